@@ -1,0 +1,249 @@
+"""The ModelDeployment resource: one model, served by one engine on one kind of device.
+
+The field descriptions here are the manual that `kubectl explain md.spec` prints.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from berth_api.conditions import Condition
+from berth_api.schema import Schema, Timestamp
+
+DEFAULT_TTL_SECONDS = 300
+DEFAULT_CONTEXT_SIZE = 2048
+MODEL_STORE = "/models"
+"""Where every pod that uses the model store has it mounted."""
+
+MODEL_PATH_PATTERN = rf"^{MODEL_STORE}(/[A-Za-z0-9_][A-Za-z0-9._+=-]*)+$"
+"""No segment starts with a dot, so no path can climb out of the store."""
+
+
+class Backend(StrEnum):
+    """The engine that serves a model."""
+
+    VLLM = "vllm"
+    TRANSFORMERS = "transformers"
+    LLAMACPP = "llamacpp"
+
+
+class Device(StrEnum):
+    """What the engine computes on."""
+
+    CUDA = "cuda"
+    CPU = "cpu"
+
+
+class IdleAction(StrEnum):
+    """What becomes of a deployment that nobody has used for its TTL."""
+
+    DELETE = "Delete"
+    SLEEP = "Sleep"
+
+
+class Phase(StrEnum):
+    """Where a deployment is in its life, in one word."""
+
+    PENDING = "Pending"
+    STARTING = "Starting"
+    READY = "Ready"
+    SLEEPING = "Sleeping"
+    STALLED = "Stalled"
+
+
+class LlamaCppSettings(Schema):
+    """Settings of the llama.cpp engine."""
+
+    context_size: int | None = Field(
+        default=None,
+        ge=256,
+        le=1_048_576,
+        description=f"Tokens of context that one request can use, prompt and answer together. Unset: {DEFAULT_CONTEXT_SIZE}.",
+    )
+    gpu_layers: int | None = Field(
+        default=None,
+        ge=-1,
+        le=999,
+        description="Layers of the model kept on the GPU; -1 is all of them, 0 none. Unset: -1 with device cuda, 0 with cpu.",
+    )
+    quantization: str | None = Field(
+        default=None,
+        max_length=32,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="Which quantization to take from a directory that holds several, such as Q4_K_M. Unset: the only one.",
+    )
+
+
+class IdlePolicy(Schema):
+    """When an unused deployment gives its resources back, and how."""
+
+    ttl_seconds: int = Field(
+        default=DEFAULT_TTL_SECONDS,
+        ge=0,
+        le=31_536_000,
+        description="Seconds without a request after which the deployment counts as idle; 0 is never. A request may ask for longer.",
+    )
+    action: IdleAction = Field(
+        default=IdleAction.SLEEP,
+        description=("What happens then. Sleep: the pod goes, this resource stays, and the next request starts it again. Delete: both go."),
+    )
+
+
+Quantity = Annotated[
+    str | int,
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string", "maxLength": 64}],
+        }
+    ),
+]
+"""A Kubernetes resource quantity, such as 2, 500m or 8Gi."""
+
+
+class Resources(Schema):
+    """Compute resources of the engine's container, as in a pod."""
+
+    requests: dict[str, Quantity] | None = Field(
+        default=None, description="What the scheduler sets aside for the engine, such as cpu: 2 and memory: 8Gi."
+    )
+    limits: dict[str, Quantity] | None = Field(
+        default=None,
+        description="What the engine can use at most. GPUs are added by Berth from `device` and `devices`.",
+    )
+
+
+class Toleration(Schema):
+    """A taint that the engine's pod accepts, as in a pod."""
+
+    key: str | None = Field(default=None, max_length=316, description="The taint's key. Unset with operator Exists: every taint.")
+    operator: Literal["Exists", "Equal"] | None = Field(default=None, description="Exists or Equal. Unset: Equal.")
+    value: str | None = Field(default=None, max_length=63, description="The taint's value, for operator Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="NoSchedule, PreferNoSchedule or NoExecute. Unset: all of them."
+    )
+    toleration_seconds: int | None = Field(
+        default=None, description="For effect NoExecute: how many seconds the pod stays after the taint appeared."
+    )
+
+
+class ModelDeploymentSpec(Schema):
+    """What to serve, with which engine, and for how long without use."""
+
+    model: str = Field(
+        max_length=512,
+        pattern=MODEL_PATH_PATTERN,
+        description=f"Path of the model in the model store: a directory or a .gguf file, such as {MODEL_STORE}/SmolLM2-135M-Instruct.",
+    )
+    backend: Backend = Field(description="The engine that serves the model: vllm, transformers or llamacpp.")
+    device: Device = Field(description="What the engine computes on: cuda or cpu.")
+    devices: int = Field(default=1, ge=1, le=64, description="How many GPUs the engine gets. More than 1 only with device cuda.")
+    llamacpp: LlamaCppSettings | None = Field(default=None, description="Settings of llama.cpp. Only with backend llamacpp.")
+    idle: IdlePolicy = Field(
+        default_factory=IdlePolicy,
+        description="When an unused deployment gives its resources back, and how.",
+        json_schema_extra={"default": {}},
+    )
+    resources: Resources | None = Field(
+        default=None, description="Compute resources of the engine. Unset: the operator's setting for the device."
+    )
+    node_selector: dict[str, str] | None = Field(
+        default=None, description="Labels that the node must have, besides those that the operator sets for the device."
+    )
+    tolerations: list[Toleration] | None = Field(
+        default=None,
+        max_length=64,
+        description="Taints that the pod accepts, besides those that the operator sets for the device.",
+    )
+
+
+class StartStep(Schema):
+    """A step of the current start that is done."""
+
+    name: str = Field(max_length=64, description="PodCreated, PodScheduled, EngineStarted or EngineReady.")
+    at: Timestamp = Field(description="When the operator saw it done.")
+    seconds: float = Field(ge=0, description="Seconds since the start was asked for.")
+
+
+class Failure(Schema):
+    """The last start or run that failed."""
+
+    reason: str = Field(max_length=128, description="Why, as one CamelCase word.")
+    message: str = Field(default="", max_length=32768, description="Why, for people, with the engine's last lines.")
+    at: Timestamp = Field(description="When the operator saw it.")
+    count: int = Field(ge=1, description="Failures in a row, without a run that lasted between them.")
+    retry_at: Timestamp | None = Field(default=None, description="When the next start is tried.")
+
+
+class ReplicaActivity(Schema):
+    """What one router replica says of its use of the deployment. Only that replica writes it."""
+
+    last_activity: Timestamp = Field(description="When this router last had a request of the deployment in hand.")
+    keep_until: Timestamp = Field(description="Until when this router needs the deployment kept: its lease.")
+    in_flight: int = Field(default=0, ge=0, description="Requests held or being answered when this was written.")
+
+
+class ModelDeploymentStatus(Schema):
+    """What is so now. The operator writes all of it but `activity`, which belongs to the routers."""
+
+    observed_generation: int | None = Field(default=None, ge=0, description="The generation of the spec that this status is about.")
+    phase: Phase | None = Field(
+        default=None,
+        description="Pending, Starting, Ready, Sleeping (idle, wakes on the next request) or Stalled (cannot start; see conditions).",
+    )
+    conditions: list[Condition] = Field(
+        default_factory=list[Condition],
+        description="Ready, Reconciling and Stalled, and one for each step of the start.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    endpoint: str | None = Field(default=None, max_length=256, description="Base URL of the engine, while it is ready.")
+    pod_name: str | None = Field(default=None, max_length=253, description="The pod of the current start.")
+    attempt: int = Field(default=1, ge=1, description="Number of the current start; the pod carries it in its name.")
+    start_requested_at: Timestamp | None = Field(default=None, description="When the current start was first seen to be wanted.")
+    start_steps: list[StartStep] = Field(
+        default_factory=list[StartStep], description="The steps of the current start that are done, with their times."
+    )
+    last_failure: Failure | None = Field(default=None, description="The last failure, until a run has lasted.")
+    loaded_at: Timestamp | None = Field(default=None, description="When the engine last became ready.")
+    last_activity: Timestamp | None = Field(default=None, description="When any router last had a request in hand.")
+    expires_at: Timestamp | None = Field(
+        default=None,
+        description="When the deployment becomes idle if no further request comes. Unset: not before it is ready, or never.",
+    )
+    activity: dict[str, ReplicaActivity] = Field(
+        default_factory=dict[str, ReplicaActivity], description="Use by each router replica, under the replica's name."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDeployment:
+    """A ModelDeployment as it was read: the typed spec and status beside the metadata that writes and deletes need."""
+
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    created_at: datetime
+    deleting: bool
+    labels: dict[str, str]
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus
+
+    @classmethod
+    def parse(cls, manifest: dict[str, Any]) -> Self:
+        """Reads a manifest; raises pydantic.ValidationError where the API server would have refused it."""
+        metadata: dict[str, Any] = manifest["metadata"]
+        return cls(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            generation=metadata.get("generation", 1),
+            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
+            deleting="deletionTimestamp" in metadata,
+            labels=metadata.get("labels") or {},
+            spec=ModelDeploymentSpec.model_validate(manifest["spec"]),
+            status=ModelDeploymentStatus.model_validate(manifest.get("status") or {}),
+        )

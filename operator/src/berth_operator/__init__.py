@@ -1,0 +1,1 @@
+"""The operator: observes ModelDeployments and their pods, decides, and acts."""

@@ -1,0 +1,92 @@
+"""Why a pod cannot serve, told from its status: pure, and in words that a person understands."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from berth_api.cluster import Object
+
+MESSAGE_LENGTH = 4096
+"""Of an engine's output: its last lines, where the reason is. The kubelet itself keeps 2048 bytes or 80 lines."""
+
+_IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
+_CONTAINER_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError", "PostStartHookError"}
+
+_LAUNCHER_MESSAGE = re.compile(r"\A\s*(?P<reason>[A-Z][A-Za-z]{3,62}): (?P<message>\S.*)\Z", re.DOTALL)
+"""The launcher says `Reason: message` as the whole of its termination message; engines' logs do not look like that."""
+
+_SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
+
+
+@dataclass(frozen=True, slots=True)
+class PodFailure:
+    """A pod that does not serve."""
+
+    reason: str
+    message: str
+    ended: bool
+    """The pod is over and must be replaced. Otherwise it is held up and may still recover by itself."""
+
+
+def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta) -> PodFailure | None:
+    """Why this pod cannot serve; None where nothing speaks against it."""
+    status: dict[str, Any] = pod.get("status") or {}
+    containers: list[Any] = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    for container in containers:
+        state: dict[str, Any] = container.get("state") or {}
+        if "terminated" in state and (state["terminated"].get("exitCode") != 0 or status.get("phase") in ("Failed", "Succeeded")):
+            return _ended(pod, state["terminated"])
+        if waiting := state.get("waiting"):
+            failure = _held_up(container, waiting)
+            if failure:
+                return failure
+    if status.get("phase") in ("Failed", "Succeeded"):
+        reason = status.get("reason") or "PodEnded"
+        return PodFailure(reason, f"the pod ended: {status.get('message') or status['phase']}", ended=True)
+    return _unschedulable(status, now, unschedulable_grace)
+
+
+def _ended(pod: Object, terminated: dict[str, Any]) -> PodFailure:
+    message = (terminated.get("message") or "").strip()
+    if said := _LAUNCHER_MESSAGE.match(message):
+        return PodFailure(said["reason"], said["message"][:MESSAGE_LENGTH], ended=True)
+    last_lines = f"; its last lines:\n{message[-MESSAGE_LENGTH:]}" if message else ""
+    if terminated.get("reason") == "OOMKilled":
+        limit = _memory_limit(pod)
+        allowed = f"its memory limit of {limit}" if limit else "the memory of its node"
+        return PodFailure("OutOfMemory", f"the engine needed more than {allowed} and was killed{last_lines}", ended=True)
+    if pod["status"].get("reason") in ("Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated"):
+        return PodFailure(pod["status"]["reason"], pod["status"].get("message") or "the node put the pod out", ended=True)
+    code = terminated.get("exitCode", 0)
+    number = terminated.get("signal") or (code - 128 if 128 < code < 160 else 0)
+    if number:
+        name = _SIGNALS.get(number, f"signal {number}")
+        reason = "EngineKilled" if number in (2, 9, 15) else "EngineCrashed"
+        return PodFailure(reason, f"the engine was ended by {name}{last_lines}", ended=True)
+    return PodFailure("EngineExited", f"the engine exited with code {code}{last_lines}", ended=True)
+
+
+def _held_up(container: dict[str, Any], waiting: dict[str, Any]) -> PodFailure | None:
+    reason, message = waiting.get("reason", ""), waiting.get("message") or ""
+    if reason in _IMAGE_REASONS:
+        detail = message or reason
+        return PodFailure("ImagePullFailed", f"the image {container.get('image')} cannot be pulled: {detail}", ended=False)
+    if reason in _CONTAINER_REASONS:
+        return PodFailure("ContainerNotCreated", f"the container cannot be created ({reason}): {message}", ended=False)
+    return None
+
+
+def _unschedulable(status: dict[str, Any], now: datetime, grace: timedelta) -> PodFailure | None:
+    conditions: list[Any] = status.get("conditions", [])
+    for condition in conditions:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("reason") == "Unschedulable":
+            since = datetime.fromisoformat(condition["lastTransitionTime"])
+            if now - since >= grace:
+                return PodFailure("Unschedulable", f"no node can take the pod: {condition.get('message', '')}", ended=False)
+    return None
+
+
+def _memory_limit(pod: Object) -> str | None:
+    limits: dict[str, Any] = pod["spec"]["containers"][0].get("resources", {}).get("limits", {})
+    return limits.get("memory")

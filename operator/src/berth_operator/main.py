@@ -1,0 +1,63 @@
+"""The command `berth-operator`."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from berth_api.cluster import ClusterError
+from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_operator.handlers import run_kopf
+from berth_operator.readiness import EngineProber
+from berth_operator.reconciler import Reconciler
+from berth_operator.settings import Settings, SettingsError
+
+DEFAULT_CONFIG = "/etc/berth/operator.yaml"
+
+
+def main() -> int:
+    """Runs the operator until it is told to end. Exit code 2: the settings are wrong; 1: there is no cluster."""
+    _configure_logging()
+    try:
+        settings = Settings.load(Path(os.environ.get("BERTH_CONFIG", DEFAULT_CONFIG)))
+        uvloop.run(_run(settings))
+    except SettingsError as error:
+        print(f"berth-operator: {error}", file=sys.stderr)
+        return 2
+    except ClusterError as error:
+        print(f"berth-operator: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    cluster = await KubernetesCluster.connect(settings.namespace)
+    async with EngineProber() as prober:
+        reconciler = Reconciler(cluster, prober, settings)
+        try:
+            await run_kopf(reconciler.wake, cluster.namespace, settings.health_port)
+        finally:
+            await reconciler.close()
+            await cluster.close()
+
+
+def _configure_logging() -> None:
+    """JSON lines on standard output; libraries from warning on."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Observe, plan, apply: for one deployment at a time, by one worker each, however often it is woken.
+
+Nothing is remembered between two rounds that the cluster does not know, but which engine has been heard; and that is found out again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from berth_api.cluster import (
+    LABEL_DEPLOYMENT,
+    MODEL_DEPLOYMENTS,
+    PODS,
+    AlreadyExistsError,
+    Cluster,
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    Object,
+    Preconditions,
+)
+from berth_api.model_deployment import ModelDeployment, Phase
+from berth_operator.plan import CreatePod, DeleteDeployment, DeletePod, Observed, Plan, WriteStatus, make_plan, pod_refused
+from berth_operator.readiness import EngineProber
+from berth_operator.settings import Settings
+from berth_operator.status_patch import status_patch
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_RETRY_SECONDS = 0.1
+_LONGEST_RETRY_SECONDS = 30.0
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Reconciler:
+    """Keeps every deployment as it should be. `wake` is all that others call."""
+
+    def __init__(self, cluster: Cluster, prober: EngineProber, settings: Settings, clock: Callable[[], datetime] = _utc_now) -> None:
+        self._cluster = cluster
+        self._prober = prober
+        self._settings = settings
+        self._clock = clock
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._woken: dict[str, asyncio.Event] = {}
+        self._probes: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._answering: dict[str, str] = {}
+
+    def wake(self, name: str) -> None:
+        """Something about this deployment may have changed: look at it, now or right after the present look."""
+        self._woken.setdefault(name, asyncio.Event()).set()
+        if name not in self._workers:
+            self._workers[name] = asyncio.create_task(self._work(name), name=f"reconcile {name}")
+
+    async def close(self) -> None:
+        """Stops all work, wherever it is; whoever comes next goes on from what the cluster says."""
+        tasks = [*self._workers.values(), *(task for _, task in self._probes.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, name: str) -> None:
+        delay = _FIRST_RETRY_SECONDS
+        woken = self._woken[name]
+        while True:
+            woken.clear()
+            try:
+                wait = await self._reconcile(name)
+                delay = _FIRST_RETRY_SECONDS
+            except (ConflictError, NotFoundError):
+                wait = 0.0  # it changed or went since it was read: look again
+            except ClusterError as error:
+                _log.warning("reconcile_failed", deployment=name, error=str(error), retry_seconds=delay)
+                wait, delay = delay, min(delay * 2, _LONGEST_RETRY_SECONDS)
+            except Exception:  # noqa: BLE001
+                # One deployment that cannot be handled must not end its worker, nor pass in silence.
+                _log.exception("reconcile_crashed", deployment=name, retry_seconds=_LONGEST_RETRY_SECONDS)
+                wait = _LONGEST_RETRY_SECONDS
+            if wait is None and not woken.is_set():
+                self._forget(name)
+                return
+            try:
+                await asyncio.wait_for(woken.wait(), timeout=wait)
+            except TimeoutError:
+                continue
+
+    async def _reconcile(self, name: str) -> float | None:
+        """One round. Seconds until the next is due; None where the deployment is gone."""
+        try:
+            observed = await self._observe(name)
+        except NotFoundError:
+            return None
+        plan = make_plan(observed, self._settings, self._clock())
+        await self._apply(plan, observed.deployment)
+        self._probe(name, plan, observed)
+        if plan.wake_at is None:
+            return self._settings.timing.resync
+        return max(0.0, min((plan.wake_at - self._clock()).total_seconds(), self._settings.timing.resync))
+
+    async def _observe(self, name: str) -> Observed:
+        manifest, listed = await asyncio.gather(
+            self._cluster.get(MODEL_DEPLOYMENTS, name), self._cluster.list(PODS, {LABEL_DEPLOYMENT: name})
+        )
+        deployment = ModelDeployment.parse(manifest)
+        pods = [pod for pod in listed.items if _owned_by(pod, deployment.uid)]
+        return Observed(deployment, pods, await self._answering_pod(deployment, pods))
+
+    async def _answering_pod(self, deployment: ModelDeployment, pods: list[Object]) -> str | None:
+        """The pod whose engine was heard. What the status says is believed only after the engine was asked again once."""
+        heard = self._answering.get(deployment.name)
+        current = next((pod for pod in pods if pod["metadata"]["name"] == deployment.status.pod_name), None)
+        if heard is None and current and deployment.status.phase is Phase.READY and deployment.name not in self._probes:
+            plan = make_plan(Observed(deployment, pods, None), self._settings, self._clock())
+            if plan.probe and await self._prober.answers(plan.probe):
+                heard = self._answering[deployment.name] = current["metadata"]["uid"]
+        return heard
+
+    async def _apply(self, plan: Plan, deployment: ModelDeployment) -> None:
+        for action in plan.actions:
+            match action:
+                case CreatePod(manifest):
+                    try:
+                        await self._cluster.create(PODS, manifest)
+                    except AlreadyExistsError:
+                        pass  # made by a round that did not live to see it
+                    except (ForbiddenError, InvalidError) as error:
+                        refused = pod_refused(deployment, "PodRefused", str(error), self._settings, self._clock())
+                        await self._apply(refused, deployment)
+                        return
+                case DeletePod(name, uid):
+                    await self._delete(name, uid)
+                case WriteStatus(guarded):
+                    await self._write_status(plan, deployment, guarded=guarded)
+                case DeleteDeployment(preconditions):
+                    _log.info("deleting_idle_deployment", deployment=deployment.name, model=deployment.spec.model)
+                    await self._cluster.delete(MODEL_DEPLOYMENTS, deployment.name, preconditions)
+
+    async def _delete(self, name: str, uid: str) -> None:
+        try:
+            await self._cluster.delete(PODS, name, Preconditions(uid))
+        except (NotFoundError, ConflictError):
+            return  # gone, or replaced by one of another uid
+
+    async def _write_status(self, plan: Plan, deployment: ModelDeployment, *, guarded: bool) -> None:
+        patch = status_patch(deployment.status, plan.status, plan.forget)
+        if not patch:
+            return
+        # Removing an activity entry is safe only while its router has not written it anew.
+        version = deployment.resource_version if guarded or plan.forget else None
+        await self._cluster.patch_status(MODEL_DEPLOYMENTS, deployment.name, patch, Preconditions(deployment.uid, version))
+        if plan.status.phase is not deployment.status.phase:
+            _log.info("phase", deployment=deployment.name, phase=plan.status.phase, model=deployment.spec.model)
+
+    def _probe(self, name: str, plan: Plan, observed: Observed) -> None:
+        """Has the engine asked that the plan wants asked, and no other."""
+        url, task = self._probes.get(name, (None, None))
+        if url == plan.probe:
+            return
+        if task:
+            task.cancel()
+            del self._probes[name]
+        if plan.probe:
+            uid = next(pod["metadata"]["uid"] for pod in observed.pods if pod["metadata"]["name"] == plan.status.pod_name)
+            self._probes[name] = (plan.probe, asyncio.create_task(self._hear(name, plan.probe, uid), name=f"probe {name}"))
+
+    async def _hear(self, name: str, url: str, uid: str) -> None:
+        await self._prober.wait_until_answers(url)
+        self._answering[name] = uid
+        self.wake(name)
+
+    def _forget(self, name: str) -> None:
+        self._workers.pop(name, None)
+        self._woken.pop(name, None)
+        self._answering.pop(name, None)
+        _, task = self._probes.pop(name, (None, None))
+        if task:
+            task.cancel()
+
+
+def _owned_by(pod: Object, uid: str) -> bool:
+    owners: list[Any] = pod["metadata"].get("ownerReferences", [])
+    return any(owner["uid"] == uid for owner in owners)

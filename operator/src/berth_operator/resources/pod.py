@@ -1,0 +1,129 @@
+"""The pod of an engine.
+
+It satisfies the `restricted` pod security standard: not root, a read-only root file system, no capabilities, the default seccomp
+profile, and no API credentials, since an engine runs code and weights that others wrote.
+"""
+
+from typing import Any
+
+from berth_api.cluster import GROUP, LABEL_DEPLOYMENT, LABEL_MANAGED_BY, MODEL_DEPLOYMENTS, Object
+from berth_api.identity import pod_name, with_defaults
+from berth_api.model_deployment import MODEL_STORE, Device, ModelDeployment, ModelDeploymentSpec
+from berth_operator.engines import Engine, EngineProcess
+from berth_operator.settings import DeviceSettings, EngineImage, Settings
+
+CONTAINER = "engine"
+USER = 65532
+"""The user "nonroot" by the convention of distroless images."""
+
+_STARTUP_PERIOD = 5
+_STARTUP_FAILURES = 17_280
+"""A day of startup probes: the operator alone decides how long a start may take; no kubelet kills a pod that still loads."""
+
+
+def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, settings: Settings) -> Object:
+    """The pod of the deployment's current attempt."""
+    spec = with_defaults(deployment.spec)
+    device = settings.devices.get(spec.device, DeviceSettings())
+    pod: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod_name(deployment.name, deployment.status.attempt),
+            "labels": {
+                LABEL_DEPLOYMENT: deployment.name,
+                LABEL_MANAGED_BY: "berth-operator",
+                "app.kubernetes.io/name": "berth-engine",
+                "app.kubernetes.io/component": spec.backend.value,
+                "app.kubernetes.io/part-of": "berth",
+            },
+            "annotations": {f"{GROUP}/model": spec.model},
+            "ownerReferences": [
+                {
+                    "apiVersion": MODEL_DEPLOYMENTS.api_version,
+                    "kind": MODEL_DEPLOYMENTS.kind,
+                    "name": deployment.name,
+                    "uid": deployment.uid,
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": {
+            # A dead engine is replaced by a new pod: the operator decides when, and keeps the reason.
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": settings.timing.termination_grace,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_container(spec, engine.process(spec), image, device, settings)],
+            "volumes": [
+                {"name": "models", "persistentVolumeClaim": {"claimName": settings.model_store.claim_name, "readOnly": True}},
+                {"name": "tmp", "emptyDir": {}},
+                {"name": "shm", "emptyDir": {"medium": "Memory"}},
+            ],
+        },
+    }
+    _schedule(pod["spec"], spec, device, settings)
+    return pod
+
+
+def _container(
+    spec: ModelDeploymentSpec, process: EngineProcess, image: EngineImage, device: DeviceSettings, settings: Settings
+) -> dict[str, Any]:
+    probe = {"httpGet": {"path": process.health_path, "port": "http"}}
+    models: dict[str, Any] = {"name": "models", "mountPath": MODEL_STORE, "readOnly": True}
+    if settings.model_store.sub_path:
+        models["subPath"] = settings.model_store.sub_path
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": image.image,
+        "imagePullPolicy": image.pull_policy,
+        "args": process.args,
+        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 (an emptyDir of the pod's own)
+        "ports": [{"name": "http", "containerPort": process.port}],
+        "startupProbe": {**probe, "periodSeconds": _STARTUP_PERIOD, "timeoutSeconds": 3, "failureThreshold": _STARTUP_FAILURES},
+        "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3},
+        # Only for an engine that hangs for minutes: one that is merely busy must not be taken for dead.
+        "livenessProbe": {**probe, "periodSeconds": 15, "timeoutSeconds": 10, "failureThreshold": 12},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        # The engine's last lines become the reason that people see.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [models, {"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108
+    }
+    resources = _resources(spec, device)
+    if resources:
+        container["resources"] = resources
+    return container
+
+
+def _resources(spec: ModelDeploymentSpec, device: DeviceSettings) -> dict[str, Any]:
+    stated = spec.resources.manifest() if spec.resources else {}
+    resources: dict[str, Any] = {
+        part: dict(values) for part in ("requests", "limits") if (values := stated.get(part) or device.resources.get(part))
+    }
+    if spec.device is Device.CUDA and device.resource_name:
+        # Extended resources are given as limits; the request follows by itself.
+        resources.setdefault("limits", {})[device.resource_name] = spec.devices
+    return resources
+
+
+def _schedule(pod_spec: dict[str, Any], spec: ModelDeploymentSpec, device: DeviceSettings, settings: Settings) -> None:
+    """Adds what decides about the node, as far as anything is said."""
+    node_selector = {**device.node_selector, **(spec.node_selector or {})}
+    tolerations = [toleration.manifest() for toleration in [*device.tolerations, *(spec.tolerations or [])]]
+    optional: dict[str, Any] = {
+        "nodeSelector": node_selector,
+        "tolerations": tolerations,
+        "runtimeClassName": device.runtime_class_name,
+        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+    }
+    pod_spec.update({key: value for key, value in optional.items() if value})

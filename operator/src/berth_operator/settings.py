@@ -1,0 +1,95 @@
+"""What an administrator sets: one YAML file, which the chart writes."""
+
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from berth_api.model_deployment import Backend, Device, Toleration
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. The message names the file, the field and what is wrong."""
+
+
+class _Section(BaseModel):
+    # A misspelt setting must not be ignored in silence.
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+class EngineImage(_Section):
+    """The image of one engine for one device."""
+
+    image: str = Field(description="Image reference.")
+    pull_policy: str = Field(default="IfNotPresent", description="As in a pod.")
+
+
+class DeviceSettings(_Section):
+    """How pods that compute on this device are scheduled."""
+
+    resource_name: str | None = Field(
+        default=None, description="Extended resource of one device, such as nvidia.com/gpu. None: no device is asked for."
+    )
+    node_selector: dict[str, str] = Field(default_factory=dict[str, str], description="Labels that the node must have.")
+    tolerations: list[Toleration] = Field(default_factory=list[Toleration], description="Taints that the pod accepts.")
+    runtime_class_name: str | None = Field(default=None, description="RuntimeClass of the pod.")
+    resources: dict[str, dict[str, str | int]] = Field(
+        default_factory=dict[str, dict[str, str | int]], description="requests and limits where a deployment states none."
+    )
+
+
+class ModelStore(_Section):
+    """Where the models are."""
+
+    claim_name: str = Field(default="berth-models", description="The PersistentVolumeClaim that engine pods mount read-only.")
+    sub_path: str | None = Field(default=None, description="Folder inside the volume that holds the models. None: its root.")
+
+
+class Timing(_Section):
+    """Seconds of the operator's decisions."""
+
+    start_deadline: float = Field(default=1800, gt=0, description="A start that takes longer than this has failed.")
+    unschedulable_grace: float = Field(
+        default=5, ge=0, description="How long a pod may be unschedulable before the deployment counts as stalled."
+    )
+    first_retry: float = Field(default=10, gt=0, description="Wait after the first failed start; doubles with each further one.")
+    longest_retry: float = Field(default=300, gt=0, description="The longest wait between two starts.")
+    stable_run: float = Field(default=60, gt=0, description="A run of this length forgets earlier failures.")
+    termination_grace: int = Field(default=30, ge=1, description="What an engine has to end in after it was told to.")
+    resync: float = Field(
+        default=300, gt=0, description="Every deployment is looked at again after this time, whatever was or was not heard."
+    )
+
+
+class Settings(_Section):
+    """The operator's settings."""
+
+    namespace: str | None = Field(default=None, description="The one namespace that is served. None: the pod's own.")
+    health_port: int = Field(default=8081, description="Port of /healthz.")
+    engines: dict[Backend, dict[Device, EngineImage]] = Field(
+        default_factory=dict[Backend, dict[Device, EngineImage]], description="Images by engine and device. What is not here cannot be run."
+    )
+    devices: dict[Device, DeviceSettings] = Field(
+        default_factory=lambda: {Device.CUDA: DeviceSettings(resource_name="nvidia.com/gpu"), Device.CPU: DeviceSettings()},
+        description="Scheduling by device.",
+    )
+    image_pull_secrets: list[str] = Field(default_factory=list[str], description="Secrets for the engine images' registry.")
+    model_store: ModelStore = Field(default_factory=ModelStore, description="Where the models are.")
+    timing: Timing = Field(default_factory=Timing, description="Seconds of the operator's decisions.")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads the file; raises SettingsError where it is missing or wrong."""
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text()) or {})
+        except (OSError, yaml.YAMLError) as error:
+            raise SettingsError(f"{path}: {error}") from error
+        except ValidationError as error:
+            details = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            raise SettingsError(f"{path}: {details}") from error
+
+    def image_for(self, backend: Backend, device: Device) -> EngineImage | None:
+        """The image that runs this engine on this device; None where there is none."""
+        return self.engines.get(backend, {}).get(device)

@@ -1,0 +1,87 @@
+"""Pod status in, the reason that a person reads out."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from berth_api.cluster import Object
+from berth_operator.failure import PodFailure, pod_failure
+from tests.unit.operator.building import NOW, at, ended_pod, pod, running_pod
+
+GRACE = timedelta(seconds=5)
+
+
+def waiting(reason: str, message: str = "") -> Object:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return pod(status={"phase": "Pending", "containerStatuses": [{"image": "berth/llamacpp:1", "state": state}]})
+
+
+def unschedulable(seconds: float) -> Object:
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+        "lastTransitionTime": at(seconds),
+    }
+    return pod(node=None, status={"phase": "Pending", "conditions": [condition]})
+
+
+@pytest.mark.parametrize(
+    ("name", "terminated", "expected"),
+    [
+        (
+            "the launcher names its reason",
+            {"exitCode": 78, "message": "ModelNotFound: /models/x does not exist"},
+            PodFailure("ModelNotFound", "/models/x does not exist", ended=True),
+        ),
+        (
+            "the engine's last lines",
+            {"exitCode": 1, "message": "llama: loading\nerror: bad magic\n"},
+            PodFailure("EngineExited", "the engine exited with code 1; its last lines:\nllama: loading\nerror: bad magic", ended=True),
+        ),
+        (
+            "out of memory names the limit",
+            {"exitCode": 137, "reason": "OOMKilled"},
+            PodFailure("OutOfMemory", "the engine needed more than its memory limit of 2Gi and was killed", ended=True),
+        ),
+        ("killed", {"exitCode": 137}, PodFailure("EngineKilled", "the engine was ended by SIGKILL", ended=True)),
+        ("crashed", {"exitCode": 139}, PodFailure("EngineCrashed", "the engine was ended by SIGSEGV", ended=True)),
+        ("ended without an error", {"exitCode": 0}, PodFailure("EngineExited", "the engine exited with code 0", ended=True)),
+    ],
+)
+def test_an_engine_that_ended(name: str, terminated: dict[str, Any], expected: PodFailure) -> None:
+    assert pod_failure(ended_pod(**terminated), NOW, GRACE) == expected, name
+
+
+def test_an_image_that_cannot_be_pulled_may_still_come() -> None:
+    assert pod_failure(waiting("ErrImagePull", "not found"), NOW, GRACE) == PodFailure(
+        "ImagePullFailed", "the image berth/llamacpp:1 cannot be pulled: not found", ended=False
+    )
+
+
+def test_a_container_that_cannot_be_created_is_held_up() -> None:
+    failure = pod_failure(waiting("CreateContainerConfigError", 'secret "x" not found'), NOW, GRACE)
+    assert failure is not None
+    assert failure.reason == "ContainerNotCreated"
+    assert 'secret "x" not found' in failure.message
+    assert not failure.ended
+
+
+@pytest.mark.parametrize(("seconds", "stalled"), [(-4, False), (-5, True), (-60, True)])
+def test_a_pod_without_a_node_is_given_a_moment(seconds: float, *, stalled: bool) -> None:
+    failure = pod_failure(unschedulable(seconds), NOW, GRACE)
+    assert (failure is not None) == stalled
+    if failure:
+        assert failure.message == "no node can take the pod: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+
+
+def test_an_evicted_pod_says_so() -> None:
+    evicted = pod(status={"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."})
+    assert pod_failure(evicted, NOW, GRACE) == PodFailure("Evicted", "the pod ended: The node was low on resource: memory.", ended=True)
+
+
+@pytest.mark.parametrize("healthy", [pod(), running_pod(), waiting("ContainerCreating"), pod(status={})])
+def test_nothing_is_said_against_a_pod_on_its_way(healthy: Object) -> None:
+    assert pod_failure(healthy, NOW, GRACE) is None
