@@ -48,7 +48,7 @@ class WatchEvent:
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What must still hold of an object for a delete to happen."""
+    """What must still hold of an object for a write to happen."""
 
     uid: str
     resource_version: str | None = None
@@ -122,7 +122,10 @@ class Cluster(Protocol):
         ...
 
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
-        """Merges `status` into the object's status (JSON merge patch: null removes a key) and returns the whole object."""
+        """Merges `status` into the object's status (JSON merge patch: null removes a key) and returns the whole object.
+
+        ConflictError where a precondition does not hold. Given a uid alone, a successor of the same name may have been written to.
+        """
         ...
 
     async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:

@@ -147,7 +147,8 @@ def _clean(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
         # What is said at the place of use (its own description, its default) wins over what the type says of itself.
         return _clean({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
     if node.get("x-kubernetes-int-or-string"):
-        return {key: value for key, value in node.items() if key not in _DROPPED}
+        # The extension states both types; saying them again is not structural.
+        return {key: value for key, value in node.items() if key not in {*_DROPPED, "anyOf"}}
     if "anyOf" in node:
         [option] = [option for option in node["anyOf"] if option.get("type") != "null"]
         rest = {key: value for key, value in node.items() if key != "anyOf" and not (key == "default" and value is None)}

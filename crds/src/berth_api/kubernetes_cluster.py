@@ -127,15 +127,20 @@ class KubernetesCluster:
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
         """See Cluster.patch_status."""
         patch: Object = {"status": status}
-        if preconditions:
-            patch["metadata"] = _named_versions(preconditions)
-        return await self._call("PATCH", self._path(kind, name, "status"), body=patch)
+        if preconditions and preconditions.resource_version:
+            patch["metadata"] = {"resourceVersion": preconditions.resource_version}
+        patched = await self._call("PATCH", self._path(kind, name, "status"), body=patch)
+        if preconditions and patched["metadata"]["uid"] != preconditions.uid:
+            # The API server takes no uid with a status; a successor of the same name is noticed only by what came back.
+            raise ConflictError(f"{kind.kind} {name} is not the one that was read: it was deleted and made anew")
+        return patched
 
     async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
         """See Cluster.delete."""
         options: Object = {"propagationPolicy": "Background"}
         if preconditions:
-            options["preconditions"] = _named_versions(preconditions)
+            version = preconditions.resource_version
+            options["preconditions"] = {"uid": preconditions.uid, **({"resourceVersion": version} if version else {})}
         await self._call("DELETE", self._path(kind, name), body=options)
 
     def _path(self, kind: Kind, name: str = "", subresource: str = "") -> str:
@@ -180,11 +185,6 @@ class KubernetesCluster:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(f"the API server cannot be reached: {error or type(error).__name__}") from error
         return answer.response
-
-
-def _named_versions(preconditions: Preconditions) -> dict[str, str]:
-    version = preconditions.resource_version
-    return {"uid": preconditions.uid, **({"resourceVersion": version} if version else {})}
 
 
 def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:

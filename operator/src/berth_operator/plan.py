@@ -53,10 +53,7 @@ class DeletePod:
 
 @dataclass(frozen=True, slots=True)
 class WriteStatus:
-    """Write the plan's status."""
-
-    guarded: bool = False
-    """Only if the deployment has not changed since it was read: somebody may just have asked for it."""
+    """Write the plan's status, if the deployment is still as it was read: somebody may just have asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +174,10 @@ def _ready(deployment: ModelDeployment, pod: Object, settings: Settings, now: da
 
 
 def _sleep(deployment: ModelDeployment, pod: Object) -> Plan:
-    """First the status, guarded: a router that asks from now on sees that it must wait. Then the pod."""
+    """First the status: it fails if a router has asked meanwhile, and one that asks from now on sees that it must wait."""
     asleep = states.sleeping(deployment).model_copy(update={"attempt": deployment.status.attempt + 1})
     metadata = pod["metadata"]
-    return Plan([WriteStatus(guarded=True), DeletePod(metadata["name"], metadata["uid"])], asleep)
+    return Plan([WriteStatus(), DeletePod(metadata["name"], metadata["uid"])], asleep)
 
 
 def _delete(deployment: ModelDeployment) -> Plan:

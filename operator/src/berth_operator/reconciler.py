@@ -136,8 +136,8 @@ class Reconciler:
                         return
                 case DeletePod(name, uid):
                     await self._delete(name, uid)
-                case WriteStatus(guarded):
-                    await self._write_status(plan, deployment, guarded=guarded)
+                case WriteStatus():
+                    await self._write_status(plan, deployment)
                 case DeleteDeployment(preconditions):
                     _log.info("deleting_idle_deployment", deployment=deployment.name, model=deployment.spec.model)
                     await self._cluster.delete(MODEL_DEPLOYMENTS, deployment.name, preconditions)
@@ -148,13 +148,12 @@ class Reconciler:
         except (NotFoundError, ConflictError):
             return  # gone, or replaced by one of another uid
 
-    async def _write_status(self, plan: Plan, deployment: ModelDeployment, *, guarded: bool) -> None:
+    async def _write_status(self, plan: Plan, deployment: ModelDeployment) -> None:
         patch = status_patch(deployment.status, plan.status, plan.forget)
         if not patch:
             return
-        # Removing an activity entry is safe only while its router has not written it anew.
-        version = deployment.resource_version if guarded or plan.forget else None
-        await self._cluster.patch_status(MODEL_DEPLOYMENTS, deployment.name, patch, Preconditions(deployment.uid, version))
+        as_read = Preconditions(deployment.uid, deployment.resource_version)
+        await self._cluster.patch_status(MODEL_DEPLOYMENTS, deployment.name, patch, as_read)
         if plan.status.phase is not deployment.status.phase:
             _log.info("phase", deployment=deployment.name, phase=plan.status.phase, model=deployment.spec.model)
 

@@ -42,8 +42,8 @@ def actions(plan: Plan) -> list[str]:
                 names.append(f"create {manifest['metadata']['name']}")
             case DeletePod(name, _):
                 names.append(f"delete {name}")
-            case WriteStatus(guarded):
-                names.append("guarded status" if guarded else "status")
+            case WriteStatus():
+                names.append("status")
             case DeleteDeployment():
                 names.append("delete deployment")
     return names
@@ -220,10 +220,10 @@ CASES = [
         wake_in=1300,
     ),
     Case(
-        "a person's deployment goes to sleep: first the guarded status, then the pod",
+        "a person's deployment goes to sleep: first the status, then the pod",
         deployment(SLEEP_WHEN_IDLE, loaded(60)),
         [running_pod()],
-        ["guarded status", "delete smol-1"],
+        ["status", "delete smol-1"],
         "Sleeping",
         POD_UID,
         attempt=2,

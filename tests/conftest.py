@@ -1,0 +1,82 @@
+"""Fixtures for the levels that need a cluster."""
+
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from berth_api.kubernetes_cluster import KubernetesCluster
+from tests.kubectl import Kubectl
+
+TEST_CLUSTER_LABEL = "berth.dev/test-cluster"
+
+
+def missing(what: str, how: str) -> None:
+    """Skips for want of a tool; where everything must run (CI=true) that is a failure."""
+    text = f"{what} is missing: {how}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@pytest.fixture(scope="session")
+def test_cluster() -> Kubectl:
+    """kubectl on a cluster that tests may use: one that says so by its nodes' label, unless told otherwise."""
+    if not os.environ.get("KUBECONFIG"):
+        missing("a cluster", "run scripts/test, or set KUBECONFIG")
+    if shutil.which("kubectl") is None:
+        missing("kubectl", 'eval "$(scripts/cluster env)" has one, or install it')
+    kubectl = Kubectl()
+    unmarked = [
+        node["metadata"]["name"]
+        for node in kubectl.json("get", "nodes")["items"]
+        if node["metadata"].get("labels", {}).get(TEST_CLUSTER_LABEL) != "true"
+    ]
+    if unmarked and os.environ.get("BERTH_TEST_ANY_CLUSTER") != "1":
+        pytest.exit(
+            f"these nodes are not marked as a test cluster's: {', '.join(unmarked)}. Tests create and delete namespaces and CRDs; "
+            f"if this cluster may be used, run: kubectl label nodes --all {TEST_CLUSTER_LABEL}=true, or set BERTH_TEST_ANY_CLUSTER=1",
+            returncode=3,
+        )
+    return kubectl
+
+
+@pytest.fixture(scope="session")
+def crds(test_cluster: Kubectl) -> None:
+    """The CRDs as they are in this checkout."""
+    test_cluster.run("apply", "--server-side", "--force-conflicts", "-f", "crds/")
+    test_cluster.run("wait", "--for=condition=Established", "--timeout=30s", "-f", "crds/")
+
+
+@pytest.fixture
+def namespace(test_cluster: Kubectl, crds: None) -> Iterator[Kubectl]:
+    """kubectl in a namespace of this test's own, with the strictest pod security."""
+    name = f"berth-test-{secrets.token_hex(4)}"
+    kubectl = make_namespace(test_cluster, name)
+    yield kubectl
+    test_cluster.run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+async def cluster(namespace: Kubectl) -> AsyncIterator[KubernetesCluster]:
+    """Berth's own view of that namespace."""
+    connected = await KubernetesCluster.connect(namespace.namespace)
+    yield connected
+    await connected.close()
+
+
+def make_namespace(kubectl: Kubectl, name: str) -> Kubectl:
+    """A namespace that enforces the restricted pod security standard, and warns by it."""
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": name,
+                "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")},
+            },
+        }
+    )
+    return kubectl.within(name)
