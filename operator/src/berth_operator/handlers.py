@@ -1,7 +1,8 @@
 """Kopf's part: it watches, and wakes the reconciler. Nothing is decided here, and nothing is stored on the objects."""
 
+import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -18,6 +19,8 @@ async def run_kopf(wake: Callable[[str], None], namespace: str, health_port: int
         settings=_settings(),
         namespaces=[namespace],
         standalone=True,
+        # Kopf would ask the system for the user's name, which a container's user has not.
+        identity=cast("Any", socket.gethostname()),
         liveness_endpoint=f"http://0.0.0.0:{health_port}/healthz",
     )
 

@@ -1,0 +1,191 @@
+"""A release of the chart in a namespace of its own, and how tests look at it."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any, TypeVar
+
+import aiohttp
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam
+
+from berth_api.activity import expires_at
+from berth_api.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Kind, Object
+from berth_api.following import Snapshot, follow
+from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_api.model_deployment import ModelDeployment
+from tests.kubectl import Kubectl
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "/models/SmolLM2-135M-Instruct"
+RELEASE = "berth"
+DEADLINE = 180
+"""Seconds after which a state that was waited for counts as never coming: far above what any takes on two busy cores."""
+
+T = TypeVar("T")
+
+
+def user(text: str) -> list[ChatCompletionMessageParam]:
+    """The messages of a conversation that begins with this."""
+    return [{"role": "user", "content": text}]
+
+
+def install(kubectl: Kubectl, images: dict[str, str], *values: str) -> "Release":
+    """Installs the chart and waits until it is ready."""
+    settings = ["modelStore.size=1Gi", "modelStore.keep=false", "operator.timing.terminationGrace=5", *values]
+    for path, target in (("operator.image", "operator"), ("router.image", "router"), ("engines.llamacpp.cpu.image", "llamacpp")):
+        repository, tag = images[target].rsplit(":", 1)
+        settings += [f"{path}.repository={repository}", f"{path}.tag={tag}"]
+    arguments = [argument for setting in settings for argument in ("--set", setting)]
+    command = ["helm", "install", RELEASE, str(ROOT / "charts/berth"), "--namespace", kubectl.namespace, "--wait", "--timeout", "3m"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return Release(kubectl, done.stdout + done.stderr)
+
+
+class Release:
+    """What is installed, and what can be asked of it."""
+
+    def __init__(self, kubectl: Kubectl, printed: str) -> None:
+        self.kubectl = kubectl
+        self.printed = printed
+        """What helm printed when it was installed."""
+        service = kubectl.json("get", "service", RELEASE)
+        self.url = f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
+        self._cluster: KubernetesCluster | None = None
+
+    def uninstall(self) -> None:
+        """Removes the release with its namespace."""
+        subprocess.run(["helm", "uninstall", RELEASE, "--namespace", self.kubectl.namespace, "--wait"], check=False, timeout=120)
+        self.kubectl.run("delete", "namespace", self.kubectl.namespace, "--wait=false")
+
+    def load_model(self, folder: Path) -> None:
+        """Puts a model directory into the store, the way the README says."""
+        subprocess.run([ROOT / "scripts/load-model", folder, self.kubectl.namespace], check=True, timeout=180)
+
+    def watch_with(self, cluster: KubernetesCluster) -> None:
+        """Sets the client that looks at the cluster: one for each test's event loop."""
+        self._cluster = cluster
+
+    @property
+    def cluster(self) -> KubernetesCluster:
+        """Berth's client in this namespace."""
+        assert self._cluster is not None
+        return self._cluster
+
+    def openai(self, **options: Any) -> AsyncOpenAI:
+        """OpenAI's client, as its users have it."""
+        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", **options)
+
+    async def post(self, path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
+        """Status, JSON and headers of one request."""
+        async with aiohttp.ClientSession() as session, session.post(f"{self.url}{path}", json=body) as response:
+            return response.status, await response.json(), {key.lower(): value for key, value in response.headers.items()}
+
+    async def get(self, path: str) -> Any:
+        """JSON of one request."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}{path}") as response:
+            return await response.json()
+
+    async def deployments(self) -> list[ModelDeployment]:
+        """All there are."""
+        return [ModelDeployment.parse(item) for item in (await self.cluster.list(MODEL_DEPLOYMENTS)).items]
+
+    async def engine_pods(self) -> list[Object]:
+        """Pods of engines, those that are ending included."""
+        return [pod for pod in (await self.cluster.list(PODS)).items if LABEL_DEPLOYMENT in pod["metadata"].get("labels", {})]
+
+    async def until(self, kind: Kind, found: Callable[[dict[str, Object]], T | None]) -> T:
+        """What `found` makes of the objects of a kind, by name, as soon as it is not None."""
+        objects: dict[str, Object] = {}
+        async with asyncio.timeout(DEADLINE):
+            async for change in follow(self.cluster, kind):
+                if isinstance(change, Snapshot):
+                    objects = {item["metadata"]["name"]: item for item in change.items}
+                elif change.type == "DELETED":
+                    objects.pop(change.object["metadata"]["name"], None)
+                else:
+                    objects[change.object["metadata"]["name"]] = change.object
+                if (result := found(objects)) is not None:
+                    return result
+        raise AssertionError("unreachable: following never ends")
+
+    async def until_deployment(self, holds: Callable[[ModelDeployment], bool]) -> ModelDeployment:
+        """A deployment of which this holds, as soon as there is one."""
+        return await self.until(
+            MODEL_DEPLOYMENTS,
+            lambda objects: next((each for each in map(ModelDeployment.parse, objects.values()) if holds(each)), None),
+        )
+
+    async def until_phase(self, phase: str) -> ModelDeployment:
+        """A deployment in this phase, as soon as there is one."""
+        return await self.until_deployment(lambda each: each.status.phase == phase)
+
+    async def clear(self) -> None:
+        """Deletes every deployment and waits until no engine is left."""
+        for deployment in await self.deployments():
+            await self.cluster.delete(MODEL_DEPLOYMENTS, deployment.name)
+        await self.until(MODEL_DEPLOYMENTS, lambda objects: True if not objects else None)
+        await self.until(
+            PODS, lambda pods: True if not any(LABEL_DEPLOYMENT in pod["metadata"].get("labels", {}) for pod in pods.values()) else None
+        )
+
+    @asynccontextmanager
+    async def counting(self) -> AsyncGenerator[dict[str, set[str]]]:
+        """uids of every deployment and engine pod that exists at any time in the block, by kind's plural."""
+        seen: dict[str, set[str]] = {MODEL_DEPLOYMENTS.plural: set(), PODS.plural: set()}
+
+        async def collect(kind: Kind, labelled: bool) -> None:
+            async for change in follow(self.cluster, kind):
+                items = change.items if isinstance(change, Snapshot) else [change.object]
+                seen[kind.plural] |= {
+                    item["metadata"]["uid"] for item in items if not labelled or LABEL_DEPLOYMENT in item["metadata"].get("labels", {})
+                }
+
+        tasks = [asyncio.create_task(collect(MODEL_DEPLOYMENTS, labelled=False)), asyncio.create_task(collect(PODS, labelled=True))]
+        try:
+            yield seen
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def pods_of(self, component: str) -> list[Object]:
+        """Pods of the operator or the router."""
+        return self.kubectl.json("get", "pods", "-l", f"app.kubernetes.io/component={component}")["items"]
+
+    def kill_9(self, pod: Object, process: str) -> None:
+        """Ends the processes of this name in the pod as a crash does."""
+        pids = [pid for pid in _processes_of(pod["metadata"]["uid"]) if process in _command_line(pid)]
+        assert pids, f"no process {process} of {pod['metadata']['name']} runs on this machine"
+        for pid in pids:
+            os.kill(pid, SIGKILL)
+
+
+def kept_until(deployment: ModelDeployment) -> float | None:
+    """Seconds since the epoch at which the deployment becomes idle; None where never."""
+    moment = expires_at(deployment)
+    return moment.timestamp() if moment else None
+
+
+def _processes_of(pod_uid: str) -> list[int]:
+    """Processes of a pod on this machine, by their control group."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if pod_uid in (folder / "cgroup").read_text():
+                found.append(int(folder.name))
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""

@@ -1,0 +1,52 @@
+"""A crash of any part of Berth in the middle of a cold start loses nobody's answer."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+
+from berth_api.cluster import MODEL_DEPLOYMENTS, PODS
+from tests.e2e.release import MODEL, Release, user
+
+QUESTION = user("Hello")
+
+
+async def ask(berth: Release, **more: Any) -> tuple[int, Any]:
+    """Asks once; a connection that broke counts as status 0."""
+    try:
+        status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2, **more})
+    except (aiohttp.ClientError, OSError) as error:
+        return 0, str(error)
+    return status, answer
+
+
+async def test_kill_9_of_the_operator_and_of_a_router_during_a_cold_start(berth: Release) -> None:
+    async with berth.counting() as seen:
+        clients = [asyncio.create_task(ask(berth)) for _ in range(20)]
+        await berth.until_deployment(lambda each: each.status.phase == "Starting")
+        [operator] = berth.pods_of("operator")
+        router, other = berth.pods_of("router")
+        berth.kill_9(operator, "berth-operator")
+        berth.kill_9(router, "berth-router")
+        answers = await asyncio.gather(*clients)
+        statuses = [status for status, _ in answers]
+        # Those that the dead router held saw their connection break, which every OpenAI client tries again; all others were answered.
+        assert set(statuses) <= {0, 200, 502, 503}, answers
+        assert 200 in statuses, answers
+        again = await asyncio.gather(*(ask(berth) for status in statuses if status != 200))
+        assert [status for status, _ in again] == [200] * len(again)
+    assert (len(seen[MODEL_DEPLOYMENTS.plural]), len(seen[PODS.plural])) == (1, 1)
+    assert len(await berth.engine_pods()) == 1
+    assert other["metadata"]["name"] in [pod["metadata"]["name"] for pod in berth.pods_of("router")]
+
+
+async def test_a_model_that_is_loaded_answers_while_the_operator_is_dead(berth: Release) -> None:
+    assert (await ask(berth))[0] == 200
+    [operator] = berth.pods_of("operator")
+    berth.kill_9(operator, "berth-operator")
+    assert (await ask(berth))[0] == 200
+    # And the operator that comes back does not disturb it.
+    berth.kubectl.run("rollout", "status", "deployment/berth-operator", "--timeout=60s")
+    pods = await berth.engine_pods()
+    assert (await ask(berth))[0] == 200
+    assert [pod["metadata"]["uid"] for pod in await berth.engine_pods()] == [pod["metadata"]["uid"] for pod in pods]

@@ -1,0 +1,40 @@
+"""What someone who has never seen Berth sees with kubectl."""
+
+import re
+
+from tests.e2e.release import MODEL, ROOT, Release, user
+
+QUESTION = user("Hello")
+EXAMPLE = "examples/modeldeployment.yaml"
+
+
+async def test_the_example_serves_under_its_path(berth: Release) -> None:
+    berth.kubectl.run("apply", "-f", str(ROOT / EXAMPLE))
+    ready = await berth.until_phase("Ready")
+    status, answer, _ = await berth.post("/v1/chat/completions", {"model": ready.spec.model, "messages": QUESTION, "max_tokens": 2})
+    assert status == 200, answer
+    assert [each.name for each in await berth.deployments()] == [ready.name]
+    row = berth.kubectl.run("get", "md", "--no-headers")
+    assert re.search(rf"{ready.name}\s+{MODEL}\s+llamacpp\s+cpu\s+Ready\s+True\s+20\d\d-\S+Z\s+\d+", row), row
+    told = berth.kubectl.run("describe", "md", ready.name)
+    for line in ("the engine answers", "PodCreated", "PodScheduled", "EngineStarted", "EngineReady", "Phase:"):
+        assert line in told
+
+
+def test_nothing_of_it_offends_the_restricted_pod_security_standard(release: Release) -> None:
+    assert "Warning" not in release.printed
+
+
+async def test_an_engine_has_no_credentials_and_no_rights(berth: Release) -> None:
+    await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 1})
+    [pod] = await berth.engine_pods()
+    spec = pod["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert not any("projected" in volume for volume in spec["volumes"])
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert pod["metadata"]["ownerReferences"][0]["kind"] == "ModelDeployment"
+    name = pod["metadata"]["name"]
+    assert "uid=65532" in berth.kubectl.run("exec", name, "--", "id")
+    processes = berth.kubectl.run("exec", name, "--", "sh", "-c", "cat /proc/1/comm; cat /proc/[0-9]*/comm")
+    assert processes.split()[0] == "tini"
+    assert "llama-server" in processes
