@@ -1,5 +1,7 @@
 """Kopf's part: it watches, and wakes the reconciler. Nothing is decided here, and nothing is stored on the objects."""
 
+import dataclasses
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, cast
@@ -30,7 +32,13 @@ def _registry(wake: Callable[[str], None]) -> kopf.OperatorRegistry:
 
     def login(**kwargs: Any) -> Any:
         # Kopf's own choice would import the synchronous client, which weighs as much as all of Berth.
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        in_cluster = kopf.login_with_service_account(**kwargs)
+        if in_cluster is None or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            return in_cluster or kopf.login_with_kubeconfig(**kwargs)
+        # By address, as every pod is told it: a cluster's DNS may be late or absent.
+        host = os.environ["KUBERNETES_SERVICE_HOST"]
+        address = f"[{host}]" if ":" in host else host
+        return dataclasses.replace(in_cluster, server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}")
 
     async def deployment_changed(name: str | None, **_: Any) -> None:
         if name:

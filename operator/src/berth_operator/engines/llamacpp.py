@@ -4,8 +4,8 @@ from berth_api.model_deployment import LlamaCppSettings, ModelDeploymentSpec
 from berth_operator.engines.base import EngineProcess
 
 PORT = 8000
-PARALLEL_SLOTS = 8
-"""Requests that are computed together. The cache is shared, so that each may still use the whole context size."""
+PARALLEL_SLOTS = 4
+"""Requests that are computed together; others queue. Each slot has the whole context size to itself and takes memory for it."""
 
 
 class LlamaCpp:

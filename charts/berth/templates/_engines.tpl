@@ -1,0 +1,34 @@
+{{- /* The engines that have an image, as JSON: backend → device → {image, pullPolicy}. A default that was set to null is none. */ -}}
+{{- define "berth.engines" -}}
+{{- $engines := dict -}}
+{{- range $backend, $devices := .Values.engines -}}
+  {{- $images := dict -}}
+  {{- range $device, $engine := $devices -}}
+    {{- if $engine -}}
+      {{- $source := dict "root" $ "image" $engine.image -}}
+      {{- $_ := set $images $device (dict "image" (include "berth.image" $source) "pullPolicy" (include "berth.pullPolicy" $source)) -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if $images -}}
+    {{- $_ := set $engines $backend $images -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $engines -}}
+{{- end -}}
+
+{{- /* The same for the routers, as JSON: backend → list of devices. */ -}}
+{{- define "berth.devicesByEngine" -}}
+{{- $devices := dict -}}
+{{- range $backend, $images := include "berth.engines" . | fromJson -}}
+  {{- $_ := set $devices $backend (keys $images | sortAlpha) -}}
+{{- end -}}
+{{- toJson $devices -}}
+{{- end -}}
+
+{{- define "berth.checkDefaultEngine" -}}
+{{- $backend := .Values.router.defaultBackend -}}
+{{- $device := .Values.router.defaultDevice -}}
+{{- if not (dig $backend $device false (include "berth.engines" . | fromJson)) -}}
+  {{- fail (printf "router.defaultBackend is %s and router.defaultDevice is %s, but engines.%s.%s has no image: give it one, or choose another default" $backend $device $backend $device) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,25 @@
+{{- /* The operator's settings, in the terms of its own file. What is empty is left out: the operator's default holds. */ -}}
+{{- define "berth.operator.settings" -}}
+{{- $devices := dict -}}
+{{- range $device, $values := .Values.devices -}}
+  {{- $settings := dict -}}
+  {{- range $name, $value := $values -}}
+    {{- if $value -}}
+      {{- $_ := set $settings $name $value -}}
+    {{- end -}}
+  {{- end -}}
+  {{- $_ := set $devices $device $settings -}}
+{{- end -}}
+{{- $modelStore := dict "claimName" (include "berth.modelStore.claimName" .) -}}
+{{- with .Values.modelStore.subPath -}}
+  {{- $_ := set $modelStore "subPath" . -}}
+{{- end -}}
+healthPort: 8081
+engines: {{- include "berth.engines" . | fromJson | toYaml | nindent 2 }}
+devices: {{- toYaml $devices | nindent 2 }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+modelStore: {{- toYaml $modelStore | nindent 2 }}
+timing: {{- toYaml .Values.operator.timing | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,31 @@
+"""What an engine is to the launcher."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+
+class Engine(NamedTuple):
+    """One engine: how to call it, as a person would.
+
+    `add_options` declares the engine's own options (the launcher declares --model, --port and --alias, which every
+    engine has). `command` checks the model and returns the program and its arguments, with the extra arguments that
+    followed `--` at the end, where they override the others; it raises `LaunchError`.
+    """
+
+    summary: str
+    add_options: Callable[[ArgumentParser], None]
+    command: Callable[[Namespace, Sequence[str]], list[str]]
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """An option's type: a whole number of at least `minimum`."""
+
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < minimum:
+            raise ValueError
+        return value
+
+    whole_number.__name__ = f"whole number of at least {minimum}"  # argparse names the type in its message
+    return whole_number

@@ -1,0 +1,101 @@
+"""llama.cpp: GGUF models, by its `llama-server`.
+
+The flags are those of the version that `runtime-image/llamacpp/source.txt` pins (its `common/arg.cpp`).
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from berth_runtime.engines.engine import Engine, at_least
+from berth_runtime.gguf import GgufFiles, find_gguf
+from berth_runtime.processors import usable_processors
+
+PROGRAM = "llama-server"
+
+# Present exactly where the kernel has IPv6.
+IPV6_ADDRESSES = Path("/proc/net/if_inet6")
+
+# Each open connection occupies a thread. The server adds threads when none is idle, but a burst can find one idle
+# and queue two requests on it; with this many at hand a health check does not wait behind a stream.
+HTTP_THREADS = 64
+
+
+class Settings(NamedTuple):
+    """What was asked for, and what the machine says; all that the command line depends on."""
+
+    files: GgufFiles
+    port: int
+    alias: str
+    context_size: int
+    """Tokens that one request may use, prompt and answer together."""
+    parallel: int
+    """Requests that are answered at once; each has a context of its own."""
+    gpu_layers: int | None
+    """Layers on the GPU: -1 all, 0 none, None the engine's choice."""
+    threads: int | None
+    """None: the engine's choice (one for each core)."""
+    ipv6: bool
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declares llama.cpp's own options."""
+    parser.add_argument("--context-size", type=at_least(1), default=2048, metavar="TOKENS", help="what one request may use (%(default)s)")
+    parser.add_argument("--parallel", type=at_least(1), default=4, metavar="N", help="requests answered at once (%(default)s)")
+    parser.add_argument("--gpu-layers", type=at_least(-1), metavar="N", help="layers on the GPU: -1 all, 0 none")
+    parser.add_argument("--quantization", metavar="NAME", help="which of the model's quantizations, such as Q4_K_M")
+
+
+def command(options: Namespace, extra: Sequence[str]) -> list[str]:
+    """The call of `llama-server` for a parsed command line; looks at the model's files and at the machine."""
+    return server_command(
+        Settings(
+            files=find_gguf(options.model, options.quantization),
+            port=options.port,
+            alias=options.alias,
+            context_size=options.context_size,
+            parallel=options.parallel,
+            gpu_layers=options.gpu_layers,
+            threads=usable_processors(),
+            ipv6=bool(_read(IPV6_ADDRESSES)),
+        ),
+        extra,
+    )
+
+
+def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+    """The whole command line of `llama-server`; `extra` comes last, where the server lets it override the rest."""
+    call = [PROGRAM, "--model", str(settings.files.model)]
+    if settings.files.projector:
+        call += ["--mmproj", str(settings.files.projector)]
+    call += ["--alias", settings.alias]
+    # One socket on :: takes IPv4 too, so that the same call serves clusters of either family and of both.
+    call += ["--host", "::" if settings.ipv6 else "0.0.0.0", "--port", str(settings.port)]
+    # The server divides its context among its slots: what was asked for is what each request gets.
+    call += ["--ctx-size", str(settings.context_size * settings.parallel), "--parallel", str(settings.parallel)]
+    if settings.gpu_layers is not None:
+        call += ["--n-gpu-layers", "all" if settings.gpu_layers < 0 else str(settings.gpu_layers)]
+    if settings.threads is not None:
+        call += ["--threads", str(settings.threads)]
+    call += [
+        *("--threads-http", str(HTTP_THREADS)),
+        *("--fit", "off"),  # settings are stated here; trying out what fits takes half of a small model's start
+        "--no-warmup",  # the first request warms up just as well, and somebody is waiting for it
+        *("--cache-ram", "0"),  # up to 8 GiB outside of the pod's requests otherwise; each slot keeps its own prefix
+        "--no-slots",  # shows what others ask
+        "--no-ui",
+        "--offline",
+        "--metrics",
+    ]
+    return [*call, *extra]
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
+
+
+ENGINE = Engine(summary="GGUF models with llama.cpp", add_options=add_options, command=command)

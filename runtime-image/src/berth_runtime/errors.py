@@ -1,0 +1,78 @@
+"""Every way a launch can fail before the engine runs.
+
+Each error is shown as one line, `Reason: message`: the operator takes the reason for the resource's condition and the
+message for the people who wait. The exit codes are those of sysexits.h, so that a bare `docker run` tells them apart too.
+"""
+
+from typing import ClassVar
+
+# The kubelet cuts the message of a container at 4096 bytes, and of all containers of a pod at 12 KiB.
+MAX_LINE_CHARACTERS = 1000
+
+
+class LaunchError(Exception):
+    """The engine was not started; the message names what is wrong and what would be right."""
+
+    reason: ClassVar[str] = "LaunchFailed"
+    exit_code: ClassVar[int] = 70  # EX_SOFTWARE
+
+    def line(self) -> str:
+        """`Reason: message` on one line, at most `MAX_LINE_CHARACTERS` long."""
+        line = " ".join(f"{self.reason}: {self}".split())
+        return line if len(line) <= MAX_LINE_CHARACTERS else line[: MAX_LINE_CHARACTERS - 1] + "…"
+
+
+class InvalidArgumentsError(LaunchError):
+    """The command line of the launcher itself is wrong."""
+
+    reason = "InvalidArguments"
+    exit_code = 64  # EX_USAGE
+
+
+class ModelNotFoundError(LaunchError):
+    """Nothing lies at the model's path."""
+
+    reason = "ModelNotFound"
+    exit_code = 66  # EX_NOINPUT
+
+
+class ModelUnreadableError(LaunchError):
+    """The model is there, but this user may not read it or the storage fails."""
+
+    reason = "ModelUnreadable"
+    exit_code = 66  # EX_NOINPUT
+
+
+class WrongFormatError(LaunchError):
+    """What lies there is no model that this engine can load."""
+
+    reason = "WrongFormat"
+    exit_code = 65  # EX_DATAERR
+
+
+class ModelIncompleteError(LaunchError):
+    """Some of the model's files are missing."""
+
+    reason = "ModelIncomplete"
+    exit_code = 65  # EX_DATAERR
+
+
+class AmbiguousModelError(LaunchError):
+    """Several models lie there and none was named."""
+
+    reason = "AmbiguousModel"
+    exit_code = 78  # EX_CONFIG
+
+
+class QuantizationNotFoundError(LaunchError):
+    """The quantization that was named is not among the model's files."""
+
+    reason = "QuantizationNotFound"
+    exit_code = 78  # EX_CONFIG
+
+
+class EngineNotInstalledError(LaunchError):
+    """The engine's program is not in this image."""
+
+    reason = "EngineNotInstalled"
+    exit_code = 69  # EX_UNAVAILABLE

@@ -1,0 +1,85 @@
+"""`berth-launch ENGINE --model PATH ... [-- ENGINE ARGUMENTS]`: checks, then becomes the engine.
+
+The launcher leaves nothing of itself behind: it replaces its own process, so that signals and exit codes are the
+engine's. When it cannot, it says why in one line on stderr and in the container's termination message, from which
+the operator takes the reason.
+"""
+
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from berth_runtime.engines import ENGINES
+from berth_runtime.engines.engine import at_least
+from berth_runtime.errors import EngineNotInstalledError, InvalidArgumentsError, LaunchError
+
+# Where the kubelet looks for a container's last words, unless the pod says otherwise.
+TERMINATION_LOG = "/dev/termination-log"
+
+
+class _Parser(ArgumentParser):
+    """Reports a wrong command line as the other errors are reported."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InvalidArgumentsError(f"{message} ({self.prog} --help tells what there is)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the launcher; returns only where the engine could not be started, with the exit code."""
+    try:
+        call = engine_call(sys.argv[1:] if arguments is None else arguments)
+        print(f"berth-launch: {' '.join(call)}", file=sys.stderr, flush=True)
+        _become(call)
+    except LaunchError as error:
+        _report(error, Path(os.environ.get("BERTH_TERMINATION_LOG", TERMINATION_LOG)))
+        return error.exit_code
+
+
+def engine_call(arguments: Sequence[str]) -> list[str]:
+    """The engine's program and arguments for the launcher's arguments; looks at the model. Raises `LaunchError`."""
+    own, extra = _split_at_dashes(arguments)
+    options = _parser().parse_args(own)
+    options.alias = options.alias or str(options.model)
+    return ENGINES[options.engine].command(options, extra)
+
+
+def _split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is before the first `--` and what is after it."""
+    at = list(arguments).index("--") if "--" in arguments else len(arguments)
+    return list(arguments[:at]), list(arguments[at + 1 :])
+
+
+def _parser() -> ArgumentParser:
+    parser = _Parser(
+        prog="berth-launch",
+        description="Checks a model and becomes the engine that serves it. Arguments after -- go to the engine as they are.",
+        allow_abbrev=False,
+    )
+    engines = parser.add_subparsers(dest="engine", required=True, metavar="ENGINE")
+    for name, engine in ENGINES.items():
+        options = engines.add_parser(name, help=engine.summary, description=engine.summary, allow_abbrev=False)
+        options.add_argument("--model", type=Path, required=True, metavar="PATH", help="the model's file or directory")
+        options.add_argument("--port", type=at_least(1), default=8000, help="port to serve on (%(default)s)")
+        options.add_argument("--alias", metavar="NAME", help="the model's name in answers (its path)")
+        engine.add_options(options)
+    return parser
+
+
+def _become(call: list[str]) -> NoReturn:
+    try:
+        os.execvp(call[0], call)  # noqa: S606 (a fixed program, found on PATH; no shell)
+    except OSError as error:
+        raise EngineNotInstalledError(f"{call[0]} cannot be run: {error.strerror}; is this the engine's image?") from error
+
+
+def _report(error: LaunchError, termination_log: Path) -> None:
+    line = error.line()
+    print(line, file=sys.stderr, flush=True)
+    if termination_log.exists():  # there only where a kubelet asked for it, which made the file
+        try:
+            termination_log.write_text(line)
+        except OSError as unwritable:
+            print(f"berth-launch: {termination_log}: {unwritable.strerror}", file=sys.stderr)

@@ -1,0 +1,45 @@
+"""How many processors this container may use, which is rarely how many the machine has."""
+
+import math
+import os
+from pathlib import Path
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+
+
+def usable_processors(cgroup_root: Path = CGROUP_ROOT) -> int | None:
+    """Processors that a limit or a CPU set leaves to this container; None where nothing limits it.
+
+    Without a limit the engine knows better than this: it counts cores, not hardware threads.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    limit = quota_processors(cgroup_root)
+    if limit is None:
+        return allowed if allowed < (os.cpu_count() or allowed) else None
+    return max(1, min(allowed, math.ceil(limit)))
+
+
+def quota_processors(cgroup_root: Path) -> float | None:
+    """The container's CPU limit in processors (0.5, 2.0, ...), from cgroup v2 or v1; None without one."""
+    unified = _read_words(cgroup_root / "cpu.max")  # "200000 100000"
+    if unified:
+        return _ratio(unified[0], unified[-1])
+    quota = _read_words(cgroup_root / "cpu" / "cpu.cfs_quota_us")
+    period = _read_words(cgroup_root / "cpu" / "cpu.cfs_period_us")
+    return _ratio(quota[0], period[0]) if quota and period else None
+
+
+def _ratio(quota: str, period: str) -> float | None:
+    """Both in microseconds; version 2 writes "max" and version 1 writes -1 for "no limit"."""
+    try:
+        quota_us, period_us = int(quota), int(period)
+    except ValueError:
+        return None
+    return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+
+
+def _read_words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []

@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# Builds the `kube` multi-call binary (etcd, the control plane, the node agents, kubectl) and helm from the Go module beside this file.
+# Its go.mod is Kubernetes' own, with each module of its `staging` folder replaced by the published one: a new version of Kubernetes means
+# both numbers (v1.X.Y and v0.X.Y) and what `go mod tidy` makes of them.
+# The result is cached outside the tree, under a name made of everything that decides it, and published by one rename.
+
+KUBE_MODULE=$(dirname "${BASH_SOURCE[0]}")/kube
+
+# The folder that holds, or will hold, kube, kubectl and helm. Without Go, one that an earlier Go built from the same sources will do.
+kube_folder() {
+  local sources
+  sources=$(cat "$KUBE_MODULE"/{go.mod,go.sum,main.go} | sha256sum | cut -c1-16)
+  if command -v go >/dev/null; then
+    echo "$CACHE/kube-$sources-$(cd "$KUBE_MODULE" && go env GOVERSION)"
+  else
+    find "$CACHE" -maxdepth 1 -name "kube-$sources-*" 2>/dev/null | sort | tail -n 1
+  fi
+}
+
+kubernetes_version() { awk '$1 == "k8s.io/kubernetes" {print $2}' "$KUBE_MODULE/go.mod"; }
+
+ensure_kube() {
+  local folder
+  folder=$(kube_folder)
+  [[ -n $folder && -x $folder/kube && -x $folder/helm ]] && return
+  command -v go >/dev/null || die "missing: go, 1.21 or newer (it fetches the toolchain it needs by itself): see https://go.dev/doc/install"
+  build_kube "$folder"
+}
+
+build_kube() {
+  local folder=$1 log=$CACHE/kube-build.log work pid
+  mkdir -p "$CACHE"
+  work=$(mktemp -d "$CACHE/kube-build.XXXXXX")
+  say "building Kubernetes $(kubernetes_version) and helm from Go modules: about 15 minutes the first time, under one with Go's build cache (log: $log)"
+  compile "$work" >"$log" 2>&1 &
+  pid=$!
+  report_build "$pid" "$log"
+  if ! wait "$pid"; then
+    tail -n 20 "$log" >&2
+    rm -rf "$work"
+    die "Kubernetes did not build: see $log"
+  fi
+  ln -s kube "$work/kubectl"
+  chmod 755 "$work"
+  rm -rf "$folder"
+  mv -T "$work" "$folder"
+  say "built: $folder"
+}
+
+compile() {
+  local version major minor stamp
+  version=$(kubernetes_version)
+  IFS=. read -r major minor _ <<<"${version#v}"
+  stamp="-X k8s.io/component-base/version.gitVersion=$version"
+  stamp+=" -X k8s.io/component-base/version.gitMajor=$major -X k8s.io/component-base/version.gitMinor=$minor"
+  cd "$KUBE_MODULE" || return
+  export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOWORK=off GOBIN=$1
+  # go.mod's tool line names helm.
+  go install -v -trimpath -ldflags "-s -w $stamp" . && go install -v -trimpath -ldflags "-s -w" tool
+}
+
+# A line every half minute while the build PID runs: modules fetched, packages compiled.
+report_build() {
+  local pid=$1 log=$2 started=$SECONDS next=30 fetched lines
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 0.5
+    ((SECONDS - started >= next)) || continue
+    next=$((next + 30))
+    fetched=$(grep -c '^go: downloading' "$log") || true
+    lines=$(wc -l <"$log")
+    say "  $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s: $fetched modules fetched, $((lines - fetched)) packages compiled"
+  done
+}

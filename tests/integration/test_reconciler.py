@@ -1,0 +1,159 @@
+"""The operator's reconciler against a real API server, killed at every write it makes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from berth_api.cluster import (
+    LABEL_DEPLOYMENT,
+    MODEL_DEPLOYMENTS,
+    PODS,
+    Kind,
+    Object,
+    ObjectList,
+    Preconditions,
+    UnavailableError,
+    WatchEvent,
+)
+from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_api.model_deployment import ModelDeployment
+from berth_operator.readiness import EngineProber
+from berth_operator.reconciler import Reconciler
+from berth_operator.settings import Settings
+from tests.integration.test_resource import manifest
+
+# No node has this label: pods are made and judged, but nothing runs.
+NOWHERE = {"nodeSelector": {"berth.dev/no-such-node": "true"}}
+SETTINGS = Settings.model_validate(
+    {"engines": {"llamacpp": {"cpu": {"image": "localhost/nothing:1"}}}, "timing": {"unschedulableGrace": 0, "resync": 1}}
+)
+
+
+class KilledError(BaseException):
+    """The operator dies here: no handler of its own may catch that."""
+
+
+class DyingCluster:
+    """The real cluster, until a number of writes has been made; the one after that is made too, but nobody lives to see it."""
+
+    def __init__(self, cluster: KubernetesCluster, writes: int) -> None:
+        self._cluster = cluster
+        self._writes_left = writes
+        self.died = asyncio.Event()
+
+    async def get(self, kind: Kind, name: str) -> Object:
+        return await self._cluster.get(kind, name)
+
+    async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
+        return await self._cluster.list(kind, labels)
+
+    def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
+        return self._cluster.watch(kind, since, labels)
+
+    async def create(self, kind: Kind, manifest: Object) -> Object:
+        return self._die_or_return(await self._cluster.create(kind, manifest))
+
+    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+        return self._die_or_return(await self._cluster.patch_status(kind, name, status, preconditions))
+
+    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
+        await self._cluster.delete(kind, name, preconditions)
+        self._die_or_return({})
+
+    def _die_or_return(self, written: Object) -> Object:
+        if self._writes_left == 0:
+            self.died.set()
+            raise KilledError
+        self._writes_left -= 1
+        return written
+
+
+class Operator:
+    """A reconciler that is woken by every change, as kopf wakes it."""
+
+    def __init__(self, cluster: KubernetesCluster, writes: int | None = None) -> None:
+        self.dying = DyingCluster(cluster, -1 if writes is None else writes)
+        self._prober = EngineProber()
+        self._reconciler: Reconciler | None = None
+
+    async def __aenter__(self) -> "Operator":
+        await self._prober.__aenter__()
+        self._reconciler = Reconciler(self.dying, self._prober, SETTINGS)
+        self._reconciler.wake("smol")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._reconciler
+        await self._reconciler.close()
+        await self._prober.__aexit__()
+
+
+async def settled(cluster: KubernetesCluster, phase: str) -> ModelDeployment:
+    """The deployment once it is in this phase."""
+    async with asyncio.timeout(30):
+        while True:
+            listed = await cluster.list(MODEL_DEPLOYMENTS)
+            deployment = ModelDeployment.parse(listed.items[0])
+            if deployment.status.phase == phase:
+                return deployment
+            async for event in cluster.watch(MODEL_DEPLOYMENTS, listed.resource_version):
+                deployment = ModelDeployment.parse(event.object)
+                if deployment.status.phase == phase:
+                    return deployment
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2])
+async def test_killed_at_any_write_the_next_one_ends_where_it_would_have(cluster: KubernetesCluster, writes: int) -> None:
+    await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
+    async with Operator(cluster, writes) as first:
+        async with asyncio.timeout(30):
+            await first.dying.died.wait()
+    async with Operator(cluster):
+        deployment = await settled(cluster, "Stalled")
+    [pod] = (await cluster.list(PODS)).items
+    assert pod["metadata"]["name"] == "smol-1"
+    assert pod["metadata"]["labels"][LABEL_DEPLOYMENT] == "smol"
+    assert deployment.status.attempt == 1
+    assert deployment.status.last_failure is not None
+    assert deployment.status.last_failure.reason == "Unschedulable"
+
+
+async def test_once_settled_nothing_more_is_written(cluster: KubernetesCluster) -> None:
+    await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
+    async with Operator(cluster):
+        before = await settled(cluster, "Stalled")
+    async with Operator(cluster, writes=0) as watched:
+        # A look at every deployment is due each second (resync); three of them must find nothing to write.
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3):
+                await watched.dying.died.wait()
+    after = await settled(cluster, "Stalled")
+    assert after.resource_version == before.resource_version
+
+
+async def test_a_pod_that_somebody_deleted_is_made_again(cluster: KubernetesCluster) -> None:
+    await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
+    async with Operator(cluster):
+        await settled(cluster, "Stalled")
+    [first] = (await cluster.list(PODS)).items
+    await cluster.delete(PODS, first["metadata"]["name"], Preconditions(first["metadata"]["uid"]))
+    async with Operator(cluster, writes=1) as operator, asyncio.timeout(30):
+        await operator.dying.died.wait()
+    [second] = [pod for pod in (await cluster.list(PODS)).items if "deletionTimestamp" not in pod["metadata"]]
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+
+
+async def test_without_an_api_server_it_waits_for_one(cluster: KubernetesCluster, monkeypatch: Any) -> None:
+    await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
+    real, refusals = cluster.get, iter(range(2))
+
+    async def unreachable(kind: Kind, name: str) -> Object:
+        if next(refusals, None) is not None:
+            raise UnavailableError("the API server cannot be reached")
+        return await real(kind, name)
+
+    monkeypatch.setattr(cluster, "get", unreachable)
+    async with Operator(cluster):
+        await settled(cluster, "Stalled")

@@ -1,0 +1,79 @@
+"""The settings file that the operator is given, read by the operator itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berth_api.model_deployment import Backend, Device, Toleration
+from berth_operator.settings import DeviceSettings, EngineImage, Settings
+from tests.unit.chart.rendering import APP_VERSION, render
+
+SettingsOf = Callable[..., Settings]
+"""Takes values of the chart."""
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path) -> SettingsOf:
+    def load(**values: Any) -> Settings:
+        file = tmp_path / "operator.yaml"
+        file.write_text(render(**values).one("ConfigMap", "berth-operator-settings")["data"]["operator.yaml"])
+        return Settings.load(file)
+
+    return load
+
+
+def test_the_charts_defaults_are_the_operators(settings_of: SettingsOf) -> None:
+    engines = {Backend.LLAMACPP: {Device.CPU: EngineImage(image=f"berth/llamacpp:{APP_VERSION}")}}
+    assert settings_of() == Settings(engines=engines)
+
+
+def test_every_value_arrives(settings_of: SettingsOf) -> None:
+    settings = settings_of(
+        image={"registry": "registry.example.com", "tag": "v2", "pullPolicy": "Always", "pullSecrets": ["secret"]},
+        engines={"llamacpp": {"cuda": {"image": {"repository": "llama", "tag": "cuda", "pullPolicy": "Never"}}}},
+        devices={
+            "cuda": {
+                "resourceName": "amd.com/gpu",
+                "nodeSelector": {"gpu": "yes"},
+                "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+                "runtimeClassName": "nvidia",
+                "resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
+            }
+        },
+        modelStore={"existingClaim": "weights", "subPath": "llm/models"},
+        operator={"timing": {"startDeadline": 31536000, "firstRetry": 0.5}},
+    )
+    assert settings.engines == {
+        Backend.LLAMACPP: {
+            Device.CPU: EngineImage(image="registry.example.com/berth/llamacpp:v2", pull_policy="Always"),
+            Device.CUDA: EngineImage(image="registry.example.com/llama:cuda", pull_policy="Never"),
+        }
+    }
+    assert settings.devices[Device.CUDA] == DeviceSettings(
+        resource_name="amd.com/gpu",
+        node_selector={"gpu": "yes"},
+        tolerations=[Toleration(key="gpu", operator="Exists", effect="NoSchedule")],
+        runtime_class_name="nvidia",
+        resources={"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
+    )
+    assert settings.image_pull_secrets == ["secret"]
+    assert (settings.model_store.claim_name, settings.model_store.sub_path) == ("weights", "llm/models")
+    assert (settings.timing.start_deadline, settings.timing.first_retry) == (31536000, 0.5)
+
+
+def test_the_operator_finds_its_settings_and_is_restarted_when_they_change() -> None:
+    before, after = (render(operator={"timing": {"resync": seconds}}).one("Deployment", "berth-operator") for seconds in (300, 301))
+    pod = before["spec"]["template"]["spec"]
+    assert {"name": "settings", "configMap": {"name": "berth-operator-settings"}} in pod["volumes"]
+    assert {"name": "settings", "mountPath": "/etc/berth", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+    assert {"name": "BERTH_CONFIG", "value": "/etc/berth/operator.yaml"} in pod["containers"][0]["env"]
+    assert before["spec"]["template"] != after["spec"]["template"]
+
+
+def test_the_probes_ask_where_the_operator_answers(settings_of: SettingsOf) -> None:
+    [container] = render().pod_specs()["berth-operator"]["containers"]
+    assert container["ports"] == [{"name": "health", "containerPort": settings_of().health_port}]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}

@@ -1,0 +1,85 @@
+"""What holds for every pod of a release."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.chart.rendering import APP_VERSION, render
+
+PODS = ["berth-operator", "berth-router", "berth-test"]
+
+
+def pod(name: str, **values: Any) -> dict[str, Any]:
+    return render(**values).pod_specs()[name]
+
+
+def test_these_are_all_pods() -> None:
+    assert sorted(render().pod_specs()) == PODS
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_every_pod_satisfies_the_restricted_standard(name: str) -> None:
+    spec = pod(name)
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    [container] = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert all(volume.keys() & {"emptyDir", "configMap", "persistentVolumeClaim"} for volume in spec["volumes"])
+    # The one place where something can be written.
+    assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("values", "operator", "router"),
+    [
+        ({}, f"berth/operator:{APP_VERSION}", f"berth/router:{APP_VERSION}"),
+        (
+            {"image": {"registry": "r.example.com/", "tag": "v2"}},
+            "r.example.com/berth/operator:v2",
+            "r.example.com/berth/router:v2",
+        ),
+        ({"image": {"tag": "v2"}, "router": {"image": {"tag": "v3"}}}, "berth/operator:v2", "berth/router:v3"),
+        ({"operator": {"image": {"digest": DIGEST}}}, f"berth/operator@{DIGEST}", f"berth/router:{APP_VERSION}"),
+    ],
+)
+def test_images_can_be_named_together_and_one_by_one(values: dict[str, Any], operator: str, router: str) -> None:
+    specs = render(**values).pod_specs()
+    assert [specs[name]["containers"][0]["image"] for name in PODS] == [operator, router, router]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pull_secrets_reach_every_pod(name: str) -> None:
+    assert pod(name, image={"pullSecrets": ["one", "two"]})["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
+    assert "imagePullSecrets" not in pod(name)
+
+
+@pytest.mark.parametrize("part", ["operator", "router"])
+def test_scheduling_and_environment_can_be_added_to(part: str) -> None:
+    values: dict[str, Any] = {
+        "nodeSelector": {"pool": "control"},
+        "tolerations": [{"key": "control", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+    }
+    resources = {"limits": {"memory": "1Gi"}}
+    spec = pod(f"berth-{part}", **{part: {**values, "extraEnv": [{"name": "A", "value": "b"}], "resources": resources}})
+    assert {key: spec[key] for key in values} == values
+    assert {"name": "A", "value": "b"} in spec["containers"][0]["env"]
+    assert spec["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+
+
+def test_the_operator_is_never_there_twice() -> None:
+    operator = render().one("Deployment", "berth-operator")["spec"]
+    assert (operator["replicas"], operator["strategy"]) == (1, {"type": "Recreate"})

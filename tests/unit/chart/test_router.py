@@ -1,0 +1,137 @@
+"""The routers and the ways that lead to them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from berth_api.model_deployment import Backend, Device
+from berth_router.settings import Settings
+from tests.unit.chart.rendering import RefusedError, environment, render
+
+SELECTOR = {"app.kubernetes.io/name": "berth", "app.kubernetes.io/instance": "berth", "app.kubernetes.io/component": "router"}
+CUDA: dict[str, Any] = {"cuda": {"image": {"repository": "berth/llamacpp-cuda"}}}
+
+SettingsOf = Callable[..., Settings]
+"""Takes values of the chart."""
+
+
+@pytest.fixture
+def settings_of(monkeypatch: pytest.MonkeyPatch) -> SettingsOf:
+    """What the router itself reads from the environment that the chart gives it."""
+
+    def load(**values: Any) -> Settings:
+        [container] = render(**values).pod_specs()["berth-router"]["containers"]
+        known = {field.alias for field in Settings.model_fields.values()}
+        given = environment(container)
+        assert given.keys() <= known, f"the router knows none of {given.keys() - known}"
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        return Settings(POD_NAME="berth-router-0")
+
+    return load
+
+
+def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = settings_of()
+    for field in Settings.model_fields.values():
+        monkeypatch.delenv(str(field.alias), raising=False)
+    assert given == Settings(POD_NAME="berth-router-0")
+
+
+def test_every_value_arrives(settings_of: SettingsOf) -> None:
+    settings = settings_of(
+        engines={"llamacpp": CUDA},
+        router={
+            "defaultDevice": "cuda",
+            "defaultTtlSeconds": 31536000,
+            "coldStartDeadlineSeconds": 60,
+            "maxDeployments": 5,
+            "maxWaitingPerModel": 6,
+            "drainSeconds": 7,
+        },
+    )
+    assert settings.engines == {Backend.LLAMACPP: [Device.CPU, Device.CUDA]}
+    assert (settings.default_backend, settings.default_device) == (Backend.LLAMACPP, Device.CUDA)
+    assert (settings.default_ttl, settings.cold_start_deadline) == (31536000, 60)
+    assert (settings.max_deployments, settings.max_waiting_per_model, settings.drain_seconds) == (5, 6, 7)
+
+
+def test_an_engine_that_was_taken_away_is_not_offered(settings_of: SettingsOf) -> None:
+    settings = settings_of(engines={"llamacpp": {"cpu": None, **CUDA}}, router={"defaultDevice": "cuda"})
+    assert settings.engines == {Backend.LLAMACPP: [Device.CUDA]}
+
+
+def test_a_default_without_an_image_is_refused() -> None:
+    with pytest.raises(RefusedError, match=r"router.defaultDevice is cuda, but engines.llamacpp.cuda has no image"):
+        render(router={"defaultDevice": "cuda"})
+
+
+def test_every_replica_has_a_name_of_its_own() -> None:
+    [container] = render().pod_specs()["berth-router"]["containers"]
+    assert {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}} in container["env"]
+
+
+def test_answers_under_way_outlive_an_upgrade() -> None:
+    deployment = render(router={"drainSeconds": 100}).one("Deployment", "berth-router")["spec"]
+    assert deployment["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    pod = deployment["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 130
+    [container] = pod["containers"]
+    assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+
+
+def test_a_drain_leaves_a_router_but_can_always_empty_the_node_of_a_single_one() -> None:
+    assert render().one("PodDisruptionBudget", "berth-router")["spec"] == {
+        "minAvailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": SELECTOR},
+    }
+    assert render(router={"replicas": 1}).of_kind("PodDisruptionBudget") == []
+
+
+def test_the_service_leads_to_the_routers() -> None:
+    release = render()
+    assert release.one("Service", "berth")["spec"] == {
+        "type": "ClusterIP",
+        "selector": SELECTOR,
+        "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+    }
+    deployments = {found["metadata"]["name"]: found["spec"] for found in release.of_kind("Deployment")}
+    chosen = [name for name, spec in deployments.items() if SELECTOR.items() <= spec["template"]["metadata"]["labels"].items()]
+    assert chosen == ["berth-router"]
+    node_port = render(router={"service": {"type": "NodePort", "nodePort": 30080}}).one("Service", "berth")["spec"]
+    assert (node_port["type"], node_port["ports"][0]["nodePort"]) == ("NodePort", 30080)
+
+
+def test_an_ingress_is_made_only_when_wanted() -> None:
+    assert render().of_kind("Ingress") == []
+    ingress = render(router={"ingress": {"enabled": True, "className": "nginx", "hosts": ["llm.example.com"]}}).one("Ingress", "berth")
+    backend = {"service": {"name": "berth", "port": {"name": "http"}}}
+    assert ingress["spec"] == {
+        "ingressClassName": "nginx",
+        "rules": [{"host": "llm.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+    }
+
+
+def test_a_gateways_route_is_made_only_when_wanted() -> None:
+    assert render().of_kind("HTTPRoute") == []
+    values = {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["llm.example.com"], "timeouts": {"request": "0s"}}
+    assert render(router={"httpRoute": values}).one("HTTPRoute", "berth")["spec"] == {
+        "parentRefs": [{"name": "public"}],
+        "hostnames": ["llm.example.com"],
+        "rules": [{"backendRefs": [{"name": "berth", "port": 80}], "timeouts": {"request": "0s"}}],
+    }
+
+
+def test_the_test_finds_the_service_without_dns() -> None:
+    pod = render(release="prod", test={"model": "/models/tiny"}).pod_specs()["prod-berth-test"]
+    assert pod["enableServiceLinks"] is True
+    assert environment(pod["containers"][0]) == {
+        "SERVICE": "prod-berth",
+        "SERVICE_PORT": "80",
+        "TIMEOUT_SECONDS": "600",
+        "MODEL": "/models/tiny",
+    }

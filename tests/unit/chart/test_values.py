@@ -1,0 +1,78 @@
+"""Values: explained, checked, and refused by name where they are wrong."""
+
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.chart.rendering import CHART, ROOT, RefusedError, helm, render
+
+
+def test_helm_finds_no_fault() -> None:
+    done = subprocess.run([helm(), "lint", "--strict", str(CHART)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"replicas": 3}, "additional properties 'replicas' not allowed"),
+        ({"router": {"replicaz": 3}}, "at '/router': additional properties 'replicaz' not allowed"),
+        ({"operator": {"timing": {"resink": 3}}}, "at '/operator/timing': additional properties 'resink' not allowed"),
+        ({"engines": {"llama": {}}}, "at '/engines': additional properties 'llama' not allowed"),
+        ({"engines": {"vllm": {"gpu": {}}}}, "at '/engines/vllm': additional properties 'gpu' not allowed"),
+        ({"engines": {"vllm": {"cuda": {}}}}, "at '/engines/vllm/cuda': missing property 'image'"),
+        ({"devices": {"cuda": {"toleration": []}}}, "at '/devices/cuda': additional properties 'toleration' not allowed"),
+        ({"router": {"defaultDevice": "gpu"}}, "at '/router/defaultDevice': value must be one of 'cuda', 'cpu'"),
+        ({"router": {"defaultTtlSeconds": "5m"}}, "at '/router/defaultTtlSeconds': got string, want integer"),
+        ({"router": {"httpRoute": {"enabled": True}}}, "at '/router/httpRoute/parentRefs': minItems"),
+        ({"modelStore": {"subPath": "/models"}}, "at '/modelStore/subPath'"),
+        ({"operator": {"image": {"digest": "sha256:1"}}}, "at '/operator/image/digest'"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_name(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        render(**values)
+    assert said in str(refused.value)
+
+
+def test_every_value_is_explained() -> None:
+    """A comment that begins with `# --` explains the value below it, and what is inside that value."""
+    unexplained: list[str] = []
+    explained_at: int | None = None
+    comment = ""
+    for line in (CHART / "values.yaml").read_text().splitlines():
+        text = line.lstrip()
+        indentation = len(line) - len(text)
+        if text.startswith("# --"):
+            comment = text
+        if not text or text.startswith("#"):
+            continue
+        inside = explained_at is not None and indentation > explained_at
+        if comment:
+            explained_at, comment = indentation, ""
+        elif not inside:
+            explained_at = None
+            if not text.endswith(":"):
+                unexplained.append(text)
+    assert unexplained == []
+
+
+def test_names_begin_with_the_release_and_fit_into_a_label() -> None:
+    for release, values, service in [
+        ("berth", {}, "berth"),
+        ("prod", {}, "prod-berth"),
+        ("my-berth", {}, "my-berth"),
+        ("prod", {"fullnameOverride": "llm"}, "llm"),
+    ]:
+        assert render(release=release, **values).of_kind("Service")[0]["metadata"]["name"] == service
+    longest = render(release="a" * 53)
+    assert all(len(manifest["metadata"]["name"]) <= 63 for manifest in longest.manifests if manifest["kind"] != "ConfigMap")
+
+
+def test_the_resource_types_come_with_the_release_and_outlive_it() -> None:
+    [definition] = render().of_kind("CustomResourceDefinition")
+    assert definition == yaml.safe_load((ROOT / "crds/modeldeployments.berth.dev.yaml").read_text())
+    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert render(crds={"install": False}).of_kind("CustomResourceDefinition") == []

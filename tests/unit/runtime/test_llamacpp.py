@@ -1,0 +1,62 @@
+"""The command line of llama-server, whole."""
+
+from pathlib import Path
+
+import pytest
+
+from berth_runtime.engines.llamacpp import Settings, server_command
+from berth_runtime.gguf import GgufFiles
+
+BASE = Settings(
+    files=GgufFiles(Path("/models/SmolLM2/model.gguf"), None),
+    port=8000,
+    alias="/models/SmolLM2",
+    context_size=2048,
+    parallel=4,
+    gpu_layers=None,
+    threads=None,
+    ipv6=False,
+)
+
+
+def test_the_whole_command() -> None:
+    assert server_command(BASE) == [
+        "llama-server",
+        *("--model", "/models/SmolLM2/model.gguf"),
+        *("--alias", "/models/SmolLM2"),
+        *("--host", "0.0.0.0"),
+        *("--port", "8000"),
+        *("--ctx-size", "8192"),
+        *("--parallel", "4"),
+        *("--threads-http", "64"),
+        *("--fit", "off"),
+        "--no-warmup",
+        *("--cache-ram", "0"),
+        "--no-slots",
+        "--no-ui",
+        "--offline",
+        "--metrics",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"context_size": 4096, "parallel": 1}, ("--ctx-size", "4096")),
+        ({"context_size": 1000, "parallel": 8}, ("--ctx-size", "8000")),
+        ({"gpu_layers": -1}, ("--n-gpu-layers", "all")),
+        ({"gpu_layers": 0}, ("--n-gpu-layers", "0")),
+        ({"gpu_layers": 33}, ("--n-gpu-layers", "33")),
+        ({"threads": 2}, ("--threads", "2")),
+        ({"ipv6": True}, ("--host", "::")),
+        ({"port": 9000}, ("--port", "9000")),
+        ({"files": GgufFiles(Path("/m/a.gguf"), Path("/m/mmproj.gguf"))}, ("--mmproj", "/m/mmproj.gguf")),
+    ],
+)
+def test_each_setting_reaches_the_server(change: dict[str, object], expected: tuple[str, str]) -> None:
+    call = server_command(BASE._replace(**change))
+    assert call[call.index(expected[0]) + 1] == expected[1]
+
+
+def test_extra_arguments_come_last_where_they_override() -> None:
+    assert server_command(BASE, ["--threads-http", "8"])[-2:] == ["--threads-http", "8"]
