@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The PersistentVolumes that stand in for a provisioner: all of them are the one folder MODEL_STORE.
 
-VOLUMES=8
+VOLUMES=16
 
 # Group-writable and inherited by what is made in it: pods share it through their fsGroup.
 make_store_folder() {

@@ -36,6 +36,8 @@ def user(text: str) -> list[ChatCompletionMessageParam]:
 
 def install(kubectl: Kubectl, images: dict[str, str], *values: str) -> "Release":
     """Installs the chart and waits until it is ready."""
+    if "BERTH_MODEL_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
+        subprocess.run([ROOT / "scripts/cluster", "store"], check=True, timeout=60)
     settings = ["modelStore.size=1Gi", "modelStore.keep=false", "operator.timing.terminationGrace=5", *values]
     for path, target in (("operator.image", "operator"), ("router.image", "router"), ("engines.llamacpp.cpu.image", "llamacpp")):
         repository, tag = images[target].rsplit(":", 1)

@@ -1,0 +1,1 @@
+"""The router: an OpenAI API in front of models that start when they are asked for."""

@@ -1,0 +1,1 @@
+"""Measurements of Berth, each beside the same work done without it."""

@@ -1,0 +1,66 @@
+"""A release of Berth to measure, in a cluster that may be used for it."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from berth_api.cluster import Object
+from tests.conftest import TEST_CLUSTER_LABEL, make_namespace
+from tests.e2e.release import MODEL, ROOT, Release, install
+from tests.kubectl import Kubectl
+
+
+def require_test_cluster() -> Kubectl:
+    """kubectl on a cluster whose nodes all say that it is for tests.
+
+    Ends the program, saying what is missing, where there is none; BERTH_TEST_ANY_CLUSTER=1 says that any may be used.
+    """
+    hint = 'run scripts/cluster up, then eval "$(scripts/cluster env)"; or'
+    if not os.environ.get("KUBECONFIG"):
+        raise SystemExit(f"no cluster: {hint} set KUBECONFIG")
+    for tool in ("kubectl", "helm"):
+        if shutil.which(tool) is None:
+            raise SystemExit(f"{tool} is missing: {hint} install it")
+    kubectl = Kubectl()
+    unmarked = unmarked_nodes(kubectl.json("get", "nodes")["items"])
+    if unmarked and os.environ.get("BERTH_TEST_ANY_CLUSTER") != "1":
+        raise SystemExit(
+            f"these nodes are not marked as a test cluster's: {', '.join(unmarked)}. If this cluster may be used, run: "
+            f"kubectl label nodes --all {TEST_CLUSTER_LABEL}=true, or set BERTH_TEST_ANY_CLUSTER=1"
+        )
+    return kubectl
+
+
+def unmarked_nodes(nodes: Sequence[Object]) -> list[str]:
+    """Names of the nodes that do not say that they are a test cluster's."""
+    return [node["metadata"]["name"] for node in nodes if node["metadata"].get("labels", {}).get(TEST_CLUSTER_LABEL) != "true"]
+
+
+def built_images() -> dict[str, str]:
+    """Image reference by target: those of BERTH_TEST_IMAGES, or built now."""
+    lines = os.environ.get("BERTH_TEST_IMAGES")
+    if not lines:
+        command = [ROOT / "scripts/images", "--print"]
+        lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=3600).stdout
+    return dict(line.split("=", 1) for line in lines.splitlines())
+
+
+@contextlib.contextmanager
+def installed(kubectl: Kubectl, images: dict[str, str]) -> Generator[Release]:
+    """A release in a namespace of its own, with the sample model in its store."""
+    namespace = f"berth-bench-{secrets.token_hex(3)}"
+    within = make_namespace(kubectl, namespace)
+    try:
+        release = install(within, images)
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([ROOT / "scripts/sample-model", folder], check=True, timeout=300, stdout=sys.stderr)
+            release.load_model(Path(folder) / Path(MODEL).name)
+        yield release
+    finally:
+        kubectl.run("delete", "namespace", namespace, "--wait=false")

@@ -1,0 +1,135 @@
+"""Composition: one ASGI callable. Inference paths go to the hot path, everything else to FastAPI."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from berth_api.cluster import Cluster
+from berth_router.activator import Activator
+from berth_router.activity import Activity, Clock, utc_now
+from berth_router.asgi import Message, Receive, Scope, Send
+from berth_router.deployments import Deployments
+from berth_router.errors import InternalError, MethodNotAllowedError, request_id_of, send_error
+from berth_router.inference import CHAT_COMPLETIONS, Inference
+from berth_router.management.api import management_api
+from berth_router.management.health import health_routes
+from berth_router.management.loaded import loaded_routes
+from berth_router.management.models import models_routes
+from berth_router.management.unload import unload_routes
+from berth_router.metrics import Metrics
+from berth_router.proxy import Proxy
+from berth_router.resolve import Policy
+from berth_router.settings import Settings
+from berth_router.store import ModelStore
+from berth_router.unloader import Unloader
+from berth_router.upstream import ConnectionPool
+
+_log = structlog.get_logger(__name__)
+
+_INFERENCE = {endpoint.path: endpoint for endpoint in (CHAT_COMPLETIONS,)}
+
+
+class Router:
+    """The router as an ASGI application."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, clock: Clock = utc_now) -> None:
+        self.draining = False
+        """Set at a shutdown, so that no new traffic is sent here."""
+        metrics = Metrics()
+        store = ModelStore(Path(settings.model_store))
+        self._deployments = Deployments(cluster)
+        self._activity = Activity(cluster, self._deployments, settings.replica, clock)
+        self._pool = ConnectionPool()
+        activator = Activator(
+            cluster=cluster,
+            deployments=self._deployments,
+            store=store,
+            activity=self._activity,
+            policy=Policy(
+                engines=settings.engines,
+                default_backend=settings.default_backend,
+                default_device=settings.default_device,
+                default_ttl=settings.default_ttl,
+                max_deployments=settings.max_deployments,
+            ),
+            metrics=metrics,
+            deadline_seconds=settings.cold_start_deadline,
+            max_waiting_per_model=settings.max_waiting_per_model,
+            clock=clock,
+        )
+        self._inference = Inference(activator, Proxy(self._pool, metrics), metrics, settings.max_body_bytes)
+        self._management = management_api(
+            [
+                models_routes(store, self._deployments),
+                loaded_routes(self._deployments, self._activity, settings.replica, clock),
+                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._activity)),
+                health_routes(self._unready_reason, metrics),
+            ]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request, or the whole lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        endpoint = _INFERENCE.get(scope["path"])
+        if endpoint is None or scope["type"] != "http":
+            await self._manage(scope, receive, send)
+        elif scope["method"] == "POST":
+            await self._inference.handle(endpoint, scope, receive, send)
+        else:
+            refused = MethodNotAllowedError(scope["method"], endpoint.path, "POST")
+            await send_error(send, refused, request_id_of(scope["headers"]))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """While open, the router watches the cluster and tells its activity."""
+        view = asyncio.create_task(self._deployments.run())
+        view.add_done_callback(_report_end)
+        try:
+            yield
+        finally:
+            await self._activity.close()
+            view.cancel()
+            self._pool.close()
+
+    def _unready_reason(self) -> str | None:
+        if self.draining:
+            return "shutting down"
+        return None if self._deployments.synced.is_set() else "the cluster's deployments are not known yet"
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self.running():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _manage(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = request_id_of(scope["headers"])
+        scope["berth_request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._management(scope, receive, send_with_id)
+        except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
+            # FastAPI raises again what its handler has already logged and answered.
+            if not started:
+                _log.exception("request_failed", request_id=request_id)
+                await send_error(send, InternalError(request_id), request_id)
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    """The view ends only by cancellation; anything else is a fault that must be seen, and that /readyz cannot show."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.critical("view_stopped", exc_info=error)

@@ -1,0 +1,157 @@
+"""Every way in which the router refuses or fails, in OpenAI's shape.
+
+APIError
+├── InvalidRequestError      400  a field is wrong; `param` names it
+├── ModelNotFoundError       404  no such model in the store
+├── UnknownPathError         404  no such path in this API
+├── MethodNotAllowedError    405
+├── RequestTooLargeError     413
+├── InternalError            500  a fault of the router itself; its log has more under the request's id
+├── EngineFailedError        502  the engine broke off before it answered
+└── UnavailableError         503  not now: `code` says why, Retry-After when to try again
+    ├── StartFailedError          the model cannot start; the message has the real reason
+    └── DeadlineError             the model did not become ready within the time that a request is held
+"""
+
+import re
+import secrets
+from typing import Any
+
+import orjson
+
+from berth_router.asgi import Headers, Send
+
+MAX_RETRY_AFTER_SECONDS = 120
+"""OpenAI's clients ignore a Retry-After beyond this."""
+
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class APIError(Exception):
+    """A refusal with its HTTP status and OpenAI's four fields: message, type, param and code."""
+
+    status = 500
+    type = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+
+    def content(self) -> dict[str, Any]:
+        """The JSON object that an OpenAI client reads."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def headers(self) -> dict[str, str]:
+        """Headers that the error needs besides the content type."""
+        if self.retry_after is None:
+            return {}
+        return {"retry-after": str(round(min(max(self.retry_after, 1), MAX_RETRY_AFTER_SECONDS)))}
+
+
+class InvalidRequestError(APIError):
+    """A field of the request is wrong. The message says what would be right."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class ModelNotFoundError(InvalidRequestError):
+    """The model is not in the model store."""
+
+    status = 404
+
+
+class UnknownPathError(InvalidRequestError):
+    """The API has no such path."""
+
+    status = 404
+
+
+class MethodNotAllowedError(InvalidRequestError):
+    """The path is there, but not for this method."""
+
+    status = 405
+
+    def __init__(self, method: str, path: str, allow: str) -> None:
+        super().__init__(f"{path} does not take {method}; it takes {allow}.", code="method_not_allowed")
+        self.allow = allow
+
+    def headers(self) -> dict[str, str]:
+        """See APIError.headers."""
+        return {"allow": self.allow}
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """The body is longer than the router takes."""
+
+    status = 413
+
+
+class InternalError(APIError):
+    """A fault of the router. It tells nothing of its inside."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"The router failed. Its log says more under request id {request_id}.", code="internal_error")
+
+
+class EngineFailedError(APIError):
+    """The engine broke off. Whether it had done anything is not known, so the router does not repeat the request."""
+
+    status = 502
+
+
+class UnavailableError(APIError):
+    """Not now. Trying again after `retry_after` seconds may work."""
+
+    status = 503
+
+    def __init__(self, message: str, *, code: str, retry_after: float = 5, param: str | None = None) -> None:
+        super().__init__(message, code=code, param=param, retry_after=retry_after)
+
+
+class StartFailedError(UnavailableError):
+    """The model cannot start, for the reason that the operator found."""
+
+    def headers(self) -> dict[str, str]:
+        """See APIError.headers. Tells OpenAI's clients not to retry by themselves, which would keep the reason from their user."""
+        return {**super().headers(), "x-should-retry": "false"}
+
+
+class DeadlineError(UnavailableError):
+    """The request was held for as long as the router holds one. The start goes on, so a retry finds it further."""
+
+
+def request_id_of(headers: Headers) -> str:
+    """The caller's x-request-id where it is printable and short, else a new one."""
+    for name, value in headers:
+        if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return f"req_{secrets.token_hex(12)}"
+
+
+def event_of(error: APIError) -> bytes:
+    """The server-sent event that tells a stream's client of the error; OpenAI's clients raise an APIError on it."""
+    return b"data: " + orjson.dumps(error.content()) + b"\n\n"
+
+
+async def send_error(send: Send, error: APIError, request_id: str) -> None:
+    """Answers a request whose answer has not begun."""
+    body = orjson.dumps(error.content())
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request_id.encode()),
+        *((name.encode(), value.encode()) for name, value in error.headers().items()),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

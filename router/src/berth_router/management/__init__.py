@@ -1,0 +1,1 @@
+"""The management API: one file of routes for each subject."""

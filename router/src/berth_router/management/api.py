@@ -1,0 +1,115 @@
+"""The FastAPI application of everything but inference, with OpenAI's shape for its errors too."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+
+from berth_router.ask import DEFAULT_MAX_TOKENS, SAMPLING_DEFAULTS, BerthFields
+from berth_router.errors import APIError, InternalError, InvalidRequestError, MethodNotAllowedError, UnknownPathError
+
+_log = structlog.get_logger(__name__)
+
+_DESCRIPTION = (
+    "Ask for a model of the store by its path and it is there: the first request starts it, later ones share it, and when nobody has asked"
+    " for it within its TTL it goes. Every OpenAI client works unchanged."
+)
+
+
+class ChatCompletionRequest(BerthFields):
+    """A chat completion. Every further field of OpenAI's API goes to the engine as it is."""
+
+    messages: list[dict[str, Any]] = Field(description="The conversation so far: objects with `role` and `content`.")
+    max_tokens: int | None = Field(default=DEFAULT_MAX_TOKENS, description="Most tokens to make, unless `max_completion_tokens` says so.")
+    temperature: float | None = Field(default=SAMPLING_DEFAULTS["temperature"], description="0 is greedy.")
+    top_p: float | None = Field(default=SAMPLING_DEFAULTS["top_p"], description="Nucleus sampling.")
+
+
+def management_api(routers: Sequence[APIRouter]) -> FastAPI:
+    """The application made of these routes."""
+    api = FastAPI(title="Berth", description=_DESCRIPTION, version="v1", docs_url="/docs", redoc_url=None)
+    for router in routers:
+        api.include_router(router)
+
+    def openapi() -> dict[str, Any]:
+        if not api.openapi_schema:
+            schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
+            api.openapi_schema = _with_inference(schema)
+        return api.openapi_schema
+
+    api.openapi = openapi
+    api.add_exception_handler(APIError, _api_error)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(HTTPException, _http_error)
+    api.add_exception_handler(Exception, _unexpected)
+    return api
+
+
+def _with_inference(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with the paths that FastAPI does not serve."""
+    _, definitions = models_json_schema([(ChatCompletionRequest, "validation")], ref_template="#/components/schemas/{model}")
+    schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+    reference = {"$ref": "#/components/schemas/ChatCompletionRequest"}
+    schema["paths"]["/v1/chat/completions"] = {
+        "post": {
+            "tags": ["inference"],
+            "summary": "Answer a conversation",
+            "description": "Starts the model where it does not run. The answer is the engine's own, in OpenAI's shape.",
+            "operationId": "create_chat_completion",
+            "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}},
+            "responses": {
+                "200": {"description": "The answer; with `stream`, as server-sent events that end with [DONE]."},
+                "400": {"description": "A field is wrong; `error.param` names it."},
+                "404": {"description": "The model is not in the store."},
+                "502": {"description": "The engine broke off."},
+                "503": {"description": "Not now; `error.code` says why and Retry-After when to try again."},
+            },
+        }
+    }
+    return schema
+
+
+async def _api_error(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, APIError):
+        raise error
+    return JSONResponse(error.content(), error.status, error.headers())
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"][1:]) or None
+    what = f"`{param}`" if param else "The body"
+    return await _api_error(request, InvalidRequestError(f"{what} is not valid: {first['msg']}.", param=param, code="invalid_value"))
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    path = request.url.path
+    if error.status_code == 405:
+        return await _api_error(request, MethodNotAllowedError(request.method, path, (error.headers or {}).get("Allow", "")))
+    if error.status_code == 404:
+        return await _api_error(request, unknown_path(request.app, path))
+    refused = InvalidRequestError(str(error.detail))
+    return JSONResponse(refused.content(), error.status_code, error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    request_id = request.scope["berth_request_id"]
+    _log.error("request_failed", request_id=request_id, exc_info=error)
+    return await _api_error(request, InternalError(request_id))
+
+
+def unknown_path(api: FastAPI, path: str) -> UnknownPathError:
+    """The error for a path that the API does not have; it lists those that it has."""
+    paths = ", ".join(sorted(api.openapi()["paths"]))
+    return UnknownPathError(f"There is no {path} here. There are {paths}; GET /docs describes them.", code="unknown_path")

@@ -1,0 +1,33 @@
+"""/healthz, /readyz and /metrics: for probes and monitoring."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Response
+
+from berth_router.metrics import CONTENT_TYPE, Metrics
+
+
+def health_routes(unready_reason: Callable[[], str | None], metrics: Metrics) -> APIRouter:
+    """The routes for probes and monitoring. `unready_reason` says why the router should get no traffic; None: it should."""
+    routes = APIRouter(tags=["operations"])
+
+    @routes.get("/healthz", summary="Whether the router lives")
+    async def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        """Answers as long as the process does; the cluster has no part in it."""
+        return {"status": "ok"}
+
+    @routes.get("/readyz", summary="Whether the router should get traffic")
+    async def readyz(response: Response) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        """503 until the router knows the cluster's deployments, and again once it shuts down."""
+        reason = unready_reason()
+        if reason is None:
+            return {"status": "ok"}
+        response.status_code = 503
+        return {"status": "unready", "reason": reason}
+
+    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+    async def show_metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Prometheus' text format."""
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return routes

@@ -1,0 +1,66 @@
+"""GET /v1/models/loaded: what runs now, and until when."""
+
+from datetime import datetime
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from berth_api.activity import expires_at
+from berth_api.identity import deployment_name
+from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
+from berth_router.activity import Activity, Clock
+from berth_router.deployments import Deployments
+
+_LOADED = (Phase.READY, Phase.STARTING, Phase.PENDING, None)
+"""Phases in which a deployment holds, or is about to hold, an engine. A sleeping or stalled one does not."""
+
+
+class LoadedModel(BaseModel):
+    """A model that runs or is on its way to."""
+
+    cache_key: str = Field(description="Model, backend and device in one word: <slug>_<backend>_<device>.")
+    model_path: str
+    backend: Backend
+    device: Device
+    deployment: str = Field(description="Name of the ModelDeployment.")
+    phase: Phase = Field(description="Pending, Starting or Ready.")
+    loaded_at: datetime | None = Field(description="When it last became ready. null: not yet.")
+    ttl: int = Field(description="Seconds without a request after which it goes; 0 is never.")
+    expires_at: datetime | None = Field(description="When it goes if no further request comes. null: never, or not ready yet.")
+    in_flight: int = Field(description="Requests held or being answered, by all routers, as far as they have told.")
+
+
+class LoadedModels(BaseModel):
+    """All models that run or are on their way to."""
+
+    loaded_models: list[LoadedModel]
+    total_count: int
+
+
+def loaded_routes(deployments: Deployments, activity: Activity, replica: str, clock: Clock) -> APIRouter:
+    """The routes about what runs."""
+    routes = APIRouter(tags=["models"])
+
+    def describe(deployment: ModelDeployment) -> LoadedModel:
+        spec, status = deployment.spec, deployment.status
+        others = {name: entry for name, entry in status.activity.items() if name != replica and entry.keep_until > clock()}
+        return LoadedModel(
+            cache_key=f"{deployment_name(spec).rpartition('-')[0]}_{spec.backend}_{spec.device}",
+            model_path=spec.model,
+            backend=spec.backend,
+            device=spec.device,
+            deployment=deployment.name,
+            phase=status.phase or Phase.PENDING,
+            loaded_at=status.loaded_at if status.phase is Phase.READY else None,
+            ttl=spec.idle.ttl_seconds,
+            expires_at=expires_at(deployment) if status.phase is Phase.READY else None,
+            in_flight=activity.in_flight(deployment.uid) + sum(entry.in_flight for entry in others.values()),
+        )
+
+    @routes.get("/v1/models/loaded", summary="Models that run now")
+    async def list_loaded() -> LoadedModels:  # pyright: ignore[reportUnusedFunction]
+        """Every deployment that has an engine or is about to get one; sleeping and stalled ones are not among them."""
+        models = [describe(one) for one in deployments.all() if one.status.phase in _LOADED and not one.deleting]
+        return LoadedModels(loaded_models=models, total_count=len(models))
+
+    return routes

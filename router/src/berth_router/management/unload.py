@@ -1,0 +1,48 @@
+"""POST /v1/models/unload: give a model's resources back now."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from berth_api.model_deployment import Backend, Device
+from berth_router.ask import Ask, model_path
+from berth_router.deployments import Deployments
+from berth_router.errors import ModelNotFoundError
+from berth_router.resolve import matches
+from berth_router.unloader import Unloader
+
+
+class UnloadRequest(BaseModel):
+    """What to unload."""
+
+    model: str = Field(max_length=512, description="The model's path in the store.")
+    backend: Backend | None = Field(default=None, description="Only deployments of this backend. Unset: of any.")
+    device: Device | None = Field(default=None, description="Only deployments on this device. Unset: on any.")
+
+
+class Unloaded(BaseModel):
+    """What was unloaded."""
+
+    unloaded: list[str] = Field(description="Names of the ModelDeployments that were deleted.")
+    message: str
+
+
+def unload_routes(deployments: Deployments, unloader: Unloader) -> APIRouter:
+    """The routes that unload."""
+    routes = APIRouter(tags=["models"])
+
+    @routes.post("/v1/models/unload", summary="Unload a model")
+    async def unload(request: UnloadRequest) -> Unloaded:  # pyright: ignore[reportUnusedFunction]
+        """Deletes every deployment of the model, after the answers being made have ended (30 s at most). The files stay in the store."""
+        model = model_path(request.model)
+        found = matches(Ask(model, request.backend, request.device), deployments.of_model(model))
+        if not found:
+            raise ModelNotFoundError(
+                f"No deployment of {model} is live with that backend and device. GET /v1/models/loaded lists those that are.",
+                param="model",
+                code="model_not_loaded",
+            )
+        await unloader.unload(found)
+        names = [deployment.name for deployment in found]
+        return Unloaded(unloaded=names, message=f"{model} is unloaded.")
+
+    return routes

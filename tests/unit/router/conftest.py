@@ -1,0 +1,168 @@
+"""A router served on loopback, with a cluster in memory, an engine on loopback, and an operator played by the test."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httptools
+import openai
+import pytest
+import uvicorn
+
+from berth_api.cluster import MODEL_DEPLOYMENTS, Object
+from berth_router.app import Router
+from berth_router.settings import Settings
+from tests.unit.memory_cluster import MemoryCluster
+from tests.unit.router.engine import Engine
+
+MODEL = "/models/tiny"
+PROMPT: Any = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+class Reply:
+    """A raw answer, as far as it came."""
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        self.status = 0
+        self.body = b""
+        self.complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode().lower()] = value.decode()
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class Serving:
+    """A running router and what surrounds it."""
+
+    def __init__(self, cluster: MemoryCluster, engine: Engine, port: int) -> None:
+        self.cluster = cluster
+        self.engine = engine
+        self.port = port
+        self.client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+
+    async def ask(self, **fields: Any) -> str:
+        """The text of an answer to a plain question."""
+        create: Any = self.client.chat.completions.create  # its overloads do not fit to fields that vary
+        answer = await create(model=MODEL, messages=PROMPT, **fields)
+        return answer.choices[0].message.content or ""
+
+    async def stream(self, **fields: Any) -> str:
+        """The text of a streamed answer to a plain question."""
+        parts = await self.client.chat.completions.create(model=MODEL, messages=PROMPT, stream=True, **fields)
+        return "".join([part.choices[0].delta.content or "" async for part in parts])
+
+    async def deployments(self) -> list[Object]:
+        """The deployments there are."""
+        return (await self.cluster.list(MODEL_DEPLOYMENTS)).items
+
+    async def until(self, condition: Callable[[list[Object]], bool]) -> list[Object]:
+        """The deployments, as soon as they meet the condition."""
+        version = (await self.cluster.list(MODEL_DEPLOYMENTS)).resource_version
+        found = await self.deployments()
+        async with asyncio.timeout(10):
+            changes = self.cluster.watch(MODEL_DEPLOYMENTS, version)
+            while not condition(found):
+                await anext(changes)
+                found = await self.deployments()
+        return found
+
+    async def created(self) -> str:
+        """The name of the only deployment, as soon as it is there."""
+        return (await self.until(lambda found: len(found) == 1))[0]["metadata"]["name"]
+
+    async def told_in_flight(self, count: int) -> None:
+        """Returns when router-1 has told of so many requests in flight."""
+        await self.until(lambda found: found[0].get("status", {}).get("activity", {}).get("router-1", {}).get("inFlight") == count)
+
+    async def set_status(self, name: str, **status: Any) -> None:
+        """What an operator would write."""
+        await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)
+
+    async def make_ready(self, name: str) -> None:
+        """Says that the engine serves."""
+        now = datetime.now(UTC).isoformat()
+        await self.set_status(name, phase="Ready", endpoint=self.engine.url, loadedAt=now, conditions=[])
+
+    async def make_stalled(self, name: str, reason: str, message: str, retry_at: str | None = None) -> None:
+        """Says that the deployment cannot start."""
+        await self.set_status(
+            name,
+            phase="Stalled",
+            endpoint=None,
+            conditions=[{"type": "Stalled", "status": "True", "reason": reason, "message": message}],
+            lastFailure={"reason": reason, "message": message, "at": datetime.now(UTC).isoformat(), "count": 1, "retryAt": retry_at},
+        )
+
+    async def raw(self, method: str, path: str, body: bytes = b"", headers: str = "") -> Reply:
+        """The answer to a request, or what came of it before the connection was cut."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reply = Reply()
+        parser = httptools.HttpResponseParser(reply)
+        try:
+            writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            async with asyncio.timeout(10):
+                while not reply.complete and (data := await reader.read(65536)):
+                    parser.feed_data(data)
+        finally:
+            writer.close()
+        reply.status = parser.get_status_code()
+        return reply
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    return MemoryCluster()
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    async with Engine() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """A store with one model. Parametrize it indirectly with the settings that differ."""
+    (tmp_path / "tiny").mkdir()
+    changed: dict[str, object] = getattr(request, "param", {})
+    return Settings.model_validate({"model_store": str(tmp_path), "replica": "router-1", "cold_start_deadline": 30, **changed})
+
+
+@asynccontextmanager
+async def served(cluster: MemoryCluster, engine: Engine, settings: Settings) -> AsyncGenerator[Serving]:
+    """A router, listening."""
+    server = uvicorn.Server(uvicorn.Config(Router(cluster, settings), log_config=None, http="httptools", ws="none", lifespan="on"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = asyncio.create_task(server.serve([listener]))
+        serving = Serving(cluster, engine, listener.getsockname()[1])
+        yield serving
+        await serving.client.close()
+        await engine.stop()
+        server.should_exit = True
+        await running
+
+
+@pytest.fixture
+async def serving(cluster: MemoryCluster, engine: Engine, settings: Settings) -> AsyncIterator[Serving]:
+    async with served(cluster, engine, settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def ready(serving: Serving) -> Serving:
+    """A router whose model has been started and answers."""
+    asking = asyncio.create_task(serving.ask())
+    await serving.make_ready(await serving.created())
+    await asking
+    return serving

@@ -1,0 +1,161 @@
+"""Which deployment answers which request."""
+
+from typing import Any
+
+import pytest
+
+from berth_api.identity import deployment_name
+from berth_api.model_deployment import Backend, Device, ModelDeployment, ModelDeploymentSpec
+from berth_router.ask import Ask
+from berth_router.resolve import Create, Inventory, Policy, Refuse, Use, resolve
+
+POLICY = Policy(
+    engines={Backend.LLAMACPP: [Device.CPU, Device.CUDA], Backend.VLLM: [Device.CUDA]},
+    default_backend=Backend.LLAMACPP,
+    default_device=Device.CPU,
+    default_ttl=300,
+    max_deployments=3,
+)
+STORED = Inventory(exists=True)
+TINY = Ask("/models/tiny")
+
+
+def live(
+    name: str = "a",
+    *,
+    phase: str | None = "Ready",
+    context: int | None = None,
+    layers: int | None = None,
+    deleting: bool = False,
+    made_by: str = "berth-router",
+    **spec: Any,
+) -> ModelDeployment:
+    full: dict[str, Any] = {"model": "/models/tiny", "backend": "llamacpp", "device": "cpu", **spec}
+    settings = {key: value for key, value in (("contextSize", context), ("gpuLayers", layers)) if value is not None}
+    if settings:
+        full["llamacpp"] = settings
+    metadata = {
+        "name": name,
+        "uid": f"uid-{name}",
+        "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {"app.kubernetes.io/managed-by": made_by},
+        **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleting else {}),
+    }
+    return ModelDeployment.parse({"metadata": metadata, "spec": full, "status": {"phase": phase} if phase else {}})
+
+
+def used(ask: Ask, *deployments: ModelDeployment) -> str | None:
+    decision = resolve(ask, deployments, STORED, POLICY)
+    return decision.deployment.name if isinstance(decision, Use) else None
+
+
+@pytest.mark.parametrize(
+    ("ask", "deployment"),
+    [
+        (TINY, live()),
+        (TINY, live(context=512)),
+        (TINY, live(backend="vllm", device="cuda")),
+        (TINY, live(phase=None)),
+        (TINY, live(phase="Sleeping")),
+        (Ask("/models/tiny", Backend.LLAMACPP, Device.CPU), live()),
+        (Ask("/models/tiny", ttl=5), live()),
+        (Ask("/models/tiny", context_size=2048), live()),
+        (Ask("/models/tiny", context_size=2048), live(context=8192)),
+        (Ask("/models/tiny", gpu_layers=0), live()),
+        (Ask("/models/tiny", gpu_layers=-1), live(device="cuda")),
+    ],
+)
+def test_a_live_deployment_that_meets_what_is_stated_is_used(ask: Ask, deployment: ModelDeployment) -> None:
+    assert used(ask, deployment) == "a"
+
+
+@pytest.mark.parametrize(
+    ("ask", "deployment"),
+    [
+        (Ask("/models/other"), live()),
+        (TINY, live(deleting=True)),
+        (Ask("/models/tiny", device=Device.CUDA), live()),
+        (Ask("/models/tiny", Backend.VLLM), live()),
+        (Ask("/models/tiny", Backend.LLAMACPP, context_size=4096), live()),
+        (Ask("/models/tiny", Backend.LLAMACPP, gpu_layers=5), live()),
+        (Ask("/models/tiny", Backend.LLAMACPP, context_size=256), live(backend="vllm", device="cuda")),
+    ],
+)
+def test_a_live_deployment_that_does_not_meet_it_is_left_alone(ask: Ask, deployment: ModelDeployment) -> None:
+    assert isinstance(resolve(ask, [deployment], STORED, POLICY), Create)
+
+
+@pytest.mark.parametrize(
+    ("phases", "best"),
+    [
+        (("Starting", "Ready"), "b"),
+        (("Sleeping", "Starting"), "b"),
+        (("Stalled", "Sleeping"), "b"),
+        (("Ready", "Ready"), "a"),
+        ((None, "Starting"), "a"),
+    ],
+)
+def test_of_several_the_most_ready_is_used_then_the_smallest_name(phases: tuple[str | None, str | None], best: str) -> None:
+    deployments = [live(name, phase=phase, context=size) for name, phase, size in zip("ba", reversed(phases), (512, 1024), strict=True)]
+    assert used(TINY, *deployments) == best
+
+
+def test_what_is_created_has_the_stated_settings_the_defaults_and_the_name_of_its_identity() -> None:
+    decision = resolve(Ask("/models/tiny", context_size=8192, ttl=0), [], STORED, POLICY)
+    assert isinstance(decision, Create)
+    assert decision.spec.manifest() == {
+        "model": "/models/tiny",
+        "backend": "llamacpp",
+        "device": "cpu",
+        "devices": 1,
+        "llamacpp": {"contextSize": 8192, "gpuLayers": 0},
+        "idle": {"ttlSeconds": 0, "action": "Delete"},
+    }
+    assert decision.name == deployment_name(decision.spec)
+
+
+@pytest.mark.parametrize(
+    ("ask", "engine"),
+    [
+        (TINY, (Backend.LLAMACPP, Device.CPU)),
+        (Ask("/models/tiny", device=Device.CUDA), (Backend.LLAMACPP, Device.CUDA)),
+        (Ask("/models/tiny", Backend.VLLM), (Backend.VLLM, Device.CUDA)),
+    ],
+)
+def test_the_defaults_give_way_to_what_is_stated(ask: Ask, engine: tuple[Backend, Device]) -> None:
+    decision = resolve(ask, [], STORED, POLICY)
+    assert isinstance(decision, Create)
+    assert (decision.spec.backend, decision.spec.device) == engine
+
+
+def test_a_deployment_that_cannot_start_answers_for_its_own_configuration() -> None:
+    assert used(TINY, live("own", phase="Stalled")) == "own"
+
+
+def test_a_deployment_that_cannot_start_does_not_stand_in_the_way_of_another_configuration() -> None:
+    decision = resolve(TINY, [live("huge", phase="Stalled", context=1_000_000)], STORED, POLICY)
+    assert isinstance(decision, Create)
+    assert decision.name == deployment_name(ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, device=Device.CPU))
+
+
+@pytest.mark.parametrize(
+    ("ask", "inventory", "deployments", "status", "says"),
+    [
+        (TINY, Inventory(exists=False, models=["/models/big"]), [], 404, "/models/big"),
+        (TINY, Inventory(exists=False), [], 404, "It is empty"),
+        (Ask("/models/tiny", Backend.TRANSFORMERS), STORED, [], 400, "llamacpp on cpu or cuda, vllm on cuda"),
+        (Ask("/models/tiny", Backend.VLLM, Device.CPU), STORED, [], 400, "no engine for vllm on cpu"),
+        (TINY, STORED, [live(str(number), model=f"/models/{number}") for number in range(3)], 503, "3 of 3 are live"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(ask: Ask, inventory: Inventory, deployments: list[ModelDeployment], status: int, says: str) -> None:
+    decision = resolve(ask, deployments, inventory, POLICY)
+    assert isinstance(decision, Refuse)
+    assert decision.error.status == status
+    assert says in decision.error.message
+
+
+def test_deployments_of_people_do_not_count_towards_the_limit() -> None:
+    theirs = [live(str(number), model=f"/models/{number}", made_by="argocd") for number in range(3)]
+    assert isinstance(resolve(TINY, theirs, STORED, POLICY), Create)
