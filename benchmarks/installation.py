@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 
-from berth_api.cluster import Object
-from tests.conftest import TEST_CLUSTER_LABEL, make_namespace
+from tests.conftest import make_namespace
 from tests.e2e.release import MODEL, ROOT, Release, install
+from tests.guard import refusal
 from tests.kubectl import Kubectl
 
 
@@ -28,18 +28,9 @@ def require_test_cluster() -> Kubectl:
         if shutil.which(tool) is None:
             raise SystemExit(f"{tool} is missing: {hint} install it")
     kubectl = Kubectl()
-    unmarked = unmarked_nodes(kubectl.json("get", "nodes")["items"])
-    if unmarked and os.environ.get("BERTH_TEST_ANY_CLUSTER") != "1":
-        raise SystemExit(
-            f"these nodes are not marked as a test cluster's: {', '.join(unmarked)}. If this cluster may be used, run: "
-            f"kubectl label nodes --all {TEST_CLUSTER_LABEL}=true, or set BERTH_TEST_ANY_CLUSTER=1"
-        )
+    if refused := refusal(kubectl.json("get", "nodes")["items"]):
+        raise SystemExit(refused)
     return kubectl
-
-
-def unmarked_nodes(nodes: Sequence[Object]) -> list[str]:
-    """Names of the nodes that do not say that they are a test cluster's."""
-    return [node["metadata"]["name"] for node in nodes if node["metadata"].get("labels", {}).get(TEST_CLUSTER_LABEL) != "true"]
 
 
 def built_images() -> dict[str, str]:

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from berth_api.kubernetes_cluster import KubernetesCluster
+from tests.guard import refusal
 from tests.kubectl import Kubectl
-
-TEST_CLUSTER_LABEL = "berth.dev/test-cluster"
 
 
 def missing(what: str, how: str) -> None:
@@ -29,17 +28,8 @@ def test_cluster() -> Kubectl:
     if shutil.which("kubectl") is None:
         missing("kubectl", 'eval "$(scripts/cluster env)" has one, or install it')
     kubectl = Kubectl()
-    unmarked = [
-        node["metadata"]["name"]
-        for node in kubectl.json("get", "nodes")["items"]
-        if node["metadata"].get("labels", {}).get(TEST_CLUSTER_LABEL) != "true"
-    ]
-    if unmarked and os.environ.get("BERTH_TEST_ANY_CLUSTER") != "1":
-        pytest.exit(
-            f"these nodes are not marked as a test cluster's: {', '.join(unmarked)}. Tests create and delete namespaces and CRDs; "
-            f"if this cluster may be used, run: kubectl label nodes --all {TEST_CLUSTER_LABEL}=true, or set BERTH_TEST_ANY_CLUSTER=1",
-            returncode=3,
-        )
+    if refused := refusal(kubectl.json("get", "nodes")["items"]):
+        pytest.exit(refused, returncode=3)
     return kubectl
 
 

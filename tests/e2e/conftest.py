@@ -60,4 +60,5 @@ async def berth(release: Release) -> AsyncIterator[Release]:
     release.watch_with(cluster)
     await release.clear()
     yield release
+    await release.close_clients()
     await cluster.close()

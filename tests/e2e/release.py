@@ -59,9 +59,11 @@ class Release:
         service = kubectl.json("get", "service", RELEASE)
         self.url = f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
         self._cluster: KubernetesCluster | None = None
+        self._clients: list[AsyncOpenAI] = []
 
     def uninstall(self) -> None:
-        """Removes the release with its namespace."""
+        """Removes the release with its namespace: first what it serves, as its notes say."""
+        self.kubectl.run("delete", "modeldeployments", "--all")
         subprocess.run(["helm", "uninstall", RELEASE, "--namespace", self.kubectl.namespace, "--wait"], check=False, timeout=120)
         self.kubectl.run("delete", "namespace", self.kubectl.namespace, "--wait=false")
 
@@ -80,8 +82,15 @@ class Release:
         return self._cluster
 
     def openai(self, **options: Any) -> AsyncOpenAI:
-        """OpenAI's client, as its users have it."""
-        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", **options)
+        """OpenAI's client, as its users have it. Closed at the end of the test."""
+        client = AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", **options)
+        self._clients.append(client)
+        return client
+
+    async def close_clients(self) -> None:
+        """Closes every client that `openai` gave."""
+        while self._clients:
+            await self._clients.pop().close()
 
     async def post(self, path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
         """Status, JSON and headers of one request."""

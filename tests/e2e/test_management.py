@@ -1,7 +1,7 @@
 """What is loaded, and how to be rid of it."""
 
 from berth_api.cluster import PODS
-from tests.e2e.release import MODEL, Release, user
+from tests.e2e.release import MODEL, ROOT, Release, user
 
 QUESTION = user("Hello")
 
@@ -20,6 +20,17 @@ async def test_loaded_then_unloaded(berth: Release) -> None:
     status, answer, _ = await berth.post("/v1/models/unload", {"model": MODEL})
     assert status == 404
     assert MODEL in answer["error"]["message"]
+
+
+async def test_what_a_person_declared_sleeps_when_it_is_unloaded(berth: Release) -> None:
+    berth.kubectl.run("apply", "-f", str(ROOT / "examples/modeldeployment.yaml"))
+    ready = await berth.until_phase("Ready")
+    status, answer, _ = await berth.post("/v1/models/unload", {"model": ready.spec.model})
+    assert status == 200, answer
+    asleep = await berth.until_phase("Sleeping")
+    assert asleep.uid == ready.uid
+    status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 1})
+    assert status == 200, answer
 
 
 async def test_an_unknown_path_says_where_to_look(berth: Release) -> None:

@@ -2,7 +2,7 @@
 
 A router keeps a deployment by writing a lease, `keepUntil`, into its own entry of `status.activity`. The deployment expires
 when the TTL since it became ready and every lease have run out. Leases only ever grow, so an expiry that a router has read is
-a bound it can trust.
+a bound it can trust, unless somebody unloads the model: then it is idle from that moment until the next request.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,12 @@ def expires_at(deployment: ModelDeployment) -> datetime | None:
     """When the deployment becomes idle. None: never, or not yet known since it has not been ready."""
     ttl = deployment.spec.idle.ttl_seconds
     loaded_at = deployment.status.loaded_at
-    if ttl == 0 or loaded_at is None:
+    if loaded_at is None:
+        return None
+    unload_at = max((entry.unload_at for entry in deployment.status.activity.values() if entry.unload_at), default=None)
+    if unload_at and unload_at >= max(loaded_at, last_activity(deployment) or loaded_at):
+        return unload_at
+    if ttl == 0:
         return None
     moment = max([loaded_at + timedelta(seconds=ttl), *_leases(deployment)])
     return None if moment >= NEVER else moment

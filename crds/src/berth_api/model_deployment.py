@@ -184,6 +184,9 @@ class ReplicaActivity(Schema):
     last_activity: Timestamp = Field(description="When this router last had a request of the deployment in hand.")
     keep_until: Timestamp = Field(description="Until when this router needs the deployment kept: its lease.")
     in_flight: int = Field(default=0, ge=0, description="Requests held or being answered when this was written.")
+    unload_at: Timestamp | None = Field(
+        default=None, description="When this router was told to give the resources back; it holds until the next request."
+    )
 
 
 class ModelDeploymentStatus(Schema):

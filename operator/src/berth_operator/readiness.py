@@ -1,11 +1,14 @@
 """Asks engines themselves whether they can serve: a kubelet's probe would tell up to a period later."""
 
 import asyncio
+from itertools import chain, repeat
 
 import aiohttp
 
-_INTERVALS = (0.01, 0.02, 0.03, 0.05)
-"""Seconds between the first questions; the last goes on for ever. An engine answers them from memory."""
+_PAUSES = ((500, 0.01), (1000, 0.05))
+"""(number of questions, seconds after each): a small model is there within the first five seconds, and callers wait out each pause."""
+
+_LAST_PAUSE = 0.25
 
 _TIMEOUT = aiohttp.ClientTimeout(total=2, connect=1)
 
@@ -37,7 +40,6 @@ class EngineProber:
 
     async def wait_until_answers(self, url: str) -> None:
         """Returns once the engine can serve; to be cancelled when that is no longer wanted."""
-        attempt = 0
-        while not await self.answers(url):
-            await asyncio.sleep(_INTERVALS[min(attempt, len(_INTERVALS) - 1)])
-            attempt += 1
+        pauses = chain.from_iterable(repeat(pause, times) for times, pause in _PAUSES)
+        while not await self.answers(url):  # noqa: ASYNC110 (another process: nothing here could set an event)
+            await asyncio.sleep(next(pauses, _LAST_PAUSE))

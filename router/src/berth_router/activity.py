@@ -189,6 +189,15 @@ class Activity:
         # Shielded: a client that leaves must not undo a write that other requests wait for.
         await asyncio.shield(use.writing)
 
+    async def unload(self, deployment: ModelDeployment) -> None:
+        """Says that nobody needs the deployment from now until the next request. Raises ClusterError."""
+        now = self._clock()
+        use = self._uses.get(deployment.uid)
+        entry = use.entry() if use else deployment.status.activity.get(self._replica)
+        entry = entry or ReplicaActivity(last_activity=now, keep_until=now)
+        entry = entry.model_copy(update={"unload_at": max(now, entry.last_activity), "in_flight": 0})
+        self._deployments.put(await self._patch_entry(deployment.name, deployment.uid, entry))
+
     async def close(self) -> None:
         """Says for every deployment in use that this replica has let go of it."""
         uses = list(self._uses.values())
@@ -245,9 +254,7 @@ class Activity:
         entry = use.entry()
         use.unwritten = False
         try:
-            written = await self._cluster.patch_status(
-                MODEL_DEPLOYMENTS, use.name, {"activity": {self._replica: entry.manifest()}}, Preconditions(use.uid)
-            )
+            written = await self._patch_entry(use.name, use.uid, entry)
         except (NotFoundError, ConflictError) as error:
             # Conflict: an object of another uid bears the name by now.
             held = self._deployments.get(use.name)
@@ -261,6 +268,11 @@ class Activity:
         use.written_at = self._clock()
         self._deployments.put(written)
         return written
+
+    async def _patch_entry(self, name: str, uid: str, entry: ReplicaActivity) -> Object:
+        return await self._cluster.patch_status(
+            MODEL_DEPLOYMENTS, name, {"activity": {self._replica: entry.manifest()}}, Preconditions(uid)
+        )
 
 
 def _retrieve_exception(task: asyncio.Task[Object]) -> None:

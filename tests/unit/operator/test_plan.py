@@ -331,3 +331,19 @@ def test_a_pod_that_the_api_server_refuses_stalls_the_deployment_with_its_words(
     assert plan.status.phase == "Stalled"
     assert plan.status.last_failure is not None
     assert plan.status.last_failure.message == "the pod was refused: exceeded quota: gpus"
+
+
+@pytest.mark.parametrize(
+    ("name", "activity", "asleep"),
+    [
+        ("unloaded", {"a": {**lease(500), "unloadAt": at(-1)}}, True),
+        ("unloaded, then asked for", {"a": {**lease(500), "unloadAt": at(-6)}}, False),
+        ("unloaded through one router, then asked for through another", {"a": {**lease(9), "unloadAt": at(-6)}, "b": lease(30)}, False),
+        ("unloaded before it was started again", {"a": {**lease(-900), "lastActivity": at(-950), "unloadAt": at(-900)}}, False),
+    ],
+)
+@pytest.mark.parametrize("ttl", [0, 600])
+def test_unloading_counts_until_the_next_request(name: str, activity: dict[str, Any], ttl: int, *, asleep: bool) -> None:
+    observed = deployment({"idle": {"ttlSeconds": ttl, "action": "Sleep"}}, loaded(100, activity=activity))
+    plan = plan_for(observed, running_pod(), answering=POD_UID)
+    assert (plan.status.phase == "Sleeping") == asleep, name

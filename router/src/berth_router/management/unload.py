@@ -22,7 +22,7 @@ class UnloadRequest(BaseModel):
 class Unloaded(BaseModel):
     """What was unloaded."""
 
-    unloaded: list[str] = Field(description="Names of the ModelDeployments that were deleted.")
+    unloaded: list[str] = Field(description="Names of the ModelDeployments that were deleted or, where a person declared them, sleep.")
     message: str
 
 
@@ -32,7 +32,7 @@ def unload_routes(deployments: Deployments, unloader: Unloader) -> APIRouter:
 
     @routes.post("/v1/models/unload", summary="Unload a model")
     async def unload(request: UnloadRequest) -> Unloaded:  # pyright: ignore[reportUnusedFunction]
-        """Deletes every deployment of the model, after the answers being made have ended (30 s at most). The files stay in the store."""
+        """Unloads every deployment of the model, after the answers being made have ended (30 s at most). The files stay in the store."""
         model = model_path(request.model)
         found = matches(Ask(model, request.backend, request.device), deployments.of_model(model))
         if not found:
