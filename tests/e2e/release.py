@@ -38,11 +38,15 @@ def install(kubectl: Kubectl, images: dict[str, str], *values: str) -> "Release"
     """Installs the chart and waits until it is ready."""
     if "BERTH_MODEL_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
         subprocess.run([ROOT / "scripts/cluster", "store"], check=True, timeout=60)
-    settings = ["modelStore.size=1Gi", "modelStore.keep=false", "operator.timing.terminationGrace=5", *values]
+    arguments = [
+        argument
+        for setting in ("modelStore.size=1Gi", "modelStore.keep=false", "operator.timing.terminationGrace=5", *values)
+        for argument in ("--set", setting)
+    ]
     for path, target in (("operator.image", "operator"), ("router.image", "router"), ("engines.llamacpp.cpu.image", "llamacpp")):
         repository, tag = images[target].rsplit(":", 1)
-        settings += [f"{path}.repository={repository}", f"{path}.tag={tag}"]
-    arguments = [argument for setting in settings for argument in ("--set", setting)]
+        # As strings: a tag, which is a hash, may be all digits.
+        arguments += ["--set-string", f"{path}.repository={repository},{path}.tag={tag}"]
     command = ["helm", "install", RELEASE, str(ROOT / "charts/berth"), "--namespace", kubectl.namespace, "--wait", "--timeout", "3m"]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
