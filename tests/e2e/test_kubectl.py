@@ -1,8 +1,9 @@
 """What someone who has never seen Berth sees with kubectl."""
 
 import re
+import subprocess
 
-from tests.e2e.release import MODEL, ROOT, Release, user
+from tests.e2e.release import MODEL, RELEASE, ROOT, Release, user
 
 QUESTION = user("Hello")
 EXAMPLE = "examples/modeldeployment.yaml"
@@ -19,6 +20,13 @@ async def test_the_example_serves_under_its_path(berth: Release) -> None:
     told = berth.kubectl.run("describe", "md", ready.name)
     for line in ("the engine answers", "PodCreated", "PodScheduled", "EngineStarted", "EngineReady", "Phase:"):
         assert line in told
+
+
+def test_helm_test_asks_the_release(release: Release) -> None:
+    command = ["helm", "test", RELEASE, "--namespace", release.kubectl.namespace, "--logs", "--timeout", "3m"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert MODEL in done.stdout
 
 
 def test_nothing_of_it_offends_the_restricted_pod_security_standard(release: Release) -> None:
