@@ -19,28 +19,34 @@ _IDENTITY = {
     "devices": "devices is immutable: make another ModelDeployment for another number of GPUs",
 }
 
+_ENGINE_BLOCKS = ("llamacpp", "vllm", "transformers")
+_OPTIONAL_IDENTITY = (*_ENGINE_BLOCKS, "engineArgs")
+
+
+def _rule(field: str, rule: str, message: str) -> dict[str, str]:
+    return {"rule": rule, "message": message, "fieldPath": f".{field}"}
+
+
 _SPEC_RULES: list[dict[str, str]] = [
-    {
-        "rule": "!has(self.llamacpp) || self.backend == 'llamacpp'",
-        "message": "llamacpp: these settings are allowed only with backend llamacpp",
-        "fieldPath": ".llamacpp",
-    },
-    {
-        "rule": "self.devices == 1 || self.device == 'cuda'",
-        "message": "devices: more than 1 is allowed only with device cuda",
-        "fieldPath": ".devices",
-    },
-    {
-        "rule": "!has(self.llamacpp) || !has(self.llamacpp.gpuLayers) || self.llamacpp.gpuLayers == 0 || self.device == 'cuda'",
-        "message": "llamacpp.gpuLayers: layers can be on a GPU only with device cuda; with cpu it is 0 or unset",
-        "fieldPath": ".llamacpp.gpuLayers",
-    },
-    {
-        "rule": "has(self.llamacpp) == has(oldSelf.llamacpp) && (!has(self.llamacpp) || self.llamacpp == oldSelf.llamacpp)",
-        "message": "llamacpp is immutable: make another ModelDeployment for other engine settings",
-        "fieldPath": ".llamacpp",
-    },
-    *({"rule": f"self.{name} == oldSelf.{name}", "message": text, "fieldPath": f".{name}"} for name, text in _IDENTITY.items()),
+    *(
+        _rule(name, f"!has(self.{name}) || self.backend == '{name}'", f"{name}: these settings are allowed only with backend {name}")
+        for name in _ENGINE_BLOCKS
+    ),
+    _rule("devices", "self.devices == 1 || self.device == 'cuda'", "devices: more than 1 is allowed only with device cuda"),
+    _rule(
+        "llamacpp.gpuLayers",
+        "!has(self.llamacpp) || !has(self.llamacpp.gpuLayers) || self.llamacpp.gpuLayers == 0 || self.device == 'cuda'",
+        "llamacpp.gpuLayers: layers can be on a GPU only with device cuda; with cpu it is 0 or unset",
+    ),
+    *(
+        _rule(
+            name,
+            f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
+            f"{name} is immutable: make another ModelDeployment for other engine settings",
+        )
+        for name in _OPTIONAL_IDENTITY
+    ),
+    *(_rule(name, f"self.{name} == oldSelf.{name}", text) for name, text in _IDENTITY.items()),
 ]
 
 _COLUMNS: list[dict[str, Any]] = [

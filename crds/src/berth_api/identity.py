@@ -8,7 +8,17 @@ import hashlib
 import json
 import re
 
-from berth_api.model_deployment import DEFAULT_CONTEXT_SIZE, Backend, Device, LlamaCppSettings, ModelDeploymentSpec
+from berth_api.model_deployment import (
+    DEFAULT_CONTEXT_SIZE,
+    DEFAULT_GPU_MEMORY_UTILIZATION,
+    Backend,
+    Device,
+    LlamaCppSettings,
+    ModelDeploymentSpec,
+    TransformersSettings,
+    VllmSettings,
+)
+from berth_api.schema import Schema
 
 _SLUG_LENGTH = 40
 """Leaves room in a DNS label (63 characters) for the digest and a pod's attempt number."""
@@ -16,24 +26,25 @@ _SLUG_LENGTH = 40
 _DIGEST_LENGTH = 10
 
 
+IDENTITY_FIELDS = frozenset({"model", "backend", "device", "devices", "llamacpp", "vllm", "transformers", "engine_args"})
+
+
 def with_defaults(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
     """The spec with the engine's unset settings filled in: what will really run."""
-    if spec.backend is not Backend.LLAMACPP:
-        return spec
-    stated = spec.llamacpp or LlamaCppSettings()
-    settings = LlamaCppSettings(
-        context_size=stated.context_size if stated.context_size is not None else DEFAULT_CONTEXT_SIZE,
-        gpu_layers=stated.gpu_layers if stated.gpu_layers is not None else (-1 if spec.device is Device.CUDA else 0),
-        quantization=stated.quantization,
-    )
-    return spec.model_copy(update={"llamacpp": settings})
+    on_gpu = spec.device is Device.CUDA
+    match spec.backend:
+        case Backend.LLAMACPP:
+            settings = _filled(spec.llamacpp or LlamaCppSettings(), context_size=DEFAULT_CONTEXT_SIZE, gpu_layers=-1 if on_gpu else 0)
+        case Backend.VLLM:
+            settings = _filled(spec.vllm or VllmSettings(), gpu_memory_utilization=DEFAULT_GPU_MEMORY_UTILIZATION)
+        case Backend.TRANSFORMERS:
+            settings = _filled(spec.transformers or TransformersSettings(), continuous_batching=on_gpu)
+    return spec.model_copy(update={spec.backend.value: settings})
 
 
 def deployment_name(spec: ModelDeploymentSpec) -> str:
     """The name of the deployment with this identity: a readable slug of the model and a digest of the whole identity."""
-    canonical = with_defaults(spec).model_dump(
-        mode="json", by_alias=True, exclude_none=True, include={"model", "backend", "device", "devices", "llamacpp"}
-    )
+    canonical = with_defaults(spec).model_dump(mode="json", by_alias=True, exclude_none=True, include=set(IDENTITY_FIELDS))
     digest = hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     return f"{_slug(spec.model)}-{digest[:_DIGEST_LENGTH]}"
 
@@ -41,6 +52,10 @@ def deployment_name(spec: ModelDeploymentSpec) -> str:
 def pod_name(deployment: str, attempt: int) -> str:
     """The name of the pod of one start; deterministic, so that a create repeated after a crash makes no second pod."""
     return f"{deployment}-{attempt}"
+
+
+def _filled(settings: Schema, **defaults: object) -> Schema:
+    return settings.model_copy(update={name: value for name, value in defaults.items() if getattr(settings, name) is None})
 
 
 def _slug(model: str) -> str:

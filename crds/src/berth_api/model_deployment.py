@@ -15,6 +15,7 @@ from berth_api.schema import Schema, Timestamp
 
 DEFAULT_TTL_SECONDS = 300
 DEFAULT_CONTEXT_SIZE = 2048
+DEFAULT_GPU_MEMORY_UTILIZATION = 0.7
 MODEL_STORE = "/models"
 """Where every pod that uses the model store has it mounted."""
 
@@ -74,6 +75,33 @@ class LlamaCppSettings(Schema):
         max_length=32,
         pattern=r"^[A-Za-z0-9_.-]+$",
         description="Which quantization to take from a directory that holds several, such as Q4_K_M. Unset: the only one.",
+    )
+
+
+class VllmSettings(Schema):
+    """Settings of the vLLM engine."""
+
+    gpu_memory_utilization: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=1.0,
+        description=f"Share of the GPU's memory that vLLM takes, 0.1 to 1.0. Unset: {DEFAULT_GPU_MEMORY_UTILIZATION}.",
+    )
+    max_model_len: int | None = Field(
+        default=None,
+        ge=256,
+        le=10_485_760,
+        description="Tokens of context that one request can use, prompt and answer together. Unset: what the model was made for.",
+    )
+
+
+class TransformersSettings(Schema):
+    """Settings of the Transformers engine."""
+
+    continuous_batching: bool | None = Field(
+        default=None,
+        description="Whether requests are computed together. Faster for many clients, much slower for one on a CPU. "
+        "Unset: true with device cuda, false with cpu.",
     )
 
 
@@ -142,6 +170,13 @@ class ModelDeploymentSpec(Schema):
     device: Device = Field(description="What the engine computes on: cuda or cpu.")
     devices: int = Field(default=1, ge=1, le=64, description="How many GPUs the engine gets. More than 1 only with device cuda.")
     llamacpp: LlamaCppSettings | None = Field(default=None, description="Settings of llama.cpp. Only with backend llamacpp.")
+    vllm: VllmSettings | None = Field(default=None, description="Settings of vLLM. Only with backend vllm.")
+    transformers: TransformersSettings | None = Field(default=None, description="Settings of Transformers. Only with backend transformers.")
+    engine_args: list[Annotated[str, Field(max_length=512)]] | None = Field(
+        default=None,
+        max_length=64,
+        description="Further arguments of the engine's own command line, as far as the operator's settings allow them.",
+    )
     idle: IdlePolicy = Field(
         default_factory=IdlePolicy,
         description="When an unused deployment gives its resources back, and how.",
