@@ -104,7 +104,7 @@ async def settled(cluster: KubernetesCluster, phase: str) -> ModelDeployment:
                     return deployment
 
 
-@pytest.mark.parametrize("writes", [0, 1, 2])
+@pytest.mark.parametrize("writes", [0, 1, 2, 3, 4])
 async def test_killed_at_any_write_the_next_one_ends_where_it_would_have(cluster: KubernetesCluster, writes: int) -> None:
     await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
     async with Operator(cluster, writes) as first:

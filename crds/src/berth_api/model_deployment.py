@@ -261,6 +261,7 @@ class ModelDeployment:
     """A ModelDeployment as it was read: the typed spec and status beside the metadata that writes and deletes need."""
 
     name: str
+    namespace: str
     uid: str
     resource_version: str
     generation: int
@@ -276,6 +277,7 @@ class ModelDeployment:
         metadata: dict[str, Any] = manifest["metadata"]
         return cls(
             name=metadata["name"],
+            namespace=metadata.get("namespace", ""),
             uid=metadata["uid"],
             resource_version=metadata["resourceVersion"],
             generation=metadata.get("generation", 1),

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from berth_api.cluster import (
+    EVENTS,
     LABEL_DEPLOYMENT,
     MODEL_DEPLOYMENTS,
     PODS,
@@ -27,6 +28,7 @@ from berth_api.cluster import (
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_operator.plan import CreatePod, DeleteDeployment, DeletePod, Observed, Plan, WriteStatus, make_plan, pod_refused
 from berth_operator.readiness import EngineProber
+from berth_operator.resources import make_event
 from berth_operator.settings import Settings
 from berth_operator.status_patch import status_patch
 
@@ -154,8 +156,17 @@ class Reconciler:
             return
         as_read = Preconditions(deployment.uid, deployment.resource_version)
         await self._cluster.patch_status(MODEL_DEPLOYMENTS, deployment.name, patch, as_read)
-        if plan.status.phase is not deployment.status.phase:
-            _log.info("phase", deployment=deployment.name, phase=plan.status.phase, model=deployment.spec.model)
+        event = make_event(deployment, plan.status, self._clock())
+        if event:
+            _log.info(event["reason"], deployment=deployment.name, model=deployment.spec.model, message=event["message"])
+            await self._tell(event)
+
+    async def _tell(self, event: Object) -> None:
+        """Writes an event. It is for people alone: nothing depends on it, so its failure is only logged."""
+        try:
+            await self._cluster.create(EVENTS, event)
+        except ClusterError as error:
+            _log.warning("event_not_written", reason=event["reason"], error=str(error))
 
     def _probe(self, name: str, plan: Plan, observed: Observed) -> None:
         """Has the engine asked that the plan wants asked, and no other."""

@@ -31,7 +31,8 @@ def rules(role: dict[str, Any]) -> Rules:
             {
                 ("berth.dev", "modeldeployments"): {"get", "list", "watch", "delete"},
                 ("berth.dev", "modeldeployments/status"): {"patch"},
-                ("", "pods"): {"get", "list", "watch", "create", "delete"},
+                ("", "pods"): {"list", "watch", "create", "delete"},
+                ("", "events"): {"create"},
             },
         ),
     ],

@@ -1,0 +1,35 @@
+"""Which turns of a deployment's life are told, and how."""
+
+from berth_operator.plan import Observed, make_plan
+from berth_operator.resources import make_event
+from tests.unit.operator.building import NOW, POD_UID, SETTINGS, deployment, ended_pod, pod, running_pod
+
+
+def test_a_start_is_told_when_it_begins_and_when_it_ends() -> None:
+    new = deployment()
+    started = make_plan(Observed(new, [], None), SETTINGS, NOW).status
+    begun = make_event(new, started, NOW)
+    assert begun is not None
+    assert (begun["type"], begun["reason"]) == ("Normal", "Starting")
+    starting = deployment(status=started.manifest())
+    assert make_event(starting, make_plan(Observed(starting, [pod()], None), SETTINGS, NOW).status, NOW) is None
+    ended = make_event(starting, make_plan(Observed(starting, [running_pod()], POD_UID), SETTINGS, NOW).status, NOW)
+    assert ended is not None
+    assert (ended["type"], ended["reason"]) == ("Normal", "EngineReady")
+    assert ended["involvedObject"]["uid"] == new.uid
+
+
+def test_a_failure_is_a_warning_with_its_reason() -> None:
+    broken = deployment()
+    status = make_plan(Observed(broken, [ended_pod(message="ModelNotFound: there is no /models/x")], None), SETTINGS, NOW).status
+    event = make_event(broken, status, NOW)
+    assert event is not None
+    assert (event["type"], event["reason"], event["message"]) == ("Warning", "ModelNotFound", "there is no /models/x")
+
+
+def test_a_long_message_is_cut_to_what_the_api_server_takes() -> None:
+    broken = deployment()
+    status = make_plan(Observed(broken, [ended_pod(message="x" * 3000)], None), SETTINGS, NOW).status
+    event = make_event(broken, status, NOW)
+    assert event is not None
+    assert len(event["message"]) == 1024
