@@ -38,12 +38,16 @@ async def ready_at(session: aiohttp.ClientSession, health_url: str) -> float:
         await asyncio.sleep(PROBE_SECONDS)
 
 
-async def ask(base_url: str, body: dict[str, Any]) -> Asked:
+async def ask(base_url: str, body: dict[str, Any], api_key: str = "none") -> Asked:
     """Sends one streaming chat request on a connection of its own and reads its answer to the end. Raises AnswerError."""
     first_token_at = None
+    headers = {"Authorization": f"Bearer {api_key}"}
     at = time.monotonic()
     try:
-        async with aiohttp.ClientSession() as session, session.post(f"{base_url}/v1/chat/completions", json=body) as response:
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{base_url}/v1/chat/completions", json=body) as response,
+        ):
             if response.status != 200:
                 raise AnswerError(f"{base_url} answered with status {response.status}: {(await response.text())[:1000]}")
             async for line in response.content:

@@ -69,11 +69,11 @@ QUESTION = {
 class Bench:
     """Makes single runs in a release that has no deployment."""
 
-    def __init__(self, cluster: Cluster, watch: ClusterWatch, session: aiohttp.ClientSession, router_url: str) -> None:
+    def __init__(self, cluster: Cluster, watch: ClusterWatch, session: aiohttp.ClientSession, release: Release) -> None:
         self._cluster = cluster
         self._watch = watch
         self._session = session
-        self._router_url = router_url
+        self._release = release
 
     async def pair(self) -> Pair:
         """One run of each kind, with nothing left behind. Raises AnswerError, ClusterError, TimeoutError."""
@@ -88,7 +88,7 @@ class Bench:
         self._watch.forget()
         engine = asyncio.create_task(self._engine_ready(is_berths))
         try:
-            asked = await ask(self._router_url, QUESTION)
+            asked = await ask(self._release.url, QUESTION, self._release.api_key)
             ready, pod = await engine
         finally:
             engine.cancel()
@@ -135,7 +135,7 @@ async def measure(release: Release, runs: int) -> list[Pair]:
     cluster = await KubernetesCluster.connect(release.kubectl.namespace)
     try:
         async with ClusterWatch(cluster) as watch, aiohttp.ClientSession() as session:
-            bench = Bench(cluster, watch, session, release.url)
+            bench = Bench(cluster, watch, session, release)
             await bench.pair()
             pairs: list[Pair] = []
             for number in range(1, runs + 1):

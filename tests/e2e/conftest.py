@@ -27,10 +27,11 @@ def images() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Model directories on this machine: the real one, and those that cannot be served."""
+def models(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str]) -> Path:
+    """Model directories on this machine: the real one in both formats, tiny ones, and those that cannot be served."""
     folder = tmp_path_factory.mktemp("models")
     subprocess.run([ROOT / "scripts/sample-model", folder], check=True, timeout=300)
+    subprocess.run([ROOT / "scripts/sample-safetensors", "--tiny", folder, images["transformers"]], check=True, timeout=300)
     real = folder / "SmolLM2-135M-Instruct"
     [gguf] = real.glob("*.gguf")
     # A header that promises more than the file holds: the launcher takes it, the engine does not.

@@ -1,6 +1,7 @@
 """A release of the chart in a namespace of its own, and how tests look at it."""
 
 import asyncio
+import base64
 import os
 import subprocess
 from collections.abc import AsyncGenerator, Callable
@@ -22,7 +23,13 @@ from tests.kubectl import Kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "/models/SmolLM2-135M-Instruct"
+SAFETENSORS = "/models/SmolLM2-135M-Instruct-safetensors"
+"""The same model for vLLM and Transformers."""
 RELEASE = "berth"
+IMAGES = {"operator.image": "operator", "router.image": "router"} | {
+    f"engines.{engine}.cpu.image": engine for engine in ("llamacpp", "transformers", "vllm")
+}
+"""The target of the image that belongs at each place of the chart's values."""
 DEADLINE = 180
 """Seconds after which a state that was waited for counts as never coming: far above what any takes on two busy cores."""
 
@@ -34,8 +41,8 @@ def user(text: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": text}]
 
 
-def install(kubectl: Kubectl, images: dict[str, str], *values: str) -> "Release":
-    """Installs the chart and waits until it is ready."""
+def install(kubectl: Kubectl, images: dict[str, str], *values: str, more_images: dict[str, str] | None = None) -> "Release":
+    """Installs the chart and waits until it is ready; `more_images` are further entries of IMAGES."""
     if "BERTH_MODEL_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
         subprocess.run([ROOT / "scripts/cluster", "store"], check=True, timeout=60)
     arguments = [
@@ -43,7 +50,7 @@ def install(kubectl: Kubectl, images: dict[str, str], *values: str) -> "Release"
         for setting in ("modelStore.size=1Gi", "modelStore.keep=false", "operator.timing.terminationGrace=5", *values)
         for argument in ("--set", setting)
     ]
-    for path, target in (("operator.image", "operator"), ("router.image", "router"), ("engines.llamacpp.cpu.image", "llamacpp")):
+    for path, target in {**IMAGES, **(more_images or {})}.items():
         repository, tag = images[target].rsplit(":", 1)
         # As strings: a tag, which is a hash, may be all digits.
         arguments += ["--set-string", f"{path}.repository={repository},{path}.tag={tag}"]
@@ -62,8 +69,14 @@ class Release:
         """What helm printed when it was installed."""
         service = kubectl.json("get", "service", RELEASE)
         self.url = f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
+        self.api_key = self.key("admin")
+        """Allows everything."""
         self._cluster: KubernetesCluster | None = None
         self._clients: list[AsyncOpenAI] = []
+
+    def key(self, name: str) -> str:
+        """One of the API keys that the chart made."""
+        return base64.b64decode(self.kubectl.json("get", "secret", f"{RELEASE}-api-keys")["data"][name]).decode()
 
     def uninstall(self) -> None:
         """Removes the release with its namespace: first what it serves, as its notes say."""
@@ -87,7 +100,8 @@ class Release:
 
     def openai(self, **options: Any) -> AsyncOpenAI:
         """OpenAI's client, as its users have it. Closed at the end of the test."""
-        client = AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", **options)
+        arguments: dict[str, Any] = {"base_url": f"{self.url}/v1", "api_key": self.api_key, **options}
+        client = AsyncOpenAI(**arguments)
         self._clients.append(client)
         return client
 
@@ -98,13 +112,16 @@ class Release:
 
     async def post(self, path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
         """Status, JSON and headers of one request."""
-        async with aiohttp.ClientSession() as session, session.post(f"{self.url}{path}", json=body) as response:
+        async with self._session() as session, session.post(f"{self.url}{path}", json=body) as response:
             return response.status, await response.json(), {key.lower(): value for key, value in response.headers.items()}
 
     async def get(self, path: str) -> Any:
         """JSON of one request."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self.url}{path}") as response:
+        async with self._session() as session, session.get(f"{self.url}{path}") as response:
             return await response.json()
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.api_key}"})
 
     async def deployments(self) -> list[ModelDeployment]:
         """All there are."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from berth_api.cluster import (
+    CONFIG_MAPS,
     MODEL_DEPLOYMENTS,
     AlreadyExistsError,
     ConflictError,
@@ -64,6 +65,19 @@ async def test_preconditions_hold_for_what_was_read_only(cluster: KubernetesClus
     with pytest.raises(ConflictError):
         await cluster.patch_status(MODEL_DEPLOYMENTS, "smol", status("Ready"), Preconditions("another-uid"))
     await cluster.delete(MODEL_DEPLOYMENTS, "smol", Preconditions(read["uid"]))
+
+
+async def test_a_plain_object_is_merged_as_long_as_it_is_the_one_that_was_read(cluster: KubernetesCluster) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stats"}, "data": {"a": "1"}}
+    read = (await cluster.create(CONFIG_MAPS, body))["metadata"]
+    as_read = Preconditions(read["uid"], read["resourceVersion"])
+    patched = await cluster.patch(CONFIG_MAPS, "stats", {"data": {"a": None, "b": "2"}}, as_read)
+    assert patched["data"] == {"b": "2"}
+    with pytest.raises(ConflictError):
+        await cluster.patch(CONFIG_MAPS, "stats", {"data": {"c": "3"}}, as_read)
+    with pytest.raises(ConflictError):
+        await cluster.patch(CONFIG_MAPS, "stats", {"data": {"c": "3"}}, Preconditions("another-uid"))
+    assert (await cluster.patch(CONFIG_MAPS, "stats", {"data": {"d": "4"}}))["data"]["d"] == "4"
 
 
 async def test_a_watch_tells_every_change_after_a_version(cluster: KubernetesCluster) -> None:

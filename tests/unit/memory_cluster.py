@@ -93,6 +93,13 @@ class MemoryCluster:
         self._store("ADDED", kind, created)
         return copy.deepcopy(created)
 
+    async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
+        await self._begin("patch")
+        patched = _merged(copy.deepcopy(self._existing(kind, name, preconditions)), copy.deepcopy(patch))
+        if patched != self._objects[kind.plural, name]:
+            self._store("MODIFIED", kind, patched)
+        return copy.deepcopy(patched)
+
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
         await self._begin("patch_status")
         patched = copy.deepcopy(self._existing(kind, name, preconditions))

@@ -32,3 +32,14 @@
   {{- fail (printf "router.defaultBackend is %s and router.defaultDevice is %s, but engines.%s.%s has no image: give it one, or choose another default" $backend $device $backend $device) -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* The profiles, as JSON. One that was set to null is none. */ -}}
+{{- define "berth.profiles" -}}
+{{- $profiles := dict -}}
+{{- range $name, $profile := .Values.profiles -}}
+  {{- if $profile -}}
+    {{- $_ := set $profiles $name $profile -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $profiles -}}
+{{- end -}}

@@ -18,6 +18,10 @@
 {{ include "berth.fullname" . }}-router
 {{- end -}}
 
+{{- define "berth.router.statsName" -}}
+{{ include "berth.fullname" . }}-stats
+{{- end -}}
+
 {{- /* The Service is what people type: it has the shortest name. */ -}}
 {{- define "berth.service.name" -}}
 {{ include "berth.fullname" . }}

@@ -28,6 +28,7 @@ class Kind:
 MODEL_DEPLOYMENTS = Kind(f"{GROUP}/{VERSION}", "ModelDeployment", "modeldeployments")
 PODS = Kind("v1", "Pod", "pods")
 EVENTS = Kind("v1", "Event", "events")
+CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,13 @@ class Cluster(Protocol):
 
     async def create(self, kind: Kind, manifest: Object) -> Object:
         """Creates the object; AlreadyExistsError where the name is taken."""
+        ...
+
+    async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
+        """Merges `patch` into the object, but its status (JSON merge patch: null removes a key), and returns the whole object.
+
+        Preconditions as for `patch_status`.
+        """
         ...
 
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:

@@ -124,16 +124,13 @@ class KubernetesCluster:
         """See Cluster.create."""
         return await self._call("POST", self._path(kind), body=manifest)
 
+    async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
+        """See Cluster.patch."""
+        return await self._patch(kind, self._path(kind, name), patch, preconditions)
+
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
         """See Cluster.patch_status."""
-        patch: Object = {"status": status}
-        if preconditions and preconditions.resource_version:
-            patch["metadata"] = {"resourceVersion": preconditions.resource_version}
-        patched = await self._call("PATCH", self._path(kind, name, "status"), body=patch)
-        if preconditions and patched["metadata"]["uid"] != preconditions.uid:
-            # The API server takes no uid with a status; a successor of the same name is noticed only by what came back.
-            raise ConflictError(f"{kind.kind} {name} is not the one that was read: it was deleted and made anew")
-        return patched
+        return await self._patch(kind, self._path(kind, name, "status"), {"status": status}, preconditions)
 
     async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
         """See Cluster.delete."""
@@ -142,6 +139,15 @@ class KubernetesCluster:
             version = preconditions.resource_version
             options["preconditions"] = {"uid": preconditions.uid, **({"resourceVersion": version} if version else {})}
         await self._call("DELETE", self._path(kind, name), body=options)
+
+    async def _patch(self, kind: Kind, path: str, patch: Object, preconditions: Preconditions | None) -> Object:
+        if preconditions and preconditions.resource_version:
+            patch = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": preconditions.resource_version}}
+        patched = await self._call("PATCH", path, body=patch)
+        if preconditions and patched["metadata"]["uid"] != preconditions.uid:
+            # The API server takes no uid with a patch; a successor of the same name is noticed only by what came back.
+            raise ConflictError(f"{kind.kind} {patched['metadata']['name']} is not the one that was read: it was deleted and made anew")
+        return patched
 
     def _path(self, kind: Kind, name: str = "", subresource: str = "") -> str:
         root = "/apis/" if "/" in kind.api_version else "/api/"

@@ -91,7 +91,8 @@ class VllmSettings(Schema):
         default=None,
         ge=256,
         le=10_485_760,
-        description="Tokens of context that one request can use, prompt and answer together. Unset: what the model was made for.",
+        description="Tokens of context that one request can use, prompt and answer together. "
+        "Unset: what the model was made for, as far as memory allows.",
     )
 
 
@@ -221,6 +222,9 @@ class ReplicaActivity(Schema):
     in_flight: int = Field(default=0, ge=0, description="Requests held or being answered when this was written.")
     unload_at: Timestamp | None = Field(
         default=None, description="When this router was told to give the resources back; it holds until the next request."
+    )
+    closed_until: Timestamp | None = Field(
+        default=None, description="Until when no router passes new requests on: this one unloads the model once answers have ended."
     )
 
 

@@ -44,7 +44,7 @@ def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta) -> P
     if status.get("phase") in ("Failed", "Succeeded"):
         reason = status.get("reason") or "PodEnded"
         return PodFailure(reason, f"the pod ended: {status.get('message') or status['phase']}", ended=True)
-    return _unschedulable(status, now, unschedulable_grace)
+    return _unschedulable(pod, now, unschedulable_grace)
 
 
 def _ended(pod: Object, terminated: dict[str, Any]) -> PodFailure:
@@ -77,14 +77,25 @@ def _held_up(container: dict[str, Any], waiting: dict[str, Any]) -> PodFailure |
     return None
 
 
-def _unschedulable(status: dict[str, Any], now: datetime, grace: timedelta) -> PodFailure | None:
+def _unschedulable(pod: Object, now: datetime, grace: timedelta) -> PodFailure | None:
+    status: dict[str, Any] = pod.get("status") or {}
     conditions: list[Any] = status.get("conditions", [])
     for condition in conditions:
         if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("reason") == "Unschedulable":
             since = datetime.fromisoformat(condition["lastTransitionTime"])
             if now - since >= grace:
-                return PodFailure("Unschedulable", f"no node can take the pod: {condition.get('message', '')}", ended=False)
+                return _no_node(pod, condition.get("message", ""))
     return None
+
+
+def _no_node(pod: Object, scheduler_says: str) -> PodFailure:
+    """The scheduler counts nodes; who waits for a GPU should read that it is a GPU that he waits for."""
+    limits: dict[str, Any] = pod["spec"]["containers"][0].get("resources", {}).get("limits", {})
+    devices = [f"{count} {name}" for name, count in limits.items() if "/" in name and f"Insufficient {name}" in scheduler_says]
+    if devices:
+        message = f"no node has {' and '.join(devices)} free: it starts when a pod that holds one has gone, or a node with more comes"
+        return PodFailure("DevicesUnavailable", f"{message} (scheduler: {scheduler_says})", ended=False)
+    return PodFailure("Unschedulable", f"no node can take the pod: {scheduler_says}", ended=False)
 
 
 def _memory_limit(pod: Object) -> str | None:

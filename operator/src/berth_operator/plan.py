@@ -94,6 +94,8 @@ def make_plan(observed: Observed, settings: Settings, now: datetime) -> Plan:
         plan = _blocked(deployment, states.engine_unavailable(deployment.spec, settings), now)
     elif is_asleep(deployment, now) and current is None:
         plan = Plan([WriteStatus()], states.sleeping(deployment))
+    elif current is None and (refused := states.engine_args_refused(deployment.spec, settings)):
+        plan = _blocked(deployment, refused, now)
     elif current is None:
         plan = _start(deployment, make_pod(deployment, engine, image, settings), settings, now)
     elif "deletionTimestamp" in current["metadata"]:

@@ -1,7 +1,9 @@
 """What an administrator sets: one YAML file, which the chart writes."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -40,6 +42,15 @@ class DeviceSettings(_Section):
     )
 
 
+class EngineArgs(_Section):
+    """Further arguments of the engines' own command lines."""
+
+    allowed: dict[Backend, list[str]] = Field(
+        default_factory=dict[Backend, list[str]],
+        description="Names that a deployment's engineArgs may use, such as --dtype, by engine. None is allowed that is not here.",
+    )
+
+
 class ModelStore(_Section):
     """Where the models are."""
 
@@ -59,7 +70,7 @@ class Timing(_Section):
     stable_run: float = Field(default=60, gt=0, description="A run of this length forgets earlier failures.")
     termination_grace: int = Field(default=30, ge=1, description="What an engine has to end in after it was told to.")
     resync: float = Field(
-        default=300, gt=0, description="Every deployment is looked at again after this time, whatever was or was not heard."
+        default=30, gt=0, description="Every deployment is looked at again after this time, whatever was or was not heard."
     )
 
 
@@ -75,15 +86,19 @@ class Settings(_Section):
         default_factory=lambda: {Device.CUDA: DeviceSettings(resource_name="nvidia.com/gpu"), Device.CPU: DeviceSettings()},
         description="Scheduling by device.",
     )
+    engine_args: EngineArgs = Field(default_factory=EngineArgs, description="Further arguments of the engines' own command lines.")
     image_pull_secrets: list[str] = Field(default_factory=list[str], description="Secrets for the engine images' registry.")
     model_store: ModelStore = Field(default_factory=ModelStore, description="Where the models are.")
     timing: Timing = Field(default_factory=Timing, description="Seconds of the operator's decisions.")
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Reads the file; raises SettingsError where it is missing or wrong."""
+    def load(cls, path: Path, environment: Mapping[str, str] = os.environ) -> Self:
+        """Reads the file. CLEANUP_INTERVAL goes before its timing.resync. Raises SettingsError where anything is missing or wrong."""
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text()) or {})
+            content: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+            if interval := environment.get("CLEANUP_INTERVAL"):
+                content["timing"] = {**(content.get("timing") or {}), "resync": interval}
+            return cls.model_validate(content)
         except (OSError, yaml.YAMLError) as error:
             raise SettingsError(f"{path}: {error}") from error
         except ValidationError as error:

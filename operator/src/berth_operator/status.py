@@ -19,6 +19,7 @@ from berth_api.model_deployment import (
     StartStep,
 )
 from berth_operator.engines import ENGINES
+from berth_operator.engines.arguments import refused_arguments
 from berth_operator.failure import PodFailure
 from berth_operator.settings import Settings
 
@@ -171,6 +172,18 @@ def engine_unavailable(spec: ModelDeploymentSpec, settings: Settings) -> PodFail
     available = [f"{backend} on {device}" for backend, devices in settings.engines.items() if backend in ENGINES for device in devices]
     message = f"this installation has no image for {spec.backend} on {spec.device}; it has: {', '.join(sorted(available)) or 'none'}"
     return PodFailure("EngineUnavailable", message, ended=False)
+
+
+def engine_args_refused(spec: ModelDeploymentSpec, settings: Settings) -> PodFailure | None:
+    """The failure of a deployment that uses engine arguments which the administrator has not allowed; None where it uses none."""
+    allowed = settings.engine_args.allowed.get(spec.backend, [])
+    refused = refused_arguments(spec.engine_args or [], allowed)
+    if not refused:
+        return None
+    message = (
+        f"engineArgs: {', '.join(refused)} may not be used with {spec.backend}; the administrator allows: {', '.join(allowed) or 'none'}"
+    )
+    return PodFailure("EngineArgsNotAllowed", message, ended=False)
 
 
 def deadline_exceeded(deployment: ModelDeployment, settings: Settings) -> PodFailure:

@@ -22,12 +22,13 @@ from berth_api.cluster import (
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import ModelDeployment, Phase
-from berth_router.activity import Activity, Clock, DeploymentGoneError, Use, utc_now
+from berth_router.activity import Activity, Clock, DeploymentGoneError, Use, is_protected, utc_now
 from berth_router.ask import Ask
 from berth_router.deployments import Deployments, is_ready
 from berth_router.errors import APIError, DeadlineError, InvalidRequestError, StartFailedError, UnavailableError
 from berth_router.metrics import Metrics
 from berth_router.resolve import Create, Inventory, Policy, Refuse, manifest, match, resolve
+from berth_router.stats import Stats
 from berth_router.store import ModelStore
 
 _log = structlog.get_logger(__name__)
@@ -66,6 +67,7 @@ class Activator:
         activity: Activity,
         policy: Policy,
         metrics: Metrics,
+        stats: Stats,
         deadline_seconds: float,
         max_waiting_per_model: int,
         clock: Clock = utc_now,
@@ -76,6 +78,7 @@ class Activator:
         self._activity = activity
         self._policy = policy
         self._metrics = metrics
+        self._stats = stats
         self._deadline_seconds = deadline_seconds
         self._max_waiting = max_waiting_per_model
         self._clock = clock
@@ -86,16 +89,22 @@ class Activator:
         """The moment, on the monotonic clock, until which a request that comes now is held."""
         return time.monotonic() + self._deadline_seconds
 
-    async def activate(self, ask: Ask, deadline: float, progress: Progress | None = None) -> Hold:
+    async def activate(self, ask: Ask, deadline: float, progress: Progress | None = None, *, again: bool = False) -> Hold:
         """A ready deployment for the request, protected from idleness; at once where one is ready.
 
-        `progress` is called only once the request is held. Raises APIError.
+        `progress` is called only once the request is held. `again`: the request has been counted. Raises APIError.
         """
         ready = match(ask, self._deployments.of_model(ask.model))
         if ready and is_ready(ready) and not self._deployments.is_closing(ready):
-            hold = await self._protected(ask, ready)
-            if hold:
+            ttl = _ttl(ask, ready)
+            use = self._activity.begin(ready, ttl)
+            hold = Hold(ready, use, ttl)
+            if is_protected(use, ready, use.last_activity) or (hold := await self._protected(hold)):
+                if not again:
+                    self._stats.count(hit=True)
                 return hold
+        if not again:
+            self._stats.count(hit=False)
         return await self._activate_cold(ask, deadline, progress)
 
     def release(self, hold: Hold) -> None:
@@ -173,23 +182,22 @@ class Activator:
             f"{ask.model} was unloaded again and again while this request waited for it.", code="model_unloaded", retry_after=5
         )
 
-    async def _protected(self, ask: Ask, deployment: ModelDeployment) -> Hold | None:
-        """The deployment, kept; None where it turned out not to be ready any more."""
-        ttl = _ttl(ask, deployment)
-        use = self._activity.begin(deployment, ttl)
+    async def _protected(self, hold: Hold) -> Hold | None:
+        """The deployment, protected; None, and the hold released, where it turned out not to be ready any more."""
+        deployment = hold.deployment
         kept = False
         try:
-            await self._protect(use, deployment)
+            await self._protect(hold.use, deployment)
             # Writing a lease takes a moment, and may itself have brought news.
             now = self._deployments.get(deployment.name)
             kept = now is not None and now.uid == deployment.uid and is_ready(now)
         except DeploymentGoneError:
             return None
         else:
-            return Hold(now, use, ttl) if now and kept else None
+            return Hold(now, hold.use, hold.ttl) if now and kept else None
         finally:
             if not kept:
-                self._activity.end(use, ttl)
+                self.release(hold)
 
     async def _protect(self, use: Use, deployment: ModelDeployment) -> None:
         try:
@@ -208,8 +216,8 @@ class Activator:
     async def _find_or_create(self, ask: Ask, deadline: float) -> ModelDeployment | None:
         """The deployment for the request; None where it is worth looking again. Raises APIError."""
         decision = resolve(ask, self._deployments.all(), Inventory(exists=True), self._policy)
-        if isinstance(decision, Create):
-            # Only what has to be created must be in the store. Looking takes a moment, in which another request may have created it.
+        if isinstance(decision, (Create, Refuse)) or decision.deployment.status.phase is Phase.STALLED:
+            # What is to be created depends on the model's files. Looking takes a moment, in which another request may have created it.
             inventory = await self._store.lookup(ask.model)
             decision = resolve(ask, self._deployments.all(), inventory, self._policy)
         if isinstance(decision, Refuse):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import structlog
 
@@ -69,6 +70,10 @@ class Use:
     acknowledged_until: datetime | None = None
     """The lease that the cluster has acknowledged."""
     written_at: datetime | None = None
+    busy_since: datetime | None = None
+    """When the first of the requests in flight was taken in hand."""
+    told_in_flight: int = 0
+    """The requests in flight that the cluster knows of."""
     unwritten: bool = True
     planned: datetime | None = None
     """When the keeper means to write next."""
@@ -86,14 +91,21 @@ class Use:
 
 def lease_end(now: datetime, ttl: int) -> datetime:
     """Until when a request that has ended keeps its deployment. `ttl` in seconds, 0 for ever."""
-    return NEVER if ttl == 0 else now + timedelta(seconds=ttl)
+    return NEVER if ttl == 0 else now + _seconds(ttl)
 
 
+@lru_cache(maxsize=256)
+def _seconds(count: int) -> timedelta:
+    return timedelta(seconds=count)
+
+
+@lru_cache(maxsize=256)
 def lease_length(ttl: int) -> timedelta:
     """The lease of a request in hand. No longer than the TTL where that is possible: a lease never shrinks, so it would outlast the TTL."""
     return LEASE if ttl == 0 else min(LEASE, max(timedelta(seconds=ttl), SHORTEST_LEASE))
 
 
+@lru_cache(maxsize=256)
 def margin(lease: timedelta) -> timedelta:
     """How much protection a request needs when it is forwarded."""
     return min(MARGIN, lease / 2)
@@ -110,6 +122,13 @@ def protected_until(use: Use, deployment: ModelDeployment) -> datetime:
     return max(own, observed) if own else observed
 
 
+def is_protected(use: Use, deployment: ModelDeployment, now: datetime) -> bool:
+    """Whether the ready deployment cannot be found idle for the margin to come."""
+    until = now + margin(use.lease)
+    own = use.acknowledged_until
+    return (own is not None and own > until) or protected_until(use, deployment) > until
+
+
 def next_write_at(use: Use) -> datetime | None:
     """When this use must next be written, if nothing else happens. None: there is nothing to write."""
     wanted: list[datetime] = []
@@ -117,6 +136,9 @@ def next_write_at(use: Use) -> datetime | None:
         wanted.append(use.written_at + REPORT_INTERVAL if use.written_at else use.since + SETTLE)
         if use.in_flight == 0:
             wanted.append(use.last_activity + SETTLE)
+        elif use.told_in_flight == 0 and use.busy_since:
+            # Whoever unloads the model must know soon that there is something to wait for.
+            wanted.append(use.busy_since + SETTLE)
     if use.in_flight and use.acknowledged_until:
         wanted.append(use.acknowledged_until - use.lease / 2)
     if not wanted:
@@ -158,27 +180,32 @@ class Activity:
         if use is None:
             use = Use(deployment.name, deployment.uid, now, now, now, lease)
             self._uses[deployment.uid] = use
-        use.lease = max(lease, use.lease) if use.in_flight else lease
+        first = use.in_flight == 0
+        longer = lease > use.lease
+        if first:
+            use.busy_since = now
+            use.let_go.clear()
+        if first or longer:
+            use.lease = lease
         use.in_flight += 1
-        use.let_go.clear()
-        self._touch(use, now, max(lease_end(now, ttl), now + lease))
+        self._touch(use, now, max(lease_end(now, ttl), now + lease), news=first or longer)
         return use
 
     def end(self, use: Use, ttl: int) -> None:
         """Lets a request go."""
         use.in_flight -= 1
-        if use.in_flight == 0:
+        last = use.in_flight == 0
+        if last:
             use.let_go.set()
         now = self._clock()
-        self._touch(use, now, lease_end(now, ttl))
+        self._touch(use, now, lease_end(now, ttl), news=last)
 
     async def protect(self, use: Use, deployment: ModelDeployment) -> None:
         """Returns once the deployment cannot be found idle for the margin to come; nearly always at once.
 
         Raises DeploymentGoneError, or ClusterError where the lease cannot be written.
         """
-        needed = margin(use.lease)
-        while protected_until(use, deployment) - self._clock() <= needed:
+        while not is_protected(use, deployment, self._clock()):
             await self.write_now(use)
 
     async def write_now(self, use: Use) -> None:
@@ -189,14 +216,29 @@ class Activity:
         # Shielded: a client that leaves must not undo a write that other requests wait for.
         await asyncio.shield(use.writing)
 
-    async def unload(self, deployment: ModelDeployment) -> None:
-        """Says that nobody needs the deployment from now until the next request. Raises ClusterError."""
+    def in_flight_elsewhere(self, deployment: ModelDeployment) -> int:
+        """Requests of the deployment that other replicas whose leases still run have told of."""
+        return sum(entry.in_flight for entry in self.others(deployment))
+
+    def others(self, deployment: ModelDeployment) -> list[ReplicaActivity]:
+        """What other replicas whose leases still run have told."""
         now = self._clock()
-        use = self._uses.get(deployment.uid)
-        entry = use.entry() if use else deployment.status.activity.get(self._replica)
-        entry = entry or ReplicaActivity(last_activity=now, keep_until=now)
-        entry = entry.model_copy(update={"unload_at": max(now, entry.last_activity), "in_flight": 0})
-        self._deployments.put(await self._patch_entry(deployment.name, deployment.uid, entry))
+        return [entry for name, entry in deployment.status.activity.items() if name != self._replica and entry.keep_until > now]
+
+    async def unload(self, deployment: ModelDeployment) -> None:
+        """Says that nobody needs the deployment from now until the next request, and undoes `close_to_requests`. Raises ClusterError."""
+        entry = self._entry(deployment)
+        entry = entry.model_copy(update={"unload_at": max(self._clock(), entry.last_activity), "in_flight": 0})
+        await self._put_entry(deployment, {**entry.manifest(), "closedUntil": None})
+
+    async def close_to_requests(self, deployment: ModelDeployment, seconds: float) -> None:
+        """Tells every router to pass the deployment no new requests for so long. Raises ClusterError."""
+        entry = self._entry(deployment).model_copy(update={"closed_until": self._clock() + timedelta(seconds=seconds)})
+        await self._put_entry(deployment, entry.manifest())
+
+    async def open_to_requests(self, deployment: ModelDeployment) -> None:
+        """Undoes `close_to_requests`. Raises ClusterError."""
+        await self._put_entry(deployment, {**self._entry(deployment).manifest(), "closedUntil": None})
 
     async def close(self) -> None:
         """Says for every deployment in use that this replica has let go of it."""
@@ -211,13 +253,16 @@ class Activity:
                 with suppress(ClusterError, DeploymentGoneError):
                     await self.write_now(use)
 
-    def _touch(self, use: Use, now: datetime, keep_until: datetime) -> None:
+    def _touch(self, use: Use, now: datetime, keep_until: datetime, *, news: bool) -> None:
+        """Notes a use. `news`: more than the time of the last activity has changed, so that a write may be due sooner."""
+        news = news or not use.unwritten
         use.last_activity = now
-        use.keep_until = max(use.keep_until, keep_until)
+        if keep_until > use.keep_until:
+            use.keep_until = keep_until
         use.unwritten = True
         if use.keeper is None:
             use.keeper = asyncio.create_task(self._keep(use))
-        elif use.planned and (due := next_write_at(use)) and due < use.planned:
+        elif news and use.planned and (due := next_write_at(use)) and due < use.planned:
             use.sooner.set()
 
     async def _keep(self, use: Use) -> None:
@@ -254,7 +299,7 @@ class Activity:
         entry = use.entry()
         use.unwritten = False
         try:
-            written = await self._patch_entry(use.name, use.uid, entry)
+            written = await self._patch_entry(use.name, use.uid, entry.manifest())
         except (NotFoundError, ConflictError) as error:
             # Conflict: an object of another uid bears the name by now.
             held = self._deployments.get(use.name)
@@ -265,14 +310,22 @@ class Activity:
             use.unwritten = True
             raise
         use.acknowledged_until = entry.keep_until
+        use.told_in_flight = entry.in_flight
         use.written_at = self._clock()
         self._deployments.put(written)
         return written
 
-    async def _patch_entry(self, name: str, uid: str, entry: ReplicaActivity) -> Object:
-        return await self._cluster.patch_status(
-            MODEL_DEPLOYMENTS, name, {"activity": {self._replica: entry.manifest()}}, Preconditions(uid)
-        )
+    def _entry(self, deployment: ModelDeployment) -> ReplicaActivity:
+        """What this replica has to say of the deployment: all but nothing, where it has not used it."""
+        use = self._uses.get(deployment.uid)
+        entry = use.entry() if use else deployment.status.activity.get(self._replica)
+        return entry or ReplicaActivity(last_activity=deployment.created_at, keep_until=deployment.created_at)
+
+    async def _put_entry(self, deployment: ModelDeployment, entry: Object) -> None:
+        self._deployments.put(await self._patch_entry(deployment.name, deployment.uid, entry))
+
+    async def _patch_entry(self, name: str, uid: str, entry: Object) -> Object:
+        return await self._cluster.patch_status(MODEL_DEPLOYMENTS, name, {"activity": {self._replica: entry}}, Preconditions(uid))
 
 
 def _retrieve_exception(task: asyncio.Task[Object]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -11,25 +12,30 @@ from berth_api.cluster import Cluster
 from berth_router.activator import Activator
 from berth_router.activity import Activity, Clock, utc_now
 from berth_router.asgi import Message, Receive, Scope, Send
+from berth_router.auth import ApiKeys, scopes_that_allow
 from berth_router.deployments import Deployments
-from berth_router.errors import InternalError, MethodNotAllowedError, request_id_of, send_error
-from berth_router.inference import CHAT_COMPLETIONS, Inference
+from berth_router.endpoints import INFERENCE_PATHS
+from berth_router.errors import APIError, InternalError, MethodNotAllowedError, request_id_of, send_error
+from berth_router.inference import Inference
 from berth_router.management.api import management_api
 from berth_router.management.health import health_routes
+from berth_router.management.inventory import inventory_routes
 from berth_router.management.loaded import loaded_routes
 from berth_router.management.models import models_routes
+from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
 from berth_router.metrics import Metrics
 from berth_router.proxy import Proxy
 from berth_router.resolve import Policy
 from berth_router.settings import Settings
+from berth_router.stats import Stats
 from berth_router.store import ModelStore
 from berth_router.unloader import Unloader
 from berth_router.upstream import ConnectionPool
 
 _log = structlog.get_logger(__name__)
 
-_INFERENCE = {endpoint.path: endpoint for endpoint in (CHAT_COMPLETIONS,)}
+_INFERENCE_PATHS = frozenset(INFERENCE_PATHS)
 
 
 class Router:
@@ -40,7 +46,10 @@ class Router:
         """Set at a shutdown, so that no new traffic is sent here."""
         metrics = Metrics()
         store = ModelStore(Path(settings.model_store))
-        self._deployments = Deployments(cluster)
+        self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
+        self._fault: str | None = None
+        self._stats = Stats(cluster, settings.stats_config_map, settings.replica, clock)
+        self._deployments = Deployments(cluster, clock)
         self._activity = Activity(cluster, self._deployments, settings.replica, clock)
         self._pool = ConnectionPool()
         activator = Activator(
@@ -56,17 +65,20 @@ class Router:
                 max_deployments=settings.max_deployments,
             ),
             metrics=metrics,
+            stats=self._stats,
             deadline_seconds=settings.cold_start_deadline,
             max_waiting_per_model=settings.max_waiting_per_model,
             clock=clock,
         )
-        self._inference = Inference(activator, Proxy(self._pool, metrics), metrics, settings.max_body_bytes)
+        self._inference = Inference(activator, Proxy(self._pool, metrics), metrics, settings.profiles, settings.max_body_bytes)
         self._management = management_api(
             [
                 models_routes(store, self._deployments),
-                loaded_routes(self._deployments, self._activity, settings.replica, clock),
+                loaded_routes(self._deployments, self._activity),
                 unload_routes(self._deployments, Unloader(cluster, self._deployments, self._activity)),
-                health_routes(self._unready_reason, metrics),
+                stats_routes(self._deployments, self._stats),
+                inventory_routes(store, settings.engines),
+                health_routes(self._fault_of, self._unready_reason, metrics),
             ]
         )
 
@@ -75,7 +87,10 @@ class Router:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        endpoint = _INFERENCE.get(scope["path"])
+        if self._keys and (refused := self._refusal(self._keys, scope)):
+            await send_error(send, refused, request_id_of(scope["headers"]))
+            return
+        endpoint = INFERENCE_PATHS.get(scope["path"])
         if endpoint is None or scope["type"] != "http":
             await self._manage(scope, receive, send)
         elif scope["method"] == "POST":
@@ -84,17 +99,47 @@ class Router:
             refused = MethodNotAllowedError(scope["method"], endpoint.path, "POST")
             await send_error(send, refused, request_id_of(scope["headers"]))
 
+    def openapi(self) -> dict[str, Any]:
+        """The API's description, as /openapi.json has it."""
+        return self._management.openapi()
+
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """While open, the router watches the cluster and tells its activity."""
-        view = asyncio.create_task(self._deployments.run())
-        view.add_done_callback(_report_end)
+        """While open, the router watches the cluster, tells its activity and keeps its API keys as the folder has them."""
+        tasks = [asyncio.create_task(self._deployments.run(), name="view"), asyncio.create_task(self._stats.run(), name="stats")]
+        if self._keys:
+            await asyncio.to_thread(self._keys.read)
+            tasks.append(asyncio.create_task(self._keys.keep_reading(), name="API keys"))
+        for task in tasks:
+            task.add_done_callback(self._ended)
         try:
             yield
         finally:
             await self._activity.close()
-            view.cancel()
+            await self._stats.close()
+            for task in tasks:
+                task.cancel()
             self._pool.close()
+
+    def _refusal(self, keys: ApiKeys, scope: Scope) -> APIError | None:
+        """Why the request's API key, or the lack of one, does not let it in; None where it is let in."""
+        needed = scopes_that_allow(scope["path"], _INFERENCE_PATHS)
+        if needed is None:
+            return None
+        try:
+            keys.check(scope["headers"], needed)
+        except APIError as error:
+            return error
+        return None
+
+    def _fault_of(self) -> str | None:
+        return self._fault
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What runs for ever ends only by cancellation; anything else is a fault that a restart mends."""
+        if not task.cancelled():
+            _log.critical("task_ended", task=task.get_name(), exc_info=task.exception())
+            self._fault = f"the task {task.get_name()!r} ended"
 
     def _unready_reason(self) -> str | None:
         if self.draining:
@@ -127,9 +172,3 @@ class Router:
             if not started:
                 _log.exception("request_failed", request_id=request_id)
                 await send_error(send, InternalError(request_id), request_id)
-
-
-def _report_end(task: asyncio.Task[None]) -> None:
-    """The view ends only by cancellation; anything else is a fault that must be seen, and that /readyz cannot show."""
-    if not task.cancelled() and (error := task.exception()):
-        _log.critical("view_stopped", exc_info=error)

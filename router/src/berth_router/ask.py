@@ -1,7 +1,9 @@
 """The parsed request: what it asks of Berth, and the body that the engine gets to see."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -9,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from berth_api.model_deployment import (
     DEFAULT_CONTEXT_SIZE,
+    DEFAULT_GPU_MEMORY_UTILIZATION,
     MODEL_PATH_PATTERN,
     MODEL_STORE,
     Backend,
@@ -16,21 +19,10 @@ from berth_api.model_deployment import (
     IdlePolicy,
     LlamaCppSettings,
 )
+from berth_router.endpoints import Endpoint
+from berth_router.engine_body import engine_body
 from berth_router.errors import InvalidRequestError
-
-SAMPLING_DEFAULTS = {"temperature": 0.7, "top_p": 1.0}
-DEFAULT_MAX_TOKENS = 512
-
-ENGINE_UNSAFE_FIELDS = (
-    "chat_template",
-    "id_slot",
-    "kv_transfer_params",
-    "lora",
-    "media_io_kwargs",
-    "mm_processor_kwargs",
-    "vllm_xargs",
-)
-"""Fields by which one caller could reach into an engine that others share: its slots and caches, its adapters, its template code."""
+from berth_router.profiles import ENGINE_OF_SETTING, Profile, stranger_among
 
 _MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
 _MAX_MODEL_LENGTH = 512
@@ -48,10 +40,15 @@ class BerthFields(BaseModel):
     model: str = Field(
         min_length=1,
         max_length=_MAX_MODEL_LENGTH,
-        description=f"The model's path in the store, such as {MODEL_STORE}/SmolLM2-135M-Instruct; the part after {MODEL_STORE}/ is enough.",
+        description=(
+            f"The model's path in the store, such as {MODEL_STORE}/SmolLM2-135M-Instruct; the part after {MODEL_STORE}/ is enough."
+            " `model@profile` states all that the profile of that name does and the request does not."
+        ),
     )
     backend: Backend | None = Field(
-        default=None, strict=False, description="The engine: vllm, transformers or llamacpp. Unset: a running one, else the default."
+        default=None,
+        strict=False,
+        description="The engine: vllm, transformers or llamacpp. Unset: a running one, else the one for the model's files.",
     )
     device: Device | None = Field(
         default=None, strict=False, description="cuda or cpu. Unset: that of a running deployment, else the default."
@@ -74,10 +71,44 @@ class BerthFields(BaseModel):
             f" live. Unset: any, and {DEFAULT_CONTEXT_SIZE} where one must be started."
         ),
     )
+    gpu_memory_utilization: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=1.0,
+        description=(
+            "vllm only. Share of the GPU's memory that the engine takes, 0.1 to 1.0. A deployment with exactly this share is used."
+            f" Unset: any, and {DEFAULT_GPU_MEMORY_UTILIZATION} where one must be started."
+        ),
+    )
+    max_model_len: int | None = Field(
+        default=None,
+        ge=256,
+        le=10_485_760,
+        description=(
+            "vllm only. Tokens of context, prompt and answer together. A deployment with at least as many is used where one is live."
+            " Unset: any, and what the model was made for where one must be started."
+        ),
+    )
+
+
+_STATED_FIELDS = tuple(Profile.model_fields)
+Stated = tuple[Backend | None, Device | None, int | None, int | None, float | None, int | None]
+"""What a request states of the deployment, in the order of Profile's fields."""
+
+_ASKS_KEPT = 4096
+
+_OWN_FIELDS = frozenset(name for name in BerthFields.model_fields if name != "model")
+
+
+class RequestFields(BerthFields):
+    """The fields that are checked before an engine is bothered: Berth's, and those of OpenAI's API that it gives defaults to."""
+
     stream: bool | None = Field(default=None, description="Whether the answer comes in server-sent events, as it is made.")
-
-
-_OWN_FIELDS = tuple(name for name in BerthFields.model_fields if name not in ("model", "stream"))
+    temperature: float | None = Field(default=None, ge=0, le=2, description="0 is greedy.")
+    top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
+    max_tokens: int | None = Field(default=None, ge=1, description="Most tokens to make.")
+    max_completion_tokens: int | None = Field(default=None, ge=1, description="The newer name of `max_tokens` in chat completions.")
+    max_output_tokens: int | None = Field(default=None, ge=1, description="The name of `max_tokens` in the Responses API.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +122,66 @@ class Ask:
     ttl: int | None = None
     gpu_layers: int | None = None
     context_size: int | None = None
+    gpu_memory_utilization: float | None = None
+    max_model_len: int | None = None
+    path: str | None = None
+    """The inference path, which the engine must have."""
     stream: bool = False
 
 
-def parse_ask(raw: bytes, *, required_list: str) -> tuple[Ask, bytes]:
-    """Splits a body into what Berth is asked and what the engine gets.
+@dataclass(slots=True)
+class InferenceRequest:
+    """A request, taken apart."""
 
-    `required_list` is the field that the engine cannot do without, such as `messages`. Raises InvalidRequestError.
-    """
-    body = _json_object(raw)
-    try:
-        fields = BerthFields.model_validate(body)
-    except ValidationError as error:
-        raise invalid_field(error) from None
-    if not isinstance(body.get(required_list), list):
-        raise InvalidRequestError(f"`{required_list}` must be a list.", param=required_list, code="invalid_value")
-    model = model_path(fields.model)
-    ask = Ask(
-        model=model,
-        backend=_backend(fields),
-        device=fields.device,
-        ttl=fields.ttl,
-        gpu_layers=fields.n_gpu_layers,
-        context_size=fields.n_ctx,
-        stream=bool(fields.stream),
-    )
-    return ask, _engine_body(body, model)
+    ask: Ask
+    name: str
+    """The model as the caller named it, and as the answer is to name it."""
+    body: bytes
+    """What the engine gets."""
+
+
+class RequestParser:
+    """Takes requests apart. `profiles` are those that a request can name."""
+
+    def __init__(self, profiles: Mapping[str, Profile]) -> None:
+        self._profiles = profiles
+        # Most requests ask of Berth what others have asked before.
+        self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
+
+    def parse(self, raw: bytes, endpoint: Endpoint) -> InferenceRequest:
+        """Splits a body into what Berth is asked and what the engine gets. Raises InvalidRequestError."""
+        body = _json_object(raw)
+        try:
+            fields = RequestFields.model_validate(body)
+        except ValidationError as error:
+            raise invalid_field(error) from None
+        endpoint.check_prompt(body)
+        if endpoint.output_limit_required and fields.max_tokens is None:
+            raise InvalidRequestError("`max_tokens` is missing.", param="max_tokens", code="missing_required_parameter")
+        stated = (fields.backend, fields.device, fields.n_ctx, fields.n_gpu_layers, fields.gpu_memory_utilization, fields.max_model_len)
+        ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
+        return InferenceRequest(ask, fields.model, engine_body(body, _OWN_FIELDS, ask.model, endpoint))
+
+    def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str, stream: bool) -> Ask:
+        settings = Profile.model_construct(None, **dict(zip(_STATED_FIELDS, stated, strict=True)))
+        model, at, profile = name.rpartition("@")
+        if at:
+            settings = _with_profile(settings, profile, self._profiles)
+        else:
+            model = name
+            _refuse_stranger(_stated(settings), "")
+        return Ask(
+            model=model_path(model),
+            backend=settings.backend or _implied_backend(settings),
+            device=settings.device,
+            ttl=ttl,
+            gpu_layers=settings.n_gpu_layers,
+            context_size=settings.n_ctx,
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+            max_model_len=settings.max_model_len,
+            path=path,
+            stream=stream,
+        )
 
 
 def model_path(model: str) -> str:
@@ -153,28 +218,40 @@ def _json_object(raw: bytes) -> dict[str, Any]:
     return body  # pyright: ignore[reportUnknownVariableType] (JSON: string keys, any values)
 
 
-def _backend(fields: BerthFields) -> Backend | None:
-    """The stated backend, or llama.cpp where one of its settings is stated. Raises InvalidRequestError where they contradict."""
-    for name, value in (("n_ctx", fields.n_ctx), ("n_gpu_layers", fields.n_gpu_layers)):
-        if value is None:
-            continue
-        if fields.backend not in (None, Backend.LLAMACPP):
-            raise InvalidRequestError(
-                f"`{name}` is a setting of backend llamacpp; leave it out with backend {fields.backend}.", param=name, code="invalid_value"
-            )
-        return Backend.LLAMACPP
-    return fields.backend
+def _stated(settings: Profile) -> dict[str, Any]:
+    return {name: value for name in _STATED_FIELDS if (value := getattr(settings, name)) is not None}
 
 
-def _engine_body(body: dict[str, Any], model: str) -> bytes:
-    for field in _OWN_FIELDS:
-        body.pop(field, None)
-    for field in ENGINE_UNSAFE_FIELDS:
-        body.pop(field, None)
-    body["model"] = model
-    for field, value in SAMPLING_DEFAULTS.items():
-        if body.get(field) is None:
-            body[field] = value
-    if body.get("max_tokens") is None and body.get("max_completion_tokens") is None:
-        body["max_tokens"] = DEFAULT_MAX_TOKENS
-    return orjson.dumps(body)
+def _with_profile(settings: Profile, name: str, profiles: Mapping[str, Profile]) -> Profile:
+    """What the request states, and what the profile states besides. Raises InvalidRequestError."""
+    profile = profiles.get(name)
+    if profile is None:
+        there = f"It has {', '.join(sorted(profiles))}" if profiles else "It has none"
+        raise InvalidRequestError(
+            f"`model` names the profile {name[:100]!r}, which this installation does not have. {there}.",
+            param="model",
+            code="profile_not_found",
+        )
+    stated = _stated(settings)
+    _refuse_stranger(stated, "")
+    together = {**_stated(profile), **stated}
+    _refuse_stranger(together, f" The profile {name} states {', '.join(_stated(profile))}.")
+    return Profile.model_construct(**together)
+
+
+def _refuse_stranger(stated: Mapping[str, Any], origin: str) -> None:
+    """Raises InvalidRequestError where a setting is of another engine than the backend or the other settings."""
+    stranger = stranger_among(stated)
+    if stranger is None:
+        return
+    engine = ENGINE_OF_SETTING[stranger]
+    other = next((name for name in ENGINE_OF_SETTING if name in stated and ENGINE_OF_SETTING[name] is not engine), "")
+    beside = f"backend {stated['backend']}" if "backend" in stated else f"`{other}`, a setting of backend {ENGINE_OF_SETTING[other]}"
+    raise InvalidRequestError(
+        f"`{stranger}` is a setting of backend {engine}; leave it out with {beside}.{origin}", param=stranger, code="invalid_value"
+    )
+
+
+def _implied_backend(settings: Profile) -> Backend | None:
+    """The engine whose setting is stated, if one is."""
+    return next((engine for name, engine in ENGINE_OF_SETTING.items() if getattr(settings, name) is not None), None)

@@ -1,7 +1,8 @@
 """The watched view of all ModelDeployments. Nothing else in the router watches."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 from pydantic import ValidationError
@@ -19,11 +20,16 @@ def is_ready(deployment: ModelDeployment) -> bool:
     return status.phase is Phase.READY and bool(status.endpoint) and not deployment.deleting
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Deployments:
     """Every deployment as the cluster last told, and a wake-up for whoever waits for one to change."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, clock: Callable[[], datetime] = _utc_now) -> None:
         self._cluster = cluster
+        self._clock = clock
         self._by_name: dict[str, ModelDeployment] = {}
         self._by_model: dict[str, dict[str, ModelDeployment]] = {}
         self._changes: dict[str, asyncio.Event] = {}
@@ -73,7 +79,7 @@ class Deployments:
             self._remove(deployment.name)
 
     def close(self, deployment: ModelDeployment) -> None:
-        """Marks a deployment as about to be deleted by this replica: it takes no new requests."""
+        """Marks a deployment as about to be unloaded by this replica: it takes no new requests."""
         self._closing.add(deployment.uid)
         self._wake(deployment.name)
 
@@ -82,8 +88,11 @@ class Deployments:
         self._closing.discard(deployment.uid)
 
     def is_closing(self, deployment: ModelDeployment) -> bool:
-        """Whether this replica is about to delete the deployment."""
-        return deployment.uid in self._closing
+        """Whether a replica is about to unload the deployment, so that it takes no new requests."""
+        if deployment.uid in self._closing:
+            return True
+        closed = [entry.closed_until for entry in deployment.status.activity.values() if entry.closed_until]
+        return bool(closed) and max(closed) > self._clock()
 
     def _take_snapshot(self, items: Sequence[Object]) -> None:
         present = {item["metadata"]["name"] for item in items}

@@ -2,6 +2,8 @@
 
 APIError
 ├── InvalidRequestError      400  a field is wrong; `param` names it
+├── AuthenticationError      401  no API key, or one that is not valid
+├── PermissionDeniedError    403  the API key lacks a scope
 ├── ModelNotFoundError       404  no such model in the store
 ├── UnknownPathError         404  no such path in this API
 ├── MethodNotAllowedError    405
@@ -13,8 +15,10 @@ APIError
     └── DeadlineError             the model did not become ready within the time that a request is held
 """
 
+import itertools
 import re
 import secrets
+from enum import Enum, auto
 from typing import Any
 
 import orjson
@@ -24,7 +28,17 @@ from berth_router.asgi import Headers, Send
 MAX_RETRY_AFTER_SECONDS = 120
 """OpenAI's clients ignore a Retry-After beyond this."""
 
+_REQUEST_ID_PREFIX = f"req_{secrets.token_hex(8)}"
+_REQUEST_NUMBERS = itertools.count(1)
+
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class Dialect(Enum):
+    """Whose clients have to understand an error."""
+
+    OPENAI = auto()
+    ANTHROPIC = auto()
 
 
 class APIError(Exception):
@@ -47,9 +61,10 @@ class APIError(Exception):
         self.param = param
         self.retry_after = retry_after
 
-    def content(self) -> dict[str, Any]:
-        """The JSON object that an OpenAI client reads."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+    def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
+        """The JSON object that a client reads. Anthropic's differs from OpenAI's in that it says that it is one."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error} if dialect is Dialect.OPENAI else {"type": "error", "error": error}
 
     def headers(self) -> dict[str, str]:
         """Headers that the error needs besides the content type."""
@@ -63,6 +78,26 @@ class InvalidRequestError(APIError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class AuthenticationError(InvalidRequestError):
+    """The request carries no valid API key."""
+
+    status = 401
+
+    def headers(self) -> dict[str, str]:
+        """See APIError.headers."""
+        return {"www-authenticate": "Bearer"}
+
+
+class PermissionDeniedError(InvalidRequestError):
+    """The request's API key does not allow this."""
+
+    status = 403
+
+    def headers(self) -> dict[str, str]:
+        """See APIError.headers."""
+        return {"www-authenticate": 'Bearer error="insufficient_scope"'}
 
 
 class ModelNotFoundError(InvalidRequestError):
@@ -132,21 +167,34 @@ class DeadlineError(UnavailableError):
 
 
 def request_id_of(headers: Headers) -> str:
-    """The caller's x-request-id where it is printable and short, else a new one."""
-    for name, value in headers:
-        if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
-            return value.decode()
-    return f"req_{secrets.token_hex(12)}"
+    """The request's id: see `request_id`."""
+    return request_id(next((value for name, value in headers if name == b"x-request-id"), None))
 
 
-def event_of(error: APIError) -> bytes:
-    """The server-sent event that tells a stream's client of the error; OpenAI's clients raise an APIError on it."""
-    return b"data: " + orjson.dumps(error.content()) + b"\n\n"
+def request_id(sent: bytes | None) -> str:
+    """The x-request-id that the caller sent, where it is printable and short, else a new one."""
+    return sent.decode() if sent and _SANE_REQUEST_ID.fullmatch(sent) else new_request_id()
 
 
-async def send_error(send: Send, error: APIError, request_id: str) -> None:
+def new_request_id() -> str:
+    """An id that no other request has, of this replica or another: a random start for the process, and a number."""
+    return f"{_REQUEST_ID_PREFIX}{next(_REQUEST_NUMBERS):08x}"
+
+
+def event_of(error: APIError, dialect: Dialect = Dialect.OPENAI) -> bytes:
+    """The server-sent event that tells a stream's client of the error; the dialect's own clients raise an error on it."""
+    return error_event(error.content(dialect), dialect)
+
+
+def error_event(content: dict[str, Any], dialect: Dialect) -> bytes:
+    """The server-sent event of an error's JSON object. Anthropic's clients go by the event's name."""
+    name = b"event: error\n" if dialect is Dialect.ANTHROPIC else b""
+    return name + b"data: " + orjson.dumps(content) + b"\n\n"
+
+
+async def send_error(send: Send, error: APIError, request_id: str, dialect: Dialect = Dialect.OPENAI) -> None:
     """Answers a request whose answer has not begun."""
-    body = orjson.dumps(error.content())
+    body = orjson.dumps(error.content(dialect))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -5,7 +5,8 @@ from http import HTTPStatus
 from typing import Any
 
 from berth_router.asgi import Receive, Scope, Send
-from berth_router.errors import APIError, RequestTooLargeError, event_of, request_id_of, send_error
+from berth_router.errors import APIError, Dialect, RequestTooLargeError, event_of, request_id, send_error
+from berth_router.server import on_leaving
 
 CLIENT_LEFT = 499
 """The status, known from nginx, under which a client is counted that left before its answer began."""
@@ -24,11 +25,14 @@ class ClientLeftError(Exception):
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, dialect: Dialect = Dialect.OPENAI) -> None:
+        self._scope = scope
         self._receive = receive
         self._send = send
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self.request_id = request_id_of(self._headers)
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        """The request's headers, names in lower case; of a header that came twice, the last."""
+        self.request_id = request_id(self.headers.get(b"x-request-id"))
+        self.dialect = dialect
         self.status = 0
         """The status that was sent; 0 before."""
         self.left = False
@@ -36,6 +40,7 @@ class Exchange:
         self._streams_events = False
         self._event_complete = True
         self._finished = False
+        self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -48,13 +53,9 @@ class Exchange:
         """Whether the answer that has begun is a stream of events."""
         return self._streams_events
 
-    def header(self, name: bytes) -> bytes | None:
-        """The request header's first value. `name` in lower case."""
-        return next((value for key, value in self._headers if key == name), None)
-
     async def read_body(self, limit: int) -> bytes:
         """The whole request body. Raises RequestTooLargeError, ClientLeftError."""
-        length = self.header(b"content-length")
+        length = self.headers.get(b"content-length")
         if length and int(length) > limit:
             raise _too_large(limit)
         message = await self._receive()
@@ -74,17 +75,11 @@ class Exchange:
                 return b"".join(parts)
             message = await self._receive()
 
-    def watch_for_leaving(self) -> None:
-        """Cancels the current task when the client leaves. Call it once the body has been read."""
-        task = asyncio.current_task()
-
-        async def watch() -> None:
-            message = await self._receive()
-            if message["type"] == "http.disconnect" and not self._finished and task:
-                self.left = True
-                task.cancel()
-
-        self._watcher = asyncio.create_task(watch())
+    def watch_for_leaving(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancels the current task of the running loop when the client leaves. Call it once the body has been read."""
+        self._task = asyncio.current_task(loop)
+        if not on_leaving(self._scope, self._leave):
+            self._watcher = asyncio.create_task(self._watch())
 
     def close(self) -> None:
         """Stops watching."""
@@ -95,7 +90,9 @@ class Exchange:
     async def start(self, status: int, headers: list[tuple[bytes, bytes]], *, streams_events: bool) -> None:
         """Begins the answer."""
         self._streams_events = streams_events
-        await self._start(status, [*headers, (b"x-request-id", self.request_id.encode())])
+        self.status = status
+        headers.append((b"x-request-id", self.request_id.encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def start_events(self) -> None:
         """Begins a stream of events of the router's own."""
@@ -126,14 +123,19 @@ class Exchange:
         if not self.started:
             self._finished = True
             self.status = error.status
-            await send_error(self._send, error, self.request_id)
+            await send_error(self._send, error, self.request_id, self.dialect)
         elif self._streams_events:
-            await self.finish((b"" if self._event_complete else b"\n\n") + event_of(error))
+            await self.finish((b"" if self._event_complete else b"\n\n") + event_of(error, self.dialect))
 
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.status = status
-        start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers}
-        await self._send(start)
+    async def _watch(self) -> None:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self._finished and self._task:
+            self.left = True
+            self._task.cancel()
 
 
 def _too_large(limit: int) -> RequestTooLargeError:

@@ -1,17 +1,21 @@
 """The hot path: an inference request from its first byte to its last."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import structlog
 
+from berth_api.inference import answered_models
 from berth_router.activator import Activator, Hold, Progress
 from berth_router.asgi import Receive, Scope, Send
-from berth_router.ask import Ask, parse_ask
+from berth_router.ask import Ask, InferenceRequest, RequestParser
+from berth_router.endpoints import Endpoint
 from berth_router.errors import APIError, EngineFailedError, InternalError, UnavailableError
 from berth_router.exchange import CLIENT_LEFT, ClientLeftError, Exchange
 from berth_router.metrics import Metrics
+from berth_router.profiles import Profile
 from berth_router.proxy import Answer, Proxy
+from berth_router.renaming import Renaming
 from berth_router.upstream import BrokenError, ConnectError
 
 _log = structlog.get_logger(__name__)
@@ -24,32 +28,21 @@ _REASON_SECONDS = 3.0
 """How long a client whose answer broke waits for the reason: the operator mostly has it within a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One inference path of the API."""
-
-    path: str
-    """The path, the router's and the engine's alike."""
-    required_list: str
-    """The field that a request must have, a list."""
-
-
-CHAT_COMPLETIONS = Endpoint("/v1/chat/completions", "messages")
-
-
 class Inference:
     """Answers inference requests."""
 
-    def __init__(self, activator: Activator, proxy: Proxy, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(self, activator: Activator, proxy: Proxy, metrics: Metrics, profiles: Mapping[str, Profile], max_body_bytes: int) -> None:
         self._activator = activator
         self._proxy = proxy
         self._metrics = metrics
+        self._parser = RequestParser(profiles)
         self._max_body_bytes = max_body_bytes
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def handle(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; every failure becomes an answer in OpenAI's shape."""
-        exchange = Exchange(scope, receive, send)
-        self._metrics.in_flight.inc()
+        exchange = Exchange(scope, receive, send, endpoint.dialect)
+        self._metrics.hot.in_flight += 1
         outcome = CLIENT_LEFT
         try:
             outcome = await self._answer(endpoint, exchange)
@@ -61,15 +54,15 @@ class Inference:
             _forgive_cancellation()
         finally:
             exchange.close()
-            self._metrics.in_flight.dec()
-            self._metrics.answered(endpoint.path, outcome)
+            self._metrics.hot.in_flight -= 1
+            self._metrics.hot.answered[endpoint.path, outcome] += 1
 
     async def _answer(self, endpoint: Endpoint, exchange: Exchange) -> int:
         """Answers, and returns the status to count."""
         try:
-            ask, body = parse_ask(await exchange.read_body(self._max_body_bytes), required_list=endpoint.required_list)
-            exchange.watch_for_leaving()
-            await self._serve(endpoint, ask, body, exchange)
+            request = self._parser.parse(await exchange.read_body(self._max_body_bytes), endpoint)
+            exchange.watch_for_leaving(self._running_loop())
+            await self._serve(endpoint, request, exchange)
         except APIError as error:
             await exchange.fail(error)
             return error.status
@@ -82,15 +75,22 @@ class Inference:
             return error.status
         return exchange.status
 
-    async def _serve(self, endpoint: Endpoint, ask: Ask, body: bytes, exchange: Exchange) -> None:
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, asked for once: that costs a system call."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
+    async def _serve(self, endpoint: Endpoint, request: InferenceRequest, exchange: Exchange) -> None:
+        ask = request.ask
         deadline = self._activator.deadline()
         progress = _comments(ask, exchange) if ask.stream else None
-        for _ in range(_CONNECT_ATTEMPTS):
-            hold = await self._activator.activate(ask, deadline, progress)
+        for attempt in range(_CONNECT_ATTEMPTS):
+            hold = await self._activator.activate(ask, deadline, progress, again=attempt > 0)
             try:
-                answer = await self._open(endpoint, hold, body, exchange)
+                answer = await self._open(endpoint, hold, request.body, exchange)
                 if answer:
-                    await self._relay(answer, hold, exchange)
+                    await self._relay(answer, hold, request.name, exchange)
                     return
             finally:
                 self._activator.release(hold)
@@ -109,9 +109,10 @@ class Inference:
         except BrokenError as error:
             raise await self._engine_failed(hold, error, exchange) from error
 
-    async def _relay(self, answer: Answer, hold: Hold, exchange: Exchange) -> None:
+    async def _relay(self, answer: Answer, hold: Hold, name: str, exchange: Exchange) -> None:
+        spec = hold.deployment.spec
         try:
-            await self._proxy.relay(answer, exchange)
+            await self._proxy.relay(answer, exchange, Renaming.needed(answered_models(spec.backend, spec.model), name))
         except BrokenError as error:
             raise await self._engine_failed(hold, error, exchange) from error
         finally:

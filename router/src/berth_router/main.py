@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from berth_api.cluster import UnavailableError
 from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_router.app import Router
+from berth_router.server import server_config
 from berth_router.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -81,19 +82,7 @@ async def serve(settings: Settings) -> None:
     cluster = await KubernetesCluster.connect(settings.namespace)
     try:
         router = Router(cluster, settings)
-        config = uvicorn.Config(
-            router,
-            host=settings.host,
-            port=settings.port,
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=settings.drain_seconds,
-        )
+        config = server_config(router, settings)
         _calm_garbage_collection()
         _log.info("router_starting", port=settings.port, namespace=cluster.namespace, replica=settings.replica)
         await _Server(config, router).serve()

@@ -1,13 +1,15 @@
 """A request passed to an engine and its answer passed back. Bytes are spliced; no chunk is parsed."""
 
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 
-from berth_router.errors import EngineFailedError, event_of
+from berth_router.errors import Dialect, EngineFailedError, error_event
 from berth_router.exchange import Exchange
 from berth_router.metrics import Metrics
-from berth_router.upstream import BrokenError, Connection, ConnectionPool, Head, address_of
+from berth_router.renaming import Renaming
+from berth_router.upstream import Address, BrokenError, Connection, ConnectionPool, Head, address_of
 
 _NOT_PASSED_ON = frozenset(
     {
@@ -41,11 +43,8 @@ class Answer:
         self._endpoint = endpoint
         self._connection = connection
         self.head = head
-
-    @property
-    def streams_events(self) -> bool:
+        self.streams_events = (head.get(b"content-type") or b"").startswith(b"text/event-stream")
         """Whether the engine sends server-sent events."""
-        return (self.head.get(b"content-type") or b"").startswith(b"text/event-stream")
 
     async def read(self) -> bytes:
         """See Connection.read."""
@@ -75,11 +74,11 @@ class Proxy:
         the request.
         """
         address = address_of(endpoint)
-        head = _request_head(address.host_header, address.base_path + path.encode(), len(body), exchange)
+        head = _request_head(address, path, len(body), exchange)
         connection = await self._pool.acquire(address)
         while True:
             try:
-                await connection.send(head, body)
+                connection.send(head, body)
                 return Answer(self._pool, endpoint, connection, await connection.head())
             except BrokenError:
                 connection.close()
@@ -92,49 +91,76 @@ class Proxy:
             self._metrics.engine_retries.inc()
             connection = await self._pool.acquire(address, fresh=True)
 
-    async def relay(self, answer: Answer, exchange: Exchange) -> None:
-        """Passes the answer on. Raises BrokenError where the engine breaks off."""
+    async def relay(self, answer: Answer, exchange: Exchange, renaming: Renaming | None = None) -> None:
+        """Passes the answer on, with `renaming` under another model's name. Raises BrokenError where the engine breaks off."""
         head = answer.head
-        if not exchange.started:
-            headers = [pair for pair in head.headers if pair[0] not in _NOT_PASSED_ON]
-            await exchange.start(head.status, headers, streams_events=answer.streams_events)
-        elif head.status != HTTPStatus.OK or not answer.streams_events:
-            await exchange.finish(await _as_event(answer))
+        if exchange.started and (head.status != HTTPStatus.OK or not answer.streams_events):
+            await exchange.finish(error_event(_refusal(await _beginning(answer), answer, exchange.dialect), exchange.dialect))
             return
-        passed = 0
+        headers = [pair for pair in head.headers if pair[0] not in _NOT_PASSED_ON]
+        if head.status >= HTTPStatus.BAD_REQUEST:
+            content = await _beginning(answer)
+            if answer.ended:
+                content = orjson.dumps(_refusal(content, answer, exchange.dialect))
+                headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+            await exchange.start(head.status, headers, streams_events=False)
+            await self._splice(answer, exchange, None, content)
+            return
+        if renaming:
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
+        if not exchange.started:
+            await exchange.start(head.status, headers, streams_events=answer.streams_events)
+        await self._splice(answer, exchange, renaming)
+
+    async def _splice(self, answer: Answer, exchange: Exchange, renaming: Renaming | None, data: bytes = b"") -> None:
+        """Passes the body on; `data` is what has been read of it."""
+        passed = len(data)
         try:
-            while data := await answer.read():
+            while not answer.ended:
+                if data:
+                    await exchange.write(data)
+                data = await answer.read()
                 passed += len(data)
-                if answer.ended:
-                    break
-                await exchange.write(data)
+                if renaming:
+                    data = renaming.feed(data)
         finally:
-            self._metrics.response_bytes.inc(passed)
-        await exchange.finish(data)
+            self._metrics.hot.response_bytes += passed
+        await exchange.finish(data + renaming.end() if renaming else data)
 
 
-def _request_head(host: bytes, path: bytes, length: int, exchange: Exchange) -> bytes:
-    lines = [
-        b"POST " + path + b" HTTP/1.1",
-        b"host: " + host,
-        b"content-type: application/json",
-        b"content-length: %d" % length,
-        b"x-request-id: " + exchange.request_id.encode(),
-    ]
-    lines += [name + b": " + value for name in _TRACE_HEADERS if (value := exchange.header(name))]
-    return b"\r\n".join([*lines, b"", b""])
+def _request_head(address: Address, path: str, length: int, exchange: Exchange) -> bytes:
+    traces = b"".join([name + b": " + value + b"\r\n" for name in _TRACE_HEADERS if (value := exchange.headers.get(name))])
+    return b"POST %s%s HTTP/1.1\r\nhost: %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %s\r\n%s\r\n" % (
+        address.base_path,
+        path.encode(),
+        address.host_header,
+        length,
+        exchange.request_id.encode(),
+        traces,
+    )
 
 
-async def _as_event(answer: Answer) -> bytes:
-    """An engine's refusal as the event of a stream that has begun: its own error object where it has one."""
+async def _beginning(answer: Answer) -> bytes:
+    """The answer's body, if it is no longer than an error is; else its beginning."""
     content = b""
     while len(content) < _MAX_ERROR_BYTES and (data := await answer.read()):
         content += data
+    return content
+
+
+def _refusal(content: bytes, answer: Answer, dialect: Dialect) -> dict[str, Any]:
+    """An engine's refusal as the API's error: its own error object where it has one, else its words."""
     try:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError:
         parsed = None
-    if isinstance(parsed, dict) and parsed.get("error"):  # pyright: ignore[reportUnknownMemberType]
-        return b"data: " + orjson.dumps(parsed) + b"\n\n"
-    text = content[:1000].decode(errors="replace")
-    return event_of(EngineFailedError(f"The engine answered with status {answer.head.status}: {text}", code="engine_error"))
+    told: dict[str, Any] = parsed if isinstance(parsed, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    if told.get("error"):
+        return told
+    detail = told.get("detail")  # as FastAPI has it
+    text = detail if isinstance(detail, str) else content[:1000].decode(errors="replace")
+    status = answer.head.status
+    error = EngineFailedError(f"The engine answered with status {status}: {text}", code="engine_error")
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        error.type = "invalid_request_error"
+    return error.content(dialect)

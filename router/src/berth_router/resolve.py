@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from berth_api.cluster import LABEL_MANAGED_BY
 from berth_api.identity import deployment_name, with_defaults
+from berth_api.inference import ENGINE_PATHS
 from berth_api.model_deployment import (
     Backend,
     Device,
@@ -17,12 +18,22 @@ from berth_api.model_deployment import (
     ModelDeployment,
     ModelDeploymentSpec,
     Phase,
+    VllmSettings,
 )
 from berth_router.ask import Ask
-from berth_router.errors import APIError, InvalidRequestError, ModelNotFoundError, UnavailableError
+from berth_router.errors import APIError, InvalidRequestError, ModelNotFoundError, UnavailableError, UnknownPathError
 
 MANAGER = "berth-router"
 """Value of the managed-by label on what a router creates."""
+
+GGUF = "gguf"
+SAFETENSORS = "safetensors"
+
+ENGINES_FOR: Mapping[Device, Mapping[str, Sequence[Backend]]] = {
+    Device.CUDA: {SAFETENSORS: (Backend.VLLM, Backend.TRANSFORMERS), GGUF: (Backend.LLAMACPP,)},
+    Device.CPU: {GGUF: (Backend.LLAMACPP,), SAFETENSORS: (Backend.TRANSFORMERS, Backend.VLLM)},
+}
+"""The engines for each kind of weights on each device, the best first. Of a model that has both kinds, the first kind is taken."""
 
 _MODELS_NAMED = 10
 
@@ -46,6 +57,8 @@ class Inventory:
 
     exists: bool
     models: Sequence[str] = ()
+    weights: frozenset[str] = frozenset()
+    """The kinds of weights among the model's files: GGUF, SAFETENSORS. Empty where neither was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +90,10 @@ def matches(ask: Ask, deployments: Iterable[ModelDeployment]) -> list[ModelDeplo
 
 def match(ask: Ask, deployments: Iterable[ModelDeployment]) -> ModelDeployment | None:
     """The best of the live deployments that meet all that the request states: the most ready, then the smallest name."""
-    return min(
-        (deployment for deployment in deployments if _meets(ask, deployment)),
-        key=lambda deployment: (_PREFERENCE[deployment.status.phase], deployment.name),
-        default=None,
-    )
+    found = matches(ask, deployments)
+    if len(found) < 2:
+        return found[0] if found else None
+    return min(found, key=lambda deployment: (_PREFERENCE[deployment.status.phase], deployment.name))
 
 
 def resolve(ask: Ask, live: Sequence[ModelDeployment], inventory: Inventory, policy: Policy) -> Use | Create | Refuse:
@@ -89,7 +101,7 @@ def resolve(ask: Ask, live: Sequence[ModelDeployment], inventory: Inventory, pol
     best = match(ask, live)
     if best and best.status.phase is not Phase.STALLED:
         return Use(best)
-    spec = _spec(ask, policy)
+    spec = _spec(ask, inventory.weights, policy)
     if isinstance(spec, Refuse):
         return Use(best) if best else spec
     name = deployment_name(spec)
@@ -128,49 +140,121 @@ def _meets(ask: Ask, deployment: ModelDeployment) -> bool:
         return False
     if ask.device is not None and spec.device is not ask.device:
         return False
+    if ask.path is not None and ask.path not in ENGINE_PATHS[spec.backend]:
+        return False
+    return _meets_llamacpp(ask, spec) and _meets_vllm(ask, spec)
+
+
+def _meets_llamacpp(ask: Ask, spec: ModelDeploymentSpec) -> bool:
     if ask.context_size is None and ask.gpu_layers is None:
         return True
-    settings = with_defaults(spec).llamacpp
+    settings = spec.llamacpp
+    if settings is None or settings.context_size is None or settings.gpu_layers is None:
+        settings = with_defaults(spec).llamacpp  # what a router made has them all, so that this is not done for each request
     if settings is None or settings.context_size is None:
         return False
     enough_context = ask.context_size is None or settings.context_size >= ask.context_size
     return enough_context and ask.gpu_layers in (None, settings.gpu_layers)
 
 
-def _spec(ask: Ask, policy: Policy) -> ModelDeploymentSpec | Refuse:
-    engine = _engine(ask, policy)
+def _meets_vllm(ask: Ask, spec: ModelDeploymentSpec) -> bool:
+    if ask.max_model_len is None and ask.gpu_memory_utilization is None:
+        return True
+    settings = spec.vllm
+    if settings is None or settings.gpu_memory_utilization is None:
+        settings = with_defaults(spec).vllm
+    if settings is None:
+        return False
+    # Without a bound of its own, the engine takes as much context as the model was made for.
+    enough_context = ask.max_model_len is None or settings.max_model_len is None or settings.max_model_len >= ask.max_model_len
+    return enough_context and ask.gpu_memory_utilization in (None, settings.gpu_memory_utilization)
+
+
+def _spec(ask: Ask, weights: frozenset[str], policy: Policy) -> ModelDeploymentSpec | Refuse:
+    engine = _engine(ask, weights, policy)
     if isinstance(engine, Refuse):
         return engine
     backend, device = engine
-    llamacpp = None
+    llamacpp = vllm = None
     if backend is Backend.LLAMACPP:
         llamacpp = LlamaCppSettings(context_size=ask.context_size, gpu_layers=ask.gpu_layers)
+    elif backend is Backend.VLLM:
+        vllm = VllmSettings(gpu_memory_utilization=ask.gpu_memory_utilization, max_model_len=ask.max_model_len)
     return with_defaults(
         ModelDeploymentSpec(
             model=ask.model,
             backend=backend,
             device=device,
             llamacpp=llamacpp,
+            vllm=vllm,
             idle=IdlePolicy(ttl_seconds=policy.default_ttl if ask.ttl is None else ask.ttl, action=IdleAction.DELETE),
         )
     )
 
 
-def _engine(ask: Ask, policy: Policy) -> tuple[Backend, Device] | Refuse:
-    """The stated backend and device, the defaults where none is stated, and the first that fits where the defaults do not."""
-    backends = [policy.default_backend, *policy.engines] if ask.backend is None else [ask.backend]
-    for backend in backends:
-        devices = policy.engines.get(backend, ())
-        preferred = policy.default_device if ask.device is None else ask.device
-        if preferred in devices:
-            return backend, preferred
-        if ask.device is None and devices:
-            return backend, devices[0]
+def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend, Device] | Refuse:
+    """The engine and device to start: what is stated, then what the model's files are for, then the defaults."""
+    able = [backend for backend in Backend if ask.path is None or ask.path in ENGINE_PATHS[backend]]
+    if ask.backend is not None and ask.backend not in able:
+        return Refuse(_path_not_served(ask, [ask.backend], able))
+    if ask.backend is Backend.LLAMACPP and weights and GGUF not in weights:
+        return Refuse(
+            InvalidRequestError(
+                f"{ask.model} has safetensors weights, which llamacpp cannot read: it needs a .gguf file. vllm and transformers can.",
+                param="backend",
+                code="invalid_value",
+            )
+        )
+    lacking: list[Backend] = []
+    for device in _devices(ask, policy):
+        for backend in _backends(ask, device, weights, policy):
+            if device not in policy.engines.get(backend, ()):
+                continue
+            if backend in able:
+                return backend, device
+            lacking.append(backend)
+    if lacking:
+        return Refuse(_path_not_served(ask, lacking, able))
+    return Refuse(_engine_not_available(ask, weights, policy))
+
+
+def _devices(ask: Ask, policy: Policy) -> Sequence[Device]:
+    if ask.device is not None:
+        return (ask.device,)
+    return (policy.default_device, *(device for device in Device if device is not policy.default_device))
+
+
+def _backends(ask: Ask, device: Device, weights: frozenset[str], policy: Policy) -> Sequence[Backend]:
+    """The engines to try on a device, the best first."""
+    if ask.backend is not None:
+        return (ask.backend,)
+    if weights:
+        return [backend for kind, backends in ENGINES_FOR[device].items() if kind in weights for backend in backends]
+    return (policy.default_backend, *policy.engines)
+
+
+def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> InvalidRequestError:
     available = ", ".join(f"{backend} on {' or '.join(devices)}" for backend, devices in policy.engines.items())
-    param = "backend" if ask.backend is not None and ask.backend not in policy.engines else "device"
+    if ask.backend is not None and ask.backend not in policy.engines:
+        param = "backend"
+    elif ask.backend is None and ask.device is None:
+        param = "model"
+    else:
+        param = "device"
     wanted = " on ".join(part for part in (ask.backend, ask.device) if part)
-    return Refuse(
-        InvalidRequestError(f"This installation has no engine for {wanted}. It has: {available}.", param=param, code="engine_not_available")
+    if ask.backend is None and weights:
+        wanted = f"{' or '.join(sorted(weights))} files{f' on {ask.device}' if ask.device else ''}, which is what {ask.model} has"
+    return InvalidRequestError(
+        f"This installation has no engine for {wanted}. It has: {available}.", param=param, code="engine_not_available"
+    )
+
+
+def _path_not_served(ask: Ask, engines: Sequence[Backend], able: Sequence[Backend]) -> UnknownPathError:
+    names = ", ".join(dict.fromkeys(engines))
+    return UnknownPathError(
+        f"The engine of {ask.model}, {names}, has no {ask.path}. Engines that do: {', '.join(able)}.",
+        param="backend" if ask.backend is not None else "model",
+        code="path_not_served",
     )
 
 

@@ -2,12 +2,18 @@
 
 import os
 import socket
-from typing import Self
+from pathlib import Path
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
+from berth_router.auth import KeyScope
+from berth_router.profiles import PROFILE_NAME_PATTERN, Profile
+
+API_KEY_NAME_PATTERN = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
+"""As the keys of a Secret, but none that begins with a dot: those are the kubelet's own in a mounted Secret."""
 
 
 def _default_replica() -> str:
@@ -50,7 +56,7 @@ class Settings(BaseSettings):
         description="Deployments that routers made and that exist at once; a request that would need one more is refused.",
     )
     engines: dict[Backend, list[Device]] = Field(
-        default={Backend.LLAMACPP: [Device.CPU]},
+        default={backend: [Device.CPU] for backend in Backend},
         min_length=1,
         alias="BERTH_ENGINES",
         description="The devices that each backend has an image for, as a JSON object.",
@@ -59,6 +65,26 @@ class Settings(BaseSettings):
         default=Backend.LLAMACPP, alias="BERTH_DEFAULT_BACKEND", description="Backend where the request states none."
     )
     default_device: Device = Field(default=Device.CPU, alias="BERTH_DEFAULT_DEVICE", description="Device where the request states none.")
+    profiles: dict[Annotated[str, Field(pattern=PROFILE_NAME_PATTERN)], Profile] = Field(
+        default_factory=dict[str, Profile],
+        alias="BERTH_PROFILES",
+        description="Named sets of a backend, a device and engine settings, as a JSON object; a request chooses one as model@profile.",
+    )
+    api_keys_dir: Path | None = Field(
+        default=None,
+        alias="BERTH_API_KEYS_DIR",
+        description="Folder with one file for each API key, named after it. Unset: whoever reaches the router may do everything.",
+    )
+    api_key_scopes: dict[Annotated[str, Field(pattern=API_KEY_NAME_PATTERN)], list[KeyScope]] = Field(
+        default_factory=dict[str, list[KeyScope]],
+        alias="BERTH_API_KEY_SCOPES",
+        description="What each API key allows, as a JSON object: its name and a list of inference and manage.",
+    )
+    stats_config_map: str | None = Field(
+        default=None,
+        alias="BERTH_STATS_CONFIG_MAP",
+        description="ConfigMap through which the replicas add up their counts. Unset: each knows its own, since it started.",
+    )
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, alias="BERTH_MAX_BODY_BYTES", description="Longest request body taken.")
     drain_seconds: int = Field(
         default=300, ge=0, alias="BERTH_DRAIN_SECONDS", description="Seconds that running answers get to end at a shutdown."
@@ -71,11 +97,13 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _default_engine_exists(self) -> Self:
+    def _fits_together(self) -> Self:
         if not all(self.engines.values()):
             raise ValueError("BERTH_ENGINES: every backend needs at least one device")
         if self.default_backend not in self.engines:
             raise ValueError(
                 f"BERTH_DEFAULT_BACKEND is {self.default_backend}, which BERTH_ENGINES does not list: {', '.join(self.engines)}"
             )
+        if self.api_keys_dir and not any(self.api_key_scopes.values()):
+            raise ValueError("BERTH_API_KEY_SCOPES gives no key any scope, so that nobody could be let in")
         return self

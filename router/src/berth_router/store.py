@@ -1,56 +1,250 @@
-"""The model store as the router sees it: mounted read-only, asked about one path at a time."""
+"""The model store as the router sees it, mounted read-only: what models there are, and of what files.
+
+A store may hold a thousand models and lie on a network file system. So it is read in a thread, one reading at a time, and what was read
+is kept: a model is read again when one of its directories has changed, or what is known of it has become old.
+"""
 
 import asyncio
+import os
 import re
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
-from berth_router.resolve import Inventory
+from berth_router.resolve import GGUF, SAFETENSORS, Inventory
 
 _VALID_PATH = re.compile(MODEL_PATH_PATTERN)
 _NOT_A_MODEL = "lost+found"
 """What mkfs leaves at the top of a volume."""
 
+_MAX_DEPTH = 4
+_MAX_FILES = 10_000
+"""Directories below a model's own, and files of one model, that are looked at: a store is not searched without end."""
+
+_RACY_NS = 2_000_000_000
+"""A directory that had changed so shortly before it was read may have changed again without a new time stamp."""
+
+_OLD_NS = 300_000_000_000
+"""What is known for so long is read again: a file that grows in place changes no directory."""
+
+
+class FileType(StrEnum):
+    """What a file of a model is."""
+
+    GGUF = GGUF
+    SAFETENSORS = SAFETENSORS
+    PYTORCH = "pytorch"
+    TOKENIZER = "tokenizer"
+    CONFIG = "config"
+    OTHER = "other"
+
+
+_WEIGHTS = frozenset({GGUF, SAFETENSORS})
+
+_BY_SUFFIX = {
+    ".gguf": FileType.GGUF,
+    ".safetensors": FileType.SAFETENSORS,
+    ".bin": FileType.PYTORCH,
+    ".pt": FileType.PYTORCH,
+    ".pth": FileType.PYTORCH,
+    ".json": FileType.CONFIG,
+    ".jinja": FileType.CONFIG,
+}
+_TOKENIZER_FILES = frozenset(
+    {
+        "added_tokens.json",
+        "merges.txt",
+        "sentencepiece.bpe.model",
+        "special_tokens_map.json",
+        "spiece.model",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "vocab.json",
+        "vocab.txt",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a model: its path below the model's own, its size in bytes, its type."""
+
+    name: str
+    size: int
+    type: FileType
+
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model in the store: its path as the API names it, and when it was last changed (seconds since 1970)."""
+    """A model in the store: its path as the API names it, when it was last changed (seconds since 1970), and its files by name."""
 
     path: str
     modified: int
+    files: tuple[StoredFile, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The path below the store."""
+        return self.path.removeprefix(f"{MODEL_STORE}/")
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def types(self) -> frozenset[FileType]:
+        """Types of the files."""
+        return frozenset(file.type for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What one entry at the top of the store was found to be, and the time stamps that say whether it still is."""
+
+    models: tuple[StoredModel, ...]
+    stamps: dict[str, tuple[int, int]]
+    read_at: int
+
+    def holds(self, now: int) -> bool:
+        if now - self.read_at > _OLD_NS:
+            return False
+        newest = max(changed for changed, _ in self.stamps.values())
+        return self.read_at - newest > _RACY_NS and all(_stamp(path) == stamp for path, stamp in self.stamps.items())
 
 
 class ModelStore:
-    """Reads the store's directory in a thread, since a network file system can take its time."""
+    """Reads the store."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._readings: dict[str, _Reading] = {}
+        self._models: tuple[StoredModel, ...] = ()
+        self._refreshing: asyncio.Task[tuple[StoredModel, ...]] | None = None
+        self.read_models = 0
+        """How many entries at the top of the store were read in all."""
 
     async def lookup(self, model: str) -> Inventory:
         """Whether the store has the model; if not, what else it has. `model` is a valid path below MODEL_STORE."""
-        return await asyncio.to_thread(self._lookup, model)
+        found = await asyncio.to_thread(self._lookup, model)
+        return found or Inventory(exists=False, models=[stored.path for stored in await self.models()])
 
-    async def models(self) -> list[StoredModel]:
-        """The directories and .gguf files at the top of the store, by name. Empty where there is no store."""
-        return await asyncio.to_thread(self._models)
+    async def models(self) -> Sequence[StoredModel]:
+        """All models, by path: directories and .gguf files at the top of the store; for a directory that holds only directories, those.
 
-    def _lookup(self, model: str) -> Inventory:
+        The same object as before where nothing has changed. Empty where there is no store.
+        """
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(asyncio.to_thread(self._refresh))
+            self._refreshing.add_done_callback(self._refreshed)
+        # Shielded: others may wait for the same reading.
+        return await asyncio.shield(self._refreshing)
+
+    def _refreshed(self, _: asyncio.Task[tuple[StoredModel, ...]]) -> None:
+        self._refreshing = None
+
+    def _lookup(self, model: str) -> Inventory | None:
+        path = self._root / model.removeprefix(f"{MODEL_STORE}/")
         try:
-            (self._root / model.removeprefix(f"{MODEL_STORE}/")).stat()
+            names = [file.name for file in _files(path, {})] if path.is_dir() else [path.name]
+            path.stat()
         except OSError:  # a name too long for the file system or a closed directory is as good as none
-            return Inventory(exists=False, models=[stored.path for stored in self._models()])
-        return Inventory(exists=True)
+            return None
+        return Inventory(exists=True, weights=frozenset(map(type_of, names)) & _WEIGHTS)
 
-    def _models(self) -> list[StoredModel]:
+    def _refresh(self) -> tuple[StoredModel, ...]:
+        now = time.time_ns()
+        readings: dict[str, _Reading] = {}
+        for name in _names(self._root):
+            known = self._readings.get(name)
+            if known is None or not known.holds(now):
+                known = self._read(name)
+            if known:
+                readings[name] = known
+        self._readings = readings
+        models = sorted((model for reading in readings.values() for model in reading.models), key=lambda model: model.path)
+        if self._models != tuple(models):
+            self._models = tuple(models)
+        return self._models
+
+    def _read(self, name: str) -> _Reading | None:
+        """None where it is no model, or gone by now."""
+        self.read_models += 1
+        path, read_at = self._root / name, time.time_ns()
+        stamps: dict[str, tuple[int, int]] = {}
         try:
-            entries = sorted(self._root.iterdir(), key=lambda entry: entry.name)
-            return [StoredModel(f"{MODEL_STORE}/{entry.name}", int(entry.stat().st_mtime)) for entry in entries if _is_model(entry)]
+            if path.is_dir():
+                models = tuple(_models_of(path, f"{MODEL_STORE}/{name}", stamps))
+            elif path.suffix == ".gguf" and path.is_file():
+                stamps[str(path)] = _stamp(str(path)) or (0, 0)
+                models = (_model(f"{MODEL_STORE}/{name}", path, (StoredFile(name, path.stat().st_size, FileType.GGUF),)),)
+            else:
+                return None
         except OSError:
-            return []
+            return None
+        return _Reading(models, stamps, read_at)
 
 
-def _is_model(entry: Path) -> bool:
-    if entry.name == _NOT_A_MODEL or not _VALID_PATH.match(f"{MODEL_STORE}/{entry.name}"):
-        return False
-    return entry.is_dir() or (entry.suffix == ".gguf" and entry.is_file())
+def type_of(name: str) -> FileType:
+    """What a file of this name is."""
+    base = name.rpartition("/")[2]
+    return FileType.TOKENIZER if base in _TOKENIZER_FILES else _BY_SUFFIX.get(Path(base).suffix, FileType.OTHER)
+
+
+def _names(root: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in root.iterdir() if _is_name(entry.name))
+    except OSError:
+        return []
+
+
+def _is_name(name: str) -> bool:
+    return name != _NOT_A_MODEL and _VALID_PATH.match(f"{MODEL_STORE}/{name}") is not None
+
+
+def _models_of(directory: Path, path: str, stamps: dict[str, tuple[int, int]]) -> Iterator[StoredModel]:
+    """The directory as a model, or the directories in it where it holds nothing else."""
+    stamps[str(directory)] = _stamp(str(directory)) or (0, 0)
+    inner = [entry for entry in os.scandir(directory) if _is_name(entry.name)]
+    if inner and all(entry.is_dir() for entry in inner):
+        for entry in inner:
+            yield _model(f"{path}/{entry.name}", Path(entry.path), tuple(_files(Path(entry.path), stamps)))
+    else:
+        yield _model(path, directory, tuple(_files(directory, stamps)))
+
+
+def _model(path: str, place: Path, files: tuple[StoredFile, ...]) -> StoredModel:
+    return StoredModel(path, int(place.stat().st_mtime), files)
+
+
+def _files(directory: Path, stamps: dict[str, tuple[int, int]]) -> list[StoredFile]:
+    """The files of a model by name; hidden ones, which downloads in progress are, left out. Notes the stamp of every directory."""
+    files: list[StoredFile] = []
+    open_directories = [(str(directory), "", 0)]
+    while open_directories and len(files) < _MAX_FILES:
+        place, prefix, depth = open_directories.pop()
+        stamps[place] = _stamp(place) or (0, 0)
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if depth < _MAX_DEPTH:
+                        open_directories.append((entry.path, f"{prefix}{entry.name}/", depth + 1))
+                elif entry.is_file():
+                    name = f"{prefix}{entry.name}"
+                    files.append(StoredFile(name, entry.stat().st_size, type_of(name)))
+    return sorted(files[:_MAX_FILES], key=lambda file: file.name)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """When it was last changed, in ns, and its size; None where it is gone."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

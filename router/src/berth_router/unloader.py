@@ -1,16 +1,21 @@
-"""Takes models out on request, after the requests in hand have ended.
+"""Takes models out on request, after the requests in hand have ended, whichever replica has them.
+
+While a model is unloaded, every replica refuses new requests for it with a 503 that says so and when to try again: a new request must not
+keep it from ending, and must not be cut by its end. Once it is gone, a request starts it anew.
 
 What a router made is deleted. What a person declared stays, asleep: the operator is told that it is idle from now on.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ConflictError, NotFoundError, Preconditions
 from berth_api.model_deployment import IdleAction, ModelDeployment
-from berth_router.activity import Activity
+from berth_router.activity import SETTLE, WRITE_INTERVAL, Activity
 from berth_router.deployments import Deployments
 from berth_router.errors import UnavailableError
 
@@ -18,6 +23,15 @@ _log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 30.0
 """How long answers that are being made get to end before a model is unloaded all the same."""
+
+_WRITE_SECONDS = 0.5
+"""What a write and the watch that shows it to others may take."""
+
+_FIRST_NEWS_SECONDS = SETTLE.total_seconds() + _WRITE_SECONDS
+"""After this, a replica that had not used the model before has told that it does now."""
+
+_NEWS_SECONDS = WRITE_INTERVAL.total_seconds() + _FIRST_NEWS_SECONDS
+"""After this, a replica that used the model before has told that it does again."""
 
 
 class Unloader:
@@ -28,10 +42,10 @@ class Unloader:
         self._deployments = deployments
         self._activity = activity
 
-    async def unload(self, deployments: Sequence[ModelDeployment], drain_seconds: float = DRAIN_SECONDS) -> None:
+    async def unload(self, deployments: Sequence[ModelDeployment]) -> None:
         """Returns when all deployments are deleted or told to sleep. Raises UnavailableError where the cluster does not let it."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._unload(deployment, drain_seconds)) for deployment in deployments]
+            tasks = [group.create_task(self._unload(deployment, DRAIN_SECONDS)) for deployment in deployments]
         for error in (task.result() for task in tasks):
             if error:
                 raise UnavailableError(f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable")
@@ -40,7 +54,8 @@ class Unloader:
         """Unloads one; the error where that failed."""
         self._deployments.close(deployment)
         try:
-            if not await self._activity.drained(deployment.uid, drain_seconds):
+            await self._activity.close_to_requests(deployment, drain_seconds + _NEWS_SECONDS)
+            if not await self._drained(deployment, drain_seconds):
                 _log.warning("unloaded_while_in_use", deployment=deployment.name)
             if deployment.spec.idle.action is IdleAction.SLEEP:
                 await self._activity.unload(deployment)
@@ -51,7 +66,7 @@ class Unloader:
         except (NotFoundError, ConflictError):
             pass
         except ClusterError as error:
-            self._deployments.reopen(deployment)
+            await self._reopen(deployment)
             return error
         except asyncio.CancelledError:
             self._deployments.reopen(deployment)
@@ -59,3 +74,27 @@ class Unloader:
         self._deployments.forget(deployment)
         _log.info("deployment_unloaded", deployment=deployment.name, model=deployment.spec.model)
         return None
+
+    async def _drained(self, deployment: ModelDeployment, within: float) -> bool:
+        """Whether the deployment's requests have all ended, in every replica, within so many seconds."""
+        started = time.monotonic()
+        news_by = started + (_NEWS_SECONDS if self._activity.others(deployment) else _FIRST_NEWS_SECONDS)
+        deadline = max(started + within, news_by)
+        if not await self._activity.drained(deployment.uid, within):
+            return False
+        while True:
+            change = self._deployments.change(deployment.name)
+            now = self._deployments.get(deployment.name)
+            if now is None or now.uid != deployment.uid:
+                return True
+            busy = self._activity.in_flight_elsewhere(now) > 0
+            moment = time.monotonic()
+            if moment >= (deadline if busy else news_by):
+                return not busy
+            with suppress(TimeoutError):
+                await asyncio.wait_for(change.wait(), (deadline if busy else news_by) - moment)
+
+    async def _reopen(self, deployment: ModelDeployment) -> None:
+        self._deployments.reopen(deployment)
+        with suppress(ClusterError):  # the mark ends by itself
+            await self._activity.open_to_requests(deployment)

@@ -67,7 +67,8 @@ class Head:
 class Connection(asyncio.Protocol):
     """One connection to an engine: one request at a time, its answer read in chunks as they come."""
 
-    def __init__(self, on_lost: Callable[["Connection"], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[["Connection"], None]) -> None:
+        self._loop = loop
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -81,8 +82,6 @@ class Connection(asyncio.Protocol):
         self._lost = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
         self.reused = False
         self.idle_since = 0.0
         self.received_any = False
@@ -103,7 +102,7 @@ class Connection(asyncio.Protocol):
         """Whether all of the answer has been read."""
         return self._complete and not self._chunks
 
-    async def send(self, head: bytes, body: bytes) -> None:
+    def send(self, head: bytes, body: bytes) -> None:
         """Sends a request. Raises BrokenError."""
         if self._transport is None or self._lost:
             raise BrokenError("the connection was closed")
@@ -112,15 +111,15 @@ class Connection(asyncio.Protocol):
         self._head_done = False
         self._complete = False
         self.received_any = False
-        self._transport.writelines([head, body])
-        if not self._writable.is_set():
-            await self._writable.wait()
+        # The whole body is in memory anyway, so there is nothing to be gained from waiting until the engine has taken it.
+        self._transport.write(head + body)
 
     async def head(self) -> Head:
         """Waits for the beginning of the answer. Raises BrokenError."""
         while not self._head_done:
-            self._raise_if_broken()
-            await self._wait()
+            if self._error:
+                raise self._error
+            await self._news()
         return cast("Head", self._head)
 
     async def read(self) -> bytes:
@@ -128,8 +127,9 @@ class Connection(asyncio.Protocol):
         while not self._chunks:
             if self._complete:
                 return b""
-            self._raise_if_broken()
-            await self._wait()
+            if self._error:
+                raise self._error
+            await self._news()
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
@@ -172,17 +172,8 @@ class Connection(asyncio.Protocol):
                 self._complete = True
             else:
                 self._error = BrokenError(f"the engine closed the connection{f': {exc}' if exc else ''}")
-        self._writable.set()
         self._wake()
         self._on_lost(self)
-
-    def pause_writing(self) -> None:
-        """See asyncio.Protocol."""
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
-        self._writable.set()
 
     def on_message_begin(self) -> None:
         """See httptools."""
@@ -214,26 +205,21 @@ class Connection(asyncio.Protocol):
         head = self._head
         return self._head_done and head is not None and head.get(b"content-length") is None and head.get(b"transfer-encoding") is None
 
-    def _raise_if_broken(self) -> None:
-        if self._error:
-            raise self._error
-
     def _fail(self, error: Exception) -> None:
         self._error = error
         self._lost = True
         self.close()
         self._wake()
 
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _news(self) -> asyncio.Future[None]:
+        """Done when more has come or the connection is lost."""
+        self._waiter = self._loop.create_future()  # asking asyncio for the running loop would cost a system call
+        return self._waiter
 
     def _wake(self) -> None:
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter and not waiter.done():
+            waiter.set_result(None)
 
 
 class ConnectionPool:
@@ -273,7 +259,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(lambda lost: self._forget(address, lost)), address.host, address.port
+                    lambda: Connection(loop, lambda lost: self._forget(address, lost)), address.host, address.port
                 )
         except (OSError, TimeoutError) as error:
             reason = str(error) or "timed out"

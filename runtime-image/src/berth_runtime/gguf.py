@@ -5,7 +5,6 @@ shards (`name-00001-of-00003.gguf`), directly or in a directory per quantization
 (`mmproj-*.gguf`). Nothing is read but names, sizes and the first bytes of the files chosen.
 """
 
-import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,12 +15,10 @@ from berth_runtime.errors import (
     AmbiguousModelError,
     ModelIncompleteError,
     ModelNotFoundError,
-    ModelUnreadableError,
     QuantizationNotFoundError,
     WrongFormatError,
 )
-
-MAX_NAMES_SHOWN = 8
+from berth_runtime.model_path import describe_absence, listing, readable_size, reading, visible_names
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})", re.IGNORECASE)
 # Q4_K_M, IQ2_XXS, Q8_0, TQ1_0, BF16, MXFP4_MOE, UD-Q4_K_XL: whole, so that Q4_K is never taken for Q4_K_M.
@@ -71,19 +68,15 @@ def find_gguf(path: Path, quantization: str | None = None) -> GgufFiles:
     Raises a `LaunchError`: ModelNotFound, ModelUnreadable, WrongFormat, ModelIncomplete, AmbiguousModel or
     QuantizationNotFound.
     """
-    try:
+    with reading(path):
         return _find_gguf(path, quantization)
-    except PermissionError as error:
-        raise ModelUnreadableError(f"{error.filename}: permission denied for user {os.getuid()}") from error
-    except OSError as error:
-        raise ModelUnreadableError(f"{error.filename or path}: {error.strerror}") from error
 
 
 def _find_gguf(path: Path, quantization: str | None) -> GgufFiles:
     try:
         is_directory = stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelNotFoundError(_describe_absence(path)) from error
+        raise ModelNotFoundError(describe_absence(path)) from error
     if is_directory:
         names = list(_gguf_files(path))
         projectors = sorted(file for file in names if _PROJECTOR.search(file.stem))
@@ -190,36 +183,14 @@ def _check_magic(file: Path) -> None:
     raise WrongFormatError(f"{file} is not GGUF: it begins with {beginning[:4].hex(' ')} instead of 47 47 55 46 (GGUF)")
 
 
-def _describe_absence(path: Path) -> str:
-    if path.is_symlink():
-        return f"{path} is a link to {path.readlink()}, which does not exist"
-    parent = next(ancestor for ancestor in path.parents if ancestor.is_dir())
-    names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
-    return f"{path} does not exist; {parent} holds {listing(names) if names else 'nothing'}"
-
-
 def _describe_directory(directory: Path, projectors: list[Path]) -> str:
     """Why a directory has no model for llama.cpp, and which backend would take what it has."""
     if projectors:
         return f"{directory} holds only a multimodal projector ({projectors[0].name}), not the model it belongs to"
-    names = sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
+    names = visible_names(directory)
     if not names:
         return f"{directory} is empty; backend llamacpp needs a GGUF file"
     message = f"{directory} holds no GGUF file, which backend llamacpp needs, but {listing(names)}"
     if any(name.endswith(".safetensors") for name in names):
         message += "; safetensors weights run with backend vllm or transformers"
     return message
-
-
-def listing(names: Iterable[str]) -> str:
-    """`a, b, c`, and how many more when there are over `MAX_NAMES_SHOWN`."""
-    known = list(names)
-    shown = ", ".join(known[:MAX_NAMES_SHOWN])
-    return shown if len(known) <= MAX_NAMES_SHOWN else f"{shown} and {len(known) - MAX_NAMES_SHOWN} more"
-
-
-def readable_size(size_bytes: int) -> str:
-    """Decimal units, as model hubs write them: `98 MB`, `4.9 GB`."""
-    if size_bytes >= 1_000_000_000:
-        return f"{size_bytes / 1e9:.1f} GB"
-    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1_000_000 else f"{size_bytes / 1e3:.0f} kB"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device, Toleration
-from berth_operator.settings import DeviceSettings, EngineImage, Settings
+from berth_operator.settings import DeviceSettings, EngineImage, Settings, SettingsError
 from tests.unit.chart.rendering import APP_VERSION, render
 
 SettingsOf = Callable[..., Settings]
@@ -25,14 +25,18 @@ def settings_of(tmp_path: Path) -> SettingsOf:
 
 
 def test_the_charts_defaults_are_the_operators(settings_of: SettingsOf) -> None:
-    engines = {Backend.LLAMACPP: {Device.CPU: EngineImage(image=f"berth/llamacpp:{APP_VERSION}")}}
+    engines = {backend: {Device.CPU: EngineImage(image=f"berth/{backend}:{APP_VERSION}")} for backend in Backend}
     assert settings_of() == Settings(engines=engines)
 
 
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
     settings = settings_of(
         image={"registry": "registry.example.com", "tag": "v2", "pullPolicy": "Always", "pullSecrets": ["secret"]},
-        engines={"llamacpp": {"cuda": {"image": {"repository": "llama", "tag": "cuda", "pullPolicy": "Never"}}}},
+        engines={
+            "vllm": None,
+            "transformers": {"cpu": None},
+            "llamacpp": {"cuda": {"image": {"repository": "llama", "tag": "cuda", "pullPolicy": "Never"}}},
+        },
         devices={
             "cuda": {
                 "resourceName": "amd.com/gpu",
@@ -42,6 +46,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
                 "resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
             }
         },
+        engineArgs={"allowed": {"llamacpp": ["--cache-type-k", "--no-mmap"]}},
         modelStore={"existingClaim": "weights", "subPath": "llm/models"},
         operator={"timing": {"startDeadline": 31536000, "firstRetry": 0.5}},
     )
@@ -58,9 +63,19 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         runtime_class_name="nvidia",
         resources={"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
     )
+    assert settings.engine_args.allowed == {Backend.LLAMACPP: ["--cache-type-k", "--no-mmap"]}
     assert settings.image_pull_secrets == ["secret"]
     assert (settings.model_store.claim_name, settings.model_store.sub_path) == ("weights", "llm/models")
     assert (settings.timing.start_deadline, settings.timing.first_retry) == (31536000, 0.5)
+
+
+def test_the_cleanup_interval_of_the_environment_goes_before_the_value(tmp_path: Path) -> None:
+    file = tmp_path / "operator.yaml"
+    file.write_text(render().one("ConfigMap", "berth-operator-settings")["data"]["operator.yaml"])
+    assert Settings.load(file, {}).timing.resync == 30
+    assert Settings.load(file, {"CLEANUP_INTERVAL": "7"}).timing.resync == 7
+    with pytest.raises(SettingsError, match=r"timing\.resync"):
+        Settings.load(file, {"CLEANUP_INTERVAL": "soon"})
 
 
 def test_the_operator_finds_its_settings_and_is_restarted_when_they_change() -> None:

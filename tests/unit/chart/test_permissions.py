@@ -24,6 +24,7 @@ def rules(role: dict[str, Any]) -> Rules:
             {
                 ("berth.dev", "modeldeployments"): {"get", "list", "watch", "create", "delete"},
                 ("berth.dev", "modeldeployments/status"): {"patch"},
+                ("", "configmaps"): {"get", "patch"},
             },
         ),
         (
@@ -44,6 +45,16 @@ def test_each_part_may_do_exactly_what_it_does(part: str, allowed: Rules) -> Non
     assert binding["roleRef"]["name"] == part
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": part, "namespace": "models"}]
     assert release.pod_specs()[part]["serviceAccountName"] == part
+
+
+def test_the_routers_write_no_config_map_but_that_of_their_counts() -> None:
+    release = render()
+    [rule] = [rule for rule in release.one("Role", "berth-router")["rules"] if "configmaps" in rule["resources"]]
+    assert rule["resourceNames"] == ["berth-stats"]
+    # An upgrade leaves alone what it does not state.
+    assert "data" not in release.one("ConfigMap", "berth-stats")
+    [container] = release.pod_specs()["berth-router"]["containers"]
+    assert {"name": "BERTH_STATS_CONFIG_MAP", "value": "berth-stats"} in container["env"]
 
 
 def test_nothing_reaches_beyond_the_namespace() -> None:

@@ -33,7 +33,7 @@ def test_every_pod_satisfies_the_restricted_standard(name: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-    assert all(volume.keys() & {"emptyDir", "configMap", "persistentVolumeClaim"} for volume in spec["volumes"])
+    assert all(volume.keys() & {"emptyDir", "configMap", "secret", "persistentVolumeClaim"} for volume in spec["volumes"])
     # The one place where something can be written.
     assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device
+from berth_router.profiles import Profile
 from berth_router.settings import Settings
 from tests.unit.chart.rendering import RefusedError, environment, render
 
@@ -33,15 +34,15 @@ def settings_of(monkeypatch: pytest.MonkeyPatch) -> SettingsOf:
 
 
 def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = settings_of()
+    given = settings_of(auth={"enabled": False})
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
-    assert given == Settings(POD_NAME="berth-router-0")
+    assert given == Settings(POD_NAME="berth-router-0", BERTH_STATS_CONFIG_MAP="berth-stats")
 
 
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
     settings = settings_of(
-        engines={"llamacpp": CUDA},
+        engines={"llamacpp": CUDA, "vllm": None, "transformers": None},
         router={
             "defaultDevice": "cuda",
             "defaultTtlSeconds": 31536000,
@@ -49,17 +50,22 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
             "maxDeployments": 5,
             "maxWaitingPerModel": 6,
             "drainSeconds": 7,
+            "host": "::",
+            "port": 9000,
         },
+        profiles={"long": {"n_ctx": 1048576}, "gone": None},
     )
     assert settings.engines == {Backend.LLAMACPP: [Device.CPU, Device.CUDA]}
     assert (settings.default_backend, settings.default_device) == (Backend.LLAMACPP, Device.CUDA)
     assert (settings.default_ttl, settings.cold_start_deadline) == (31536000, 60)
+    assert (settings.host, settings.port) == ("::", 9000)
+    assert settings.profiles == {"long": Profile(n_ctx=1048576)}
     assert (settings.max_deployments, settings.max_waiting_per_model, settings.drain_seconds) == (5, 6, 7)
 
 
 def test_an_engine_that_was_taken_away_is_not_offered(settings_of: SettingsOf) -> None:
-    settings = settings_of(engines={"llamacpp": {"cpu": None, **CUDA}}, router={"defaultDevice": "cuda"})
-    assert settings.engines == {Backend.LLAMACPP: [Device.CUDA]}
+    settings = settings_of(engines={"llamacpp": {"cpu": None, **CUDA}, "vllm": None}, router={"defaultDevice": "cuda"})
+    assert settings.engines == {Backend.LLAMACPP: [Device.CUDA], Backend.TRANSFORMERS: [Device.CPU]}
 
 
 def test_a_default_without_an_image_is_refused() -> None:
@@ -124,6 +130,11 @@ def test_a_gateways_route_is_made_only_when_wanted() -> None:
         "hostnames": ["llm.example.com"],
         "rules": [{"backendRefs": [{"name": "berth", "port": 80}], "timeouts": {"request": "0s"}}],
     }
+
+
+def test_the_port_is_the_same_wherever_it_is_named() -> None:
+    [container] = render(router={"port": 9000}).pod_specs()["berth-router"]["containers"]
+    assert container["ports"] == [{"name": "http", "containerPort": 9000}]
 
 
 def test_the_test_finds_the_service_without_dns() -> None:

@@ -28,6 +28,10 @@ def test_helm_finds_no_fault() -> None:
         ({"router": {"defaultTtlSeconds": "5m"}}, "at '/router/defaultTtlSeconds': got string, want integer"),
         ({"router": {"httpRoute": {"enabled": True}}}, "at '/router/httpRoute/parentRefs': minItems"),
         ({"modelStore": {"subPath": "/models"}}, "at '/modelStore/subPath'"),
+        ({"auth": {"keys": {"a": {"scopes": ["admin"]}}}}, "at '/auth/keys/a/scopes/0': value must be one of 'inference', 'manage'"),
+        ({"auth": {"keys": {"admin": None, "client": None}}}, "auth.keys names no key"),
+        ({"profiles": {"long": {"ctx": 1}}}, "at '/profiles/long': additional properties 'ctx' not allowed"),
+        ({"profiles": {"long": {"n_ctx": 1}}}, "at '/profiles/long/n_ctx'"),
         ({"operator": {"image": {"digest": "sha256:1"}}}, "at '/operator/image/digest'"),
     ],
 )

@@ -85,3 +85,13 @@ def test_an_evicted_pod_says_so() -> None:
 @pytest.mark.parametrize("healthy", [pod(), running_pod(), waiting("ContainerCreating"), pod(status={})])
 def test_nothing_is_said_against_a_pod_on_its_way(healthy: Object) -> None:
     assert pod_failure(healthy, NOW, GRACE) is None
+
+
+def test_who_waits_for_a_gpu_is_told_that_it_is_a_gpu() -> None:
+    waiting = unschedulable(-6)
+    waiting["spec"]["containers"][0]["resources"]["limits"] = {"memory": "2Gi", "nvidia.com/gpu": 1}
+    failure = pod_failure(waiting, NOW, timedelta(seconds=5))
+    assert failure is not None
+    assert (failure.reason, failure.ended) == ("DevicesUnavailable", False)
+    assert failure.message.startswith("no node has 1 nvidia.com/gpu free: it starts when a pod that holds one has gone")
+    assert failure.message.endswith("(scheduler: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu.)")

@@ -15,6 +15,7 @@ import uvicorn
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, Object
 from berth_router.app import Router
+from berth_router.server import ClientProtocol, server_config
 from berth_router.settings import Settings
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.engine import Engine
@@ -140,9 +141,13 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
 
 
 @asynccontextmanager
-async def served(cluster: MemoryCluster, engine: Engine, settings: Settings) -> AsyncGenerator[Serving]:
-    """A router, listening."""
-    server = uvicorn.Server(uvicorn.Config(Router(cluster, settings), log_config=None, http="httptools", ws="none", lifespan="on"))
+async def served(
+    cluster: MemoryCluster, engine: Engine, settings: Settings, http: type[asyncio.Protocol] = ClientProtocol
+) -> AsyncGenerator[Serving]:
+    """A router, listening. `http`: the server's protocol."""
+    config = server_config(Router(cluster, settings), settings)
+    config.http = http
+    server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
         serving = Serving(cluster, engine, listener.getsockname()[1])

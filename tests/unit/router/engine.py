@@ -30,7 +30,8 @@ def chunk(text: str) -> bytes:
 class Call:
     """One request to the engine, and the ways to answer it."""
 
-    def __init__(self, headers: dict[str, str], body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+    def __init__(self, path: str, headers: dict[str, str], body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        self.path = path
         self.headers = headers
         self.body = body
         self._writer = writer
@@ -137,7 +138,7 @@ class Engine:
 
 
 async def _read_call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Call:
-    lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:-2]
+    request, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     body = orjson.loads(await reader.readexactly(int(headers["content-length"])))
-    return Call(headers, body, writer)
+    return Call(request.split(" ")[1], headers, body, writer)

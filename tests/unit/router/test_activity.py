@@ -74,6 +74,16 @@ def test_a_deployment_of_which_nothing_is_known_is_not_protected() -> None:
         ("over again: at most one write a second", {"last_activity": at(5), "written_at": at(4.9)}, 5.9),
         ("over for a while: once settled", {"last_activity": at(5), "written_at": at(0)}, 5.3),
         ("busy with news: not pressing", {"in_flight": 2, "written_at": at(0), "acknowledged_until": at(300)}, 10),
+        (
+            "busy again, of which nobody has heard: soon",
+            {"in_flight": 1, "busy_since": at(3), "written_at": at(0), "acknowledged_until": at(300)},
+            3.3,
+        ),
+        (
+            "busy, as was told: not pressing",
+            {"in_flight": 2, "busy_since": at(3), "told_in_flight": 1, "written_at": at(0), "acknowledged_until": at(300)},
+            10,
+        ),
         ("busy, lease half over", {"in_flight": 2, "written_at": at(0), "acknowledged_until": at(16)}, 1),
         (
             "busy, nothing new: half-way through the lease",

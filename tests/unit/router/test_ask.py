@@ -1,20 +1,39 @@
 """What a request body asks of Berth, and what is left of it for the engine."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
-from berth_api.model_deployment import Backend, Device
-from berth_router.ask import ENGINE_UNSAFE_FIELDS, Ask, parse_ask
+from berth_api.model_deployment import Backend, Device, LlamaCppSettings, VllmSettings
+from berth_router.ask import Ask, BerthFields, InferenceRequest, RequestParser
+from berth_router.endpoints import INFERENCE_PATHS
+from berth_router.engine_body import UNSAFE_FIELDS, UNSAFE_TEMPLATE_ARGUMENTS
 from berth_router.errors import InvalidRequestError
+from berth_router.profiles import Profile
 
+CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "hello"}]
+ALL_UNSAFE = [field for fields in UNSAFE_FIELDS.values() for field in fields]
+
+PROFILES = {
+    "fast": Profile(backend=Backend.VLLM, device=Device.CUDA, gpu_memory_utilization=0.9, max_model_len=8192),
+    "long": Profile(n_ctx=32768),
+}
+PARSER = RequestParser(PROFILES)
+
+
+def requested(path: str = CHAT, **fields: Any) -> InferenceRequest:
+    prompt = {"messages": MESSAGES} if path == CHAT else {}
+    return PARSER.parse(orjson.dumps({"model": "/models/tiny", **prompt, **fields}), INFERENCE_PATHS[path])
 
 
 def parsed(**fields: Any) -> tuple[Ask, dict[str, Any]]:
-    ask, body = parse_ask(orjson.dumps({"model": "/models/tiny", "messages": MESSAGES, **fields}), required_list="messages")
-    return ask, orjson.loads(body)
+    request = requested(**fields)
+    assert request.ask.path == CHAT
+    return replace(request.ask, path=None), orjson.loads(request.body)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +48,18 @@ def parsed(**fields: Any) -> tuple[Ask, dict[str, Any]]:
         ({"ttl": 0}, Ask("/models/tiny", ttl=0)),
         ({"n_ctx": 4096}, Ask("/models/tiny", Backend.LLAMACPP, context_size=4096)),
         ({"n_gpu_layers": -1, "backend": "llamacpp"}, Ask("/models/tiny", Backend.LLAMACPP, gpu_layers=-1)),
+        ({"n_ctx": 512, "n_gpu_layers": 3}, Ask("/models/tiny", Backend.LLAMACPP, context_size=512, gpu_layers=3)),
+        ({"max_model_len": 4096}, Ask("/models/tiny", Backend.VLLM, max_model_len=4096)),
+        ({"gpu_memory_utilization": 0.5}, Ask("/models/tiny", Backend.VLLM, gpu_memory_utilization=0.5)),
+        ({"gpu_memory_utilization": 1, "backend": "vllm"}, Ask("/models/tiny", Backend.VLLM, gpu_memory_utilization=1.0)),
         ({"stream": True}, Ask("/models/tiny", stream=True)),
+        ({"model": "tiny@long"}, Ask("/models/tiny", Backend.LLAMACPP, context_size=32768)),
+        ({"model": "/models/tiny@long", "n_ctx": 4096}, Ask("/models/tiny", Backend.LLAMACPP, context_size=4096)),
+        ({"model": "tiny@long", "device": "cuda"}, Ask("/models/tiny", Backend.LLAMACPP, Device.CUDA, context_size=32768)),
+        (
+            {"model": "tiny@fast", "max_model_len": 1024},
+            Ask("/models/tiny", Backend.VLLM, Device.CUDA, gpu_memory_utilization=0.9, max_model_len=1024),
+        ),
     ],
 )
 def test_what_is_stated_is_kept_and_nothing_else(fields: dict[str, Any], ask: Ask) -> None:
@@ -53,7 +83,26 @@ def test_what_is_stated_is_kept_and_nothing_else(fields: dict[str, Any], ask: As
         ({"n_ctx": 255}, "n_ctx", "greater than or equal to 256"),
         ({"n_ctx": True}, "n_ctx", "integer"),
         ({"n_gpu_layers": -2}, "n_gpu_layers", "greater than or equal to -1"),
+        ({"gpu_memory_utilization": 0.05}, "gpu_memory_utilization", "greater than or equal to 0.1"),
+        ({"gpu_memory_utilization": 1.1}, "gpu_memory_utilization", "less than or equal to 1"),
+        ({"gpu_memory_utilization": True}, "gpu_memory_utilization", "number"),
+        ({"max_model_len": 255}, "max_model_len", "greater than or equal to 256"),
+        ({"temperature": -0.1}, "temperature", "greater than or equal to 0"),
+        ({"temperature": 2.1}, "temperature", "less than or equal to 2"),
+        ({"temperature": "hot"}, "temperature", "number"),
+        ({"top_p": 1.1}, "top_p", "less than or equal to 1"),
+        ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+        ({"max_tokens": 1.5}, "max_tokens", "integer"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens", "greater than or equal to 1"),
         ({"n_ctx": 512, "backend": "vllm"}, "n_ctx", "backend llamacpp"),
+        ({"max_model_len": 512, "backend": "llamacpp"}, "max_model_len", "setting of backend vllm"),
+        ({"gpu_memory_utilization": 0.5, "backend": "transformers"}, "gpu_memory_utilization", "setting of backend vllm"),
+        ({"n_ctx": 512, "max_model_len": 512}, "max_model_len", "`n_ctx`, a setting of backend llamacpp"),
+        ({"model": "tiny@slow"}, "model", "It has fast, long"),
+        ({"model": "tiny@"}, "model", "It has fast, long"),
+        ({"model": "@fast"}, "model", "must be a path in the model store"),
+        ({"model": "tiny@fast", "n_ctx": 512}, "n_ctx", "The profile fast states backend, device"),
+        ({"model": "tiny@long", "backend": "vllm"}, "n_ctx", "leave it out with backend vllm. The profile long states n_ctx"),
         ({"n_gpu_layers": 1, "backend": "transformers"}, "n_gpu_layers", "backend llamacpp"),
         ({"stream": "yes"}, "stream", "boolean"),
         ({"messages": "hello"}, "messages", "must be a list"),
@@ -70,13 +119,13 @@ def test_a_wrong_field_is_named_with_what_would_be_right(fields: dict[str, Any],
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff"])
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError) as raised:
-        parse_ask(body, required_list="messages")
+        PARSER.parse(body, INFERENCE_PATHS[CHAT])
     assert raised.value.code == "invalid_json"
 
 
 def test_a_missing_model_is_named() -> None:
     with pytest.raises(InvalidRequestError, match="`model` is missing"):
-        parse_ask(b'{"messages": []}', required_list="messages")
+        PARSER.parse(b'{"messages": []}', INFERENCE_PATHS[CHAT])
 
 
 def test_the_engine_gets_the_sampling_defaults_where_nothing_is_stated() -> None:
@@ -93,7 +142,7 @@ def test_the_engine_gets_what_is_stated_as_it_is() -> None:
     stated: dict[str, Any] = {
         "temperature": 0,
         "top_p": 0.5,
-        "max_completion_tokens": 9,
+        "max_tokens": 9,
         "tools": [],
         "stream": True,
         "chat_template_kwargs": {},
@@ -101,7 +150,101 @@ def test_the_engine_gets_what_is_stated_as_it_is() -> None:
     assert parsed(**stated)[1] == {"model": "/models/tiny", "messages": MESSAGES, **stated}
 
 
-@pytest.mark.parametrize("field", ["backend", "device", "ttl", "n_ctx", "n_gpu_layers", *ENGINE_UNSAFE_FIELDS])
-def test_the_engine_does_not_get_berths_fields_nor_unsafe_ones(field: str) -> None:
-    values = {"backend": "llamacpp", "device": "cpu", "ttl": 60, "n_ctx": 512, "n_gpu_layers": 0}
-    assert field not in parsed(**{field: values.get(field, "x")})[1]
+def test_an_engine_that_knows_only_the_older_name_of_the_bound_gets_it_too() -> None:
+    body = parsed(max_completion_tokens=9)[1]
+    assert (body["max_tokens"], body["max_completion_tokens"]) == (9, 9)
+
+
+OWN = {
+    "backend": "vllm",
+    "device": "cuda",
+    "ttl": 60,
+    "gpu_memory_utilization": 0.5,
+    "max_model_len": 512,
+}
+
+
+@pytest.mark.parametrize("fields", [OWN, {"n_ctx": 512, "n_gpu_layers": 0}, *({field: "x"} for field in ALL_UNSAFE)])
+def test_the_engine_does_not_get_berths_fields_nor_unsafe_ones(fields: dict[str, Any]) -> None:
+    assert not fields.keys() & parsed(**fields)[1].keys()
+
+
+def test_template_arguments_pass_but_for_those_that_are_not_the_templates() -> None:
+    arguments = {"enable_thinking": False, **dict.fromkeys(UNSAFE_TEMPLATE_ARGUMENTS, "x")}
+    assert parsed(chat_template_kwargs=arguments)[1]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_every_own_field_is_taken_off() -> None:
+    assert BerthFields.model_fields.keys() - {"model"} == {*OWN, "n_ctx", "n_gpu_layers"}
+
+
+def test_the_name_that_was_asked_for_is_kept_for_the_answer() -> None:
+    assert requested(model="tiny@fast").name == "tiny@fast"
+    assert orjson.loads(requested(model="tiny@fast").body)["model"] == "/models/tiny"
+
+
+@pytest.mark.parametrize(
+    ("field", "block", "setting"),
+    [
+        ("n_ctx", LlamaCppSettings, "context_size"),
+        ("n_gpu_layers", LlamaCppSettings, "gpu_layers"),
+        ("gpu_memory_utilization", VllmSettings, "gpu_memory_utilization"),
+        ("max_model_len", VllmSettings, "max_model_len"),
+    ],
+)
+def test_the_bounds_are_those_of_the_resource(field: str, block: Any, setting: str) -> None:
+    assert BerthFields.model_fields[field].metadata[-2:] == block.model_fields[setting].metadata
+    assert Profile.model_fields[field].metadata == block.model_fields[setting].metadata
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "adds"),
+    [
+        ("/v1/completions", {"prompt": "Once"}, {"temperature": 0.7, "top_p": 1.0, "max_tokens": 512}),
+        ("/v1/completions", {"prompt": ["a", "b"], "max_tokens": 3}, {"temperature": 0.7, "top_p": 1.0}),
+        ("/v1/responses", {"input": "hello"}, {"temperature": 0.7, "top_p": 1.0, "max_output_tokens": 512}),
+        ("/v1/responses", {"input": MESSAGES, "max_output_tokens": 5, "top_p": 0.5}, {"temperature": 0.7}),
+        ("/v1/messages", {"messages": MESSAGES, "max_tokens": 5}, {}),
+        ("/v1/embeddings", {"input": ["a", "b"]}, {}),
+        ("/tokenize", {"prompt": "hello"}, {"content": "hello"}),
+        ("/tokenize", {"content": "hello"}, {"prompt": "hello"}),
+        ("/tokenize", {"messages": MESSAGES}, {}),
+    ],
+)
+def test_each_path_gets_the_defaults_that_it_knows(path: str, fields: dict[str, Any], adds: dict[str, Any]) -> None:
+    request = requested(path, **fields)
+    assert orjson.loads(request.body) == {"model": "/models/tiny", **fields, **adds}
+    assert request.ask.path == path
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param", "says"),
+    [
+        ("/v1/completions", {}, "prompt", "must be a string or a list"),
+        ("/v1/completions", {"prompt": 3}, "prompt", "must be a string or a list"),
+        ("/v1/embeddings", {"input": None}, "input", "must be a string or a list"),
+        ("/v1/responses", {"messages": []}, "input", "must be a string or a list"),
+        ("/v1/responses", {"input": "x", "max_output_tokens": 0}, "max_output_tokens", "greater than or equal to 1"),
+        ("/v1/messages", {"messages": "x", "max_tokens": 5}, "messages", "must be a list"),
+        ("/v1/messages", {"messages": []}, "max_tokens", "is missing"),
+        ("/tokenize", {}, "prompt", "or send `content`, or send `messages`"),
+    ],
+)
+def test_each_path_says_what_it_needs(path: str, fields: dict[str, Any], param: str, says: str) -> None:
+    with pytest.raises(InvalidRequestError) as raised:
+        requested(path, **fields)
+    assert raised.value.param == param
+    assert says in raised.value.message
+
+
+def test_only_a_path_that_streams_is_streamed() -> None:
+    assert requested("/v1/responses", input="x", stream=True).ask.stream
+    assert not requested("/v1/embeddings", input="x", stream=True).ask.stream
+
+
+@pytest.mark.parametrize(
+    "settings", [{"n_ctx": 512, "max_model_len": 512}, {"backend": "vllm", "n_ctx": 512}, {"contxt": 3}, {"gpu_memory_utilization": 2}]
+)
+def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Profile.model_validate(settings)

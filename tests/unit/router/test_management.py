@@ -1,17 +1,28 @@
 """The management API, and how the router refuses."""
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import openai
 import orjson
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, UnavailableError
+from berth_api.cluster import MODEL_DEPLOYMENTS, Kind, ObjectList, UnavailableError
+from berth_api.model_deployment import Backend, Device
+from berth_router import unloader
+from berth_router.management.inventory import recommended_backends
 from berth_router.settings import Settings
-from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving
-from tests.unit.router.engine import Call
+from berth_router.store import FileType
+from tests.unit.memory_cluster import MemoryCluster
+from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
+from tests.unit.router.engine import Call, Engine
+
+CPU_ENGINES = {backend: [Device.CPU] for backend in Backend}
+ALL_ENGINES = {backend: [Device.CPU, Device.CUDA] for backend in Backend}
 
 
 async def get(serving: Serving, path: str) -> Any:
@@ -39,6 +50,14 @@ async def test_models_are_those_of_the_store(serving: Serving, settings: Setting
     assert [model.id async for model in serving.client.models.list()] == ["/models/large.gguf", MODEL]
 
 
+async def test_models_are_in_openais_shape(serving: Serving, settings: Settings) -> None:
+    changed = int((Path(settings.model_store) / "tiny").stat().st_mtime)
+    assert await get(serving, "/v1/models") == {
+        "object": "list",
+        "data": [{"id": MODEL, "object": "model", "created": changed, "owned_by": "berth"}],
+    }
+
+
 async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
     await ready.told_in_flight(0)
     listed = await get(ready, "/v1/models/loaded")
@@ -52,6 +71,99 @@ async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
     await ready.set_status(model["deployment"], phase="Sleeping")
     await asyncio.gather(*(ready.raw("GET", "/healthz") for _ in range(3)))
     assert (await get(ready, "/v1/models/loaded"))["total_count"] == 0
+
+
+async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving) -> None:
+    name = await ready.created()
+    step = {"name": "EngineReady", "at": datetime.now(UTC).isoformat(), "seconds": 1.5}
+    await ready.set_status(name, startSteps=[step])
+    async with asyncio.timeout(10):
+        while not (model := (await get(ready, "/v1/models/loaded"))["loaded_models"][0])["start_steps"]:
+            pass
+    assert {"cache_key", "model_path", "backend", "device", "loaded_at", "ttl", "expires_at"} <= set(model)
+    assert datetime.fromisoformat(model["expires_at"]) - datetime.fromisoformat(model["loaded_at"]) >= timedelta(seconds=300)
+    assert model["start_steps"] == [{"name": "EngineReady", "seconds": 1.5}]
+
+
+@pytest.mark.parametrize("settings", [{"engines": {"llamacpp": ["cpu"]}}], indirect=True)
+async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, settings: Settings) -> None:
+    store = Path(settings.model_store)
+    (store / "tiny" / "model.gguf").write_bytes(b"x" * 2_500_000)
+    (store / "big").mkdir()
+    (store / "big" / "model.safetensors").write_bytes(b"x" * 1_000_000)
+    inventory = await get(serving, "/v1/models/inventory")
+    assert inventory == {
+        "models": [
+            {
+                "name": "big",
+                "path": "/models/big",
+                "size_gb": 0.001,
+                "files": [{"name": "model.safetensors", "size_mb": 1.0, "type": "safetensors"}],
+                "recommended_backends": [],
+            },
+            {
+                "name": "tiny",
+                "path": MODEL,
+                "size_gb": 0.003,
+                "files": [{"name": "model.gguf", "size_mb": 2.5, "type": "gguf"}],
+                "recommended_backends": ["llamacpp"],
+            },
+        ],
+        "total_models": 2,
+        "total_size_gb": 0.004,
+    }
+    (store / "tiny" / "model.gguf").rename(store / "tiny" / "renamed.gguf")
+    inventory = await get(serving, "/v1/models/inventory")
+    assert inventory["models"][1]["files"][0]["name"] == "renamed.gguf"
+
+
+@pytest.mark.parametrize(
+    ("types", "devices", "expected"),
+    [
+        ({FileType.GGUF}, ALL_ENGINES, ["llamacpp"]),
+        ({FileType.SAFETENSORS}, ALL_ENGINES, ["vllm", "transformers"]),
+        ({FileType.SAFETENSORS, FileType.CONFIG}, CPU_ENGINES, ["transformers", "vllm"]),
+        ({FileType.SAFETENSORS}, {Backend.LLAMACPP: [Device.CPU]}, []),
+        ({FileType.OTHER}, ALL_ENGINES, []),
+    ],
+)
+def test_recommended_backends_are_installed_ones_that_take_the_files(
+    types: set[FileType], devices: dict[Backend, list[Device]], expected: list[str]
+) -> None:
+    assert recommended_backends(frozenset(types), devices) == expected
+
+
+async def test_stats_count_hits_and_misses(ready: Serving) -> None:
+    await ready.ask()
+    await ready.ask()
+    await ready.raw("POST", "/v1/chat/completions", b"no JSON")
+    with suppress(openai.NotFoundError):
+        await ready.client.chat.completions.create(model="absent", messages=PROMPT)
+    assert await get(ready, "/v1/models/stats") == {
+        "total_models": 1,
+        "active_models": 1,
+        "total_requests": 4,
+        "cache_hits": 2,
+        "cache_misses": 2,
+        "hit_rate": 0.5,
+    }
+
+
+async def test_stats_before_any_request(serving: Serving) -> None:
+    stats = await get(serving, "/v1/models/stats")
+    assert (stats["total_models"], stats["total_requests"], stats["hit_rate"]) == (0, 0, 0.0)
+
+
+async def test_a_request_that_is_sent_again_is_counted_once(ready: Serving) -> None:
+    """The engine is gone and back before anybody has heard of it."""
+    await ready.engine.stop()
+    async with Engine() as successor:
+        asking = asyncio.create_task(ready.ask())
+        name = await ready.created()
+        await ready.set_status(name, endpoint=successor.url)
+        assert await asking == "Paris."
+    stats = await get(ready, "/v1/models/stats")
+    assert (stats["total_requests"], stats["cache_hits"]) == (2, 1)
 
 
 async def test_unload_deletes_the_deployments_of_the_model(ready: Serving) -> None:
@@ -84,8 +196,80 @@ async def test_unload_lets_the_answers_being_made_end_and_takes_no_new_ones(read
     assert await ready.deployments() == []
 
 
+@pytest.fixture
+async def second(ready: Serving, settings: Settings) -> AsyncIterator[Serving]:
+    """Another replica, that knows of the model."""
+    async with served(ready.cluster, ready.engine, settings.model_copy(update={"replica": "router-2"})) as running:
+        async with asyncio.timeout(10):
+            while not (await get(running, "/v1/models/loaded"))["total_count"]:
+                pass
+        yield running
+
+
+async def test_unload_waits_for_the_answers_of_other_replicas_which_take_no_new_requests(ready: Serving, second: Serving) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Call) -> None:
+        reached.set()
+        await go_on.wait()
+        await call.answer()
+
+    ready.engine.behaviour = slow
+    answering = asyncio.create_task(second.ask())
+    await reached.wait()
+    unloading = asyncio.create_task(unload(ready, model=MODEL))
+    async with asyncio.timeout(10):
+        refused = await until_refused(second)
+    assert (refused.status, orjson.loads(refused.body)["error"]["code"]) == (503, "model_unloaded")
+    assert refused.headers["retry-after"]
+    await ready.until(lambda found: found[0]["status"]["activity"].get("router-2", {}).get("inFlight") == 1)
+    # Longer than the unloading router waits for news from the others.
+    done, _ = await asyncio.wait({unloading}, timeout=2.5)
+    assert not done
+    go_on.set()
+    assert await answering == "Paris."
+    assert (await unloading)[0] == 200
+    assert await ready.deployments() == []
+
+
+async def test_unload_waits_no_longer_than_its_bound(ready: Serving, second: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unloader, "DRAIN_SECONDS", 0.1)
+    reached = asyncio.Event()
+
+    async def never(call: Call) -> None:
+        reached.set()
+
+    ready.engine.behaviour = never
+    answering = asyncio.create_task(second.ask())
+    await reached.wait()
+    assert (await unload(ready, model=MODEL))[0] == 200
+    assert await ready.deployments() == []
+    answering.cancel()
+
+
+async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving, settings: Settings) -> None:
+    (Path(settings.model_store) / "other").mkdir()
+    name = await ready.created()
+    asking = asyncio.create_task(ready.client.chat.completions.create(model="other", messages=PROMPT))
+    [other] = [found["metadata"]["name"] for found in await ready.until(lambda found: len(found) == 2) if found["metadata"]["name"] != name]
+    await ready.make_ready(other)
+    await asking
+    reply = await ready.raw("POST", "/v1/models/unload-all")
+    answer = orjson.loads(reply.body)
+    assert (reply.status, sorted(answer["unloaded"])) == (200, sorted([name, other]))
+    assert await ready.deployments() == []
+    again = await ready.raw("POST", "/v1/models/unload-all")
+    assert (again.status, orjson.loads(again.body)["unloaded"]) == (200, [])
+
+
 async def test_unload_of_another_backend_leaves_the_model_alone(ready: Serving) -> None:
     status, _ = await unload(ready, model=MODEL, backend="vllm")
+    assert status == 404
+    assert len(await ready.deployments()) == 1
+
+
+async def test_unload_of_another_device_leaves_the_model_alone(ready: Serving) -> None:
+    status, _ = await unload(ready, model=MODEL, device="cuda")
     assert status == 404
     assert len(await ready.deployments()) == 1
 
@@ -102,6 +286,28 @@ async def test_a_router_is_ready_once_it_has_heard_from_the_cluster(serving: Ser
     assert (await serving.raw("GET", "/readyz")).status == 200
 
 
+async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Settings, engine: Engine) -> None:
+    class Broken(MemoryCluster):
+        async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
+            raise RuntimeError("a fault")
+
+    async with served(Broken(), engine, settings) as serving:
+        async with asyncio.timeout(10):
+            while (reply := await serving.raw("GET", "/healthz")).status == 200:
+                pass
+        assert (reply.status, orjson.loads(reply.body)["reason"]) == (503, "the task 'view' ended")
+
+
+async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: Settings, engine: Engine) -> None:
+    class Away(MemoryCluster):
+        async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
+            raise UnavailableError("the API server cannot be reached")
+
+    async with served(Away(), engine, settings) as serving:
+        assert (await serving.raw("GET", "/readyz")).status == 503
+        assert (await serving.raw("GET", "/healthz")).status == 200
+
+
 async def test_metrics_count_requests_by_status(ready: Serving) -> None:
     await ready.raw("POST", "/v1/chat/completions", b"no JSON")
     metrics = (await ready.raw("GET", "/metrics")).body.decode()
@@ -114,7 +320,8 @@ async def test_the_openapi_page_describes_inference_too(serving: Serving) -> Non
     assert (await serving.raw("GET", "/docs")).status == 200
     schema = await get(serving, "/openapi.json")
     assert set(schema["paths"]) >= {"/v1/chat/completions", "/v1/models", "/v1/models/loaded", "/v1/models/unload"}
-    fields = schema["components"]["schemas"]["ChatCompletionRequest"]["properties"]
+    assert schema["security"] == [{"apiKey": []}]
+    fields = schema["components"]["schemas"]["ChatCompletionsRequest"]["properties"]
     assert {"model", "messages", "stream", "ttl", "n_ctx", "n_gpu_layers", "backend", "device"} <= set(fields)
 
 

@@ -16,7 +16,8 @@ from berth_runtime.errors import (
     QuantizationNotFoundError,
     WrongFormatError,
 )
-from berth_runtime.gguf import find_gguf, readable_size
+from berth_runtime.gguf import find_gguf
+from berth_runtime.model_path import readable_size
 from tests.unit.runtime.model_files import GGUF_BYTES, put
 
 SHARDS = ("big-Q8_0-00001-of-00003.gguf", "big-Q8_0-00002-of-00003.gguf", "big-Q8_0-00003-of-00003.gguf")

@@ -19,7 +19,7 @@ def ask(path: str, body: dict[str, object] | None = None) -> str:
     request = urllib.request.Request(
         base_url() + path,
         data=json.dumps(body).encode() if body else None,
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('API_KEY', '')}"},
     )
     print(request.get_method(), request.full_url, flush=True)
     try:

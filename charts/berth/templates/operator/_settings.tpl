@@ -17,6 +17,10 @@
 healthPort: 8081
 engines: {{- include "berth.engines" . | fromJson | toYaml | nindent 2 }}
 devices: {{- toYaml $devices | nindent 2 }}
+{{- with .Values.engineArgs.allowed }}
+engineArgs:
+  allowed: {{- toYaml . | nindent 4 }}
+{{- end }}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -3,7 +3,9 @@
 from berth_api.model_deployment import Backend
 from berth_operator.engines.base import Engine, EngineProcess
 from berth_operator.engines.llamacpp import LlamaCpp
+from berth_operator.engines.transformers import Transformers
+from berth_operator.engines.vllm import Vllm
 
-ENGINES: dict[Backend, Engine] = {Backend.LLAMACPP: LlamaCpp()}
+ENGINES: dict[Backend, Engine] = {Backend.LLAMACPP: LlamaCpp(), Backend.TRANSFORMERS: Transformers(), Backend.VLLM: Vllm()}
 
 __all__ = ["ENGINES", "Engine", "EngineProcess"]

@@ -1,27 +1,26 @@
 """llama.cpp: serves GGUF files with its own HTTP server."""
 
-from berth_api.model_deployment import LlamaCppSettings, ModelDeploymentSpec
-from berth_operator.engines.base import EngineProcess
+from berth_api.model_deployment import Backend, LlamaCppSettings, ModelDeploymentSpec
+from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
 
-PORT = 8000
-PARALLEL_SLOTS = 4
+PARALLEL_SLOTS = 8
 """Requests that are computed together; others queue. Each slot has the whole context size to itself and takes memory for it."""
 
 
 class LlamaCpp:
-    """The llama.cpp server."""
+    """The llama.cpp server. Of several GPUs each gets a part of the layers, by the server's own choice."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
         """See Engine.process."""
         settings = spec.llamacpp or LlamaCppSettings()
-        options: dict[str, object | None] = {
-            "--model": spec.model,
-            "--alias": spec.model,
-            "--port": PORT,
-            "--context-size": settings.context_size,
-            "--gpu-layers": settings.gpu_layers,
-            "--quantization": settings.quantization,
-            "--parallel": PARALLEL_SLOTS,
-        }
-        stated = [text for name, value in options.items() if value is not None for text in (name, str(value))]
-        return EngineProcess(args=["llamacpp", *stated], port=PORT, health_path="/health")
+        arguments = launcher_arguments(
+            Backend.LLAMACPP,
+            spec,
+            {
+                "--context-size": settings.context_size,
+                "--gpu-layers": settings.gpu_layers,
+                "--quantization": settings.quantization,
+                "--parallel": PARALLEL_SLOTS,
+            },
+        )
+        return EngineProcess(args=arguments, port=PORT, health_path="/health")

@@ -8,12 +8,10 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
-from pydantic import Field
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from berth_router.ask import DEFAULT_MAX_TOKENS, SAMPLING_DEFAULTS, BerthFields
 from berth_router.errors import APIError, InternalError, InvalidRequestError, MethodNotAllowedError, UnknownPathError
+from berth_router.management.inference_schema import add_inference
 
 _log = structlog.get_logger(__name__)
 
@@ -21,15 +19,6 @@ _DESCRIPTION = (
     "Ask for a model of the store by its path and it is there: the first request starts it, later ones share it, and when nobody has asked"
     " for it within its TTL it goes. Every OpenAI client works unchanged."
 )
-
-
-class ChatCompletionRequest(BerthFields):
-    """A chat completion. Every further field of OpenAI's API goes to the engine as it is."""
-
-    messages: list[dict[str, Any]] = Field(description="The conversation so far: objects with `role` and `content`.")
-    max_tokens: int | None = Field(default=DEFAULT_MAX_TOKENS, description="Most tokens to make, unless `max_completion_tokens` says so.")
-    temperature: float | None = Field(default=SAMPLING_DEFAULTS["temperature"], description="0 is greedy.")
-    top_p: float | None = Field(default=SAMPLING_DEFAULTS["top_p"], description="Nucleus sampling.")
 
 
 def management_api(routers: Sequence[APIRouter]) -> FastAPI:
@@ -41,7 +30,10 @@ def management_api(routers: Sequence[APIRouter]) -> FastAPI:
     def openapi() -> dict[str, Any]:
         if not api.openapi_schema:
             schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
-            api.openapi_schema = _with_inference(schema)
+            add_inference(schema)
+            schema["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"apiKey": []}]
+            api.openapi_schema = schema
         return api.openapi_schema
 
     api.openapi = openapi
@@ -50,30 +42,6 @@ def management_api(routers: Sequence[APIRouter]) -> FastAPI:
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unexpected)
     return api
-
-
-def _with_inference(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with the paths that FastAPI does not serve."""
-    _, definitions = models_json_schema([(ChatCompletionRequest, "validation")], ref_template="#/components/schemas/{model}")
-    schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
-    reference = {"$ref": "#/components/schemas/ChatCompletionRequest"}
-    schema["paths"]["/v1/chat/completions"] = {
-        "post": {
-            "tags": ["inference"],
-            "summary": "Answer a conversation",
-            "description": "Starts the model where it does not run. The answer is the engine's own, in OpenAI's shape.",
-            "operationId": "create_chat_completion",
-            "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}},
-            "responses": {
-                "200": {"description": "The answer; with `stream`, as server-sent events that end with [DONE]."},
-                "400": {"description": "A field is wrong; `error.param` names it."},
-                "404": {"description": "The model is not in the store."},
-                "502": {"description": "The engine broke off."},
-                "503": {"description": "Not now; `error.code` says why and Retry-After when to try again."},
-            },
-        }
-    }
-    return schema
 
 
 async def _api_error(request: Request, error: Exception) -> JSONResponse:

@@ -8,11 +8,18 @@ from pydantic import BaseModel, Field
 from berth_api.activity import expires_at
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
-from berth_router.activity import Activity, Clock
+from berth_router.activity import Activity
 from berth_router.deployments import Deployments
 
 _LOADED = (Phase.READY, Phase.STARTING, Phase.PENDING, None)
 """Phases in which a deployment holds, or is about to hold, an engine. A sleeping or stalled one does not."""
+
+
+class LoadedStep(BaseModel):
+    """A step of a start that is done."""
+
+    name: str = Field(description="PodCreated, PodScheduled, EngineStarted or EngineReady.")
+    seconds: float = Field(description="Seconds since the start was asked for.")
 
 
 class LoadedModel(BaseModel):
@@ -27,6 +34,7 @@ class LoadedModel(BaseModel):
     loaded_at: datetime | None = Field(description="When it last became ready. null: not yet.")
     ttl: int = Field(description="Seconds without a request after which it goes; 0 is never.")
     expires_at: datetime | None = Field(description="When it goes if no further request comes. null: never, or not ready yet.")
+    start_steps: list[LoadedStep] = Field(description="The steps of its last start that are done.")
     in_flight: int = Field(description="Requests held or being answered, by all routers, as far as they have told.")
 
 
@@ -37,13 +45,12 @@ class LoadedModels(BaseModel):
     total_count: int
 
 
-def loaded_routes(deployments: Deployments, activity: Activity, replica: str, clock: Clock) -> APIRouter:
+def loaded_routes(deployments: Deployments, activity: Activity) -> APIRouter:
     """The routes about what runs."""
     routes = APIRouter(tags=["models"])
 
     def describe(deployment: ModelDeployment) -> LoadedModel:
         spec, status = deployment.spec, deployment.status
-        others = {name: entry for name, entry in status.activity.items() if name != replica and entry.keep_until > clock()}
         return LoadedModel(
             cache_key=f"{deployment_name(spec).rpartition('-')[0]}_{spec.backend}_{spec.device}",
             model_path=spec.model,
@@ -54,7 +61,8 @@ def loaded_routes(deployments: Deployments, activity: Activity, replica: str, cl
             loaded_at=status.loaded_at if status.phase is Phase.READY else None,
             ttl=spec.idle.ttl_seconds,
             expires_at=expires_at(deployment) if status.phase is Phase.READY else None,
-            in_flight=activity.in_flight(deployment.uid) + sum(entry.in_flight for entry in others.values()),
+            start_steps=[LoadedStep(name=step.name, seconds=step.seconds) for step in status.start_steps],
+            in_flight=activity.in_flight(deployment.uid) + activity.in_flight_elsewhere(deployment),
         )
 
     @routes.get("/v1/models/loaded", summary="Models that run now")

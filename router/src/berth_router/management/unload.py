@@ -1,9 +1,9 @@
-"""POST /v1/models/unload: give a model's resources back now."""
+"""POST /v1/models/unload and /v1/models/unload-all: give resources back now."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from berth_api.model_deployment import Backend, Device
+from berth_api.model_deployment import Backend, Device, Phase
 from berth_router.ask import Ask, model_path
 from berth_router.deployments import Deployments
 from berth_router.errors import ModelNotFoundError
@@ -32,7 +32,11 @@ def unload_routes(deployments: Deployments, unloader: Unloader) -> APIRouter:
 
     @routes.post("/v1/models/unload", summary="Unload a model")
     async def unload(request: UnloadRequest) -> Unloaded:  # pyright: ignore[reportUnusedFunction]
-        """Unloads every deployment of the model, after the answers being made have ended (30 s at most). The files stay in the store."""
+        """Unloads every deployment of the model, after the answers being made have ended (30 s at most), in whichever router they are.
+
+        Meanwhile new requests for it are refused with a 503 that says when to try again; after it, a request starts the model anew. What a
+        person declared sleeps instead of being deleted. The files stay in the store.
+        """
         model = model_path(request.model)
         found = matches(Ask(model, request.backend, request.device), deployments.of_model(model))
         if not found:
@@ -44,5 +48,12 @@ def unload_routes(deployments: Deployments, unloader: Unloader) -> APIRouter:
         await unloader.unload(found)
         names = [deployment.name for deployment in found]
         return Unloaded(unloaded=names, message=f"{model} is unloaded.")
+
+    @routes.post("/v1/models/unload-all", summary="Unload every model")
+    async def unload_all() -> Unloaded:  # pyright: ignore[reportUnusedFunction]
+        """Unloads every deployment, all at once, each as /v1/models/unload does. Where none is loaded, that is well too."""
+        found = [one for one in deployments.all() if one.status.phase is not Phase.SLEEPING and not one.deleting]
+        await unloader.unload(found)
+        return Unloaded(unloaded=[deployment.name for deployment in found], message=f"{len(found)} unloaded.")
 
     return routes

@@ -29,3 +29,16 @@ def at_least(minimum: int) -> Callable[[str], int]:
 
     whole_number.__name__ = f"whole number of at least {minimum}"  # argparse names the type in its message
     return whole_number
+
+
+def share(minimum: float) -> Callable[[str], float]:
+    """An option's type: a number from `minimum` to 1."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not minimum <= value <= 1:
+            raise ValueError
+        return value
+
+    number.__name__ = f"number from {minimum} to 1"
+    return number

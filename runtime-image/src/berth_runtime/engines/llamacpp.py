@@ -5,17 +5,14 @@ The flags are those of the version that `runtime-image/llamacpp/source.txt` pins
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from berth_runtime.engines.engine import Engine, at_least
 from berth_runtime.gguf import GgufFiles, find_gguf
+from berth_runtime.network import every_address, has_ipv6
 from berth_runtime.processors import usable_processors
 
 PROGRAM = "llama-server"
-
-# Present exactly where the kernel has IPv6.
-IPV6_ADDRESSES = Path("/proc/net/if_inet6")
 
 # Each open connection occupies a thread. The server adds threads when none is idle, but a burst can find one idle
 # and queue two requests on it; with this many at hand a health check does not wait behind a stream.
@@ -58,7 +55,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             parallel=options.parallel,
             gpu_layers=options.gpu_layers,
             threads=usable_processors(),
-            ipv6=bool(_read(IPV6_ADDRESSES)),
+            ipv6=has_ipv6(),
         ),
         extra,
     )
@@ -70,8 +67,7 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     if settings.files.projector:
         call += ["--mmproj", str(settings.files.projector)]
     call += ["--alias", settings.alias]
-    # One socket on :: takes IPv4 too, so that the same call serves clusters of either family and of both.
-    call += ["--host", "::" if settings.ipv6 else "0.0.0.0", "--port", str(settings.port)]
+    call += ["--host", every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
     # The server divides its context among its slots: what was asked for is what each request gets.
     call += ["--ctx-size", str(settings.context_size * settings.parallel), "--parallel", str(settings.parallel)]
     if settings.gpu_layers is not None:
@@ -89,13 +85,6 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
         "--metrics",
     ]
     return [*call, *extra]
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError:
-        return ""
 
 
 ENGINE = Engine(summary="GGUF models with llama.cpp", add_options=add_options, command=command)

@@ -1,0 +1,23 @@
+"""vLLM: serves safetensors models, many requests at a time."""
+
+from berth_api.model_deployment import Backend, ModelDeploymentSpec, VllmSettings
+from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
+
+
+class Vllm:
+    """The vLLM server. Several GPUs share each layer (tensor parallelism), over the pod's shared memory."""
+
+    def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
+        """See Engine.process."""
+        settings = spec.vllm or VllmSettings()
+        arguments = launcher_arguments(
+            Backend.VLLM,
+            spec,
+            {
+                "--device": spec.device,
+                "--devices": spec.devices,
+                "--gpu-memory-utilization": settings.gpu_memory_utilization,
+                "--max-model-len": settings.max_model_len,
+            },
+        )
+        return EngineProcess(args=arguments, port=PORT, health_path="/health")

@@ -1,0 +1,134 @@
+"""Who may call: API keys with scopes, from a folder in which a Secret is mounted.
+
+A key is compared by a digest of it, keyed with a secret of this process, against the digests of all keys, each in constant time and none
+left out: the time that a refusal takes tells nothing of any key. Keys are in memory; no request waits for a file.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Container, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import structlog
+
+from berth_router.asgi import Headers
+from berth_router.errors import AuthenticationError, PermissionDeniedError
+
+_log = structlog.get_logger(__name__)
+
+REREAD_SECONDS = 5.0
+"""How often the folder is read again. The kubelet itself takes up to a minute to bring a changed Secret into it."""
+
+_BEARER = re.compile(rb"bearer +(\S+) *", re.IGNORECASE)
+
+
+class KeyScope(StrEnum):
+    """What a key allows."""
+
+    INFERENCE = "inference"
+    MANAGE = "manage"
+
+
+Scopes = frozenset[KeyScope]
+
+ANY_SCOPE: Scopes = frozenset(KeyScope)
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
+"""Paths that need no key: probes and monitoring, which carry none, and the API's own page, which says nothing of this installation."""
+
+
+def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | None:
+    """The scopes of which a key needs one for the path; None where no key is needed. What is not known needs some key."""
+    if path in OPEN_PATHS:
+        return None
+    if path in inference_paths:
+        return frozenset({KeyScope.INFERENCE})
+    if path.startswith("/v1/models/"):
+        return frozenset({KeyScope.MANAGE})
+    return ANY_SCOPE
+
+
+class ApiKeys:
+    """The keys that are valid now.
+
+    `folder` has one file a key: its name is the key's name, its content the key. `scopes` says by that name what a key allows; a file that
+    it does not name is no key.
+    """
+
+    def __init__(self, folder: Path, scopes: Mapping[str, Sequence[KeyScope]]) -> None:
+        self._folder = folder
+        self._scopes = scopes
+        self._secret = secrets.token_bytes(32)
+        self._keys: list[tuple[bytes, Scopes]] = []
+        self._names: list[str] | None = None
+
+    def read(self) -> None:
+        """Takes the keys that the folder has now. Raises OSError where it cannot be read; the keys known before stay valid then."""
+        self._folder.stat()
+        found: dict[bytes, Scopes] = {}
+        names: list[str] = []
+        for name, allowed in sorted(self._scopes.items()):
+            try:
+                key = (self._folder / name).read_bytes().strip()
+            except FileNotFoundError:
+                continue
+            if key:
+                digest = self._digest(key)
+                found[digest] = found.get(digest, frozenset()) | frozenset(allowed)
+                names.append(name)
+        self._keys = list(found.items())
+        if names != self._names:
+            missing = sorted(self._scopes.keys() - set(names))
+            if missing:
+                _log.warning("api_keys_missing", names=missing)
+            _log.info("api_keys_read", names=names)
+            self._names = names
+
+    async def keep_reading(self) -> None:
+        """Reads the folder again and again, for ever."""
+        while True:
+            await asyncio.sleep(REREAD_SECONDS)
+            try:
+                await asyncio.to_thread(self.read)
+            except OSError as error:
+                _log.warning("api_keys_not_read", error=str(error))
+
+    def check(self, headers: Headers, allowing: Scopes) -> None:
+        """Passes where the headers carry a key with one of the scopes. Raises AuthenticationError or PermissionDeniedError."""
+        key = _presented(headers)
+        if key is None:
+            raise AuthenticationError(
+                "No API key was given. Send it as `Authorization: Bearer KEY` (or as `x-api-key: KEY`).", code="missing_api_key"
+            )
+        granted = self._scopes_of(key)
+        if not granted:
+            raise AuthenticationError("The API key is not valid.", code="invalid_api_key")
+        if granted.isdisjoint(allowing):
+            needed = " or ".join(sorted(allowing))
+            raise PermissionDeniedError(f"The API key is valid, but lacks the scope `{needed}` that this path needs.", code="missing_scope")
+
+    def _scopes_of(self, key: bytes) -> Scopes:
+        presented = self._digest(key)
+        granted: Scopes = frozenset()
+        for digest, scopes in self._keys:
+            if hmac.compare_digest(digest, presented):
+                granted = scopes
+        return granted
+
+    def _digest(self, key: bytes) -> bytes:
+        return hashlib.blake2b(key, digest_size=32, key=self._secret).digest()
+
+
+def _presented(headers: Headers) -> bytes | None:
+    """The key that a request carries: OpenAI's clients send a bearer token, Anthropic's the header x-api-key."""
+    other = None
+    for name, value in headers:
+        if name == b"authorization" and (bearer := _BEARER.fullmatch(value)):
+            return bearer[1]
+        if name == b"x-api-key" and value:
+            other = value
+    return other

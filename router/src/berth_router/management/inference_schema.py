@@ -1,0 +1,65 @@
+"""The inference paths in the API's page: FastAPI does not serve them, so it cannot describe them."""
+
+from typing import Any
+
+from pydantic import Field, create_model
+from pydantic.json_schema import models_json_schema
+
+from berth_router.ask import BerthFields, RequestFields
+from berth_router.endpoints import INFERENCE_PATHS, Endpoint
+from berth_router.engine_body import DEFAULT_MAX_TOKENS, SAMPLING_DEFAULTS
+
+_REFERENCE = "#/components/schemas/{model}"
+
+
+def add_inference(schema: dict[str, Any]) -> None:
+    """Adds every inference path to an OpenAPI schema."""
+    models = {endpoint: _request_model(endpoint) for endpoint in INFERENCE_PATHS.values()}
+    references, definitions = models_json_schema([(model, "validation") for model in models.values()], ref_template=_REFERENCE)
+    schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+    for endpoint, model in models.items():
+        schema["paths"][endpoint.path] = {"post": _operation(endpoint, references[(model, "validation")])}
+
+
+def _request_model(endpoint: Endpoint) -> type[BerthFields]:
+    kinds: Any = str | list[Any] if str in endpoint.prompt_types else list[Any]
+    fields: dict[str, Any] = {}
+    if len(endpoint.prompts) == 1:
+        fields[endpoint.prompts[0]] = (kinds, Field(description="What to answer."))
+    else:
+        for name in endpoint.prompts:
+            fields[name] = (kinds | None, Field(default=None, description=f"One of {', '.join(endpoint.prompts)}."))
+    if endpoint.streams:
+        fields["stream"] = _like("stream", default=False)
+    if endpoint.samples:
+        fields |= {name: _like(name, default) for name, default in SAMPLING_DEFAULTS.items()}
+    if endpoint.output_limit:
+        fields[endpoint.output_limit] = _like(endpoint.output_limit, ... if endpoint.output_limit_required else DEFAULT_MAX_TOKENS)
+    name = "".join(part.title().replace("_", "") for part in endpoint.path.removeprefix("/v1").split("/")) + "Request"
+    model: type[BerthFields] = create_model(name, __base__=BerthFields, **fields)
+    model.__doc__ = f"{endpoint.summary}. Every further field of the API goes to the engine as it is."
+    return model
+
+
+def _like(name: str, default: Any) -> tuple[Any, Any]:
+    """A field as RequestFields checks it, with the default that an engine gets."""
+    checked = RequestFields.model_fields[name]
+    return checked.annotation, Field(default=default, description=checked.description)
+
+
+def _operation(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, Any]:
+    streamed = "; with `stream`, as server-sent events" if endpoint.streams else ""
+    return {
+        "tags": ["inference"],
+        "summary": endpoint.summary,
+        "description": "Starts the model where it does not run. The answer is the engine's own.",
+        "operationId": "post_" + endpoint.path.strip("/").replace("/", "_"),
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "responses": {
+            "200": {"description": f"The answer{streamed}."},
+            "400": {"description": "A field is wrong; `error.param` names it."},
+            "404": {"description": "The model is not in the store, or its engine does not have this path."},
+            "502": {"description": "The engine broke off."},
+            "503": {"description": "Not now; `error.code` says why and Retry-After when to try again."},
+        },
+    }

@@ -1,0 +1,76 @@
+"""Transformers: safetensors models of every architecture it knows, by `transformers serve`.
+
+The flags are those of the version that `runtime-image/python/transformers.txt` pins.
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from berth_runtime.checkpoint import find_checkpoint
+from berth_runtime.engines.engine import Engine
+from berth_runtime.errors import InvalidArgumentsError
+from berth_runtime.memory import usable_memory
+
+PROGRAM = "transformers"
+
+CPU_CACHE_BYTES = 2 << 30
+"""What continuous batching keeps for contexts on a CPU: all of it is taken at the first request, and others use the memory too."""
+
+LARGEST_CPU_CACHE_SHARE = 0.6
+"""The server's own share of the memory on a GPU where it has more to do than generate."""
+
+
+class Settings(NamedTuple):
+    """What was asked for; all that the command line depends on."""
+
+    model: Path
+    """Also the only name that the server answers to."""
+    port: int
+    device: str
+    continuous_batching: bool
+    cpu_cache_share: float | None
+    """Share of the memory for continuous batching's contexts, on a CPU. None: on GPUs, where the server measures what is free."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declares Transformers' own options."""
+    parser.add_argument("--device", choices=("cuda", "cpu", "auto"), default="cuda", help="auto: all GPUs (%(default)s)")
+    parser.add_argument("--continuous-batching", action="store_true", help="compute requests together (one after the other)")
+
+
+def command(options: Namespace, extra: Sequence[str]) -> list[str]:
+    """The call of `transformers serve` for a parsed command line; looks at the model's files."""
+    if options.alias != str(options.model):
+        raise InvalidArgumentsError(f"--alias {options.alias}: Transformers knows a model only by its path, {options.model}")
+    return server_command(
+        Settings(
+            model=find_checkpoint(options.model, "transformers").directory,
+            port=options.port,
+            device=options.device,
+            continuous_batching=options.continuous_batching,
+            cpu_cache_share=cpu_cache_share(usable_memory()) if options.device == "cpu" else None,
+        ),
+        extra,
+    )
+
+
+def cpu_cache_share(memory_bytes: int) -> float:
+    """`CPU_CACHE_BYTES` as a share of the memory, within bounds."""
+    return round(min(LARGEST_CPU_CACHE_SHARE, CPU_CACHE_BYTES / memory_bytes), 4)
+
+
+def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+    """The whole command line of `transformers serve`; `extra` comes last, where it overrides the rest."""
+    call = [PROGRAM, "serve", str(settings.model)]
+    # No name at all is every address of both families; of "::" its server would make IPv6 alone.
+    call += ["--host", "", "--port", str(settings.port), "--device", settings.device]
+    if settings.continuous_batching:
+        call.append("--continuous-batching")
+        if settings.cpu_cache_share is not None:
+            call += ["--cb-max-memory-percent", str(settings.cpu_cache_share)]  # a share, whatever it is called
+    return [*call, *extra]
+
+
+ENGINE = Engine(summary="safetensors models with Transformers", add_options=add_options, command=command)

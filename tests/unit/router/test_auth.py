@@ -1,0 +1,179 @@
+"""API keys: who is let in, and how the others are told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import openai
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from berth_router import auth
+from berth_router.auth import ApiKeys, KeyScope
+from berth_router.endpoints import INFERENCE_PATHS
+from berth_router.errors import AuthenticationError
+from berth_router.settings import Settings
+from tests.unit.memory_cluster import MemoryCluster
+from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
+from tests.unit.router.engine import Engine
+
+CLIENT = "client-key-1"
+MANAGER = "manager-key-1"
+ADMIN = "admin-key-1"
+SCOPES = {
+    "admin": [KeyScope.INFERENCE, KeyScope.MANAGE],
+    "client": [KeyScope.INFERENCE],
+    "manager": [KeyScope.MANAGE],
+}
+ANY = {ADMIN, CLIENT, MANAGER}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A mounted Secret."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name, key in (("admin", ADMIN), ("client", CLIENT + "\n"), ("manager", MANAGER), ("unnamed", "unnamed-key")):
+        (folder / name).write_text(key)
+    return folder
+
+
+@pytest.fixture
+async def guarded(cluster: MemoryCluster, engine: Engine, settings: Settings, folder: Path) -> AsyncIterator[Serving]:
+    """A router that asks for keys."""
+    guarded = settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": SCOPES})
+    async with served(cluster, engine, guarded) as running:
+        yield running
+
+
+async def ask(serving: Serving, method: str, path: str, header: str = "") -> Reply:
+    return await serving.raw(method, path, headers=f"{header}\r\n" if header else "")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/models", ANY),
+        ("GET", "/v1/models/loaded", {ADMIN, MANAGER}),
+        ("GET", "/v1/models/stats", {ADMIN, MANAGER}),
+        ("GET", "/v1/models/inventory", {ADMIN, MANAGER}),
+        ("POST", "/v1/models/unload", {ADMIN, MANAGER}),
+        ("POST", "/v1/models/unload-all", {ADMIN, MANAGER}),
+        ("GET", "/v1/models/whatever-comes-later", {ADMIN, MANAGER}),
+        ("GET", "/no/such/path", ANY),
+        *(("POST", path, {ADMIN, CLIENT}) for path in INFERENCE_PATHS),
+    ],
+)
+async def test_a_key_opens_what_its_scopes_say(guarded: Serving, method: str, path: str, allowed: set[str]) -> None:
+    for key in ANY:
+        reply = await ask(guarded, method, path, f"Authorization: Bearer {key}")
+        assert (reply.status == 403) is (key not in allowed), (key, reply.status)
+    assert (await ask(guarded, method, path)).status == 401
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
+async def test_probes_metrics_and_the_docs_need_no_key(guarded: Serving, path: str) -> None:
+    assert (await ask(guarded, "GET", path)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", "missing_api_key"),
+        ("Authorization: Basic YTpi", "missing_api_key"),
+        ("Authorization: Bearer ", "missing_api_key"),
+        ("Authorization: Bearer wrong", "invalid_api_key"),
+        (f"Authorization: Bearer {CLIENT}x", "invalid_api_key"),
+        (f"Authorization: Bearer {CLIENT[:-1]}", "invalid_api_key"),
+        ("Authorization: Bearer unnamed-key", "invalid_api_key"),
+        ("x-api-key: wrong", "invalid_api_key"),
+    ],
+)
+async def test_without_a_valid_key_the_answer_is_openais_401(guarded: Serving, header: str, code: str) -> None:
+    reply = await ask(guarded, "POST", "/v1/chat/completions", header)
+    error = orjson.loads(reply.body)["error"]
+    assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
+    assert (error["type"], error["code"]) == ("invalid_request_error", code)
+    assert set(error) == {"message", "type", "param", "code"}
+    assert reply.headers["x-request-id"]
+
+
+async def test_without_the_scope_the_answer_is_openais_403(guarded: Serving) -> None:
+    reply = await ask(guarded, "POST", "/v1/models/unload-all", f"Authorization: Bearer {CLIENT}")
+    error = orjson.loads(reply.body)["error"]
+    assert (reply.status, error["type"], error["code"]) == (403, "invalid_request_error", "missing_scope")
+    assert "`manage`" in error["message"]
+
+
+@pytest.mark.parametrize("header", [f"authorization: bearer  {CLIENT}", f"x-api-key: {CLIENT}", f"X-Api-Key: {CLIENT}"])
+async def test_the_ways_to_send_a_key(guarded: Serving, header: str) -> None:
+    assert (await ask(guarded, "GET", "/v1/models", header)).status == 200
+
+
+async def test_openais_client_sends_its_key_and_understands_the_refusal(guarded: Serving) -> None:
+    client = guarded.client.with_options(api_key=CLIENT)
+    asking = asyncio.create_task(client.chat.completions.create(model=MODEL, messages=PROMPT))
+    await guarded.make_ready(await guarded.created())
+    assert (await asking).choices[0].message.content == "Paris."
+    assert CLIENT not in str(guarded.engine.calls[0].headers)
+    with pytest.raises(openai.AuthenticationError):
+        await guarded.client.with_options(api_key="wrong").models.list()
+    with pytest.raises(openai.PermissionDeniedError):
+        await guarded.client.with_options(api_key=MANAGER).chat.completions.create(model=MODEL, messages=PROMPT)
+
+
+@pytest.fixture
+def often_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "REREAD_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("often_read")
+async def test_a_changed_secret_holds_without_a_restart(guarded: Serving, folder: Path) -> None:
+    (folder / "manager").unlink()
+    (folder / "client").write_text("client-key-2")
+    async with asyncio.timeout(10):
+        while (await ask(guarded, "GET", "/v1/models", "x-api-key: client-key-2")).status != 200:
+            pass
+    for key in (CLIENT, MANAGER):
+        assert (await ask(guarded, "GET", "/v1/models", f"x-api-key: {key}")).status == 401
+
+
+def test_keys_that_cannot_be_read_for_a_moment_stay_valid(folder: Path) -> None:
+    keys = ApiKeys(folder, SCOPES)
+    keys.read()
+    folder.rename(folder.with_name("away"))
+    with pytest.raises(OSError, match="keys"):
+        keys.read()
+    assert _valid(keys, CLIENT)
+
+
+def test_an_empty_key_lets_nobody_in(folder: Path) -> None:
+    (folder / "client").write_text("\n")
+    keys = ApiKeys(folder, SCOPES)
+    keys.read()
+    for empty in (b"", b" ", b"Bearer", b"Bearer "):
+        with pytest.raises(AuthenticationError):
+            keys.check([(b"authorization", empty), (b"x-api-key", b"")], auth.ANY_SCOPE)
+
+
+async def test_no_key_is_ever_logged(guarded: Serving, capfd: pytest.CaptureFixture[str]) -> None:
+    for key in (CLIENT, "wrong-key-1"):
+        await ask(guarded, "POST", "/v1/models/unload-all", f"Authorization: Bearer {key}")
+    printed = "".join(capfd.readouterr())
+    assert "key-1" not in printed
+
+
+def test_keys_without_any_scope_are_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="BERTH_API_KEY_SCOPES gives no key any scope"):
+        Settings.model_validate({"api_keys_dir": tmp_path})
+    with pytest.raises(ValidationError, match="api_key_scopes"):
+        Settings.model_validate({"api_keys_dir": tmp_path, "api_key_scopes": {"../etc": ["manage"]}})
+
+
+def _valid(keys: ApiKeys, key: str) -> bool:
+    try:
+        keys.check([(b"authorization", f"Bearer {key}".encode())], auth.ANY_SCOPE)
+    except AuthenticationError:
+        return False
+    return True

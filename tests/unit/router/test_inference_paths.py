@@ -1,0 +1,206 @@
+"""All inference paths, the names by which a model can be asked for, and whose errors each client gets."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import openai
+import orjson
+import pytest
+
+from berth_api.cluster import MODEL_DEPLOYMENTS
+from berth_router.settings import Settings
+from tests.unit.router.conftest import MODEL, PROMPT, Serving
+from tests.unit.router.engine import COMPLETION, Call, chunk
+
+ALL_ENGINES = {"engines": {"llamacpp": ["cpu"], "vllm": ["cuda"], "transformers": ["cpu"]}}
+ONE_ENGINE = {"engines": {"llamacpp": ["cpu"]}}
+PROFILES = {"profiles": {"long": {"n_ctx": 8192}, "gpu": {"backend": "vllm", "device": "cuda", "max_model_len": 4096}}}
+
+
+def body(**fields: Any) -> bytes:
+    return orjson.dumps({"model": MODEL, **fields})
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/completions", {"prompt": "Once"}),
+        ("/v1/responses", {"input": "hello"}),
+        ("/v1/messages", {"messages": PROMPT, "max_tokens": 5}),
+        ("/tokenize", {"content": "hello"}),
+    ],
+)
+async def test_a_path_of_the_engine_reaches_it(ready: Serving, path: str, fields: dict[str, Any]) -> None:
+    async def answer(call: Call) -> None:
+        await call.answer({"path": call.path})
+
+    ready.engine.behaviour = answer
+    reply = await ready.raw("POST", path, body(**fields))
+    assert orjson.loads(reply.body) == {"path": path}
+    assert fields.items() <= ready.engine.calls[-1].body.items()
+
+
+@pytest.mark.parametrize("settings", [ONE_ENGINE], indirect=True)
+async def test_a_path_that_the_engine_lacks_is_404_with_the_engines_that_have_it(ready: Serving) -> None:
+    with pytest.raises(openai.NotFoundError) as raised:
+        await ready.client.embeddings.create(model=MODEL, input="x", extra_body={"backend": "llamacpp"})
+    assert raised.value.code == "path_not_served"
+    assert "Engines that do: vllm." in raised.value.message
+
+    with pytest.raises(openai.NotFoundError):
+        await ready.client.embeddings.create(model=MODEL, input="x")
+
+
+@pytest.mark.parametrize("settings", [ALL_ENGINES], indirect=True)
+async def test_an_engine_that_has_the_path_is_started_beside_one_that_lacks_it(serving: Serving, settings: Settings) -> None:
+    (Path(settings.model_store) / "tiny" / "model.safetensors").touch()
+    asking = asyncio.create_task(serving.raw("POST", "/v1/responses", body(input="x")))
+    first = await serving.created()
+    assert (await serving.deployments())[0]["spec"]["backend"] == "transformers"
+    await serving.make_ready(first)
+    await asking
+
+    asking = asyncio.create_task(serving.raw("POST", "/tokenize", body(prompt="x")))
+    found = await serving.until(lambda found: len(found) == 2)
+    second = next(one for one in found if one["metadata"]["name"] != first)
+    assert second["spec"]["backend"] == "vllm"
+    await serving.make_ready(second["metadata"]["name"])
+    assert (await asking).status == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "file", "backend"),
+    [(ALL_ENGINES, "model.safetensors", "transformers"), (ALL_ENGINES, "q4.gguf", "llamacpp")],
+    indirect=["settings"],
+)
+async def test_the_engine_follows_from_the_files(serving: Serving, settings: Settings, file: str, backend: str) -> None:
+    (Path(settings.model_store) / "tiny" / file).touch()
+    asking = asyncio.create_task(serving.ask())
+    name = await serving.created()
+    assert (await serving.deployments())[0]["spec"]["backend"] == backend
+    await serving.make_ready(name)
+    await asking
+
+
+@pytest.mark.parametrize("settings", [ONE_ENGINE], indirect=True)
+async def test_files_that_no_engine_reads_are_said(serving: Serving, settings: Settings) -> None:
+    (Path(settings.model_store) / "tiny" / "model.safetensors").touch()
+    with pytest.raises(openai.BadRequestError, match="no engine for safetensors files, which is what /models/tiny has"):
+        await serving.ask()
+    with pytest.raises(openai.BadRequestError, match="llamacpp cannot read"):
+        await serving.ask(extra_body={"backend": "llamacpp"})
+
+
+@pytest.mark.parametrize("settings", [PROFILES], indirect=True)
+async def test_a_profile_states_what_the_request_does_not(serving: Serving) -> None:
+    asking = asyncio.create_task(serving.client.chat.completions.create(model="tiny@long", messages=PROMPT))
+    await serving.make_ready(await serving.created())
+    assert (await asking).choices[0].message.content == "Paris."
+    (deployment,) = await serving.deployments()
+    assert deployment["spec"]["model"] == MODEL
+    assert deployment["spec"]["llamacpp"]["contextSize"] == 8192
+    await serving.client.chat.completions.create(model="/models/tiny@long", messages=PROMPT, extra_body={"n_ctx": 4096})
+    assert len(await serving.deployments()) == 1
+
+    with pytest.raises(openai.BadRequestError, match="It has gpu, long"):
+        await serving.client.chat.completions.create(model="tiny@short", messages=PROMPT)
+
+
+async def echo_model(call: Call) -> None:
+    """Answers as engines do, under the model's path."""
+    if not call.body.get("stream"):
+        await call.answer({**COMPLETION, "model": call.body["model"]})
+        return
+    await call.begin_stream()
+    event = chunk("Paris.").replace(b'"model":"tiny"', b'"model": "' + call.body["model"].encode() + b'"')
+    for byte in range(len(event)):
+        await call.stream(event[byte : byte + 1])
+    await call.stream(b"data: [DONE]\n\n")
+    await call.stream(b"")
+
+
+@pytest.mark.parametrize("name", [MODEL, "tiny", "/models/tiny/"])
+async def test_the_answer_names_the_model_as_it_was_asked_for(ready: Serving, name: str) -> None:
+    ready.engine.behaviour = echo_model
+    answer = await ready.client.chat.completions.create(model=name, messages=PROMPT)
+    assert answer.model == name
+    assert ready.engine.calls[-1].body["model"] == MODEL
+
+    parts = [part async for part in await ready.client.chat.completions.create(model=name, messages=PROMPT, stream=True)]
+    assert [part.model for part in parts] == [name]
+
+
+async def test_a_renamed_answer_that_breaks_off_is_cut_off_too(ready: Serving) -> None:
+    async def die(call: Call) -> None:
+        call.begin_answer(1000, b'{"id": "1", "model":"/models/ti')
+        await call.break_off_after_sending()
+
+    ready.engine.behaviour = die
+    reply = await ready.raw("POST", "/v1/chat/completions", orjson.dumps({"model": "tiny", "messages": PROMPT}))
+    assert not reply.complete
+
+
+async def test_a_refusal_in_another_shape_becomes_openais(ready: Serving) -> None:
+    async def refuse(call: Call) -> None:
+        await call.answer({"detail": "Unexpected fields in the request: {'top_k'}"}, "422 Unprocessable Entity")
+
+    ready.engine.behaviour = refuse
+    with pytest.raises(openai.UnprocessableEntityError, match="Unexpected fields in the request") as raised:
+        await ready.ask()
+    assert raised.value.type == "invalid_request_error"
+
+
+async def test_a_refusal_that_is_no_json_becomes_openais(ready: Serving) -> None:
+    async def refuse(call: Call) -> None:
+        await call.answer("<html>too much</html>", "500 Internal Server Error")
+
+    ready.engine.behaviour = refuse
+    with pytest.raises(openai.InternalServerError, match="too much") as raised:
+        await ready.ask()
+    assert raised.value.code == "engine_error"
+
+
+async def test_clients_of_anthropics_api_get_its_errors(ready: Serving) -> None:
+    reply = await ready.raw("POST", "/v1/messages", body(messages=PROMPT))
+    assert reply.status == 400
+    error = orjson.loads(reply.body)
+    assert (error["type"], error["error"]["type"]) == ("error", "invalid_request_error")
+
+    async def die(call: Call) -> None:
+        await call.begin_stream()
+        await call.stream(b"event: message_start\ndata: {}\n\n")
+        call.break_off()
+        await ready.cluster.delete(MODEL_DEPLOYMENTS, await ready.created())
+
+    ready.engine.behaviour = die
+    reply = await ready.raw("POST", "/v1/messages", body(messages=PROMPT, max_tokens=5, stream=True))
+    name, _, data = reply.body.rstrip().split(b"\n\n")[-1].partition(b"\n")
+    assert name == b"event: error"
+    assert orjson.loads(data.removeprefix(b"data: "))["error"]["code"] == "engine_failed"
+
+
+async def test_a_cold_request_to_a_path_that_does_not_stream_gets_no_comments(serving: Serving) -> None:
+    asking = asyncio.create_task(serving.raw("POST", "/tokenize", body(content="x", stream=True)))
+    await serving.make_ready(await serving.created())
+    reply = await asking
+    assert not reply.body.startswith(b":")
+
+
+async def test_a_get_on_an_inference_path_says_what_it_takes(serving: Serving) -> None:
+    reply = await serving.raw("GET", "/v1/responses")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+
+
+async def test_the_page_of_the_api_has_every_path_and_its_fields(serving: Serving) -> None:
+    schema = orjson.loads((await serving.raw("GET", "/openapi.json")).body)
+    for path, field in {
+        "/v1/completions": "prompt",
+        "/v1/embeddings": "input",
+        "/v1/responses": "max_output_tokens",
+        "/v1/messages": "max_tokens",
+        "/tokenize": "content",
+    }.items():
+        reference = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        fields = schema["components"]["schemas"][reference.rsplit("/", 1)[-1]]["properties"]
+        assert {"model", "backend", "max_model_len", "gpu_memory_utilization", field} <= fields.keys()

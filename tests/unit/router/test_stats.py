@@ -1,0 +1,137 @@
+"""The counts of all replicas: added up, kept over restarts, lost by nobody's write."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from berth_api.cluster import CONFIG_MAPS, ConflictError, UnavailableError
+from berth_router.stats import GONE_AFTER, Counts, Stats
+from tests.unit.memory_cluster import MemoryCluster
+
+NAME = "berth-stats"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+async def shared() -> MemoryCluster:
+    """A cluster with the chart's ConfigMap: without data."""
+    cluster = MemoryCluster()
+    await cluster.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}})
+    return cluster
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def count(stats: Stats, hits: int, misses: int) -> None:
+    for hit in [True] * hits + [False] * misses:
+        stats.count(hit=hit)
+
+
+async def test_each_replica_knows_what_the_others_told(shared: MemoryCluster, clock: Clock) -> None:
+    one, two = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
+    count(one, 3, 1)
+    count(two, 10, 20)
+    assert await one.total() == Counts(3, 1)
+    assert await two.total() == Counts(13, 21)
+    count(one, 1, 0)
+    assert await one.total() == Counts(14, 21)
+
+
+async def test_a_restarted_replica_goes_on_from_what_it_wrote(shared: MemoryCluster, clock: Clock) -> None:
+    before = Stats(shared, NAME, "router-1", clock)
+    count(before, 2, 2)
+    await before.close()
+    after = Stats(shared, NAME, "router-1", clock)
+    count(after, 1, 0)
+    assert await after.total() == Counts(3, 2)
+    assert await after.total() == Counts(3, 2)
+
+
+async def test_replicas_long_gone_are_folded_into_one_entry(shared: MemoryCluster, clock: Clock) -> None:
+    for name in ("router-1", "router-2"):
+        gone = Stats(shared, NAME, name, clock)
+        count(gone, 1, 2)
+        await gone.close()
+        clock.now += timedelta(seconds=1)
+    clock.now += GONE_AFTER
+    left = Stats(shared, NAME, "router-3", clock)
+    assert await left.total() == Counts(2, 4)
+    assert set((await shared.get(CONFIG_MAPS, NAME))["data"]) == {"_gone", "router-3"}
+    clock.now += GONE_AFTER
+    assert await left.total() == Counts(2, 4)
+
+
+async def test_a_replica_that_was_taken_for_gone_is_not_counted_twice(shared: MemoryCluster, clock: Clock) -> None:
+    cut_off, other = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
+    count(cut_off, 5, 5)
+    await cut_off.total()
+    clock.now += GONE_AFTER + timedelta(seconds=1)
+    await other.total()
+    count(cut_off, 1, 0)
+    assert await cut_off.total() == Counts(6, 5)
+    assert await other.total() == Counts(6, 5)
+
+
+async def test_a_replica_without_requests_is_not_taken_for_gone(shared: MemoryCluster, clock: Clock) -> None:
+    quiet, other = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
+    count(quiet, 1, 0)
+    for _ in range(10):
+        await quiet.total()
+        await other.total()
+        clock.now += GONE_AFTER / 5
+    assert set((await shared.get(CONFIG_MAPS, NAME))["data"]) == {"router-1", "router-2"}
+
+
+async def test_nothing_is_written_while_nothing_is_new(shared: MemoryCluster, clock: Clock) -> None:
+    stats = Stats(shared, NAME, "router-1", clock)
+    count(stats, 1, 0)
+    for _ in range(5):
+        await stats.total()
+    assert shared.calls["patch"] == 1
+
+
+async def test_a_write_that_another_replica_outran_is_made_again(shared: MemoryCluster, clock: Clock) -> None:
+    stats = Stats(shared, NAME, "router-1", clock)
+    count(stats, 1, 0)
+    shared.fail_next("patch", ConflictError("the version is another"))
+    await stats.close()
+    assert await Stats(shared, NAME, "router-2", clock).total() == Counts(1, 0)
+
+
+async def test_what_was_last_known_is_told_while_the_cluster_is_away(shared: MemoryCluster, clock: Clock) -> None:
+    one, two = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
+    count(two, 1, 1)
+    await two.close()
+    await one.total()
+    count(one, 1, 0)
+    shared.fail_next("get", UnavailableError("the API server cannot be reached"))
+    assert await one.total() == Counts(2, 1)
+
+
+async def test_counts_outlive_a_config_map_that_somebody_deleted(shared: MemoryCluster, clock: Clock) -> None:
+    stats = Stats(shared, NAME, "router-1", clock)
+    count(stats, 4, 2)
+    await stats.total()
+    await shared.delete(CONFIG_MAPS, NAME)
+    assert await stats.total() == Counts(4, 2)
+    await shared.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}})
+    assert await stats.total() == Counts(4, 2)
+
+
+async def test_without_a_config_map_a_replica_counts_for_itself(clock: Clock) -> None:
+    stats = Stats(MemoryCluster(), None, "router-1", clock)
+    count(stats, 1, 1)
+    assert await stats.total() == Counts(1, 1)

@@ -1,0 +1,128 @@
+"""The model store: what counts as a model, and what is read again."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from berth_router.store import FileType, ModelStore, type_of
+
+LONG_AGO = time.time() - 3600
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A store with three models, that nobody has touched for an hour."""
+    write(tmp_path / "smol/model.Q4.gguf", 3_000_000)
+    write(tmp_path / "org/one/model.safetensors", 1000)
+    write(tmp_path / "org/one/config.json", 10)
+    write(tmp_path / "alone.gguf", 500)
+    settle(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+
+
+def settle(root: Path) -> None:
+    """Makes every directory look as if it had not been touched for an hour."""
+    for path in (root, *root.rglob("*")):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+async def paths(store: ModelStore) -> list[str]:
+    return [model.path for model in await store.models()]
+
+
+async def test_directories_and_gguf_files_are_models_and_so_are_those_of_an_organization(root: Path) -> None:
+    write(root / ".partial/model.gguf", 1)
+    write(root / "smol/.cache/model.gguf", 1)
+    write(root / "notes.txt", 1)
+    (root / "lost+found").mkdir()
+    models = {model.path: model for model in await ModelStore(root).models()}
+    assert list(models) == ["/models/alone.gguf", "/models/org/one", "/models/smol"]
+    assert models["/models/org/one"].name == "org/one"
+    assert {file.name: (file.size, file.type) for file in models["/models/org/one"].files} == {
+        "config.json": (10, FileType.CONFIG),
+        "model.safetensors": (1000, FileType.SAFETENSORS),
+    }
+    assert models["/models/smol"].size == 3_000_000
+
+
+async def test_nothing_is_read_again_while_nothing_changes(root: Path) -> None:
+    store = ModelStore(root)
+    first = await store.models()
+    read = store.read_models
+    assert await store.models() is first
+    assert store.read_models == read == 3
+
+
+async def test_only_what_has_changed_is_read_again(root: Path) -> None:
+    store = ModelStore(root)
+    await store.models()
+    write(root / "smol/extra.gguf", 7)
+    write(root / "new/model.gguf", 7)
+    (root / "alone.gguf").unlink()
+    assert await paths(store) == ["/models/new", "/models/org/one", "/models/smol"]
+    assert store.read_models == 5
+    [smol] = [model for model in await store.models() if model.name == "smol"]
+    assert [file.name for file in smol.files] == ["extra.gguf", "model.Q4.gguf"]
+
+
+async def test_a_change_within_the_file_systems_clock_tick_is_seen(root: Path) -> None:
+    """The directory's time stamp is the same as when it was read."""
+    store = ModelStore(root)
+    write(root / "new/model.gguf", 7)
+    stamp = (root / "new").stat()
+    await store.models()
+    write(root / "new/more.gguf", 7)
+    os.utime(root / "new", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    [new] = [model for model in await store.models() if model.name == "new"]
+    assert [file.name for file in new.files] == ["model.gguf", "more.gguf"]
+
+
+async def test_a_loop_of_links_ends(root: Path) -> None:
+    (root / "smol/self").symlink_to(root / "smol")
+    (root / "smol/nowhere").symlink_to(root / "absent")
+    assert await paths(ModelStore(root)) == ["/models/alone.gguf", "/models/org/one", "/models/smol"]
+
+
+async def test_a_store_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert await paths(ModelStore(tmp_path / "absent")) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [
+        ("/models/smol", {"gguf"}),
+        ("/models/smol/model.Q4.gguf", {"gguf"}),
+        ("/models/alone.gguf", {"gguf"}),
+        ("/models/org/one", {"safetensors"}),
+        ("/models/org", {"safetensors"}),
+    ],
+)
+async def test_a_lookup_tells_the_kinds_of_weights(root: Path, model: str, weights: set[str]) -> None:
+    found = await ModelStore(root).lookup(model)
+    assert (found.exists, found.weights) == (True, weights)
+
+
+async def test_a_lookup_in_vain_tells_what_there_is(root: Path) -> None:
+    found = await ModelStore(root).lookup(f"/models/{'x' * 300}")
+    assert (found.exists, found.models) == (False, ["/models/alone.gguf", "/models/org/one", "/models/smol"])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/model-00001-of-00002.safetensors", FileType.SAFETENSORS),
+        ("pytorch_model.bin", FileType.PYTORCH),
+        ("tokenizer.json", FileType.TOKENIZER),
+        ("config.json", FileType.CONFIG),
+        ("README.md", FileType.OTHER),
+    ],
+)
+def test_types_of_files(name: str, expected: FileType) -> None:
+    assert type_of(name) is expected

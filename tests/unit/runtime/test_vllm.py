@@ -1,0 +1,130 @@
+"""The command line of vllm serve, whole, and what it follows from."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berth_runtime.engines.vllm import Settings, cpu_cache_bytes, scaled_positions, server_command
+from berth_runtime.main import engine_call
+from tests.unit.runtime.model_files import put
+
+GIB = 1 << 30
+BASE = Settings(
+    model=Path("/models/SmolLM2"),
+    port=8000,
+    alias="/models/SmolLM2",
+    gpu_memory_utilization=0.7,
+    max_model_len=None,
+    devices=1,
+    cpu_cache_bytes=None,
+    ipv6=False,
+)
+# 30 layers, 3 of 9 heads kept, of 64 numbers each: 23,040 bytes a token.
+SMOLLM2 = {
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "hidden_size": 576,
+    "max_position_embeddings": 8192,
+}
+
+
+def test_the_whole_command_on_a_gpu() -> None:
+    assert server_command(BASE) == [
+        *("vllm", "serve", "/models/SmolLM2"),
+        *("--served-model-name", "/models/SmolLM2"),
+        *("--host", "0.0.0.0"),
+        *("--port", "8000"),
+        *("--gpu-memory-utilization", "0.7"),
+        *("--max-model-len", "-1"),
+        *("--tensor-parallel-size", "1"),
+        *("--disable-access-log-for-endpoints", "/health,/metrics"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"gpu_memory_utilization": 0.35}, ("--gpu-memory-utilization", "0.35")),
+        ({"max_model_len": 4096}, ("--max-model-len", "4096")),
+        ({"positions": 131072}, ("--hf-overrides", '{"max_position_embeddings": 131072}')),
+        ({"devices": 4}, ("--tensor-parallel-size", "4")),
+        ({"cpu_cache_bytes": GIB}, ("--kv-cache-memory-bytes", "1073741824")),
+        ({"ipv6": True}, ("--host", "::")),
+        ({"port": 9000}, ("--port", "9000")),
+        ({"alias": "smol"}, ("--served-model-name", "smol")),
+    ],
+)
+def test_each_setting_reaches_the_server(change: dict[str, Any], expected: tuple[str, str]) -> None:
+    call = server_command(BASE._replace(**change))
+    assert call[call.index(expected[0]) + 1] == expected[1]
+
+
+def test_nothing_is_compiled_on_a_cpu() -> None:
+    assert "--enforce-eager" in server_command(BASE._replace(cpu_cache_bytes=GIB))
+
+
+def test_extra_arguments_come_last_where_they_override() -> None:
+    assert server_command(BASE, ["--max-model-len", "512"])[-2:] == ["--max-model-len", "512"]
+
+
+@pytest.mark.parametrize(
+    ("config", "max_model_len", "usable", "expected"),
+    [
+        (SMOLLM2, None, 100 * GIB, 4 * 8192 * 23_040),
+        ({"text_config": SMOLLM2, "max_position_embeddings": 8192}, None, 100 * GIB, 4 * 8192 * 23_040),
+        (SMOLLM2, 256, 100 * GIB, GIB // 4),
+        (SMOLLM2, None, GIB // 2, GIB // 2),
+        (SMOLLM2, None, -GIB, GIB // 4),
+        ({**SMOLLM2, "max_position_embeddings": 1_000_000}, None, 100 * GIB, 4 * GIB),
+        ({**SMOLLM2, "max_position_embeddings": 1_000_000}, 300_000, 100 * GIB, 300_000 * 23_040),
+        ({}, None, 100 * GIB, 4 * GIB),
+    ],
+    ids=[
+        "four of full length",
+        "of the text",
+        "at least a quarter GiB",
+        "what is left",
+        "nothing is left",
+        "at most 4 GiB",
+        "one stated",
+        "unknown",
+    ],
+)
+def test_the_cache_on_a_cpu(config: dict[str, Any], max_model_len: int | None, usable: int, expected: int) -> None:
+    assert cpu_cache_bytes(config, max_model_len, usable) == expected
+
+
+def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:
+    model = put(tmp_path / "SmolLM2", "model.safetensors")
+    put(model, "config.json", content=json.dumps(SMOLLM2).encode())
+    options = ["--device", "cpu", "--gpu-memory-utilization", "0.5", "--max-model-len", "1024", "--devices", "2"]
+    call = engine_call(["vllm", "--model", str(model), *options, "--", "--dtype", "float32"])
+    given = dict(pairwise(call))
+    assert call[:3] == ["vllm", "serve", str(model)]
+    assert (given["--gpu-memory-utilization"], given["--max-model-len"], given["--tensor-parallel-size"]) == ("0.5", "1024", "2")
+    assert given["--kv-cache-memory-bytes"] == str(GIB // 4)
+    assert call[-2:] == ["--dtype", "float32"]
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
+
+
+@pytest.mark.parametrize(
+    ("config", "max_model_len", "expected"),
+    [
+        ({"max_position_embeddings": 40960, "rope_scaling": YARN}, 65536, 131072),
+        ({"max_position_embeddings": 40960, "rope_parameters": YARN}, 131072, 131072),
+        ({"max_position_embeddings": 32768, "rope_scaling": {"type": "yarn", "factor": 4.0}}, 65536, 131072),
+        ({"max_position_embeddings": 40960, "rope_scaling": YARN}, 40960, None),
+        ({"max_position_embeddings": 40960, "rope_scaling": YARN}, None, None),
+        ({"max_position_embeddings": 40960, "rope_scaling": YARN}, 131073, None),
+        ({"max_position_embeddings": 40960, "rope_scaling": None}, 65536, None),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, 8192, None),
+    ],
+)
+def test_positions_that_yarn_scales(config: dict[str, Any], max_model_len: int | None, expected: int | None) -> None:
+    assert scaled_positions(config, max_model_len) == expected

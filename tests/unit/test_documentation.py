@@ -1,0 +1,73 @@
+"""docs/: the tests that it names exist, and the API's page has every field."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berth_router.app import Router
+from berth_router.settings import Settings
+from tests.unit.memory_cluster import MemoryCluster
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+API = (ROOT / "docs/api.md").read_text()
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+Schema = dict[str, Any]
+
+
+@cache
+def functions_of(file: str) -> set[str]:
+    """Names of a file's test functions."""
+    nodes = ast.walk(ast.parse((ROOT / file).read_text()))
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    missing = [f"{file}::{name}" for file, name in NAMED_TEST.findall(page.read_text()) if name not in functions_of(file)]
+    assert missing == []
+
+
+def test_every_row_of_the_apis_tables_names_its_test() -> None:
+    rows = [line for line in API.splitlines() if line.startswith("| ") and "---" not in line and not line.rstrip(" |").endswith("test")]
+    assert [row for row in rows if not NAMED_TEST.search(row)] == []
+    assert len(rows) > 50
+
+
+def test_the_apis_page_has_every_field_of_the_management_endpoints(tmp_path: Path) -> None:
+    schema = Router(MemoryCluster(), Settings.model_validate({"model_store": str(tmp_path)})).openapi()
+    missing: list[str] = []
+    for path, methods in schema["paths"].items():
+        if not path.startswith("/v1/models"):
+            continue
+        for method, operation in methods.items():
+            title = f"### `{method.upper()} {path}`\n"
+            assert title in API
+            section = API.partition(title)[2].partition("\n#")[0]
+            fields = [*_fields(_body(operation["responses"]["200"]), schema)]
+            fields += [f"{name}` (request" for name in _fields(_body(operation.get("requestBody", {})), schema)]
+            missing += [f"{path}: {name}" for name in fields if f"| `{name}" not in section]
+    assert missing == []
+
+
+def _body(described: Schema) -> Schema:
+    return described.get("content", {}).get("application/json", {}).get("schema", {})
+
+
+def _fields(part: Schema, schema: Schema, prefix: str = "") -> Iterator[str]:
+    """Paths of the fields that hold no others, such as data[].id."""
+    if reference := part.get("$ref"):
+        part = schema["components"]["schemas"][reference.rpartition("/")[2]]
+    if part.get("type") == "array":
+        inner = list(_fields(part["items"], schema, f"{prefix}[]."))
+        yield from inner or [prefix]
+    elif "properties" in part:
+        for name, value in part["properties"].items():
+            joined = f"{prefix}{name}"
+            yield from list(_fields(value, schema, joined if value.get("type") == "array" else f"{joined}.")) or [joined]
