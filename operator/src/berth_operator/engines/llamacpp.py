@@ -4,7 +4,8 @@ from berth_api.model_deployment import Backend, LlamaCppSettings, ModelDeploymen
 from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
 
 PARALLEL_SLOTS = 8
-"""Requests that are computed together; others queue. Each slot has the whole context size to itself and takes memory for it."""
+"""Requests that are computed together; others queue. Each slot has the whole context size to itself and takes memory for it: with 2048
+tokens 47 MB for a model of 135 million parameters, 270 MB for one of 8 billion."""
 
 
 class LlamaCpp:
