@@ -54,7 +54,8 @@ async def test_openais_client_streams_from_a_cold_model(berth: Release) -> None:
 
 async def test_a_cold_stream_says_what_it_waits_for(berth: Release) -> None:
     body = {"model": MODEL, "messages": QUESTION, "max_tokens": 4, "stream": True}
-    async with aiohttp.ClientSession() as session, session.post(f"{berth.url}/v1/chat/completions", json=body) as response:
+    key = {"Authorization": f"Bearer {berth.api_key}"}
+    async with aiohttp.ClientSession(headers=key) as session, session.post(f"{berth.url}/v1/chat/completions", json=body) as response:
         assert response.status == 200
         lines = [line.decode().strip() async for line in response.content]
     assert lines[0].startswith(f": waiting for {MODEL}")
