@@ -3,9 +3,13 @@
 
 VOLUMES=16
 
-# Group-writable and inherited by what is made in it: pods share it through their fsGroup.
+# The group of Berth's pods. The kubelet gives a `local` volume to a pod's fsGroup only if no other pod has it mounted already.
+STORE_GROUP=65532
+
+# Group-writable, and inherited by what is made in it.
 make_store_folder() {
   mkdir -p "$MODEL_STORE"
+  chgrp "$STORE_GROUP" "$MODEL_STORE"
   chmod 2775 "$MODEL_STORE"
 }
 
