@@ -43,7 +43,7 @@ def user(text: str) -> list[ChatCompletionMessageParam]:
 
 def install(kubectl: Kubectl, images: dict[str, str], *values: str, more_images: dict[str, str] | None = None) -> "Release":
     """Installs the chart and waits until it is ready; `more_images` are further entries of IMAGES."""
-    if "BERTH_MODEL_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
+    if "BERTH_TEST_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
         subprocess.run([ROOT / "scripts/cluster", "store"], check=True, timeout=60)
     arguments = [
         argument

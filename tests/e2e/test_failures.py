@@ -115,7 +115,7 @@ async def test_an_engine_that_is_killed_while_it_loads_tells_those_who_wait(bert
     waiting = asyncio.create_task(berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2}))
     await berth.until_deployment(lambda each: any(step.name == "EngineStarted" for step in each.status.start_steps))
     [pod] = await berth.engine_pods()
-    berth.kill_9(pod, "llama-server")
+    berth.kill_9(pod, "llama")  # whatever it is by now: the launcher, or the engine that it becomes
     status, answer, _ = await waiting
     [deployment] = await berth.deployments()
     assert deployment.status.last_failure is not None

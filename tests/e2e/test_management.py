@@ -95,14 +95,15 @@ async def test_stats_are_those_of_all_replicas_and_outlive_their_restarts(berth:
         for _ in range(2):
             await client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=1)
     expected = before["total_requests"] + 2 * len(pods)
-    await berth.until(CONFIG_MAPS, lambda objects: True if told(objects) >= expected else None)
+    counted = await berth.until(CONFIG_MAPS, lambda objects: told(objects) if told(objects) >= expected else None)
     for pod in pods:
         berth.kill_9(pod, "berth-router")
     names = {pod["metadata"]["name"] for pod in pods}
     await berth.until(PODS, lambda found: True if all(_restarted_and_ready(found[name]) for name in names) else None)
     after: Any = await berth.openai(base_url=router_url(pods[0])).get("/models/stats", cast_to=object)
-    assert after["total_requests"] == expected
-    assert after["cache_misses"] == before["cache_misses"] + 1
+    # At least: what a replica counted before this test may have been told only in the course of it.
+    assert after["total_requests"] >= counted
+    assert after["cache_misses"] >= before["cache_misses"] + 1
     assert after["cache_hits"] + after["cache_misses"] == after["total_requests"]
     assert (after["total_models"], after["active_models"]) == (1, 1)
 
