@@ -4,6 +4,8 @@ import asyncio
 import base64
 import os
 import subprocess
+import time
+import urllib.request
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,7 +44,7 @@ def user(text: str) -> list[ChatCompletionMessageParam]:
 
 
 def install(kubectl: Kubectl, images: dict[str, str], *values: str, more_images: dict[str, str] | None = None) -> "Release":
-    """Installs the chart and waits until it is ready; `more_images` are further entries of IMAGES."""
+    """Installs the chart and waits until its Service answers; `more_images` are further entries of IMAGES."""
     if "BERTH_TEST_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
         subprocess.run([ROOT / "scripts/cluster", "store"], check=True, timeout=60)
     arguments = [
@@ -57,7 +59,13 @@ def install(kubectl: Kubectl, images: dict[str, str], *values: str, more_images:
     command = ["helm", "install", RELEASE, str(ROOT / "charts/berth"), "--namespace", kubectl.namespace, "--wait", "--timeout", "3m"]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    return Release(kubectl, done.stdout + done.stderr)
+    release = Release(kubectl, done.stdout + done.stderr)
+    deadline = time.monotonic() + DEADLINE
+    # kube-proxy learns of the ready pods a moment after helm does.
+    while not release.answers():
+        assert time.monotonic() < deadline, f"{release.url} does not answer"
+        time.sleep(0.05)
+    return release
 
 
 class Release:
@@ -77,6 +85,14 @@ class Release:
     def key(self, name: str) -> str:
         """One of the API keys that the chart made."""
         return base64.b64decode(self.kubectl.json("get", "secret", f"{RELEASE}-api-keys")["data"][name]).decode()
+
+    def answers(self) -> bool:
+        """Whether the Service leads to a router that is ready."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as response:
+                return response.status == 200
+        except OSError:
+            return False
 
     def uninstall(self) -> None:
         """Removes the release with its namespace: first what it serves, as its notes say."""
