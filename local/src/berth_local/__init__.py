@@ -1,0 +1,1 @@
+"""Berth on one machine, without a cluster."""
