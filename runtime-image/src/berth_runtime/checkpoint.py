@@ -9,11 +9,9 @@ import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from berth_formats.checkpoint import CONFIG, INDEX_SUFFIX
 from berth_runtime.errors import ModelIncompleteError, ModelNotFoundError, WrongFormatError
 from berth_runtime.model_path import describe_absence, listing, reading, visible_names
-
-CONFIG = "config.json"
-INDEX_SUFFIX = ".safetensors.index.json"
 
 
 class Checkpoint(NamedTuple):

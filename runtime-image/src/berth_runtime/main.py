@@ -8,7 +8,7 @@ the operator takes the reason.
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,14 +27,25 @@ class _Parser(ArgumentParser):
         raise InvalidArgumentsError(f"{message} ({self.prog} --help tells what there is)")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the launcher; returns only where the engine could not be started, with the exit code."""
+def become(call: Sequence[str]) -> NoReturn:
+    """Replaces this process by the engine's program. Raises EngineNotInstalledError."""
+    try:
+        os.execvp(call[0], list(call))  # noqa: S606 (a fixed program, found on PATH; no shell)
+    except OSError as error:
+        raise EngineNotInstalledError(f"{call[0]} cannot be run: {error.strerror}; is this the engine's image?") from error
+
+
+def main(arguments: Sequence[str] | None = None, become: Callable[[Sequence[str]], NoReturn] = become) -> int:
+    """Runs the launcher; returns only where the engine could not be started, with the exit code.
+
+    `become` makes the engine of this process, given its command line; it may raise `LaunchError`.
+    """
     try:
         call = engine_call(sys.argv[1:] if arguments is None else arguments)
         print(f"berth-launch: {' '.join(call)}", file=sys.stderr, flush=True)
-        _become(call)
+        become(call)
     except LaunchError as error:
-        _report(error, Path(os.environ.get("BERTH_TERMINATION_LOG", TERMINATION_LOG)))
+        report(error)
         return error.exit_code
 
 
@@ -63,19 +74,15 @@ def _parser() -> ArgumentParser:
         options = engines.add_parser(name, help=engine.summary, description=engine.summary, allow_abbrev=False)
         options.add_argument("--model", type=Path, required=True, metavar="PATH", help="the model's file or directory")
         options.add_argument("--port", type=at_least(1), default=8000, help="port to serve on (%(default)s)")
+        options.add_argument("--host", metavar="ADDRESS", help="address to serve on (every one)")
         options.add_argument("--alias", metavar="NAME", help="the model's name in answers (its path)")
         engine.add_options(options)
     return parser
 
 
-def _become(call: list[str]) -> NoReturn:
-    try:
-        os.execvp(call[0], call)  # noqa: S606 (a fixed program, found on PATH; no shell)
-    except OSError as error:
-        raise EngineNotInstalledError(f"{call[0]} cannot be run: {error.strerror}; is this the engine's image?") from error
-
-
-def _report(error: LaunchError, termination_log: Path) -> None:
+def report(error: LaunchError) -> None:
+    """Says on stderr and in the container's termination message why there is no engine."""
+    termination_log = Path(os.environ.get("BERTH_TERMINATION_LOG", TERMINATION_LOG))
     line = error.line()
     print(line, file=sys.stderr, flush=True)
     if termination_log.exists():  # there only where a kubelet asked for it, which made the file

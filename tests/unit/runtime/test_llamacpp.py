@@ -36,6 +36,7 @@ def test_the_whole_command() -> None:
         "--no-ui",
         "--offline",
         "--metrics",
+        "--embeddings",
     ]
 
 
@@ -49,6 +50,7 @@ def test_the_whole_command() -> None:
         ({"gpu_layers": 33}, ("--n-gpu-layers", "33")),
         ({"threads": 2}, ("--threads", "2")),
         ({"ipv6": True}, ("--host", "::")),
+        ({"host": "127.0.0.1", "ipv6": True}, ("--host", "127.0.0.1")),
         ({"port": 9000}, ("--port", "9000")),
         ({"files": GgufFiles(Path("/m/a.gguf"), Path("/m/mmproj.gguf"))}, ("--mmproj", "/m/mmproj.gguf")),
     ],

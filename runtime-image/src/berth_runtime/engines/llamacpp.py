@@ -34,6 +34,8 @@ class Settings(NamedTuple):
     threads: int | None
     """None: the engine's choice (one for each core)."""
     ipv6: bool
+    host: str | None = None
+    """The address to serve on. None: every one."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -56,6 +58,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             gpu_layers=options.gpu_layers,
             threads=usable_processors(),
             ipv6=has_ipv6(),
+            host=options.host,
         ),
         extra,
     )
@@ -67,7 +70,7 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     if settings.files.projector:
         call += ["--mmproj", str(settings.files.projector)]
     call += ["--alias", settings.alias]
-    call += ["--host", every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
+    call += ["--host", settings.host or every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
     # The server divides its context among its slots: what was asked for is what each request gets.
     call += ["--ctx-size", str(settings.context_size * settings.parallel), "--parallel", str(settings.parallel)]
     if settings.gpu_layers is not None:
@@ -83,6 +86,7 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
         "--no-ui",
         "--offline",
         "--metrics",
+        "--embeddings",  # allows them, where the model says how its tokens become one vector; costs others nothing
     ]
     return [*call, *extra]
 

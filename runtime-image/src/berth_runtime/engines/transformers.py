@@ -32,6 +32,8 @@ class Settings(NamedTuple):
     continuous_batching: bool
     cpu_cache_share: float | None
     """Share of the memory for continuous batching's contexts, on a CPU. None: on GPUs, where the server measures what is free."""
+    host: str = ""
+    """The address to serve on. None at all is every address of both families; of "::" its server would make IPv6 alone."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -51,6 +53,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             device=options.device,
             continuous_batching=options.continuous_batching,
             cpu_cache_share=cpu_cache_share(usable_memory()) if options.device == "cpu" else None,
+            host=options.host or "",
         ),
         extra,
     )
@@ -64,8 +67,7 @@ def cpu_cache_share(memory_bytes: int) -> float:
 def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     """The whole command line of `transformers serve`; `extra` comes last, where it overrides the rest."""
     call = [PROGRAM, "serve", str(settings.model)]
-    # No name at all is every address of both families; of "::" its server would make IPv6 alone.
-    call += ["--host", "", "--port", str(settings.port), "--device", settings.device]
+    call += ["--host", settings.host, "--port", str(settings.port), "--device", settings.device]
     if settings.continuous_batching:
         call.append("--continuous-batching")
         if settings.cpu_cache_share is not None:

@@ -40,6 +40,8 @@ class Settings(NamedTuple):
     ipv6: bool
     positions: int | None = None
     """What the model's `max_position_embeddings` has to be taken for; None: what it says."""
+    host: str | None = None
+    """The address to serve on. None: every one."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -68,6 +70,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             cpu_cache_bytes=_cpu_cache_bytes(checkpoint, options) if options.device == "cpu" else None,
             ipv6=has_ipv6(),
             positions=scaled_positions(checkpoint.config, options.max_model_len),
+            host=options.host,
         ),
         extra,
     )
@@ -115,7 +118,7 @@ def cache_bytes_per_token(config: dict[str, Any]) -> int | None:
 def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     """The whole command line of `vllm serve`; `extra` comes last, where it overrides the rest."""
     call = [PROGRAM, "serve", str(settings.model), "--served-model-name", settings.alias]
-    call += ["--host", every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
+    call += ["--host", settings.host or every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
     call += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
     # -1: as long as the model allows and the cache has room for; without it a model of a long context does not start at all.
     call += ["--max-model-len", str(settings.max_model_len or -1)]

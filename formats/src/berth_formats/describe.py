@@ -1,0 +1,74 @@
+"""A model as its files describe it, whichever format they have."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from berth_formats.checkpoint import describe_checkpoint
+from berth_formats.errors import FormatError
+from berth_formats.gguf_model import describe_gguf
+from berth_formats.model import ModelDescription
+from berth_formats.names import GGUF_SUFFIX, SAFETENSORS_SUFFIX, is_gguf, is_shard
+
+MAX_FILES = 10_000
+_MAX_NAMES_SHOWN = 5
+
+Files = Sequence[tuple[str, int]]
+"""Files of a model: paths below its directory, and sizes in bytes."""
+
+
+def describe(path: Path, quantization: str | None = None) -> ModelDescription:
+    """The model at `path`, a directory or a .gguf file (of a sharded model: any shard); with `quantization`, that one of it (any case).
+
+    Reads headers only, in bounded time and memory. Raises FormatError where no engine could load it.
+    """
+    try:
+        if path.is_dir():
+            return describe_files(path, list(_files(path)), quantization)
+        beside = [path]
+        if is_shard(path.name):
+            beside = [entry for entry in path.parent.iterdir() if is_gguf(entry.name)]
+        files = [(entry.name, entry.stat().st_size) for entry in beside]
+    except OSError as error:
+        raise FormatError(f"{error.filename or path.name} cannot be read: {error.strerror}") from error
+    return describe_gguf(path.parent, files, quantization, file=path.name)
+
+
+def describe_files(directory: Path, files: Files, quantization: str | None = None) -> ModelDescription:
+    """As `describe`, for a directory whose files are known already."""
+    formats: list[tuple[str, Callable[[], ModelDescription]]] = [
+        (GGUF_SUFFIX, lambda: describe_gguf(directory, files, quantization)),
+        (SAFETENSORS_SUFFIX, lambda: describe_checkpoint(directory, files)),
+    ]
+    failures: list[FormatError] = []
+    for suffix, describe_format in formats:
+        if any(name.lower().endswith(suffix) for name, _ in files):
+            try:
+                return describe_format()
+            except FormatError as error:
+                failures.append(error)
+    if failures:
+        raise failures[0]
+    raise FormatError(_without_weights([name for name, _ in files]))
+
+
+def _without_weights(names: Sequence[str]) -> str:
+    if not names:
+        return "it holds no files"
+    shown = ", ".join(sorted(names)[:_MAX_NAMES_SHOWN])
+    more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
+    return f"it holds neither GGUF nor safetensors weights but {shown}{more}"
+
+
+def _files(directory: Path) -> Iterator[tuple[str, int]]:
+    """Visible files in the directory and in those right below it."""
+    count = 0
+    for entry in sorted(directory.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        inner = sorted(entry.iterdir()) if entry.is_dir() else [entry]
+        for file in inner:
+            if file.is_file() and not file.name.startswith("."):
+                count += 1
+                if count > MAX_FILES:
+                    return
+                yield str(file.relative_to(directory)), file.stat().st_size

@@ -1,0 +1,52 @@
+"""What a model will take of memory, estimated from its header before it starts: pure.
+
+The estimates are bounds: a budget that is kept by them is kept by the processes. They leave out what an engine may keep beyond its
+settings, which Berth's launcher turns off (llama.cpp's cache of earlier prompts).
+"""
+
+from berth_formats.model import ModelDescription
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+LLAMACPP_RUNTIME_BYTES = 64 * MIB
+"""The server with no model: its code, interpreter and supervisor (measured: 40 MiB resident)."""
+
+LLAMACPP_TOKEN_BYTES = 512
+"""For each token of the vocabulary: its text, and its entries in the tokenizer's tables."""
+
+LLAMACPP_BATCH_TOKENS = 512
+"""Tokens that are computed at once (`--ubatch-size`); intermediate results are as many rows."""
+
+KV_ELEMENT_BYTES = 2
+"""Keys and values are kept as 16-bit numbers."""
+
+_FLOAT_BYTES = 4
+
+PYTORCH_RUNTIME_BYTES = 2 * GIB
+"""Interpreter, PyTorch and its libraries, and intermediate results; a transformers server without a model has 0.7 GiB resident."""
+
+PYTORCH_WEIGHTS_FACTOR = 1.1
+"""What is converted while it is loaded, and what allocators leave unused."""
+
+
+def kv_cache_bytes(model: ModelDescription, tokens: int) -> int:
+    """Keys and values of so many tokens of context; 0 where the header does not tell."""
+    return tokens * model.attention.kv_elements_per_token * KV_ELEMENT_BYTES if model.attention else 0
+
+
+def llamacpp_bytes(model: ModelDescription, context_size: int, slots: int) -> int:
+    """Memory of llama.cpp: mapped weights, contexts of `context_size` tokens for each slot, and what it computes in.
+
+    Its largest intermediate results are the scores of every token of the vocabulary, for each token of a batch.
+    """
+    vocabulary = model.vocabulary_size or 0
+    embedding = model.attention.embedding_length if model.attention else 0
+    compute = LLAMACPP_BATCH_TOKENS * _FLOAT_BYTES * (vocabulary + 2 * embedding)
+    runtime = LLAMACPP_RUNTIME_BYTES + LLAMACPP_TOKEN_BYTES * vocabulary
+    return model.file_bytes + kv_cache_bytes(model, context_size * slots) + compute + runtime
+
+
+def pytorch_bytes(model: ModelDescription, cache_bytes: int) -> int:
+    """Memory of an engine on PyTorch on the CPU (Transformers, vLLM), with what it sets aside for contexts."""
+    return round(model.file_bytes * PYTORCH_WEIGHTS_FACTOR) + cache_bytes + PYTORCH_RUNTIME_BYTES

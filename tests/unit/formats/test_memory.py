@@ -1,0 +1,38 @@
+"""What models are estimated to take, beside figures that were measured."""
+
+from berth_formats.memory import MIB, kv_cache_bytes, llamacpp_bytes, pytorch_bytes
+from berth_formats.model import AttentionShape, ModelDescription
+
+SMOL = ModelDescription(
+    format="gguf",
+    architecture="llama",
+    parameters=134_515_008,
+    quantization="Q4_1",
+    context_length=8192,
+    has_chat_template=True,
+    file_bytes=98_362_432,
+    attention=AttentionShape(30, 576, 9, (3,) * 30, 64, 64),
+    feed_forward_length=1536,
+    vocabulary_size=49152,
+)
+UNKNOWN = ModelDescription("gguf", "mamba", 1, None, None, has_chat_template=False, file_bytes=1000 * MIB, attention=None,
+                           feed_forward_length=None, vocabulary_size=None)  # fmt: skip
+
+
+def test_the_context_takes_what_llamacpp_says_it_takes() -> None:
+    assert kv_cache_bytes(SMOL, 16_384) == 360 * MIB  # its log: "KV buffer size = 360.00 MiB" for 16384 cells
+
+
+def test_the_estimate_bounds_what_was_measured_and_is_near_it() -> None:
+    """270 MiB resident with 8 contexts of 512 tokens, all of them full; 219 MiB with two of 1024."""
+    assert 270 * MIB < llamacpp_bytes(SMOL, 512, 8) < 1.5 * 270 * MIB
+    assert 219 * MIB < llamacpp_bytes(SMOL, 1024, 2) < 1.5 * 219 * MIB
+
+
+def test_a_header_that_tells_little_still_gives_its_weights() -> None:
+    assert llamacpp_bytes(UNKNOWN, 2048, 8) > UNKNOWN.file_bytes
+    assert kv_cache_bytes(UNKNOWN, 2048) == 0
+
+
+def test_pytorch_takes_more_than_the_weights_and_its_cache() -> None:
+    assert pytorch_bytes(SMOL, 256 * MIB) > SMOL.file_bytes + 256 * MIB
