@@ -13,6 +13,9 @@ VERSION = "v1alpha1"
 LABEL_DEPLOYMENT = f"{GROUP}/deployment"
 """On every pod of a deployment: the deployment's name."""
 
+LABEL_DOWNLOAD = f"{GROUP}/download"
+"""On every Job of a download and on its pods: the download's name."""
+
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
@@ -26,6 +29,8 @@ class Kind:
 
 
 MODEL_DEPLOYMENTS = Kind(f"{GROUP}/{VERSION}", "ModelDeployment", "modeldeployments")
+MODEL_DOWNLOADS = Kind(f"{GROUP}/{VERSION}", "ModelDownload", "modeldownloads")
+JOBS = Kind("batch/v1", "Job", "jobs")
 PODS = Kind("v1", "Pod", "pods")
 EVENTS = Kind("v1", "Event", "events")
 CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")

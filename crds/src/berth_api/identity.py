@@ -6,7 +6,6 @@ sampling are not identity. Equal identities give equal names, so that two router
 
 import hashlib
 import json
-import re
 
 from berth_api.model_deployment import (
     DEFAULT_CONTEXT_SIZE,
@@ -18,10 +17,8 @@ from berth_api.model_deployment import (
     TransformersSettings,
     VllmSettings,
 )
+from berth_api.names import slug
 from berth_api.schema import Schema
-
-_SLUG_LENGTH = 40
-"""Leaves room in a DNS label (63 characters) for the digest and a pod's attempt number."""
 
 _DIGEST_LENGTH = 10
 
@@ -38,7 +35,7 @@ def with_defaults(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
         case Backend.VLLM:
             settings = _filled(spec.vllm or VllmSettings(), gpu_memory_utilization=DEFAULT_GPU_MEMORY_UTILIZATION)
         case Backend.TRANSFORMERS:
-            settings = _filled(spec.transformers or TransformersSettings(), continuous_batching=on_gpu)
+            settings = _filled(spec.transformers or TransformersSettings(), continuous_batching=False)
     return spec.model_copy(update={spec.backend.value: settings})
 
 
@@ -46,7 +43,7 @@ def deployment_name(spec: ModelDeploymentSpec) -> str:
     """The name of the deployment with this identity: a readable slug of the model and a digest of the whole identity."""
     canonical = with_defaults(spec).model_dump(mode="json", by_alias=True, exclude_none=True, include=set(IDENTITY_FIELDS))
     digest = hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-    return f"{_slug(spec.model)}-{digest[:_DIGEST_LENGTH]}"
+    return f"{slug(spec.model.removesuffix('.gguf'))}-{digest[:_DIGEST_LENGTH]}"
 
 
 def pod_name(deployment: str, attempt: int) -> str:
@@ -56,9 +53,3 @@ def pod_name(deployment: str, attempt: int) -> str:
 
 def _filled(settings: Schema, **defaults: object) -> Schema:
     return settings.model_copy(update={name: value for name, value in defaults.items() if getattr(settings, name) is None})
-
-
-def _slug(model: str) -> str:
-    base = model.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf").lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", base)[:_SLUG_LENGTH].strip("-")
-    return slug if slug and slug[0].isalpha() else f"m-{slug}".rstrip("-")

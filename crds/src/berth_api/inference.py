@@ -15,13 +15,16 @@ MESSAGES = "/v1/messages"
 TOKENIZE = "/tokenize"
 
 ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
-    # Embeddings come from embedding models only; vLLM itself refuses them for others.
+    # Embeddings come from embedding models; of others each engine refuses them itself.
     Backend.VLLM: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE}),
     Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS, RESPONSES}),
-    # llama-server embeds only when it is started for that, and then does nothing else.
-    Backend.LLAMACPP: frozenset({CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, MESSAGES, TOKENIZE}),
+    Backend.LLAMACPP: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE}),
 }
 """The paths that each engine answers to POST."""
+
+
+ENDS_WITHOUT_DONE: frozenset[Backend] = frozenset({Backend.TRANSFORMERS})
+"""The engines whose streams of completions lack the last event of OpenAI's, `data: [DONE]`."""
 
 
 def answered_models(backend: Backend, model: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Why a pod cannot serve, told from its status: pure, and in words that a person understands."""
+"""Why a pod does not do its work, told from its status: pure, and in words that a person understands."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9:
 
 @dataclass(frozen=True, slots=True)
 class PodFailure:
-    """A pod that does not serve."""
+    """A pod that does not do its work."""
 
     reason: str
     message: str
@@ -29,14 +29,14 @@ class PodFailure:
     """The pod is over and must be replaced. Otherwise it is held up and may still recover by itself."""
 
 
-def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta) -> PodFailure | None:
-    """Why this pod cannot serve; None where nothing speaks against it."""
+def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta, process: str = "engine") -> PodFailure | None:
+    """Why this pod does not do its work; None where nothing speaks against it. `process` is what people call that which runs in it."""
     status: dict[str, Any] = pod.get("status") or {}
     containers: list[Any] = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
     for container in containers:
         state: dict[str, Any] = container.get("state") or {}
         if "terminated" in state and (state["terminated"].get("exitCode") != 0 or status.get("phase") in ("Failed", "Succeeded")):
-            return _ended(pod, state["terminated"])
+            return _ended(pod, state["terminated"], process)
         if waiting := state.get("waiting"):
             failure = _held_up(container, waiting)
             if failure:
@@ -47,7 +47,7 @@ def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta) -> P
     return _unschedulable(pod, now, unschedulable_grace)
 
 
-def _ended(pod: Object, terminated: dict[str, Any]) -> PodFailure:
+def _ended(pod: Object, terminated: dict[str, Any], process: str) -> PodFailure:
     message = (terminated.get("message") or "").strip()
     if said := _LAUNCHER_MESSAGE.match(message):
         return PodFailure(said["reason"], said["message"][:MESSAGE_LENGTH], ended=True)
@@ -55,16 +55,16 @@ def _ended(pod: Object, terminated: dict[str, Any]) -> PodFailure:
     if terminated.get("reason") == "OOMKilled":
         limit = _memory_limit(pod)
         allowed = f"its memory limit of {limit}" if limit else "the memory of its node"
-        return PodFailure("OutOfMemory", f"the engine needed more than {allowed} and was killed{last_lines}", ended=True)
+        return PodFailure("OutOfMemory", f"the {process} needed more than {allowed} and was killed{last_lines}", ended=True)
     if pod["status"].get("reason") in ("Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated"):
         return PodFailure(pod["status"]["reason"], pod["status"].get("message") or "the node put the pod out", ended=True)
     code = terminated.get("exitCode", 0)
     number = terminated.get("signal") or (code - 128 if 128 < code < 160 else 0)
     if number:
         name = _SIGNALS.get(number, f"signal {number}")
-        reason = "EngineKilled" if number in (2, 9, 15) else "EngineCrashed"
-        return PodFailure(reason, f"the engine was ended by {name}{last_lines}", ended=True)
-    return PodFailure("EngineExited", f"the engine exited with code {code}{last_lines}", ended=True)
+        reason = f"{process.capitalize()}{'Killed' if number in (2, 9, 15) else 'Crashed'}"
+        return PodFailure(reason, f"the {process} was ended by {name}{last_lines}", ended=True)
+    return PodFailure(f"{process.capitalize()}Exited", f"the {process} exited with code {code}{last_lines}", ended=True)
 
 
 def _held_up(container: dict[str, Any], waiting: dict[str, Any]) -> PodFailure | None:

@@ -8,16 +8,18 @@ from typing import Any, cast
 
 import kopf
 
-from berth_api.cluster import GROUP, LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, VERSION
+from berth_api.cluster import GROUP, JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS, VERSION, Kind
+
+Wake = Callable[[str], None]
 
 
-async def run_kopf(wake: Callable[[str], None], namespace: str, health_port: int) -> None:
-    """Watches deployments and their pods in the namespace, until the process is told to end.
+async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, health_port: int) -> None:
+    """Watches deployments and downloads, and their pods and Jobs, in the namespace, until the process is told to end.
 
-    `wake` is called with a deployment's name whenever it or one of its pods changed, and for each at the start.
+    `wake_...` is called with the name of a deployment or download whenever it or something of it changed, and for each at the start.
     """
     await kopf.operator(
-        registry=_registry(wake),
+        registry=_registry(wake_deployment, wake_download),
         settings=_settings(),
         namespaces=[namespace],
         standalone=True,
@@ -27,7 +29,7 @@ async def run_kopf(wake: Callable[[str], None], namespace: str, health_port: int
     )
 
 
-def _registry(wake: Callable[[str], None]) -> kopf.OperatorRegistry:
+def _registry(wake_deployment: Wake, wake_download: Wake) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     def login(**kwargs: Any) -> Any:
@@ -40,17 +42,25 @@ def _registry(wake: Callable[[str], None]) -> kopf.OperatorRegistry:
         address = f"[{host}]" if ":" in host else host
         return dataclasses.replace(in_cluster, server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}")
 
-    async def deployment_changed(name: str | None, **_: Any) -> None:
+    kopf.on.login(registry=registry)(login)
+    _watch(registry, wake_deployment, MODEL_DEPLOYMENTS, LABEL_DEPLOYMENT, [PODS])
+    _watch(registry, wake_download, MODEL_DOWNLOADS, LABEL_DOWNLOAD, [JOBS, PODS])
+    return registry
+
+
+def _watch(registry: kopf.OperatorRegistry, wake: Wake, kind: Kind, label: str, children: list[Kind]) -> None:
+    """Has `wake` called for every change of the resources, and of the objects that carry one's name in the label."""
+
+    async def changed(name: str | None, **_: Any) -> None:
         if name:
             wake(name)
 
-    async def pod_changed(labels: kopf.Labels, **_: Any) -> None:
-        wake(labels[LABEL_DEPLOYMENT])
+    async def child_changed(labels: kopf.Labels, **_: Any) -> None:
+        wake(labels[label])
 
-    kopf.on.login(registry=registry)(login)
-    kopf.on.event(GROUP, VERSION, MODEL_DEPLOYMENTS.plural, registry=registry)(deployment_changed)
-    kopf.on.event(PODS.api_version, PODS.plural, labels={LABEL_DEPLOYMENT: kopf.PRESENT}, registry=registry)(pod_changed)
-    return registry
+    kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)(changed)
+    for child in children:
+        kopf.on.event(child.api_version, child.plural, labels={label: kopf.PRESENT}, registry=registry)(child_changed)
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -1,5 +1,6 @@
 """The command `berth-operator`."""
 
+import asyncio
 import logging
 import os
 import sys
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import structlog
 import uvloop
+from prometheus_client import start_http_server
 
 from berth_api.cluster import ClusterError
 from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
 from berth_operator.readiness import EngineProber
 from berth_operator.reconciler import Reconciler
@@ -35,12 +38,16 @@ def main() -> int:
 
 async def _run(settings: Settings) -> None:
     cluster = await KubernetesCluster.connect(settings.namespace)
-    async with EngineProber() as prober:
-        reconciler = Reconciler(cluster, prober, settings)
+    metrics = DownloadMetrics()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=metrics.registry)
+    async with EngineProber() as prober, ProgressReader() as reader:
+        deployments = Reconciler(cluster, prober, settings)
+        downloads = DownloadReconciler(cluster, reader, settings, metrics)
         try:
-            await run_kopf(reconciler.wake, cluster.namespace, settings.health_port)
+            await run_kopf(deployments.wake, downloads.wake, cluster.namespace, settings.health_port)
         finally:
-            await reconciler.close()
+            await asyncio.gather(deployments.close(), downloads.close())
             await cluster.close()
 
 

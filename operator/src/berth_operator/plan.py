@@ -111,6 +111,21 @@ def pod_refused(deployment: ModelDeployment, reason: str, message: str, settings
     return _complete(_failed(deployment, failure, settings, now), deployment, [], now)
 
 
+def held_up(plan: Plan, deployment: ModelDeployment, failure: PodFailure, now: datetime) -> Plan:
+    """What follows instead of a plan's pod where it must not be made: the failure is told, and nobody waits for what cannot be."""
+    return _complete(_blocked(deployment, failure, now), deployment, _deletions(plan), now)
+
+
+def waiting(plan: Plan, deployment: ModelDeployment, message: str, look_again: datetime, now: datetime) -> Plan:
+    """What follows instead of a plan's pod where there is no memory for it yet."""
+    later = Plan([WriteStatus()], states.waiting_for_memory(deployment, message), wake_at=look_again)
+    return _complete(later, deployment, _deletions(plan), now)
+
+
+def _deletions(plan: Plan) -> list[DeletePod]:
+    return [action for action in plan.actions if isinstance(action, DeletePod)]
+
+
 def _sort_pods(observed: Observed) -> tuple[Object | None, list[DeletePod]]:
     """The pod of the current attempt, and what is left of earlier ones."""
     name = pod_name(observed.deployment.name, observed.deployment.status.attempt)
@@ -240,7 +255,7 @@ def engine_endpoint(deployment: ModelDeployment, pod: Object) -> str:
     """Base URL of the pod's engine. Only for a pod that has an address."""
     address: str = pod["status"]["podIP"]
     host = f"[{address}]" if ":" in address else address
-    return f"http://{host}:{_port(deployment)}"
+    return f"http://{host}:{_port(deployment, pod)}"
 
 
 def engine_url(observed: Observed, pod: Object) -> str | None:
@@ -251,8 +266,10 @@ def engine_url(observed: Observed, pod: Object) -> str | None:
     return engine_endpoint(observed.deployment, pod) + process.health_path
 
 
-def _port(deployment: ModelDeployment) -> int:
-    return ENGINES[deployment.spec.backend].process(deployment.spec).port
+def _port(deployment: ModelDeployment, pod: Object) -> int:
+    """Where the pod says that its engine listens: a cluster whose pods share an address gives each a port of its own."""
+    declared = (port["containerPort"] for container in pod["spec"]["containers"] for port in container.get("ports", []))
+    return next(declared, ENGINES[deployment.spec.backend].process(deployment.spec).port)
 
 
 def _earliest(*moments: datetime | None) -> datetime | None:

@@ -26,16 +26,15 @@ from berth_api.cluster import (
     Preconditions,
 )
 from berth_api.model_deployment import ModelDeployment, Phase
+from berth_operator.budget import MemoryGate
 from berth_operator.plan import CreatePod, DeleteDeployment, DeletePod, Observed, Plan, WriteStatus, make_plan, pod_refused
 from berth_operator.readiness import EngineProber
 from berth_operator.resources import make_event
 from berth_operator.settings import Settings
 from berth_operator.status_patch import status_patch
+from berth_operator.workers import Workers
 
 _log = structlog.get_logger(__name__)
-
-_FIRST_RETRY_SECONDS = 0.1
-_LONGEST_RETRY_SECONDS = 30.0
 
 
 def _utc_now() -> datetime:
@@ -45,53 +44,37 @@ def _utc_now() -> datetime:
 class Reconciler:
     """Keeps every deployment as it should be. `wake` is all that others call."""
 
-    def __init__(self, cluster: Cluster, prober: EngineProber, settings: Settings, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        prober: EngineProber,
+        settings: Settings,
+        clock: Callable[[], datetime] = _utc_now,
+        gate: MemoryGate | None = None,
+    ) -> None:
+        """`gate`: admits pods within a budget of memory; None where a scheduler does that."""
+        self._gate = gate
         self._cluster = cluster
         self._prober = prober
         self._settings = settings
         self._clock = clock
-        self._workers: dict[str, asyncio.Task[None]] = {}
-        self._woken: dict[str, asyncio.Event] = {}
+        self._workers = Workers("deployment", self._reconcile, self._forget)
         self._probes: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._answering: dict[str, str] = {}
 
     def wake(self, name: str) -> None:
         """Something about this deployment may have changed: look at it, now or right after the present look."""
-        self._woken.setdefault(name, asyncio.Event()).set()
-        if name not in self._workers:
-            self._workers[name] = asyncio.create_task(self._work(name), name=f"reconcile {name}")
+        self._workers.wake(name)
+        for other in self._gate.waiting if self._gate else ():
+            self._workers.wake(other)
 
     async def close(self) -> None:
         """Stops all work, wherever it is; whoever comes next goes on from what the cluster says."""
-        tasks = [*self._workers.values(), *(task for _, task in self._probes.values())]
+        await self._workers.close()
+        tasks = [task for _, task in self._probes.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _work(self, name: str) -> None:
-        delay = _FIRST_RETRY_SECONDS
-        woken = self._woken[name]
-        while True:
-            woken.clear()
-            try:
-                wait = await self._reconcile(name)
-                delay = _FIRST_RETRY_SECONDS
-            except (ConflictError, NotFoundError):
-                wait = 0.0  # it changed or went since it was read: look again
-            except ClusterError as error:
-                _log.warning("reconcile_failed", deployment=name, error=str(error), retry_seconds=delay)
-                wait, delay = delay, min(delay * 2, _LONGEST_RETRY_SECONDS)
-            except Exception:  # noqa: BLE001
-                # One deployment that cannot be handled must not end its worker, nor pass in silence.
-                _log.exception("reconcile_crashed", deployment=name, retry_seconds=_LONGEST_RETRY_SECONDS)
-                wait = _LONGEST_RETRY_SECONDS
-            if wait is None and not woken.is_set():
-                self._forget(name)
-                return
-            try:
-                await asyncio.wait_for(woken.wait(), timeout=wait)
-            except TimeoutError:
-                continue
 
     async def _reconcile(self, name: str) -> float | None:
         """One round. Seconds until the next is due; None where the deployment is gone."""
@@ -100,6 +83,8 @@ class Reconciler:
         except NotFoundError:
             return None
         plan = make_plan(observed, self._settings, self._clock())
+        if self._gate:
+            plan = await self._gate.admitted(plan, observed, self._clock())
         await self._apply(plan, observed.deployment)
         self._probe(name, plan, observed)
         if plan.wake_at is None:
@@ -186,8 +171,8 @@ class Reconciler:
         self.wake(name)
 
     def _forget(self, name: str) -> None:
-        self._workers.pop(name, None)
-        self._woken.pop(name, None)
+        if self._gate:
+            self._gate.forget(name)
         self._answering.pop(name, None)
         _, task = self._probes.pop(name, (None, None))
         if task:

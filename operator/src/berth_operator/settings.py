@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from berth_api.model_deployment import Backend, Device, Toleration
+from berth_api.repository import DEFAULT_HUB
 
 
 class SettingsError(Exception):
@@ -58,6 +59,40 @@ class ModelStore(_Section):
     sub_path: str | None = Field(default=None, description="Folder inside the volume that holds the models. None: its root.")
 
 
+class SecretKey(_Section):
+    """A value in a Secret of the same namespace."""
+
+    name: str = Field(description="The Secret.")
+    key: str = Field(default="token", description="Which of its values.")
+
+
+class Downloads(_Section):
+    """How models are brought into the store."""
+
+    image: str | None = Field(default=None, description="Image reference of the downloader. None: nothing can be downloaded.")
+    pull_policy: str = Field(default="IfNotPresent", description="As in a pod.")
+    hub_endpoint: str = Field(default=DEFAULT_HUB, description="Base URL of the hub, or of a mirror that speaks its API.")
+    token_secret: SecretKey | None = Field(default=None, description="The hub's token, for gated and private repositories.")
+    allow_pickle: bool = Field(default=False, description="Whether pickled weights are taken too. They run code when they are loaded.")
+    min_free_bytes: int = Field(
+        default=1 << 30, ge=0, description="What must stay free on the volume; a download that would take it is refused."
+    )
+    keep_seconds: float = Field(
+        default=7 * 86_400, ge=0, description="A finished ModelDownload is deleted after this time; its files stay. 0: never."
+    )
+    backoff_limit: int = Field(
+        default=10, ge=0, description="Tries after the first, each later than the one before. Each goes on where it was."
+    )
+    resources: dict[str, dict[str, str | int]] = Field(
+        default_factory=dict[str, dict[str, str | int]], description="requests and limits of the downloader."
+    )
+    node_selector: dict[str, str] = Field(default_factory=dict[str, str], description="Labels that the node must have.")
+    tolerations: list[Toleration] = Field(default_factory=list[Toleration], description="Taints that the pod accepts.")
+    env: list[dict[str, Any]] = Field(
+        default_factory=list[dict[str, Any]], description="More environment variables, as in a container, such as HTTPS_PROXY."
+    )
+
+
 class Timing(_Section):
     """Seconds of the operator's decisions."""
 
@@ -79,6 +114,7 @@ class Settings(_Section):
 
     namespace: str | None = Field(default=None, description="The one namespace that is served. None: the pod's own.")
     health_port: int = Field(default=8081, description="Port of /healthz.")
+    metrics_port: int = Field(default=8082, ge=0, le=65535, description="Port of /metrics. 0: none.")
     engines: dict[Backend, dict[Device, EngineImage]] = Field(
         default_factory=dict[Backend, dict[Device, EngineImage]], description="Images by engine and device. What is not here cannot be run."
     )
@@ -89,6 +125,7 @@ class Settings(_Section):
     engine_args: EngineArgs = Field(default_factory=EngineArgs, description="Further arguments of the engines' own command lines.")
     image_pull_secrets: list[str] = Field(default_factory=list[str], description="Secrets for the engine images' registry.")
     model_store: ModelStore = Field(default_factory=ModelStore, description="Where the models are.")
+    downloads: Downloads = Field(default_factory=Downloads, description="How models are brought into the store.")
     timing: Timing = Field(default_factory=Timing, description="Seconds of the operator's decisions.")
 
     @classmethod

@@ -27,6 +27,7 @@ POD_CREATED = "PodCreated"
 POD_SCHEDULED = "PodScheduled"
 ENGINE_STARTED = "EngineStarted"
 ENGINE_READY = "EngineReady"
+WAITING_FOR_MEMORY = "WaitingForMemory"
 
 _WAITING_FOR = {
     POD_CREATED: ("WaitingForNode", "the pod waits for a node"),
@@ -60,6 +61,21 @@ def starting(deployment: ModelDeployment, now: datetime, pod: str, steps: list[S
                 _condition(deployment, ConditionType.RECONCILING, "True", reason, message),
                 _not_stalled(deployment),
                 *_step_conditions(deployment, steps),
+            ],
+        }
+    )
+
+
+def waiting_for_memory(deployment: ModelDeployment, message: str) -> ModelDeploymentStatus:
+    """No pod yet: other models have the memory."""
+    return _without_pod(deployment).model_copy(
+        update={
+            "phase": Phase.PENDING,
+            "conditions": [
+                _condition(deployment, ConditionType.READY, "False", WAITING_FOR_MEMORY, message),
+                _condition(deployment, ConditionType.RECONCILING, "True", WAITING_FOR_MEMORY, message),
+                _not_stalled(deployment),
+                *_step_conditions(deployment, []),
             ],
         }
     )
@@ -172,6 +188,11 @@ def engine_unavailable(spec: ModelDeploymentSpec, settings: Settings) -> PodFail
     available = [f"{backend} on {device}" for backend, devices in settings.engines.items() if backend in ENGINES for device in devices]
     message = f"this installation has no image for {spec.backend} on {spec.device}; it has: {', '.join(sorted(available)) or 'none'}"
     return PodFailure("EngineUnavailable", message, ended=False)
+
+
+def memory_insufficient(reason: str) -> PodFailure:
+    """The failure of a deployment that can never have the memory that it needs."""
+    return PodFailure("MemoryInsufficient", f"{reason}; a smaller quantization or context_size needs less", ended=False)
 
 
 def engine_args_refused(spec: ModelDeploymentSpec, settings: Settings) -> PodFailure | None:

@@ -23,8 +23,8 @@ def test_the_claim_outlives_the_release() -> None:
     claim = release.one("PersistentVolumeClaim", "berth-models")
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert claim["spec"] == {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "100Gi"}}}
-    assert claim_of_router(release) == {"claimName": "berth-models", "readOnly": True}
-    assert mount_of_router(release) == {"name": "models", "mountPath": "/models", "readOnly": True}
+    assert claim_of_router(release) == {"claimName": "berth-models", "readOnly": False}
+    assert mount_of_router(release) == {"name": "models", "mountPath": "/models", "readOnly": False}
 
 
 def test_the_claim_can_be_shaped() -> None:
@@ -55,5 +55,13 @@ def test_a_dash_asks_for_no_storage_class_at_all(value: str, rendered: str) -> N
 def test_a_claim_that_exists_is_used_and_none_is_made() -> None:
     release = render(modelStore={"existingClaim": "weights", "subPath": "llm"})
     assert release.of_kind("PersistentVolumeClaim") == []
-    assert claim_of_router(release) == {"claimName": "weights", "readOnly": True}
+    assert claim_of_router(release) == {"claimName": "weights", "readOnly": False}
     assert mount_of_router(release)["subPath"] == "llm"
+
+
+def test_routers_that_may_not_delete_only_read() -> None:
+    release = render(modelStore={"routerMayDelete": False})
+    assert claim_of_router(release)["readOnly"]
+    assert mount_of_router(release)["readOnly"]
+    assert "fsGroup" not in release.pod_specs()["berth-router"]["securityContext"]
+    assert render().pod_specs()["berth-router"]["securityContext"]["fsGroup"] == 65532

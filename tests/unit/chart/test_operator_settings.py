@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device, Toleration
-from berth_operator.settings import DeviceSettings, EngineImage, Settings, SettingsError
+from berth_operator.settings import DeviceSettings, Downloads, EngineImage, SecretKey, Settings, SettingsError
 from tests.unit.chart.rendering import APP_VERSION, render
 
 SettingsOf = Callable[..., Settings]
@@ -26,7 +26,8 @@ def settings_of(tmp_path: Path) -> SettingsOf:
 
 def test_the_charts_defaults_are_the_operators(settings_of: SettingsOf) -> None:
     engines = {backend: {Device.CPU: EngineImage(image=f"berth/{backend}:{APP_VERSION}")} for backend in Backend}
-    assert settings_of() == Settings(engines=engines)
+    downloads = Downloads(image=f"berth/download:{APP_VERSION}", resources={"requests": {"cpu": "100m", "memory": "256Mi"}})
+    assert settings_of() == Settings(engines=engines, downloads=downloads)
 
 
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
@@ -89,6 +90,48 @@ def test_the_operator_finds_its_settings_and_is_restarted_when_they_change() -> 
 
 def test_the_probes_ask_where_the_operator_answers(settings_of: SettingsOf) -> None:
     [container] = render().pod_specs()["berth-operator"]["containers"]
-    assert container["ports"] == [{"name": "health", "containerPort": settings_of().health_port}]
+    assert {"name": "health", "containerPort": settings_of().health_port} in container["ports"]
     for probe in ("readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+
+
+def test_every_value_of_downloads_arrives(settings_of: SettingsOf) -> None:
+    settings = settings_of(
+        image={"registry": "registry.example.com", "tag": "v2"},
+        downloads={
+            "hubEndpoint": "http://[fd00::1]:8080/mirror",
+            "tokenSecret": {"name": "hub"},
+            "allowPickle": True,
+            "minFreeBytes": 50_000_000_000,
+            "keepSeconds": 0,
+            "backoffLimit": 3,
+            "resources": {"limits": {"memory": "1Gi"}, "requests": None},
+            "nodeSelector": {"disk": "fast"},
+            "tolerations": [{"key": "store", "operator": "Exists"}],
+            "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+        },
+    )
+    assert settings.downloads == Downloads(
+        image="registry.example.com/berth/download:v2",
+        hub_endpoint="http://[fd00::1]:8080/mirror",
+        token_secret=SecretKey(name="hub", key="token"),
+        allow_pickle=True,
+        min_free_bytes=50_000_000_000,
+        keep_seconds=0,
+        backoff_limit=3,
+        resources={"limits": {"memory": "1Gi"}},
+        node_selector={"disk": "fast"},
+        tolerations=[Toleration(key="store", operator="Exists")],
+        env=[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    )
+
+
+def test_prometheus_is_told_where_the_metrics_are_unless_there_are_none(settings_of: SettingsOf) -> None:
+    template = render().one("Deployment", "berth-operator")["spec"]["template"]
+    port = settings_of().metrics_port
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == str(port)
+    assert {"name": "metrics", "containerPort": port} in template["spec"]["containers"][0]["ports"]
+    without = render(operator={"metricsPort": 0}).one("Deployment", "berth-operator")["spec"]["template"]
+    assert "prometheus.io/scrape" not in without["metadata"]["annotations"]
+    assert [port["name"] for port in without["spec"]["containers"][0]["ports"]] == ["health"]
+    assert settings_of(operator={"metricsPort": 0}).metrics_port == 0

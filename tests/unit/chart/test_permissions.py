@@ -23,6 +23,7 @@ def rules(role: dict[str, Any]) -> Rules:
             "berth-router",
             {
                 ("berth.dev", "modeldeployments"): {"get", "list", "watch", "create", "delete"},
+                ("berth.dev", "modeldownloads"): {"get", "list", "watch", "create", "delete"},
                 ("berth.dev", "modeldeployments/status"): {"patch"},
                 ("", "configmaps"): {"get", "patch"},
             },
@@ -31,7 +32,10 @@ def rules(role: dict[str, Any]) -> Rules:
             "berth-operator",
             {
                 ("berth.dev", "modeldeployments"): {"get", "list", "watch", "delete"},
+                ("berth.dev", "modeldownloads"): {"list", "watch", "delete"},
                 ("berth.dev", "modeldeployments/status"): {"patch"},
+                ("berth.dev", "modeldownloads/status"): {"patch"},
+                ("batch", "jobs"): {"list", "watch", "create", "delete"},
                 ("", "pods"): {"list", "watch", "create", "delete"},
                 ("", "events"): {"create"},
             },

@@ -37,7 +37,7 @@ def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatc
     given = settings_of(auth={"enabled": False})
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
-    assert given == Settings(POD_NAME="berth-router-0", BERTH_STATS_CONFIG_MAP="berth-stats")
+    assert given == Settings(POD_NAME="berth-router-0", BERTH_STATS_CONFIG_MAP="berth-stats", BERTH_STORE_WRITABLE=True)
 
 
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
@@ -53,11 +53,15 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
             "host": "::",
             "port": 9000,
         },
+        modelStore={"routerMayDelete": False},
+        downloads={"hubEndpoint": "https://hub.example.com/hf", "allowPickle": True, "minFreeBytes": 7},
         profiles={"long": {"n_ctx": 1048576}, "gone": None},
     )
     assert settings.engines == {Backend.LLAMACPP: [Device.CPU, Device.CUDA]}
     assert (settings.default_backend, settings.default_device) == (Backend.LLAMACPP, Device.CUDA)
     assert (settings.default_ttl, settings.cold_start_deadline) == (31536000, 60)
+    assert (settings.hub_endpoint, settings.allow_pickle, settings.store_writable) == ("https://hub.example.com/hf", True, False)
+    assert settings.min_free_bytes == 7
     assert (settings.host, settings.port) == ("::", 9000)
     assert settings.profiles == {"long": Profile(n_ctx=1048576)}
     assert (settings.max_deployments, settings.max_waiting_per_model, settings.drain_seconds) == (5, 6, 7)
@@ -146,3 +150,10 @@ def test_the_test_finds_the_service_without_dns() -> None:
         "TIMEOUT_SECONDS": "600",
         "MODEL": "/models/tiny",
     }
+
+
+def test_the_hubs_token_comes_from_its_secret() -> None:
+    release = render(downloads={"tokenSecret": {"name": "hub", "key": "hf"}})
+    [container] = release.pod_specs()["berth-router"]["containers"]
+    [token] = [variable for variable in container["env"] if variable["name"] == "BERTH_HUB_TOKEN"]
+    assert token["valueFrom"] == {"secretKeyRef": {"name": "hub", "key": "hf", "optional": True}}

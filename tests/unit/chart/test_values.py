@@ -32,6 +32,9 @@ def test_helm_finds_no_fault() -> None:
         ({"auth": {"keys": {"admin": None, "client": None}}}, "auth.keys names no key"),
         ({"profiles": {"long": {"ctx": 1}}}, "at '/profiles/long': additional properties 'ctx' not allowed"),
         ({"profiles": {"long": {"n_ctx": 1}}}, "at '/profiles/long/n_ctx'"),
+        ({"downloads": {"hubEndpoint": "ftp://hub.example.com"}}, "at '/downloads/hubEndpoint'"),
+        ({"downloads": {"hubEndpoint": "https://user:secret@hub.example.com"}}, "at '/downloads/hubEndpoint'"),
+        ({"downloads": {"token": "hf_x"}}, "at '/downloads': additional properties 'token' not allowed"),
         ({"operator": {"image": {"digest": "sha256:1"}}}, "at '/operator/image/digest'"),
     ],
 )
@@ -76,7 +79,9 @@ def test_names_begin_with_the_release_and_fit_into_a_label() -> None:
 
 
 def test_the_resource_types_come_with_the_release_and_outlive_it() -> None:
-    [definition] = render().of_kind("CustomResourceDefinition")
-    assert definition == yaml.safe_load((ROOT / "crds/modeldeployments.berth.dev.yaml").read_text())
-    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    definitions = {found["metadata"]["name"]: found for found in render().of_kind("CustomResourceDefinition")}
+    assert definitions.keys() == {"modeldeployments.berth.dev", "modeldownloads.berth.dev"}
+    for name, definition in definitions.items():
+        assert definition == yaml.safe_load((ROOT / f"crds/{name}.yaml").read_text())
+        assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert render(crds={"install": False}).of_kind("CustomResourceDefinition") == []

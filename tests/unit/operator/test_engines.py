@@ -31,10 +31,10 @@ COMMON = f"--model {MODEL} --alias {MODEL} --port 8000"
             f"vllm {COMMON} --device cuda --devices 4 --gpu-memory-utilization 0.35 --max-model-len 4096",
         ),
         ({"backend": "transformers"}, f"transformers {COMMON} --device cpu"),
-        ({"backend": "transformers", "device": "cuda"}, f"transformers {COMMON} --device cuda --continuous-batching"),
+        ({"backend": "transformers", "device": "cuda"}, f"transformers {COMMON} --device cuda"),
         (
-            {"backend": "transformers", "device": "cuda", "devices": 2, "transformers": {"continuousBatching": False}},
-            f"transformers {COMMON} --device auto",
+            {"backend": "transformers", "device": "cuda", "devices": 2, "transformers": {"continuousBatching": True}},
+            f"transformers {COMMON} --device auto --continuous-batching",
         ),
         (
             {"backend": "vllm", "engineArgs": ["--dtype", "float32"]},

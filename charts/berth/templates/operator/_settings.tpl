@@ -15,6 +15,7 @@
   {{- $_ := set $modelStore "subPath" . -}}
 {{- end -}}
 healthPort: 8081
+metricsPort: {{ .Values.operator.metricsPort | int64 }}
 engines: {{- include "berth.engines" . | fromJson | toYaml | nindent 2 }}
 devices: {{- toYaml $devices | nindent 2 }}
 {{- with .Values.engineArgs.allowed }}
@@ -25,5 +26,6 @@ engineArgs:
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 modelStore: {{- toYaml $modelStore | nindent 2 }}
+downloads: {{- include "berth.downloads" . | nindent 2 }}
 timing: {{- toYaml .Values.operator.timing | nindent 2 }}
 {{- end -}}

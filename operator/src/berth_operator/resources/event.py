@@ -1,10 +1,11 @@
-"""The event that tells of a turn in a deployment's life: what `kubectl describe` and `kubectl events` show as its story."""
+"""The event that tells of a turn in a resource's life: what `kubectl describe` and `kubectl events` show as its story."""
 
 from datetime import datetime
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, Object
+from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Kind, Object
 from berth_api.conditions import Condition, ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, ModelDeploymentStatus
+from berth_api.model_download import ModelDownload, ModelDownloadStatus
 from berth_api.schema import format_timestamp
 
 _REPORTER = "berth-operator"
@@ -14,32 +15,47 @@ _MESSAGE_LENGTH = 1024
 
 def make_event(deployment: ModelDeployment, planned: ModelDeploymentStatus, now: datetime) -> Object | None:
     """The event of the change from the stored status to the planned one; None where the reason for it being as it is stays."""
-    before = condition_of(deployment.status.conditions, ConditionType.READY)
-    after = condition_of(planned.conditions, ConditionType.READY)
-    if after is None or (before and (before.status, before.reason) == (after.status, after.reason)):
+    ready = _turned(deployment.status.conditions, planned.conditions)
+    if ready is None:
         return None
+    failed = planned.last_failure is not None and planned.last_failure.reason == ready.reason
+    return _event(MODEL_DEPLOYMENTS, deployment, ready, failed, now)
+
+
+def make_download_event(download: ModelDownload, planned: ModelDownloadStatus, now: datetime) -> Object | None:
+    """The event of the change from the stored status to the planned one; None where the reason for it being as it is stays."""
+    ready = _turned(download.status.conditions, planned.conditions)
+    if ready is None:
+        return None
+    stalled = condition_of(planned.conditions, ConditionType.STALLED)
+    return _event(MODEL_DOWNLOADS, download, ready, bool(stalled and stalled.status == "True"), now)
+
+
+def _turned(before: list[Condition], after: list[Condition]) -> Condition | None:
+    """The condition Ready, if it or its reason changes."""
+    old, new = condition_of(before, ConditionType.READY), condition_of(after, ConditionType.READY)
+    return None if new is None or (old and (old.status, old.reason) == (new.status, new.reason)) else new
+
+
+def _event(kind: Kind, subject: ModelDeployment | ModelDownload, ready: Condition, failed: bool, now: datetime) -> Object:
     moment = format_timestamp(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{deployment.name}."},
+        "metadata": {"generateName": f"{subject.name}."},
         "involvedObject": {
-            "apiVersion": MODEL_DEPLOYMENTS.api_version,
-            "kind": MODEL_DEPLOYMENTS.kind,
-            "name": deployment.name,
-            "namespace": deployment.namespace,
-            "uid": deployment.uid,
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "name": subject.name,
+            "namespace": subject.namespace,
+            "uid": subject.uid,
         },
-        "type": "Warning" if _is_failure(planned, after) else "Normal",
-        "reason": after.reason,
-        "message": after.message[:_MESSAGE_LENGTH],
+        "type": "Warning" if failed else "Normal",
+        "reason": ready.reason,
+        "message": ready.message[:_MESSAGE_LENGTH],
         "source": {"component": _REPORTER},
         "reportingComponent": _REPORTER,
         "firstTimestamp": moment,
         "lastTimestamp": moment,
         "count": 1,
     }
-
-
-def _is_failure(planned: ModelDeploymentStatus, ready: Condition) -> bool:
-    return planned.last_failure is not None and planned.last_failure.reason == ready.reason

@@ -1,0 +1,80 @@
+"""What every CustomResourceDefinition of Berth has."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from berth_api.cluster import GROUP, VERSION, Kind, Object
+from berth_api.crd.structural import structural
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of resource: its types, how kubectl shows it, and the rules between its fields, in CEL."""
+
+    kind: Kind
+    short_name: str
+    description: str
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: list[dict[str, Any]]
+    spec_rules: list[dict[str, str]]
+    rules: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    """Rules about the whole object; of its metadata they see the name."""
+
+
+def rule(field_path: str, expression: str, message: str) -> dict[str, str]:
+    """A rule of which the API server says that this field breaks it. The field is named by its path below the rule's own place."""
+    return {"rule": expression, "message": message, "fieldPath": f".{field_path}"}
+
+
+def custom_resource_definition(resource: Resource) -> Object:
+    """The CustomResourceDefinition, as `kubectl apply` takes it."""
+    kind = resource.kind
+    schema: dict[str, Any] = {
+        "type": "object",
+        "description": resource.description,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(resource.spec) | {"x-kubernetes-validations": resource.spec_rules},
+            "status": structural(resource.status),
+        },
+    }
+    if resource.rules:
+        schema["x-kubernetes-validations"] = resource.rules
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{kind.plural}.{GROUP}",
+            # Uninstalling a release must not take every resource of the cluster with it.
+            "annotations": {"helm.sh/resource-policy": "keep"},
+            "labels": {"app.kubernetes.io/part-of": "berth"},
+        },
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": [resource.short_name],
+                "categories": ["all"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": resource.columns,
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }

@@ -1,0 +1,82 @@
+"""ModelDeployment for the API server: its columns, and the rules between its fields."""
+
+from typing import Any
+
+from berth_api.cluster import MODEL_DEPLOYMENTS
+from berth_api.crd.definition import Resource, rule
+from berth_api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
+
+_IDENTITY = {
+    "model": "model is immutable: make another ModelDeployment for another model",
+    "backend": "backend is immutable: make another ModelDeployment for another engine",
+    "device": "device is immutable: make another ModelDeployment for another device",
+    "devices": "devices is immutable: make another ModelDeployment for another number of GPUs",
+}
+
+_ENGINE_BLOCKS = ("llamacpp", "vllm", "transformers")
+_OPTIONAL_IDENTITY = (*_ENGINE_BLOCKS, "engineArgs")
+
+
+_SPEC_RULES: list[dict[str, str]] = [
+    *(
+        rule(name, f"!has(self.{name}) || self.backend == '{name}'", f"{name}: these settings are allowed only with backend {name}")
+        for name in _ENGINE_BLOCKS
+    ),
+    rule("devices", "self.devices == 1 || self.device == 'cuda'", "devices: more than 1 is allowed only with device cuda"),
+    rule(
+        "llamacpp.gpuLayers",
+        "!has(self.llamacpp) || !has(self.llamacpp.gpuLayers) || self.llamacpp.gpuLayers == 0 || self.device == 'cuda'",
+        "llamacpp.gpuLayers: layers can be on a GPU only with device cuda; with cpu it is 0 or unset",
+    ),
+    *(
+        rule(
+            name,
+            f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
+            f"{name} is immutable: make another ModelDeployment for other engine settings",
+        )
+        for name in _OPTIONAL_IDENTITY
+    ),
+    *(rule(name, f"self.{name} == oldSelf.{name}", text) for name, text in _IDENTITY.items()),
+]
+
+_COLUMNS: list[dict[str, Any]] = [
+    {
+        "name": "Model",
+        "type": "string",
+        "jsonPath": ".spec.model",
+        "description": "Path of the model in the model store.",
+    },
+    {"name": "Backend", "type": "string", "jsonPath": ".spec.backend", "description": "The engine."},
+    {"name": "Device", "type": "string", "jsonPath": ".spec.device", "description": "What the engine computes on."},
+    {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "Where it is in its life."},
+    {
+        "name": "Ready",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+        "description": "Whether it answers requests.",
+    },
+    {
+        "name": "Expires",
+        "type": "string",
+        "jsonPath": ".status.expiresAt",
+        "description": "When it becomes idle without further use.",
+    },
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {
+        "name": "Reason",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].message',
+        "description": "Why it is or is not ready.",
+        "priority": 1,
+    },
+]
+
+MODEL_DEPLOYMENT = Resource(
+    kind=MODEL_DEPLOYMENTS,
+    short_name="md",
+    description="One model, served by one engine on one kind of device.",
+    spec=ModelDeploymentSpec,
+    status=ModelDeploymentStatus,
+    columns=_COLUMNS,
+    spec_rules=_SPEC_RULES,
+)

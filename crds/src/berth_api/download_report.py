@@ -1,0 +1,47 @@
+"""What a running download says of itself: over HTTP while it runs, and as its container's termination message at the end."""
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, ValidationError
+
+from berth_api.schema import Schema
+
+REPORT_BYTES = 4096
+"""The longest report: what Kubernetes keeps of a termination message."""
+
+EXIT_FAILED = 3
+"""Exit code of a download that failed for good: another try would end the same."""
+
+
+class DownloadStep(StrEnum):
+    """What a download does at the moment, or how it ended."""
+
+    LISTING = "Listing"
+    DOWNLOADING = "Downloading"
+    VERIFYING = "Verifying"
+    PUBLISHING = "Publishing"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class DownloadReport(Schema):
+    """A download's own account of itself."""
+
+    phase: DownloadStep
+    reason: str | None = Field(default=None, max_length=128)
+    message: str | None = Field(default=None, max_length=REPORT_BYTES)
+    commit: str | None = Field(default=None, max_length=64)
+    bytes_done: int | None = Field(default=None, ge=0)
+    bytes_total: int | None = Field(default=None, ge=0)
+    bytes_fetched: int | None = Field(default=None, ge=0)
+    files_done: int | None = Field(default=None, ge=0)
+    files_total: int | None = Field(default=None, ge=0)
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self | None:
+        """The report that a JSON text is; None where it is none."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            return None

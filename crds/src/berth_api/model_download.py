@@ -1,0 +1,186 @@
+"""The ModelDownload resource: one model of a hub, on its way into the model store.
+
+The field descriptions here are the manual that `kubectl explain mdl.spec` prints.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field
+
+from berth_api.conditions import Condition
+from berth_api.names import slug
+from berth_api.repository import (
+    DEFAULT_REVISION,
+    DESTINATION_LENGTH,
+    DESTINATION_PATTERN,
+    FILE_SUFFIX,
+    GLOB_LENGTH,
+    GLOB_PATTERN,
+    GLOBS,
+    QUANTIZATION_LENGTH,
+    QUANTIZATION_PATTERN,
+    REPOSITORY_LENGTH,
+    REPOSITORY_PATTERN,
+    REVISION_LENGTH,
+    REVISION_PATTERN,
+    checked_destination,
+    checked_globs,
+    checked_repository,
+    checked_revision,
+)
+from berth_api.schema import Schema, Timestamp
+
+NAME_LENGTH = 52
+"""A download's name is a label of its pods, and begins the names of its Jobs: 63 characters at most."""
+
+_DIGEST_LENGTH = 10
+
+
+class DownloadPhase(StrEnum):
+    """How far a download is, in one word."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in (DownloadPhase.SUCCEEDED, DownloadPhase.FAILED)
+
+
+RepositoryName = Annotated[str, Field(max_length=REPOSITORY_LENGTH, pattern=REPOSITORY_PATTERN), AfterValidator(checked_repository)]
+Revision = Annotated[str, Field(max_length=REVISION_LENGTH, pattern=REVISION_PATTERN), AfterValidator(checked_revision)]
+Destination = Annotated[str, Field(max_length=DESTINATION_LENGTH, pattern=DESTINATION_PATTERN), AfterValidator(checked_destination)]
+Quantization = Annotated[str, Field(max_length=QUANTIZATION_LENGTH, pattern=QUANTIZATION_PATTERN)]
+Glob = Annotated[str, Field(max_length=GLOB_LENGTH, pattern=GLOB_PATTERN)]
+Include = Annotated[list[Glob], Field(max_length=GLOBS), AfterValidator(lambda globs: checked_globs("include", globs))]
+Exclude = Annotated[list[Glob], Field(max_length=GLOBS), AfterValidator(lambda globs: checked_globs("exclude", globs))]
+
+
+class ModelDownloadSpec(Schema):
+    """Which files to take from which repository, and where to put them. It cannot be changed: make another ModelDownload instead."""
+
+    repository: RepositoryName = Field(
+        description="The repository on the hub, as org/name, such as bartowski/SmolLM2-135M-Instruct-GGUF.",
+    )
+    revision: Revision = Field(
+        default=DEFAULT_REVISION,
+        description="A branch, a tag or a commit. What it means when the download begins is what is taken: see status.commit.",
+    )
+    destination: Destination | None = Field(
+        default=None,
+        description="Folder of the model in the model store, as NAME or FOLDER/NAME. "
+        "Unset: the repository's name, with -QUANTIZATION, in capitals, after it where one is given.",
+    )
+    quantization: Quantization | None = Field(
+        default=None,
+        description="Which quantization to take from a repository that holds several, such as Q4_K_M. Case does not matter.",
+    )
+    include: Include | None = Field(
+        default=None,
+        description="Patterns of file names, such as *.safetensors: only files that match one of them are taken. "
+        "Unset: all that engines use.",
+    )
+    exclude: Exclude | None = Field(
+        default=None, description="Patterns of file names, such as original/*: files that match one are left out."
+    )
+
+
+class ModelDownloadStatus(Schema):
+    """How far it is. The operator writes all of it."""
+
+    observed_generation: int | None = Field(default=None, ge=0, description="The generation of the spec that this status is about.")
+    phase: DownloadPhase | None = Field(
+        default=None, description="Pending (waits to run), Running, Succeeded (the model is in the store) or Failed (see message)."
+    )
+    reason: str | None = Field(default=None, max_length=128, description="Why it is as it is, as one CamelCase word for programs.")
+    message: str | None = Field(default=None, max_length=32768, description="Why it is as it is, and what to do, for people.")
+    conditions: list[Condition] = Field(
+        default_factory=list[Condition],
+        description="Ready (the model is in the store), Reconciling and Stalled.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    progress: str | None = Field(default=None, max_length=16, description="Share of the bytes that are in the store, such as 42%.")
+    commit: str | None = Field(default=None, max_length=64, description="The commit that the revision meant when the download began.")
+    bytes_done: int | None = Field(default=None, ge=0, description="Bytes that are in the store, of the files that are taken.")
+    bytes_total: int | None = Field(default=None, ge=0, description="Bytes of the files that are taken.")
+    bytes_fetched: int | None = Field(
+        default=None, ge=0, description="Bytes that came over the network, what had to be fetched twice included."
+    )
+    bytes_per_second: int | None = Field(default=None, ge=0, description="Speed over the last seconds, while it runs.")
+    eta_seconds: int | None = Field(default=None, ge=0, description="Seconds that it still takes at this speed, while it runs.")
+    files_done: int | None = Field(default=None, ge=0, description="Files that are whole and checked.")
+    files_total: int | None = Field(default=None, ge=0, description="Files that are taken.")
+    job_name: str | None = Field(default=None, max_length=253, description="The Job that does the work.")
+    started_at: Timestamp | None = Field(default=None, description="When the operator made the Job.")
+    finished_at: Timestamp | None = Field(default=None, description="When the operator saw that it had succeeded or failed.")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDownload:
+    """A ModelDownload as it was read: the typed spec and status beside the metadata that writes and deletes need."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    generation: int
+    created_at: datetime
+    deleting: bool
+    labels: dict[str, str]
+    spec: ModelDownloadSpec
+    status: ModelDownloadStatus
+
+    @classmethod
+    def parse(cls, manifest: dict[str, Any]) -> Self:
+        """Reads a manifest; raises pydantic.ValidationError where the API server would have refused it."""
+        metadata: dict[str, Any] = manifest["metadata"]
+        return cls(
+            name=metadata["name"],
+            namespace=metadata.get("namespace", ""),
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            generation=metadata.get("generation", 1),
+            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
+            deleting="deletionTimestamp" in metadata,
+            labels=metadata.get("labels") or {},
+            spec=ModelDownloadSpec.model_validate(manifest["spec"]),
+            status=ModelDownloadStatus.model_validate(manifest.get("status") or {}),
+        )
+
+    @property
+    def destination(self) -> str:
+        """The model's folder, relative to the store."""
+        return destination_of(self.spec)
+
+
+def default_destination(repository: str, quantization: str | None = None) -> str:
+    """The model's folder, relative to the store, where none is stated: the repository's name, and the quantization after it."""
+    name = repository.rsplit("/", 1)[-1].removesuffix(FILE_SUFFIX)
+    return f"{name}-{quantization.upper()}" if quantization else name
+
+
+def destination_of(spec: ModelDownloadSpec) -> str:
+    """The model's folder, relative to the store."""
+    return spec.destination or default_destination(spec.repository, spec.quantization)
+
+
+def download_name(spec: ModelDownloadSpec) -> str:
+    """The name of the download of this content to this destination: a readable slug and a digest. The same content has the same name."""
+    canonical = {
+        "repository": spec.repository,
+        "revision": spec.revision,
+        "destination": destination_of(spec),
+        "quantization": spec.quantization.upper() if spec.quantization else None,
+        "include": sorted(set(spec.include or [])),
+        "exclude": sorted(set(spec.exclude or [])),
+    }
+    digest = hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return f"{slug(destination_of(spec))}-{digest[:_DIGEST_LENGTH]}"

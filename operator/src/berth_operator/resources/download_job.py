@@ -1,0 +1,163 @@
+"""The Jobs of a download: the one that fetches the model, and the one that removes what a cancelled download has left.
+
+Their pods satisfy the `restricted` pod security standard and have no API credentials. They are the only ones that write to the store.
+"""
+
+from typing import Any
+
+from berth_api.cluster import GROUP, LABEL_DOWNLOAD, LABEL_MANAGED_BY, MODEL_DOWNLOADS, Object
+from berth_api.download_report import EXIT_FAILED
+from berth_api.model_deployment import MODEL_STORE
+from berth_api.model_download import ModelDownload, ModelDownloadSpec
+from berth_operator.resources.pod import USER
+from berth_operator.settings import Downloads, Settings
+
+CONTAINER = "download"
+PORT = 8000
+"""Where the download tells how far it is, in its own pod."""
+
+_TERMINATION_LOG = "/dev/termination-log"
+_TERMINATION_GRACE_SECONDS = 10
+_CLEANUP_DEADLINE_SECONDS = 600
+_CLEANUP_TRIES = 3
+_HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (an emptyDir of the pod's own)
+
+
+def cleanup_name(download: str) -> str:
+    """The name of the Job that removes what the download left."""
+    return f"{download}-cleanup"
+
+
+def make_download_job(download: ModelDownload, image: str, settings: Settings) -> Object:
+    """The Job that downloads. Its pod is made again until it has ended well, has failed for good, or all tries are used up."""
+    metadata = {
+        "name": download.name,
+        "labels": _labels(download.name),
+        "annotations": {f"{GROUP}/repository": download.spec.repository},
+        "ownerReferences": [
+            {
+                "apiVersion": MODEL_DOWNLOADS.api_version,
+                "kind": MODEL_DOWNLOADS.kind,
+                "name": download.name,
+                "uid": download.uid,
+                "controller": True,
+            }
+        ],
+    }
+    container = _container(_arguments(download, settings.downloads), _environment(settings.downloads), image, settings) | {
+        "ports": [{"name": "progress", "containerPort": PORT}]
+    }
+    rules = [
+        {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [EXIT_FAILED]}},
+        # A drained node is not the download's fault, and costs it no try.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+    ]
+    spec = {"backoffLimit": settings.downloads.backoff_limit, "podFailurePolicy": {"rules": rules}}
+    return _job(metadata, spec, container, settings)
+
+
+def make_cleanup_job(download: str, image: str, settings: Settings) -> Object:
+    """The Job that removes the partial files of a download that is no more. It belongs to nobody, and goes by itself."""
+    metadata = {"name": cleanup_name(download), "labels": _labels(download)}
+    container = _container(["--remove-staging", download, "--store", MODEL_STORE], [_HOME], image, settings)
+    spec = {
+        "backoffLimit": _CLEANUP_TRIES,
+        "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
+        "ttlSecondsAfterFinished": _CLEANUP_DEADLINE_SECONDS,
+    }
+    return _job(metadata, spec, container, settings)
+
+
+def _labels(download: str) -> dict[str, str]:
+    return {
+        LABEL_DOWNLOAD: download,
+        LABEL_MANAGED_BY: "berth-operator",
+        "app.kubernetes.io/name": "berth-download",
+        "app.kubernetes.io/part-of": "berth",
+    }
+
+
+def _arguments(download: ModelDownload, settings: Downloads) -> list[str]:
+    spec: ModelDownloadSpec = download.spec
+    arguments = ["--id", download.name, "--repository", spec.repository, "--revision", spec.revision, "--destination", download.destination]
+    if spec.quantization:
+        arguments += ["--quantization", spec.quantization]
+    arguments += [f"--include={glob}" for glob in spec.include or []]
+    arguments += [f"--exclude={glob}" for glob in spec.exclude or []]
+    if settings.allow_pickle:
+        arguments.append("--allow-pickle")
+    return [*arguments, "--store", MODEL_STORE, "--port", str(PORT)]
+
+
+def _job(metadata: dict[str, Any], spec: dict[str, Any], container: dict[str, Any], settings: Settings) -> Object:
+    template = {"metadata": {"labels": metadata["labels"]}, "spec": _pod_spec(container, settings)}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {**spec, "template": template}}
+
+
+def _pod_spec(container: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    downloads = settings.downloads
+    optional: dict[str, Any] = {
+        "nodeSelector": downloads.node_selector,
+        "tolerations": [toleration.manifest() for toleration in downloads.tolerations],
+        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+    }
+    return {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _TERMINATION_GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            # A store of a thousand models is not walked through at each start.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [
+            {"name": "models", "persistentVolumeClaim": {"claimName": settings.model_store.claim_name}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+        **{key: value for key, value in optional.items() if value},
+    }
+
+
+def _container(args: list[str], environment: list[dict[str, Any]], image: str, settings: Settings) -> dict[str, Any]:
+    models: dict[str, Any] = {"name": "models", "mountPath": MODEL_STORE}
+    if settings.model_store.sub_path:
+        models["subPath"] = settings.model_store.sub_path
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": image,
+        "imagePullPolicy": settings.downloads.pull_policy,
+        "args": args,
+        "env": environment,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": _TERMINATION_LOG,
+        # What ended without a last word leaves its last lines.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [models, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (an emptyDir of the pod's own)
+    }
+    if settings.downloads.resources:
+        container["resources"] = settings.downloads.resources
+    return container
+
+
+def _environment(downloads: Downloads) -> list[dict[str, Any]]:
+    """Later entries of one name win: the administrator's own come last."""
+    token = downloads.token_secret
+    secret = [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}}] if token else []
+    return [
+        _HOME,
+        {"name": "HF_ENDPOINT", "value": downloads.hub_endpoint},
+        {"name": "BERTH_MIN_FREE_BYTES", "value": str(downloads.min_free_bytes)},
+        {"name": "BERTH_TERMINATION_LOG", "value": _TERMINATION_LOG},
+        *secret,
+        *downloads.env,
+    ]

@@ -1,0 +1,217 @@
+"""Pods are made within the budget: others are put out, or the deployment waits, or it is refused."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from berth_api.budget import Use
+from berth_api.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Object
+from berth_api.conditions import ConditionType, condition_of
+from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
+from berth_operator.budget import MEMORY_ANNOTATION, PATIENCE, MemoryGate
+from berth_operator.plan import CreatePod, Observed, Plan, make_plan
+from tests.unit.memory_cluster import MemoryCluster
+from tests.unit.operator.building import NOW, SETTINGS, at
+
+GB = 1_000_000_000
+SIZES: dict[str, int | None] = {
+    "/models/small": 2 * GB, "/models/medium": 4 * GB, "/models/large": 7 * GB, "/models/huge": 9 * GB, "/models/strange": None,
+}  # fmt: skip
+
+
+class House:
+    """A cluster, a gate of 8 GB, and one who knows who is in use."""
+
+    def __init__(self) -> None:
+        self.cluster = MemoryCluster()
+        self.in_flight: dict[str, int] = {}
+        self.held: set[str] = set()
+        self.gate = MemoryGate(self.cluster, {Device.CPU: 8 * GB}, self.estimate, self)
+
+    async def estimate(self, spec: ModelDeploymentSpec) -> int | None:
+        return SIZES[spec.model]
+
+    def use(self, deployment: ModelDeployment) -> Use:
+        return Use(self.in_flight.get(deployment.name, 0), None)
+
+    def hold(self, deployment: ModelDeployment) -> None:
+        self.held.add(deployment.name)
+
+    def release(self, deployment: ModelDeployment) -> None:
+        self.held.remove(deployment.name)
+
+    async def put_out(self, deployment: ModelDeployment) -> bool:
+        if self.in_flight.get(deployment.name):
+            return False
+        await self.cluster.delete(MODEL_DEPLOYMENTS, deployment.name)
+        return True
+
+    async def declare(self, name: str, model: str, **spec: Any) -> None:
+        identity = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": {"name": name}}
+        body = {**identity, "spec": {"model": f"/models/{model}", "backend": "llamacpp", "device": "cpu", **spec}}
+        await self.cluster.create(MODEL_DEPLOYMENTS, body)
+
+    async def plan(self, name: str, now: datetime = NOW) -> Plan:
+        """What the reconciler does about the deployment, which has no pod."""
+        deployment = replace(ModelDeployment.parse(await self.cluster.get(MODEL_DEPLOYMENTS, name)), created_at=NOW)
+        observed = Observed(deployment, [], None)
+        return await self.gate.admitted(make_plan(observed, SETTINGS, now), observed, now)
+
+    async def start(self, name: str, model: str, loaded_at: float, in_flight: int = 0) -> None:
+        """Has it started, and made ready so many seconds from NOW."""
+        await self.declare(name, model)
+        pod = created(await self.plan(name))
+        assert pod
+        await self.cluster.create(PODS, pod)
+        status = {"phase": "Ready", "loadedAt": at(loaded_at), "podName": pod["metadata"]["name"]}
+        await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)
+        self.in_flight[name] = in_flight
+
+    async def names(self) -> set[str]:
+        return {item["metadata"]["name"] for item in (await self.cluster.list(MODEL_DEPLOYMENTS)).items}
+
+
+def created(plan: Plan) -> Object | None:
+    """The pod that the plan makes."""
+    return next((action.manifest for action in plan.actions if isinstance(action, CreatePod)), None)
+
+
+def told(plan: Plan, kind: ConditionType) -> tuple[str, str, str]:
+    """Status, reason and message of a condition."""
+    condition = condition_of(plan.status.conditions, kind)
+    assert condition
+    return condition.status, condition.reason, condition.message
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def test_with_room_the_pod_is_made_and_says_what_it_is_counted_with(house: House) -> None:
+    await house.declare("a", "medium")
+    pod = created(await house.plan("a"))
+    assert pod
+    assert pod["metadata"]["annotations"][MEMORY_ANNOTATION] == str(4 * GB)
+    assert pod["metadata"]["labels"][LABEL_DEPLOYMENT] == "a"
+
+
+async def test_two_that_are_asked_for_at_once_do_not_get_the_same_room(house: House) -> None:
+    await house.declare("a", "large")
+    await house.declare("b", "medium")
+    assert created(await house.plan("a"))
+    assert not created(await house.plan("b"))
+
+
+async def test_a_pod_that_could_not_be_made_keeps_its_room_only_for_a_while(house: House) -> None:
+    await house.declare("a", "large")
+    await house.declare("b", "medium")
+    assert created(await house.plan("a"))
+    assert created(await house.plan("b", NOW + timedelta(minutes=1)))
+
+
+async def test_the_idle_model_that_was_ready_first_is_put_out(house: House) -> None:
+    await house.start("old", "medium", -500)
+    await house.start("new", "medium", -5)
+    await house.declare("next", "medium")
+    plan = await house.plan("next")
+    assert not created(plan)
+    assert plan.status.phase is Phase.PENDING
+    assert told(plan, ConditionType.RECONCILING) == ("True", "WaitingForMemory", "old gives its memory back")
+    assert await house.names() == {"new", "next"}
+
+
+async def test_the_pod_is_made_once_the_other_ones_pod_is_gone(house: House) -> None:
+    await house.start("old", "large", -500)
+    await house.declare("next", "medium")
+    await house.plan("next")
+    assert (await house.cluster.list(PODS)).items == []  # what its deployment owned
+    assert created(await house.plan("next"))
+
+
+async def test_what_can_never_fit_is_refused_at_once_and_nobody_is_put_out_for_it(house: House) -> None:
+    await house.start("a", "medium", -500)
+    await house.declare("b", "huge")
+    plan = await house.plan("b")
+    assert plan.status.phase is Phase.STALLED
+    status, reason, message = told(plan, ConditionType.STALLED)
+    assert (status, reason) == ("True", "MemoryInsufficient")
+    assert "9.0 GB" in message
+    assert "8.0 GB" in message
+    assert await house.names() == {"a", "b"}
+    assert house.gate.waiting == ()
+
+
+async def test_it_waits_for_a_busy_model_and_says_so(house: House) -> None:
+    await house.start("a", "large", -500, in_flight=1)
+    await house.declare("b", "medium")
+    plan = await house.plan("b")
+    assert plan.status.phase is Phase.PENDING
+    assert "a (7.0 GB, busy)" in told(plan, ConditionType.READY)[2]
+    assert plan.wake_at
+    assert house.gate.waiting == ("b",)
+    assert house.held == set()
+
+
+async def test_after_a_while_the_busy_model_gets_no_new_requests_until_it_is_out(house: House) -> None:
+    await house.start("a", "large", -500, in_flight=1)
+    await house.declare("b", "medium")
+    await house.plan("b")
+    late = NOW + PATIENCE
+    await house.plan("b", late)
+    assert house.held == {"a"}
+    assert await house.names() == {"a", "b"}
+    house.in_flight["a"] = 0
+    await house.plan("b", late)
+    assert await house.names() == {"b"}
+    assert created(await house.plan("b", late))
+
+
+async def test_nobody_is_kept_from_a_model_on_account_of_one_that_is_not_wanted_any_more(house: House) -> None:
+    await house.start("a", "large", -500, in_flight=1)
+    await house.declare("b", "medium")
+    await house.plan("b")
+    await house.plan("b", NOW + PATIENCE)
+    house.gate.forget("b")
+    assert house.held == set()
+
+
+async def test_who_came_first_is_served_first(house: House) -> None:
+    await house.start("a", "large", -500, in_flight=1)
+    await house.declare("b", "medium")
+    await house.declare("c", "small")
+    assert not created(await house.plan("b"))
+    await house.cluster.delete(MODEL_DEPLOYMENTS, "a")
+    assert told(await house.plan("c"), ConditionType.READY)[2] == "/models/medium waits for memory before it"
+    assert created(await house.plan("b"))
+    assert created(await house.plan("c"))
+
+
+async def test_who_left_the_queue_holds_up_nobody(house: House) -> None:
+    await house.start("a", "large", -500, in_flight=1)
+    await house.declare("b", "medium")
+    await house.declare("c", "small")
+    await house.plan("b")
+    await house.cluster.delete(MODEL_DEPLOYMENTS, "b")
+    await house.cluster.delete(MODEL_DEPLOYMENTS, "a")
+    assert created(await house.plan("c"))
+
+
+async def test_a_model_that_cannot_be_estimated_is_left_to_its_engine(house: House) -> None:
+    await house.declare("a", "strange")
+    assert created(await house.plan("a"))
+
+
+async def test_another_devices_models_do_not_count(house: House) -> None:
+    await house.start("a", "large", -500)
+    await house.declare("b", "medium", device="cuda")
+    assert created(await house.plan("b"))
+
+
+async def test_an_engine_that_ended_has_no_memory(house: House) -> None:
+    await house.start("a", "large", -500)
+    await house.cluster.patch_status(PODS, "a-1", {"phase": "Failed"})
+    await house.declare("b", "medium")
+    assert created(await house.plan("b"))
