@@ -1,0 +1,163 @@
+"""The command `berth-download`: the program of a download's Job."""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from berth_api.download_report import EXIT_FAILED, DownloadStep
+from berth_api.repository import (
+    DEFAULT_HUB,
+    InvalidSourceError,
+    checked_destination,
+    checked_globs,
+    checked_quantization,
+    checked_repository,
+    checked_revision,
+)
+from berth_hub.download import Download, Request, Source
+from berth_hub.errors import DownloadError
+from berth_hub.progress import Progress, report_text
+from berth_hub.progress_server import serve_progress
+from berth_hub.selection import Selection
+from berth_hub.staging import checked_id, remove_staging
+
+EXIT_TRY_AGAIN = 1
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+_TERMINATION_LOG = "/dev/termination-log"
+_KEPT_FREE = 1 << 30
+"""Bytes of the store that stay free, unless BERTH_MIN_FREE_BYTES says otherwise."""
+
+_log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    """Runs one attempt. Exit code 0: the model is in its place; 3: it failed for good; any other: another attempt may succeed."""
+    _configure_logging()
+    progress = Progress()
+    try:
+        arguments = _parse(sys.argv[1:])
+        store: Path = arguments.store
+        if arguments.remove_staging:
+            remove_staging(store, checked_id(arguments.remove_staging))
+            return 0
+        request = _request(arguments)
+        name = checked_id(arguments.id or _digest(request))
+        source = Source(_endpoint(), os.environ.get("HF_TOKEN", "").strip() or None)
+        kept_free = int(os.environ.get("BERTH_MIN_FREE_BYTES") or _KEPT_FREE)
+        download = Download(request, source, store, kept_free, progress)
+    except InvalidSourceError as error:
+        return _fail(progress, "InvalidArgument", str(error), EXIT_FAILED)
+    except ValueError as error:
+        return _fail(progress, "InvalidArgument", str(error), EXIT_FAILED)
+    except DownloadError as error:  # what could not be removed
+        return _fail(progress, error.reason, str(error), EXIT_TRY_AGAIN)
+    signal.signal(signal.SIGTERM, lambda number, frame: _terminated(progress, number, frame))
+    with serve_progress(progress, arguments.host, arguments.port):
+        return _attempt(download, name, progress)
+
+
+def _attempt(download: Download, name: str, progress: Progress) -> int:
+    try:
+        download.run(name)
+    except DownloadError as error:
+        return _fail(progress, error.reason, str(error), EXIT_FAILED if error.permanent else EXIT_TRY_AGAIN)
+    except Exception as error:  # noqa: BLE001 (whatever it is, whoever waits for the download must be told)
+        _log.exception("unexpected")
+        return _fail(progress, "Unexpected", f"{type(error).__name__}: see the log of the download's pod", EXIT_TRY_AGAIN)
+    _log.info("done", message=progress.report().message)
+    _leave_message(progress)
+    return 0
+
+
+def _fail(progress: Progress, reason: str, message: str, code: int) -> int:
+    progress.enter(DownloadStep.FAILED, reason, message)
+    _log.error("failed", reason=reason, message=message, again=code != EXIT_FAILED)
+    _leave_message(progress)
+    return code
+
+
+def _terminated(progress: Progress, _number: int, _frame: FrameType | None) -> None:
+    """Ends at once: what is in the store can be taken up at any point."""
+    progress.enter(DownloadStep.FAILED, "Interrupted", "the download was told to end; the next attempt takes up where it was")
+    _leave_message(progress)
+    os._exit(EXIT_TERMINATED)
+
+
+def _leave_message(progress: Progress) -> None:
+    path = Path(os.environ.get("BERTH_TERMINATION_LOG") or _TERMINATION_LOG)
+    if path.parent.is_dir():
+        try:
+            path.write_text(report_text(progress.report()))
+        except OSError as error:
+            _log.warning("the termination message cannot be written", path=str(path), error=error.strerror)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="berth-download", description="Downloads a model from a hub into the model store.")
+    parser.add_argument("--repository", metavar="ORG/NAME")
+    parser.add_argument("--revision", default="main", metavar="BRANCH|TAG|COMMIT")
+    parser.add_argument("--destination", metavar="FOLDER", help="below the store, one or two levels deep")
+    parser.add_argument("--quantization", metavar="NAME", help="exactly this one of the repository's GGUF files, such as Q4_K_M")
+    parser.add_argument("--include", action="append", default=[], metavar="GLOB", help="instead of the default files; may be repeated")
+    parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="may be repeated")
+    parser.add_argument("--allow-pickle", action="store_true", help="take .bin and other pickles, which run code when they are loaded")
+    parser.add_argument("--store", type=Path, default=Path("/models"), metavar="FOLDER")
+    parser.add_argument("--id", metavar="NAME", help="the name under which a later attempt finds what this one fetched")
+    parser.add_argument("--remove-staging", metavar="NAME", help="delete what is left of the download of this name, and nothing else")
+    parser.add_argument("--host", default="0.0.0.0", help="the address on which /progress is served")
+    parser.add_argument("--port", type=int, default=8000)
+    return parser.parse_args(arguments)
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    """What the arguments ask for, checked once more. Raises InvalidSourceError."""
+    selection = Selection(
+        quantization=checked_quantization(arguments.quantization) if arguments.quantization else None,
+        include=tuple(checked_globs("include", arguments.include)),
+        exclude=tuple(checked_globs("exclude", arguments.exclude)),
+        allow_pickle=arguments.allow_pickle,
+    )
+    return Request(
+        checked_repository(arguments.repository or ""),
+        checked_revision(arguments.revision),
+        checked_destination(arguments.destination or ""),
+        selection,
+    )
+
+
+def _endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or DEFAULT_HUB).rstrip("/")
+
+
+def _digest(request: Request) -> str:
+    return hashlib.sha256(json.dumps(request.stated(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _configure_logging() -> None:
+    """JSON lines on standard output. The hub client's own lines stay out: they may hold signed URLs."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    for library in ("httpx2", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

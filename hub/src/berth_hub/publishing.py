@@ -1,0 +1,111 @@
+"""Puts a finished download in its place: a model's directory is absent or complete, and never overwritten.
+
+Everything in the directory is on disk before one rename gives it its name. The manifest in it says what it is.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from berth_hub.errors import DestinationTakenError
+from berth_hub.repository import RepositoryFile
+from berth_hub.staging import store_errors, write_whole
+
+MANIFEST = ".berth-manifest.json"
+"""In the directory of every model that was downloaded."""
+
+_VERSION = 1
+
+
+def manifest(repository: str, revision: str, commit: str, files: Sequence[RepositoryFile]) -> dict[str, Any]:
+    """What a model's directory holds and where it came from."""
+    return {
+        "version": _VERSION,
+        "repository": repository,
+        "revision": revision,
+        "commit": commit,
+        "files": [_stated(file) for file in sorted(files, key=lambda file: file.path)],
+    }
+
+
+def check_destination(store: Path, destination: str, repository: str, files: Sequence[RepositoryFile]) -> bool:
+    """Whether exactly these files of this repository are there already; False where nothing is.
+
+    The same content at another commit is the same. Raises DestinationTakenError where anything else is there, or StoreError.
+    """
+    with store_errors(store):
+        target = store / destination
+        parent = target.parent
+        if parent != store and (parent / MANIFEST).exists():
+            raise DestinationTakenError(f"destination {destination} lies inside the model {parent.relative_to(store)}: choose another")
+        if not os.path.lexists(target) or (target.is_dir() and not target.is_symlink() and not any(target.iterdir())):
+            return False
+        found = _read(target)
+        if found is None:
+            raise DestinationTakenError(f"destination {destination} holds what no download put there: choose another, or delete it first")
+        wanted = [_stated(file) for file in sorted(files, key=lambda file: file.path)]
+        if found.get("repository") != repository or found.get("files") != wanted:
+            held = f"{found.get('repository')}@{str(found.get('commit'))[:12]}"
+            raise DestinationTakenError(
+                f"destination {destination} holds other files ({held}): choose another destination, or delete that model first"
+            )
+        broken = [file.path for file in files if not _is_there(target / file.path, file.size)]
+        if broken:
+            raise DestinationTakenError(
+                f"destination {destination} holds this model but {broken[0]} is missing or of another size: delete it, then download it"
+            )
+        return True
+
+
+def publish(store: Path, destination: str, model: Path, content: dict[str, Any]) -> bool:
+    """Gives the directory `model` its place, with its manifest. Its files must be on disk already.
+
+    False where something came to that place meanwhile: then nothing happened. Raises StoreError.
+    """
+    with store_errors(store):
+        target = store / destination
+        write_whole(model / MANIFEST, json.dumps(content, indent=2).encode())
+        for folder, _, _ in os.walk(model, topdown=False):
+            _sync(Path(folder))
+        target.parent.mkdir(exist_ok=True)
+        try:
+            # A rename takes the place of nothing but an empty directory.
+            model.rename(target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                return False
+            raise
+        for folder in {target.parent, store, model.parent}:
+            _sync(folder)
+        return True
+
+
+def _stated(file: RepositoryFile) -> dict[str, Any]:
+    hashes = {"sha256": file.sha256} if file.sha256 else {"gitHash": file.git_hash}
+    return {"path": file.path, "size": file.size, **hashes}
+
+
+def _read(target: Path) -> dict[str, Any] | None:
+    try:
+        found: Any = json.loads((target / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+
+def _is_there(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

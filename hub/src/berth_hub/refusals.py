@@ -1,0 +1,78 @@
+"""From the hub client's errors to ours: what happened, and what to do about it."""
+
+from collections.abc import Mapping
+
+import httpx2
+from huggingface_hub import errors as hub
+from huggingface_hub.utils import parse_ratelimit_headers
+
+from berth_hub.errors import (
+    HubError,
+    HubUnavailableError,
+    RateLimitedError,
+    RepositoryDisabledError,
+    RepositoryGatedError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    TokenRefusedError,
+)
+
+_TOKEN_HINT = "the token is in the Secret of the chart's value downloads.tokenSecret, without a cluster in HF_TOKEN"  # noqa: S105 (says where it is)
+
+
+def refusal_of(error: httpx2.HTTPError, repository: str, revision: str, endpoint: str, *, has_token: bool) -> HubError:
+    """Our error for the client's. The client's own text is left out: it may hold a signed URL."""
+    match error:
+        case hub.GatedRepoError():
+            page = f"{endpoint}/{repository}"
+            if has_token:
+                return RepositoryGatedError(f"{repository} is gated and the token's account has no access: ask for it at {page}")
+            return RepositoryGatedError(
+                f"{repository} is gated and no token is set: ask for access at {page} and set a token of that account; {_TOKEN_HINT}"
+            )
+        case hub.RevisionNotFoundError():
+            return RevisionNotFoundError(f"{repository} has no revision {revision!r}: name one of its branches, tags or commits")
+        case hub.DisabledRepoError():
+            return RepositoryDisabledError(f"{endpoint} has disabled {repository}: choose another repository")
+        case hub.RemoteEntryNotFoundError():
+            return RevisionNotFoundError(f"{repository}@{revision} lacks a file that it listed: try again, or name another revision")
+        case hub.RepositoryNotFoundError():
+            return _not_found(repository, endpoint, has_token=has_token)
+        case hub.HfHubHTTPError():
+            return _by_status(error.response.status_code, error.response.headers, repository, endpoint, has_token=has_token)
+        case httpx2.TimeoutException():
+            return unreachable(endpoint, "it did not answer in time")
+        case _:
+            return unreachable(endpoint, f"the connection failed ({type(error).__name__})")
+
+
+def unreachable(endpoint: str, why: str) -> HubUnavailableError:
+    """The hub cannot be used just now."""
+    return HubUnavailableError(f"the hub at {endpoint} cannot be used: {why}")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the answer asks to wait, by `Retry-After` or the hub's own `RateLimit`; None where it does not say so in seconds."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    limit = parse_ratelimit_headers(headers)
+    return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+
+
+def _by_status(status: int, headers: Mapping[str, str], repository: str, endpoint: str, *, has_token: bool) -> HubError:
+    if status == 401 and has_token:
+        return TokenRefusedError(f"{endpoint} does not accept the token (status 401): it may have expired; {_TOKEN_HINT}")
+    if status in (401, 404):
+        return _not_found(repository, endpoint, has_token=has_token)
+    if status == 403:
+        return RepositoryGatedError(f"{endpoint} forbids to read {repository} (status 403): ask for access; {_TOKEN_HINT}")
+    if status == 429:
+        text = f"{endpoint} limits how much may be asked of it (status 429): a token raises the limit; {_TOKEN_HINT}"
+        return RateLimitedError(text, retry_after(headers))
+    return unreachable(endpoint, f"it answered with status {status}")
+
+
+def _not_found(repository: str, endpoint: str, *, has_token: bool) -> RepositoryNotFoundError:
+    hint = "that the token's account may read it" if has_token else f"or set a token if it is private; {_TOKEN_HINT}"
+    return RepositoryNotFoundError(f"{endpoint} has no repository {repository}, or it is private: check the name, {hint}")
