@@ -95,7 +95,7 @@ class Activator:
         `progress` is called only once the request is held. `again`: the request has been counted. Raises APIError.
         """
         ready = match(ask, self._deployments.of_model(ask.model))
-        if ready and is_ready(ready) and not self._deployments.is_closing(ready):
+        if ready and is_ready(ready) and not self._deployments.is_closing(ready) and not self._deployments.is_held(ready):
             ttl = _ttl(ask, ready)
             use = self._activity.begin(ready, ttl)
             hold = Hold(ready, use, ttl)
@@ -161,6 +161,9 @@ class Activator:
         for _ in range(_MAX_ATTEMPTS):
             deployment = await self._find_or_create(ask, deadline)
             if deployment is None:
+                continue
+            if self._deployments.is_held(deployment):
+                await self._until_released(deployment, deadline, progress)
                 continue
             ttl = _ttl(ask, deployment)
             use = self._activity.begin(deployment, ttl)
@@ -289,6 +292,21 @@ class Activator:
                 f"{create.spec.model} cannot be started: its name {create.name} is taken by a deployment with other settings.",
                 code="name_taken",
             )
+
+    async def _until_released(self, deployment: ModelDeployment, deadline: float, progress: Progress | None) -> None:
+        """Returns when a held deployment is gone or no longer held. The request is not counted as its use meanwhile. Raises APIError."""
+        while True:
+            change = self._deployments.change(deployment.name)
+            if not self._deployments.is_held(deployment):
+                return
+            if progress:
+                await progress("waiting for memory")
+            if not await _wait(change, min(deadline, time.monotonic() + PROGRESS_SECONDS)) and time.monotonic() >= deadline:
+                raise DeadlineError(
+                    f"{deployment.spec.model} gives its memory to another model and was not ready within {self._deadline_seconds:g} s.",
+                    code="deadline_exceeded",
+                    retry_after=10,
+                )
 
     async def _until_ready(
         self, deployment: ModelDeployment, use: Use, deadline: float, progress: Progress | None

@@ -161,6 +161,11 @@ class Activity:
         use = self._uses.get(uid)
         return use.in_flight if use else 0
 
+    def last_activity(self, uid: str) -> datetime | None:
+        """When this replica last had a request of the deployment with this uid in hand; None where that was long ago, or never."""
+        use = self._uses.get(uid)
+        return use.last_activity if use else None
+
     async def drained(self, uid: str, within: float) -> bool:
         """Whether this replica's requests of the deployment have all ended within so many seconds."""
         use = self._uses.get(uid)

@@ -1,31 +1,41 @@
 """Composition: one ASGI callable. Inference paths go to the hot path, everything else to FastAPI."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import structlog
+from fastapi import APIRouter
 
 from berth_api.cluster import Cluster
 from berth_router.activator import Activator
 from berth_router.activity import Activity, Clock, utc_now
 from berth_router.asgi import Message, Receive, Scope, Send
+from berth_router.ask import RequestParser
 from berth_router.auth import ApiKeys, scopes_that_allow
 from berth_router.deployments import Deployments
+from berth_router.descriptions import Descriptions
+from berth_router.downloads import Downloads
 from berth_router.endpoints import INFERENCE_PATHS
-from berth_router.errors import APIError, InternalError, MethodNotAllowedError, request_id_of, send_error
+from berth_router.errors import APIError, Dialect, InternalError, MethodNotAllowedError, request_id_of, send_error
+from berth_router.eviction import Evictor
+from berth_router.hub import Hub
 from berth_router.inference import Inference
 from berth_router.management.api import management_api
+from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
 from berth_router.management.inventory import inventory_routes
 from berth_router.management.loaded import loaded_routes
+from berth_router.management.manifest import manifest_routes
 from berth_router.management.models import models_routes
 from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
+from berth_router.management.verify import Space, verify_routes
 from berth_router.metrics import Metrics
 from berth_router.proxy import Proxy
+from berth_router.removal import Remover
 from berth_router.resolve import Policy
 from berth_router.settings import Settings
 from berth_router.stats import Stats
@@ -39,46 +49,61 @@ _INFERENCE_PATHS = frozenset(INFERENCE_PATHS)
 
 
 class Router:
-    """The router as an ASGI application."""
+    """The router as an ASGI application. `more_routes`: what the management API has besides, where it runs."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, clock: Clock = utc_now) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()) -> None:
         self.draining = False
         """Set at a shutdown, so that no new traffic is sent here."""
         metrics = Metrics()
-        store = ModelStore(Path(settings.model_store))
+        root = Path(settings.model_store)
+        store = ModelStore(root)
+        self._store = store
+        self._descriptions = Descriptions(root)
+        self._remover = Remover(cluster, root) if settings.store_writable else None
+        downloads = Downloads(cluster, root)
+        token = settings.hub_token.get_secret_value() if settings.hub_token else None
+        hub = Hub(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
         self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
         self._fault: str | None = None
         self._stats = Stats(cluster, settings.stats_config_map, settings.replica, clock)
         self._deployments = Deployments(cluster, clock)
         self._activity = Activity(cluster, self._deployments, settings.replica, clock)
+        self.evictor = Evictor(cluster, self._deployments, self._activity)
+        """Puts models out for others; only where this router serves alone."""
         self._pool = ConnectionPool()
+        policy = Policy(
+            engines=settings.engines,
+            default_backend=settings.default_backend,
+            default_device=settings.default_device,
+            default_ttl=settings.default_ttl,
+            max_deployments=settings.max_deployments,
+        )
         activator = Activator(
             cluster=cluster,
             deployments=self._deployments,
             store=store,
             activity=self._activity,
-            policy=Policy(
-                engines=settings.engines,
-                default_backend=settings.default_backend,
-                default_device=settings.default_device,
-                default_ttl=settings.default_ttl,
-                max_deployments=settings.max_deployments,
-            ),
+            policy=policy,
             metrics=metrics,
             stats=self._stats,
             deadline_seconds=settings.cold_start_deadline,
             max_waiting_per_model=settings.max_waiting_per_model,
             clock=clock,
         )
-        self._inference = Inference(activator, Proxy(self._pool, metrics), metrics, settings.profiles, settings.max_body_bytes)
+        parser = RequestParser(settings.profiles)
+        self._inference = Inference(activator, Proxy(self._pool, metrics), metrics, parser, settings.max_body_bytes)
         self._management = management_api(
             [
                 models_routes(store, self._deployments),
                 loaded_routes(self._deployments, self._activity),
-                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._activity)),
+                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._activity), parser),
                 stats_routes(self._deployments, self._stats),
-                inventory_routes(store, settings.engines),
+                inventory_routes(store, self._descriptions, self._remover, settings.engines),
+                download_routes(downloads, settings.hub_endpoint),
+                verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
+                manifest_routes(store, self._deployments, policy),
                 health_routes(self._fault_of, self._unready_reason, metrics),
+                *more_routes,
             ]
         )
 
@@ -87,17 +112,18 @@ class Router:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        if self._keys and (refused := self._refusal(self._keys, scope)):
-            await send_error(send, refused, request_id_of(scope["headers"]))
-            return
         endpoint = INFERENCE_PATHS.get(scope["path"])
+        dialect = endpoint.dialect if endpoint else Dialect.OPENAI
+        if self._keys and (refused := self._refusal(self._keys, scope)):
+            await send_error(send, refused, request_id_of(scope["headers"]), dialect)
+            return
         if endpoint is None or scope["type"] != "http":
             await self._manage(scope, receive, send)
         elif scope["method"] == "POST":
             await self._inference.handle(endpoint, scope, receive, send)
         else:
             refused = MethodNotAllowedError(scope["method"], endpoint.path, "POST")
-            await send_error(send, refused, request_id_of(scope["headers"]))
+            await send_error(send, refused, request_id_of(scope["headers"]), dialect)
 
     def openapi(self) -> dict[str, Any]:
         """The API's description, as /openapi.json has it."""
@@ -112,11 +138,16 @@ class Router:
             tasks.append(asyncio.create_task(self._keys.keep_reading(), name="API keys"))
         for task in tasks:
             task.add_done_callback(self._ended)
+        if self._remover:
+            await self._remover.sweep()
+        reading = asyncio.create_task(self._descriptions.begin(self._store), name="headers")
         try:
             yield
         finally:
             await self._activity.close()
             await self._stats.close()
+            reading.cancel()
+            await self._descriptions.close()
             for task in tasks:
                 task.cancel()
             self._pool.close()

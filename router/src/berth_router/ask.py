@@ -162,7 +162,11 @@ class RequestParser:
         ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
         return InferenceRequest(ask, fields.model, engine_body(body, _OWN_FIELDS, ask.model, endpoint))
 
-    def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str, stream: bool) -> Ask:
+    def named(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
+        """What is asked for by a model's name alone, with or without a profile. Raises InvalidRequestError."""
+        return self._ask(name, (backend, device, None, None, None, None), None, None, stream=False)
+
+    def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
         settings = Profile.model_construct(None, **dict(zip(_STATED_FIELDS, stated, strict=True)))
         model, at, profile = name.rpartition("@")
         if at:

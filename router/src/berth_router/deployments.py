@@ -35,6 +35,7 @@ class Deployments:
         self._changes: dict[str, asyncio.Event] = {}
         self._told_up_to = 0
         self._closing: set[str] = set()
+        self._held: set[str] = set()
         self.synced = asyncio.Event()
         """Set once the first snapshot is in the view."""
 
@@ -94,6 +95,20 @@ class Deployments:
         closed = [entry.closed_until for entry in deployment.status.activity.values() if entry.closed_until]
         return bool(closed) and max(closed) > self._clock()
 
+    def hold(self, deployment: ModelDeployment) -> None:
+        """Keeps new requests for a deployment waiting, because its memory is wanted for another."""
+        self._held.add(deployment.uid)
+
+    def release(self, deployment: ModelDeployment) -> None:
+        """Undoes `hold`."""
+        if deployment.uid in self._held:
+            self._held.discard(deployment.uid)
+            self._wake(deployment.name)
+
+    def is_held(self, deployment: ModelDeployment) -> bool:
+        """Whether new requests for the deployment have to wait until it is gone, or no longer held."""
+        return deployment.uid in self._held
+
     def _take_snapshot(self, items: Sequence[Object]) -> None:
         present = {item["metadata"]["name"] for item in items}
         for name in [name for name in self._by_name if name not in present]:
@@ -132,6 +147,7 @@ class Deployments:
     def _remove(self, name: str) -> None:
         deployment = self._by_name.pop(name)
         self._closing.discard(deployment.uid)
+        self._held.discard(deployment.uid)
         of_model = self._by_model[deployment.spec.model]
         del of_model[name]
         if not of_model:

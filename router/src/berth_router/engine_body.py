@@ -47,6 +47,8 @@ def engine_body(body: dict[str, Any], own_fields: frozenset[str], model: str, en
     if "chat_template_kwargs" in body:
         _clean_template_arguments(body["chat_template_kwargs"])
     body["model"] = model
+    if endpoint.streams and body.get("stream") is None:
+        body["stream"] = False  # not every engine's default, on every path
     if endpoint.samples:
         _add_sampling_defaults(body, endpoint)
     if endpoint.path == TOKENIZE:

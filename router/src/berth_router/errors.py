@@ -4,9 +4,11 @@ APIError
 ├── InvalidRequestError      400  a field is wrong; `param` names it
 ├── AuthenticationError      401  no API key, or one that is not valid
 ├── PermissionDeniedError    403  the API key lacks a scope
+├── ForbiddenError           403  this installation does not do that
 ├── ModelNotFoundError       404  no such model in the store
 ├── UnknownPathError         404  no such path in this API
 ├── MethodNotAllowedError    405
+├── ConflictError            409  something else stands in the way; the message names it
 ├── RequestTooLargeError     413
 ├── InternalError            500  a fault of the router itself; its log has more under the request's id
 ├── EngineFailedError        502  the engine broke off before it answered
@@ -41,6 +43,16 @@ class Dialect(Enum):
     ANTHROPIC = auto()
 
 
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
+"""What Anthropic's API calls an error of this status; others are `invalid_request_error` below 500 and `api_error` from there."""
+
+
 class APIError(Exception):
     """A refusal with its HTTP status and OpenAI's four fields: message, type, param and code."""
 
@@ -62,9 +74,12 @@ class APIError(Exception):
         self.retry_after = retry_after
 
     def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
-        """The JSON object that a client reads. Anthropic's differs from OpenAI's in that it says that it is one."""
+        """The JSON object that a client reads. Anthropic's says that it is one, and has other names for the types."""
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {"error": error} if dialect is Dialect.OPENAI else {"type": "error", "error": error}
+        if dialect is Dialect.OPENAI:
+            return {"error": error}
+        other = "invalid_request_error" if self.type == "invalid_request_error" else "api_error"
+        return {"type": "error", "error": {**error, "type": _ANTHROPIC_TYPES.get(self.status, other)}}
 
     def headers(self) -> dict[str, str]:
         """Headers that the error needs besides the content type."""
@@ -98,6 +113,18 @@ class PermissionDeniedError(InvalidRequestError):
     def headers(self) -> dict[str, str]:
         """See APIError.headers."""
         return {"www-authenticate": 'Bearer error="insufficient_scope"'}
+
+
+class ForbiddenError(InvalidRequestError):
+    """This installation does not do what was asked, whoever asks."""
+
+    status = 403
+
+
+class ConflictError(InvalidRequestError):
+    """What was asked would get in the way of something that is there. The message names it."""
+
+    status = 409
 
 
 class ModelNotFoundError(InvalidRequestError):

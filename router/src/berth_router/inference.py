@@ -1,7 +1,6 @@
 """The hot path: an inference request from its first byte to its last."""
 
 import asyncio
-from collections.abc import Mapping
 
 import structlog
 
@@ -9,11 +8,11 @@ from berth_api.inference import answered_models
 from berth_router.activator import Activator, Hold, Progress
 from berth_router.asgi import Receive, Scope, Send
 from berth_router.ask import Ask, InferenceRequest, RequestParser
+from berth_router.ending import Ending
 from berth_router.endpoints import Endpoint
 from berth_router.errors import APIError, EngineFailedError, InternalError, UnavailableError
 from berth_router.exchange import CLIENT_LEFT, ClientLeftError, Exchange
 from berth_router.metrics import Metrics
-from berth_router.profiles import Profile
 from berth_router.proxy import Answer, Proxy
 from berth_router.renaming import Renaming
 from berth_router.upstream import BrokenError, ConnectError
@@ -31,11 +30,11 @@ _REASON_SECONDS = 3.0
 class Inference:
     """Answers inference requests."""
 
-    def __init__(self, activator: Activator, proxy: Proxy, metrics: Metrics, profiles: Mapping[str, Profile], max_body_bytes: int) -> None:
+    def __init__(self, activator: Activator, proxy: Proxy, metrics: Metrics, parser: RequestParser, max_body_bytes: int) -> None:
         self._activator = activator
         self._proxy = proxy
         self._metrics = metrics
-        self._parser = RequestParser(profiles)
+        self._parser = parser
         self._max_body_bytes = max_body_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -90,7 +89,7 @@ class Inference:
             try:
                 answer = await self._open(endpoint, hold, request.body, exchange)
                 if answer:
-                    await self._relay(answer, hold, request.name, exchange)
+                    await self._relay(endpoint, answer, hold, request.name, exchange)
                     return
             finally:
                 self._activator.release(hold)
@@ -109,10 +108,11 @@ class Inference:
         except BrokenError as error:
             raise await self._engine_failed(hold, error, exchange) from error
 
-    async def _relay(self, answer: Answer, hold: Hold, name: str, exchange: Exchange) -> None:
+    async def _relay(self, endpoint: Endpoint, answer: Answer, hold: Hold, name: str, exchange: Exchange) -> None:
         spec = hold.deployment.spec
+        renaming = Renaming.needed(answered_models(spec.backend, spec.model), name)
         try:
-            await self._proxy.relay(answer, exchange, Renaming.needed(answered_models(spec.backend, spec.model), name))
+            await self._proxy.relay(answer, exchange, renaming, Ending.needed(spec.backend, endpoint.path))
         except BrokenError as error:
             raise await self._engine_failed(hold, error, exchange) from error
         finally:

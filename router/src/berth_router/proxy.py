@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from berth_router.errors import Dialect, EngineFailedError, error_event
+from berth_router.ending import Ending
+from berth_router.errors import APIError, Dialect, EngineFailedError, UnknownPathError, error_event
 from berth_router.exchange import Exchange
 from berth_router.metrics import Metrics
 from berth_router.renaming import Renaming
@@ -91,8 +92,11 @@ class Proxy:
             self._metrics.engine_retries.inc()
             connection = await self._pool.acquire(address, fresh=True)
 
-    async def relay(self, answer: Answer, exchange: Exchange, renaming: Renaming | None = None) -> None:
-        """Passes the answer on, with `renaming` under another model's name. Raises BrokenError where the engine breaks off."""
+    async def relay(self, answer: Answer, exchange: Exchange, renaming: Renaming | None = None, ending: Ending | None = None) -> None:
+        """Passes the answer on, with `renaming` under another model's name, and where it is a stream of events with `ending`.
+
+        Raises BrokenError where the engine breaks off.
+        """
         head = answer.head
         if exchange.started and (head.status != HTTPStatus.OK or not answer.streams_events):
             await exchange.finish(error_event(_refusal(await _beginning(answer), answer, exchange.dialect), exchange.dialect))
@@ -104,15 +108,17 @@ class Proxy:
                 content = orjson.dumps(_refusal(content, answer, exchange.dialect))
                 headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
             await exchange.start(head.status, headers, streams_events=False)
-            await self._splice(answer, exchange, None, content)
+            await self._splice(answer, exchange, data=content)
             return
         if renaming:
             headers = [pair for pair in headers if pair[0] != b"content-length"]
         if not exchange.started:
             await exchange.start(head.status, headers, streams_events=answer.streams_events)
-        await self._splice(answer, exchange, renaming)
+        await self._splice(answer, exchange, renaming, ending if answer.streams_events else None)
 
-    async def _splice(self, answer: Answer, exchange: Exchange, renaming: Renaming | None, data: bytes = b"") -> None:
+    async def _splice(
+        self, answer: Answer, exchange: Exchange, renaming: Renaming | None = None, ending: Ending | None = None, data: bytes = b""
+    ) -> None:
         """Passes the body on; `data` is what has been read of it."""
         passed = len(data)
         try:
@@ -121,11 +127,17 @@ class Proxy:
                     await exchange.write(data)
                 data = await answer.read()
                 passed += len(data)
+                if ending:
+                    ending.feed(data)
                 if renaming:
                     data = renaming.feed(data)
         finally:
             self._metrics.hot.response_bytes += passed
-        await exchange.finish(data + renaming.end() if renaming else data)
+        if renaming:
+            data += renaming.end()
+        if ending:
+            data += ending.end()
+        await exchange.finish(data)
 
 
 def _request_head(address: Address, path: str, length: int, exchange: Exchange) -> bytes:
@@ -160,7 +172,12 @@ def _refusal(content: bytes, answer: Answer, dialect: Dialect) -> dict[str, Any]
     detail = told.get("detail")  # as FastAPI has it
     text = detail if isinstance(detail, str) else content[:1000].decode(errors="replace")
     status = answer.head.status
-    error = EngineFailedError(f"The engine answered with status {status}: {text}", code="engine_error")
+    error: APIError = EngineFailedError(f"The engine answered with status {status}: {text}", code="engine_error")
+    if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:  # vLLM has only the paths that the model is made for
+        error = UnknownPathError(
+            "The model's engine does not have this path for this model: embeddings come from embedding models, answers from others.",
+            code="path_not_served",
+        )
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         error.type = "invalid_request_error"
     return error.content(dialect)

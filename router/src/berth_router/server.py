@@ -25,6 +25,10 @@ def on_leaving(scope: Scope, callback: Callable[[], None]) -> bool:
     return True
 
 
+_HEAD = b"HTTP/1."
+"""What the head of an answer begins with."""
+
+
 class ClientProtocol(HttpToolsProtocol):
     """A client's connection, with the extension LEAVING, and with writes put together."""
 
@@ -48,7 +52,10 @@ class ClientProtocol(HttpToolsProtocol):
 
 
 class _CombiningTransport:
-    """Sends what is written within one turn of the event loop at once: mostly the head of an answer and its body."""
+    """Sends the head of an answer together with what follows within the same turn of the event loop, and all else at once.
+
+    Deferring every piece of a stream would cost each of them another turn of the loop.
+    """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -57,9 +64,15 @@ class _CombiningTransport:
 
     def write(self, data: bytes) -> None:
         """See asyncio.WriteTransport."""
-        if not self._pending:
-            self._loop.call_soon(self._flush)
-        self._pending.append(data)
+        if data.startswith(_HEAD):
+            if not self._pending:
+                self._loop.call_soon(self._flush)
+            self._pending.append(data)
+        elif self._pending:
+            self._pending.append(data)
+            self._flush()
+        else:
+            self._transport.write(data)
 
     def close(self) -> None:
         """See asyncio.BaseTransport. What was written is still sent."""

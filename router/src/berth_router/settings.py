@@ -5,10 +5,11 @@ import socket
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
+from berth_api.repository import DEFAULT_HUB
 from berth_router.auth import KeyScope
 from berth_router.profiles import PROFILE_NAME_PATTERN, Profile
 
@@ -84,6 +85,33 @@ class Settings(BaseSettings):
         default=None,
         alias="BERTH_STATS_CONFIG_MAP",
         description="ConfigMap through which the replicas add up their counts. Unset: each knows its own, since it started.",
+    )
+    store_writable: bool = Field(
+        default=False, alias="BERTH_STORE_WRITABLE", description="Whether the router may delete models: its mount of the store is writable."
+    )
+    hub_endpoint: str = Field(
+        default=DEFAULT_HUB,
+        alias="BERTH_HUB_ENDPOINT",
+        validation_alias=AliasChoices("BERTH_HUB_ENDPOINT", "HF_ENDPOINT"),
+        pattern="^https?://[^/]",
+        description="The hub that models come from, and the only one that a request may name.",
+    )
+    hub_token: SecretStr | None = Field(
+        default=None,
+        alias="BERTH_HUB_TOKEN",
+        validation_alias=AliasChoices("BERTH_HUB_TOKEN", "HF_TOKEN"),
+        description="Token for the hub's repositories that are not public. It is never shown.",
+    )
+    min_free_bytes: int = Field(
+        default=1 << 30,
+        ge=0,
+        alias="BERTH_MIN_FREE_BYTES",
+        description="Bytes of the store that downloads leave free.",
+    )
+    allow_pickle: bool = Field(
+        default=False,
+        alias="BERTH_ALLOW_PICKLE",
+        description="Whether downloads may take pickles (.bin, .pt, ...), which run code when they are loaded.",
     )
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, alias="BERTH_MAX_BODY_BYTES", description="Longest request body taken.")
     drain_seconds: int = Field(

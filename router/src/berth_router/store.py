@@ -192,7 +192,7 @@ class ModelStore:
 def type_of(name: str) -> FileType:
     """What a file of this name is."""
     base = name.rpartition("/")[2]
-    return FileType.TOKENIZER if base in _TOKENIZER_FILES else _BY_SUFFIX.get(Path(base).suffix, FileType.OTHER)
+    return FileType.TOKENIZER if base in _TOKENIZER_FILES else _BY_SUFFIX.get(f".{base.rpartition('.')[2]}", FileType.OTHER)
 
 
 def _names(root: Path) -> list[str]:

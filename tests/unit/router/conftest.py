@@ -1,4 +1,7 @@
-"""A router served on loopback, with a cluster in memory, an engine on loopback, and an operator played by the test."""
+"""A router served on loopback, with a cluster, an engine on loopback, and an operator played by the test.
+
+The cluster is the local one here; tests/integration/router runs the same tests with Kubernetes in its place.
+"""
 
 import asyncio
 import socket
@@ -17,6 +20,7 @@ from berth_api.cluster import MODEL_DEPLOYMENTS, Object
 from berth_router.app import Router
 from berth_router.server import ClientProtocol, server_config
 from berth_router.settings import Settings
+from tests.instruments import InstrumentedCluster
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.engine import Engine
 
@@ -46,7 +50,8 @@ class Reply:
 class Serving:
     """A running router and what surrounds it."""
 
-    def __init__(self, cluster: MemoryCluster, engine: Engine, port: int) -> None:
+    def __init__(self, router: Router, cluster: InstrumentedCluster, engine: Engine, port: int) -> None:
+        self.router = router
         self.cluster = cluster
         self.engine = engine
         self.port = port
@@ -122,7 +127,7 @@ class Serving:
 
 
 @pytest.fixture
-def cluster() -> MemoryCluster:
+def cluster() -> InstrumentedCluster:
     return MemoryCluster()
 
 
@@ -142,15 +147,16 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
 
 @asynccontextmanager
 async def served(
-    cluster: MemoryCluster, engine: Engine, settings: Settings, http: type[asyncio.Protocol] = ClientProtocol
+    cluster: InstrumentedCluster, engine: Engine, settings: Settings, http: type[asyncio.Protocol] = ClientProtocol
 ) -> AsyncGenerator[Serving]:
     """A router, listening. `http`: the server's protocol."""
-    config = server_config(Router(cluster, settings), settings)
+    router = Router(cluster, settings)
+    config = server_config(router, settings)
     config.http = http
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
-        serving = Serving(cluster, engine, listener.getsockname()[1])
+        serving = Serving(router, cluster, engine, listener.getsockname()[1])
         yield serving
         await serving.client.close()
         await engine.stop()
@@ -159,7 +165,7 @@ async def served(
 
 
 @pytest.fixture
-async def serving(cluster: MemoryCluster, engine: Engine, settings: Settings) -> AsyncIterator[Serving]:
+async def serving(cluster: InstrumentedCluster, engine: Engine, settings: Settings) -> AsyncIterator[Serving]:
     async with served(cluster, engine, settings) as running:
         yield running
 

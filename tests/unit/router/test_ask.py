@@ -132,6 +132,7 @@ def test_the_engine_gets_the_sampling_defaults_where_nothing_is_stated() -> None
     assert parsed()[1] == {
         "model": "/models/tiny",
         "messages": MESSAGES,
+        "stream": False,
         "temperature": 0.7,
         "top_p": 1.0,
         "max_tokens": 512,
@@ -154,6 +155,9 @@ def test_an_engine_that_knows_only_the_older_name_of_the_bound_gets_it_too() -> 
     body = parsed(max_completion_tokens=9)[1]
     assert (body["max_tokens"], body["max_completion_tokens"]) == (9, 9)
 
+
+WHOLE = {"stream": False}
+"""What the engine is told where a stream is not asked for: not every engine's default, on every path."""
 
 OWN = {
     "backend": "vllm",
@@ -200,11 +204,12 @@ def test_the_bounds_are_those_of_the_resource(field: str, block: Any, setting: s
 @pytest.mark.parametrize(
     ("path", "fields", "adds"),
     [
-        ("/v1/completions", {"prompt": "Once"}, {"temperature": 0.7, "top_p": 1.0, "max_tokens": 512}),
-        ("/v1/completions", {"prompt": ["a", "b"], "max_tokens": 3}, {"temperature": 0.7, "top_p": 1.0}),
-        ("/v1/responses", {"input": "hello"}, {"temperature": 0.7, "top_p": 1.0, "max_output_tokens": 512}),
-        ("/v1/responses", {"input": MESSAGES, "max_output_tokens": 5, "top_p": 0.5}, {"temperature": 0.7}),
-        ("/v1/messages", {"messages": MESSAGES, "max_tokens": 5}, {}),
+        ("/v1/completions", {"prompt": "Once"}, {**WHOLE, "temperature": 0.7, "top_p": 1.0, "max_tokens": 512}),
+        ("/v1/completions", {"prompt": ["a", "b"], "max_tokens": 3}, {**WHOLE, "temperature": 0.7, "top_p": 1.0}),
+        ("/v1/responses", {"input": "hello"}, {**WHOLE, "temperature": 0.7, "top_p": 1.0, "max_output_tokens": 512}),
+        ("/v1/responses", {"input": MESSAGES, "max_output_tokens": 5, "top_p": 0.5}, {**WHOLE, "temperature": 0.7}),
+        ("/v1/messages", {"messages": MESSAGES, "max_tokens": 5}, WHOLE),
+        ("/v1/messages", {"messages": MESSAGES, "max_tokens": 5, "stream": True}, {}),
         ("/v1/embeddings", {"input": ["a", "b"]}, {}),
         ("/tokenize", {"prompt": "hello"}, {"content": "hello"}),
         ("/tokenize", {"content": "hello"}, {"prompt": "hello"}),

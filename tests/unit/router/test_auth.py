@@ -14,7 +14,7 @@ from berth_router.auth import ApiKeys, KeyScope
 from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.errors import AuthenticationError
 from berth_router.settings import Settings
-from tests.unit.memory_cluster import MemoryCluster
+from tests.instruments import InstrumentedCluster
 from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
 from tests.unit.router.engine import Engine
 
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def guarded(cluster: MemoryCluster, engine: Engine, settings: Settings, folder: Path) -> AsyncIterator[Serving]:
+async def guarded(cluster: InstrumentedCluster, engine: Engine, settings: Settings, folder: Path) -> AsyncIterator[Serving]:
     """A router that asks for keys."""
     guarded = settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": SCOPES})
     async with served(cluster, engine, guarded) as running:
@@ -109,6 +109,13 @@ async def test_without_the_scope_the_answer_is_openais_403(guarded: Serving) -> 
 @pytest.mark.parametrize("header", [f"authorization: bearer  {CLIENT}", f"x-api-key: {CLIENT}", f"X-Api-Key: {CLIENT}"])
 async def test_the_ways_to_send_a_key(guarded: Serving, header: str) -> None:
     assert (await ask(guarded, "GET", "/v1/models", header)).status == 200
+
+
+async def test_a_client_of_anthropics_api_gets_its_refusals(guarded: Serving) -> None:
+    for header, status, kind in (("", 401, "authentication_error"), (f"x-api-key: {MANAGER}", 403, "permission_error")):
+        reply = await ask(guarded, "POST", "/v1/messages", header)
+        error = orjson.loads(reply.body)
+        assert (reply.status, error["type"], error["error"]["type"]) == (status, "error", kind)
 
 
 async def test_openais_client_sends_its_key_and_understands_the_refusal(guarded: Serving) -> None:

@@ -1,7 +1,7 @@
 """The view of the deployments: what it believes when news come late, twice or out of order."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -10,23 +10,18 @@ import pytest
 from berth_api.cluster import MODEL_DEPLOYMENTS, Object
 from berth_api.model_deployment import ModelDeployment
 from berth_router.deployments import Deployments
-from tests.unit.memory_cluster import MemoryCluster
+from tests.instruments import InstrumentedCluster
 
 SPEC = {"model": "/models/tiny", "backend": "llamacpp", "device": "cpu"}
 
 
-async def create(cluster: MemoryCluster, name: str, **spec: Any) -> Object:
+async def create(cluster: InstrumentedCluster, name: str, **spec: Any) -> Object:
     manifest = {"apiVersion": "berth.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": name}, "spec": {**SPEC, **spec}}
     return await cluster.create(MODEL_DEPLOYMENTS, manifest)
 
 
 @pytest.fixture
-def cluster() -> MemoryCluster:
-    return MemoryCluster()
-
-
-@pytest.fixture
-async def view(cluster: MemoryCluster) -> AsyncIterator[Deployments]:
+async def view(cluster: InstrumentedCluster) -> AsyncIterator[Deployments]:
     """A view that follows a cluster in which `old` was there from the start."""
     await create(cluster, "old")
     deployments = Deployments(cluster)
@@ -44,26 +39,26 @@ def existing(view: Deployments, name: str) -> ModelDeployment:
     return found
 
 
-async def told(view: Deployments, name: str) -> None:
+async def told(view: Deployments, name: str, condition: Callable[[ModelDeployment | None], bool] = lambda found: found is not None) -> None:
+    """Returns once what the view has of this name meets the condition."""
     async with asyncio.timeout(5):
-        await view.change(name).wait()
+        while not condition(view.get(name)):
+            await view.change(name).wait()
 
 
-async def test_it_follows_creation_change_and_deletion(cluster: MemoryCluster, view: Deployments) -> None:
+async def test_it_follows_creation_change_and_deletion(cluster: InstrumentedCluster, view: Deployments) -> None:
     assert [one.name for one in view.all()] == ["old"]
     await create(cluster, "new", model="/models/other")
     await told(view, "new")
     assert [one.name for one in view.of_model("/models/other")] == ["new"]
     await cluster.patch_status(MODEL_DEPLOYMENTS, "new", {"phase": "Ready"})
-    await told(view, "new")
-    assert existing(view, "new").status.phase == "Ready"
+    await told(view, "new", lambda found: found is not None and found.status.phase == "Ready")
     await cluster.delete(MODEL_DEPLOYMENTS, "new")
-    await told(view, "new")
-    assert view.get("new") is None
+    await told(view, "new", lambda found: found is None)
     assert list(view.of_model("/models/other")) == []
 
 
-async def test_what_a_write_returned_is_seen_at_once_and_older_news_do_not_undo_it(cluster: MemoryCluster, view: Deployments) -> None:
+async def test_what_a_write_returned_is_seen_at_once_and_older_news_do_not_undo_it(cluster: InstrumentedCluster, view: Deployments) -> None:
     created = await create(cluster, "new")
     written = await cluster.patch_status(MODEL_DEPLOYMENTS, "new", {"phase": "Ready"})
     view.put(written)
@@ -74,16 +69,15 @@ async def test_what_a_write_returned_is_seen_at_once_and_older_news_do_not_undo_
     assert existing(view, "new").status.phase == "Ready"
 
 
-async def test_what_a_write_returned_does_not_bring_back_what_is_deleted_since(cluster: MemoryCluster, view: Deployments) -> None:
+async def test_what_a_write_returned_does_not_bring_back_what_is_deleted_since(cluster: InstrumentedCluster, view: Deployments) -> None:
     written = await cluster.patch_status(MODEL_DEPLOYMENTS, "old", {"phase": "Ready"})
     await cluster.delete(MODEL_DEPLOYMENTS, "old")
-    while view.get("old"):
-        await told(view, "old")
+    await told(view, "old", lambda found: found is None)
     view.put(written)
     assert view.get("old") is None
 
 
-async def test_a_successor_is_not_taken_out_with_its_predecessor(cluster: MemoryCluster, view: Deployments) -> None:
+async def test_a_successor_is_not_taken_out_with_its_predecessor(cluster: InstrumentedCluster, view: Deployments) -> None:
     before = existing(view, "old")
     await cluster.delete(MODEL_DEPLOYMENTS, "old")
     view.put(await create(cluster, "old"))
@@ -93,7 +87,8 @@ async def test_a_successor_is_not_taken_out_with_its_predecessor(cluster: Memory
     assert existing(view, "old").uid != before.uid
 
 
-async def test_an_object_that_is_not_understood_does_not_stop_the_view(cluster: MemoryCluster, view: Deployments) -> None:
+@pytest.mark.in_memory("an API server refuses what its schema does not know")
+async def test_an_object_that_is_not_understood_does_not_stop_the_view(cluster: InstrumentedCluster, view: Deployments) -> None:
     await cluster.patch_status(MODEL_DEPLOYMENTS, "old", {"phase": "Levitating"})
     await create(cluster, "new")
     await told(view, "new")

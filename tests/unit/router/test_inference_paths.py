@@ -11,9 +11,10 @@ import pytest
 from berth_api.cluster import MODEL_DEPLOYMENTS
 from berth_router.settings import Settings
 from tests.unit.router.conftest import MODEL, PROMPT, Serving
-from tests.unit.router.engine import COMPLETION, Call, chunk
+from tests.unit.router.engine import COMPLETION, Behaviour, Call, chunk
 
 ALL_ENGINES = {"engines": {"llamacpp": ["cpu"], "vllm": ["cuda"], "transformers": ["cpu"]}}
+TRANSFORMERS = {"engines": {"transformers": ["cpu"]}, "default_backend": "transformers"}
 ONE_ENGINE = {"engines": {"llamacpp": ["cpu"]}}
 PROFILES = {"profiles": {"long": {"n_ctx": 8192}, "gpu": {"backend": "vllm", "device": "cuda", "max_model_len": 4096}}}
 
@@ -41,15 +42,66 @@ async def test_a_path_of_the_engine_reaches_it(ready: Serving, path: str, fields
     assert fields.items() <= ready.engine.calls[-1].body.items()
 
 
-@pytest.mark.parametrize("settings", [ONE_ENGINE], indirect=True)
+@pytest.mark.parametrize("settings", [TRANSFORMERS], indirect=True)
 async def test_a_path_that_the_engine_lacks_is_404_with_the_engines_that_have_it(ready: Serving) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
-        await ready.client.embeddings.create(model=MODEL, input="x", extra_body={"backend": "llamacpp"})
+        await ready.client.embeddings.create(model=MODEL, input="x", extra_body={"backend": "transformers"})
     assert raised.value.code == "path_not_served"
-    assert "Engines that do: vllm." in raised.value.message
+    assert "Engines that do: vllm, llamacpp." in raised.value.message
 
     with pytest.raises(openai.NotFoundError):
         await ready.client.embeddings.create(model=MODEL, input="x")
+
+
+@pytest.mark.parametrize("settings", [ALL_ENGINES], indirect=True)
+async def test_a_path_that_the_named_engine_lacks_starts_no_other(serving: Serving) -> None:
+    with pytest.raises(openai.NotFoundError, match="transformers, has no /v1/embeddings"):
+        await serving.client.embeddings.create(model=MODEL, input="x", extra_body={"backend": "transformers"})
+    assert await serving.deployments() == []
+
+
+async def test_a_path_that_the_engine_lacks_for_this_model_says_why(ready: Serving) -> None:
+    async def refuse(call: Call) -> None:
+        await call.answer({"detail": "Not Found"}, "404 Not Found")
+
+    ready.engine.behaviour = refuse
+    with pytest.raises(openai.NotFoundError, match="embeddings come from embedding models") as raised:
+        await ready.client.embeddings.create(model=MODEL, input="x")
+    assert (raised.value.code, raised.value.type) == ("path_not_served", "invalid_request_error")
+
+
+async def stream_without_done(call: Call) -> None:
+    await call.begin_stream()
+    await call.stream(chunk("Paris."))
+    await call.stream(b"")
+
+
+async def stream_with_error(call: Call) -> None:
+    await call.begin_stream()
+    await call.stream(chunk("Par"))
+    await call.stream(b'data: {"err')
+    await call.stream(b'or": "out of memory"}\n\n')
+    await call.stream(b"")
+
+
+@pytest.mark.parametrize("settings", [TRANSFORMERS], indirect=True)
+@pytest.mark.parametrize(
+    ("path", "fields", "behaviour", "done"),
+    [
+        ("/v1/chat/completions", {"messages": PROMPT}, stream_without_done, 1),
+        ("/v1/completions", {"prompt": "x"}, stream_without_done, 1),
+        ("/v1/chat/completions", {"messages": PROMPT}, stream_with_error, 0),
+        ("/v1/responses", {"input": "x"}, stream_without_done, 0),
+    ],
+)
+async def test_a_stream_of_completions_ends_with_done_whatever_the_engine_does(
+    ready: Serving, path: str, fields: dict[str, Any], behaviour: Behaviour, done: int
+) -> None:
+    ready.engine.behaviour = behaviour
+    reply = await ready.raw("POST", path, body(**fields, stream=True))
+    assert reply.complete
+    assert reply.body.count(b"data: [DONE]\n\n") == done
+    assert reply.body.endswith(b"data: [DONE]\n\n") is bool(done)
 
 
 @pytest.mark.parametrize("settings", [ALL_ENGINES], indirect=True)

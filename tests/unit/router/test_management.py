@@ -91,27 +91,25 @@ async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, set
     (store / "tiny" / "model.gguf").write_bytes(b"x" * 2_500_000)
     (store / "big").mkdir()
     (store / "big" / "model.safetensors").write_bytes(b"x" * 1_000_000)
-    inventory = await get(serving, "/v1/models/inventory")
-    assert inventory == {
-        "models": [
-            {
-                "name": "big",
-                "path": "/models/big",
-                "size_gb": 0.001,
-                "files": [{"name": "model.safetensors", "size_mb": 1.0, "type": "safetensors"}],
-                "recommended_backends": [],
-            },
-            {
-                "name": "tiny",
-                "path": MODEL,
-                "size_gb": 0.003,
-                "files": [{"name": "model.gguf", "size_mb": 2.5, "type": "gguf"}],
-                "recommended_backends": ["llamacpp"],
-            },
-        ],
-        "total_models": 2,
-        "total_size_gb": 0.004,
-    }
+    found = await get(serving, "/v1/models/inventory")
+    assert (found["total_models"], found["total_size_gb"]) == (2, 0.004)
+    shown = ("name", "path", "size_gb", "files", "recommended_backends")
+    assert [{name: model[name] for name in shown} for model in found["models"]] == [
+        {
+            "name": "big",
+            "path": "/models/big",
+            "size_gb": 0.001,
+            "files": [{"name": "model.safetensors", "size_mb": 1.0, "type": "safetensors"}],
+            "recommended_backends": [],
+        },
+        {
+            "name": "tiny",
+            "path": MODEL,
+            "size_gb": 0.003,
+            "files": [{"name": "model.gguf", "size_mb": 2.5, "type": "gguf"}],
+            "recommended_backends": ["llamacpp"],
+        },
+    ]
     (store / "tiny" / "model.gguf").rename(store / "tiny" / "renamed.gguf")
     inventory = await get(serving, "/v1/models/inventory")
     assert inventory["models"][1]["files"][0]["name"] == "renamed.gguf"
@@ -172,6 +170,16 @@ async def test_unload_deletes_the_deployments_of_the_model(ready: Serving) -> No
     assert await ready.deployments() == []
     status, answer = await unload(ready, model="tiny")
     assert (status, answer["error"]["code"]) == (404, "model_not_loaded")
+
+
+@pytest.mark.parametrize("settings", [{"profiles": {"long": {"n_ctx": 8192}, "short": {"n_ctx": 512}}}], indirect=True)
+async def test_unload_of_a_profile_leaves_what_is_not_as_it_states(ready: Serving) -> None:
+    status, answer = await unload(ready, model="tiny@long")
+    assert (status, answer["error"]["code"]) == (404, "model_not_loaded")
+    status, answer = await unload(ready, model="tiny@none")
+    assert (status, answer["error"]["code"]) == (400, "profile_not_found")
+    assert (await unload(ready, model="/models/tiny@short"))[0] == 200
+    assert await ready.deployments() == []
 
 
 async def test_unload_lets_the_answers_being_made_end_and_takes_no_new_ones(ready: Serving) -> None:
@@ -286,6 +294,7 @@ async def test_a_router_is_ready_once_it_has_heard_from_the_cluster(serving: Ser
     assert (await serving.raw("GET", "/readyz")).status == 200
 
 
+@pytest.mark.in_memory("a fault of the cluster's adapter")
 async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Settings, engine: Engine) -> None:
     class Broken(MemoryCluster):
         async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
@@ -298,6 +307,7 @@ async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Settin
         assert (reply.status, orjson.loads(reply.body)["reason"]) == (503, "the task 'view' ended")
 
 
+@pytest.mark.in_memory("its cluster is never to be reached")
 async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: Settings, engine: Engine) -> None:
     class Away(MemoryCluster):
         async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
@@ -363,8 +373,10 @@ async def test_a_body_that_is_too_large_is_refused(serving: Serving) -> None:
     assert (reply.status, orjson.loads(reply.body)["error"]["code"]) == (413, "request_too_large")
 
 
+@pytest.mark.in_memory("etcd forgets its history when it likes")
 async def test_a_second_snapshot_takes_out_what_is_gone(ready: Serving) -> None:
     """A watch that broke may have missed a deletion; the list that follows tells."""
+    assert isinstance(ready.cluster, MemoryCluster)
     name = await ready.created()
     ready.cluster.expire_watches()
     await ready.cluster.delete(MODEL_DEPLOYMENTS, name)

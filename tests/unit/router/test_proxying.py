@@ -18,7 +18,8 @@ STREAM = orjson.dumps({"model": MODEL, "messages": PROMPT, "stream": True})
 async def test_the_engine_sees_the_request_without_berths_fields_and_with_the_defaults(ready: Serving) -> None:
     await ready.ask(seed=7, extra_body={"backend": "llamacpp", "device": "cpu", "ttl": 60, "n_ctx": 1024, "n_gpu_layers": 0, "id_slot": 3})
     call = ready.engine.calls[-1]
-    assert call.body == {"model": MODEL, "messages": PROMPT, "seed": 7, "temperature": 0.7, "top_p": 1.0, "max_tokens": 512}
+    defaults = {"stream": False, "temperature": 0.7, "top_p": 1.0, "max_tokens": 512}
+    assert call.body == {"model": MODEL, "messages": PROMPT, "seed": 7, **defaults}
 
 
 async def test_a_stated_setting_that_nothing_live_meets_makes_a_second_deployment(ready: Serving) -> None:

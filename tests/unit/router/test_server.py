@@ -6,7 +6,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from berth_router.settings import Settings
-from tests.unit.memory_cluster import MemoryCluster
+from tests.instruments import InstrumentedCluster
 from tests.unit.router.conftest import MODEL, PROMPT, Serving, served
 from tests.unit.router.engine import Call, Engine, chunk
 
@@ -21,7 +21,7 @@ async def endless(call: Call) -> None:
 
 
 async def test_under_another_server_the_engine_stops_too_when_the_client_leaves(
-    cluster: MemoryCluster, engine: Engine, settings: Settings
+    cluster: InstrumentedCluster, engine: Engine, settings: Settings
 ) -> None:
     async with served(cluster, engine, settings, HttpToolsProtocol) as serving:
         engine.behaviour = endless

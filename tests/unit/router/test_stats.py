@@ -6,7 +6,7 @@ import pytest
 
 from berth_api.cluster import CONFIG_MAPS, ConflictError, UnavailableError
 from berth_router.stats import GONE_AFTER, Counts, Stats
-from tests.unit.memory_cluster import MemoryCluster
+from tests.instruments import InstrumentedCluster
 
 NAME = "berth-stats"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,9 +23,8 @@ class Clock:
 
 
 @pytest.fixture
-async def shared() -> MemoryCluster:
+async def shared(cluster: InstrumentedCluster) -> InstrumentedCluster:
     """A cluster with the chart's ConfigMap: without data."""
-    cluster = MemoryCluster()
     await cluster.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}})
     return cluster
 
@@ -40,7 +39,7 @@ def count(stats: Stats, hits: int, misses: int) -> None:
         stats.count(hit=hit)
 
 
-async def test_each_replica_knows_what_the_others_told(shared: MemoryCluster, clock: Clock) -> None:
+async def test_each_replica_knows_what_the_others_told(shared: InstrumentedCluster, clock: Clock) -> None:
     one, two = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
     count(one, 3, 1)
     count(two, 10, 20)
@@ -50,7 +49,7 @@ async def test_each_replica_knows_what_the_others_told(shared: MemoryCluster, cl
     assert await one.total() == Counts(14, 21)
 
 
-async def test_a_restarted_replica_goes_on_from_what_it_wrote(shared: MemoryCluster, clock: Clock) -> None:
+async def test_a_restarted_replica_goes_on_from_what_it_wrote(shared: InstrumentedCluster, clock: Clock) -> None:
     before = Stats(shared, NAME, "router-1", clock)
     count(before, 2, 2)
     await before.close()
@@ -60,7 +59,7 @@ async def test_a_restarted_replica_goes_on_from_what_it_wrote(shared: MemoryClus
     assert await after.total() == Counts(3, 2)
 
 
-async def test_replicas_long_gone_are_folded_into_one_entry(shared: MemoryCluster, clock: Clock) -> None:
+async def test_replicas_long_gone_are_folded_into_one_entry(shared: InstrumentedCluster, clock: Clock) -> None:
     for name in ("router-1", "router-2"):
         gone = Stats(shared, NAME, name, clock)
         count(gone, 1, 2)
@@ -74,7 +73,7 @@ async def test_replicas_long_gone_are_folded_into_one_entry(shared: MemoryCluste
     assert await left.total() == Counts(2, 4)
 
 
-async def test_a_replica_that_was_taken_for_gone_is_not_counted_twice(shared: MemoryCluster, clock: Clock) -> None:
+async def test_a_replica_that_was_taken_for_gone_is_not_counted_twice(shared: InstrumentedCluster, clock: Clock) -> None:
     cut_off, other = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
     count(cut_off, 5, 5)
     await cut_off.total()
@@ -85,7 +84,7 @@ async def test_a_replica_that_was_taken_for_gone_is_not_counted_twice(shared: Me
     assert await other.total() == Counts(6, 5)
 
 
-async def test_a_replica_without_requests_is_not_taken_for_gone(shared: MemoryCluster, clock: Clock) -> None:
+async def test_a_replica_without_requests_is_not_taken_for_gone(shared: InstrumentedCluster, clock: Clock) -> None:
     quiet, other = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
     count(quiet, 1, 0)
     for _ in range(10):
@@ -95,7 +94,7 @@ async def test_a_replica_without_requests_is_not_taken_for_gone(shared: MemoryCl
     assert set((await shared.get(CONFIG_MAPS, NAME))["data"]) == {"router-1", "router-2"}
 
 
-async def test_nothing_is_written_while_nothing_is_new(shared: MemoryCluster, clock: Clock) -> None:
+async def test_nothing_is_written_while_nothing_is_new(shared: InstrumentedCluster, clock: Clock) -> None:
     stats = Stats(shared, NAME, "router-1", clock)
     count(stats, 1, 0)
     for _ in range(5):
@@ -103,7 +102,7 @@ async def test_nothing_is_written_while_nothing_is_new(shared: MemoryCluster, cl
     assert shared.calls["patch"] == 1
 
 
-async def test_a_write_that_another_replica_outran_is_made_again(shared: MemoryCluster, clock: Clock) -> None:
+async def test_a_write_that_another_replica_outran_is_made_again(shared: InstrumentedCluster, clock: Clock) -> None:
     stats = Stats(shared, NAME, "router-1", clock)
     count(stats, 1, 0)
     shared.fail_next("patch", ConflictError("the version is another"))
@@ -111,7 +110,7 @@ async def test_a_write_that_another_replica_outran_is_made_again(shared: MemoryC
     assert await Stats(shared, NAME, "router-2", clock).total() == Counts(1, 0)
 
 
-async def test_what_was_last_known_is_told_while_the_cluster_is_away(shared: MemoryCluster, clock: Clock) -> None:
+async def test_what_was_last_known_is_told_while_the_cluster_is_away(shared: InstrumentedCluster, clock: Clock) -> None:
     one, two = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
     count(two, 1, 1)
     await two.close()
@@ -121,7 +120,7 @@ async def test_what_was_last_known_is_told_while_the_cluster_is_away(shared: Mem
     assert await one.total() == Counts(2, 1)
 
 
-async def test_counts_outlive_a_config_map_that_somebody_deleted(shared: MemoryCluster, clock: Clock) -> None:
+async def test_counts_outlive_a_config_map_that_somebody_deleted(shared: InstrumentedCluster, clock: Clock) -> None:
     stats = Stats(shared, NAME, "router-1", clock)
     count(stats, 4, 2)
     await stats.total()
@@ -131,7 +130,7 @@ async def test_counts_outlive_a_config_map_that_somebody_deleted(shared: MemoryC
     assert await stats.total() == Counts(4, 2)
 
 
-async def test_without_a_config_map_a_replica_counts_for_itself(clock: Clock) -> None:
-    stats = Stats(MemoryCluster(), None, "router-1", clock)
+async def test_without_a_config_map_a_replica_counts_for_itself(cluster: InstrumentedCluster, clock: Clock) -> None:
+    stats = Stats(cluster, None, "router-1", clock)
     count(stats, 1, 1)
     assert await stats.total() == Counts(1, 1)

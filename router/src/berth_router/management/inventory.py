@@ -1,17 +1,24 @@
-"""GET /v1/models/inventory: the files of the store, and what can run them."""
+"""/v1/models/inventory: the models of the store, what their files say, what can run them; and how to be rid of one."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from berth_api.model_deployment import Backend, Device
+from berth_api.model_deployment import MODEL_STORE, Backend, Device
+from berth_router.descriptions import Described, Descriptions
+from berth_router.errors import ForbiddenError, ModelNotFoundError
+from berth_router.removal import Remover
 from berth_router.resolve import ENGINES_FOR
-from berth_router.store import FileType, ModelStore, StoredModel
+from berth_router.store import FileType, ModelStore
 
 _GB = 1e9
 _MB = 1e6
+
+READ_SECONDS = 0.5
+"""How long an answer waits for headers that have not been read yet; what is not read by then is marked."""
 
 
 class ModelFile(BaseModel):
@@ -22,6 +29,13 @@ class ModelFile(BaseModel):
     type: FileType
 
 
+class ModelOrigin(BaseModel):
+    """Where a downloaded model came from."""
+
+    repository: str = Field(description="The hub's repository, org/name.")
+    commit: str = Field(description="Its commit.")
+
+
 class InventoryModel(BaseModel):
     """A model of the store."""
 
@@ -30,6 +44,15 @@ class InventoryModel(BaseModel):
     size_gb: float = Field(description="All its files, in thousands of millions of bytes.")
     files: list[ModelFile]
     recommended_backends: list[Backend] = Field(description="Engines of this installation that take its files, the best first.")
+    headers: Literal["read", "pending"] = Field(description="Whether its files have been read. While pending, what they say is null.")
+    format: Literal["gguf", "safetensors"] | None = Field(description="Format of the weights that the following is about.")
+    architecture: str | None = Field(description="Such as llama or qwen3.")
+    parameters: int | None = Field(description="Numbers in all its tensors, as they are stored.")
+    quantization: str | None = Field(description="Such as Q4_K_M, BF16 or awq. null: it holds several.")
+    context_length: int | None = Field(description="Tokens of context that it was made for.")
+    has_chat_template: bool | None = Field(description="Whether it brings a template for chats.")
+    broken: str | None = Field(description="Why no engine could load it, where that shows. null: nothing is known to be wrong.")
+    manifest: ModelOrigin | None = Field(description="Where it was downloaded from. null: it was put there in another way.")
 
 
 class ModelInventory(BaseModel):
@@ -52,32 +75,79 @@ def recommended_backends(types: frozenset[FileType], engines: Mapping[Backend, S
     return list(dict.fromkeys(by_preference))
 
 
-def inventory_routes(store: ModelStore, engines: Mapping[Backend, Sequence[Device]]) -> APIRouter:
-    """The routes about what the store holds. `engines`: the devices that each backend has an image for."""
+def _shown(described: Described, engines: Mapping[Backend, Sequence[Device]]) -> InventoryModel:
+    model, says, origin = described.model, described.description, described.origin
+    return InventoryModel(
+        name=model.name,
+        path=model.path,
+        size_gb=round(model.size / _GB, 3),
+        files=[ModelFile(name=file.name, size_mb=round(file.size / _MB, 3), type=file.type) for file in model.files],
+        recommended_backends=recommended_backends(model.types, engines),
+        headers="read" if described.read else "pending",
+        format=says.format if says else None,
+        architecture=says.architecture if says else None,
+        parameters=says.parameters if says else None,
+        quantization=says.quantization if says else None,
+        context_length=says.context_length if says else None,
+        has_chat_template=says.has_chat_template if says else None,
+        broken=described.broken,
+        manifest=ModelOrigin(repository=origin.repository, commit=origin.commit) if origin else None,
+    )
+
+
+class DeletedModel(BaseModel):
+    """What was deleted."""
+
+    deleted: str = Field(description="The model's path in the store.")
+    message: str
+
+
+def inventory_routes(
+    store: ModelStore, descriptions: Descriptions, remover: Remover | None, engines: Mapping[Backend, Sequence[Device]]
+) -> APIRouter:
+    """The routes about what the store holds.
+
+    `remover`: None where routers may not delete models. `engines`: the devices that each backend has an image for.
+    """
     routes = APIRouter(tags=["models"])
-    rendered: tuple[Sequence[StoredModel], bytes] | None = None
+    rendered: tuple[Sequence[Described], bytes] | None = None
 
-    def describe(model: StoredModel) -> InventoryModel:
-        return InventoryModel(
-            name=model.name,
-            path=model.path,
-            size_gb=round(model.size / _GB, 3),
-            files=[ModelFile(name=file.name, size_mb=round(file.size / _MB, 3), type=file.type) for file in model.files],
-            recommended_backends=recommended_backends(model.types, engines),
-        )
-
-    def render(models: Sequence[StoredModel]) -> bytes:
-        total_size = round(sum(model.size for model in models) / _GB, 3)
-        inventory = ModelInventory(models=[describe(model) for model in models], total_models=len(models), total_size_gb=total_size)
+    def render(models: Sequence[Described]) -> bytes:
+        total_size = round(sum(described.model.size for described in models) / _GB, 3)
+        shown = [_shown(described, engines) for described in models]
+        inventory = ModelInventory(models=shown, total_models=len(models), total_size_gb=total_size)
         return inventory.model_dump_json().encode()
 
-    @routes.get("/v1/models/inventory", summary="Files of the model store", response_model=ModelInventory)
+    @routes.get("/v1/models/inventory", summary="What the model store holds", response_model=ModelInventory)
     async def show_inventory() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Every model of the store with its files, whether it runs or not."""
+        """Every model of the store, whether it runs or not: its files, what their headers say, and what is wrong with it.
+
+        What has not been read before is read for half a second; the rest is `pending`, and there in a later answer.
+        """
         nonlocal rendered
-        models = await store.models()
+        models = await descriptions.of(await store.models(), READ_SECONDS)
         if rendered is None or rendered[0] is not models:
             rendered = (models, await asyncio.to_thread(render, models))
         return Response(rendered[1], media_type="application/json")
+
+    @routes.delete("/v1/models/inventory/{name:path}", summary="Delete a model")
+    async def delete_model(name: str) -> DeletedModel:  # pyright: ignore[reportUnusedFunction]
+        """Deletes a model's files for good. 409 where a deployment uses it, whoever made that, or a download is filling it."""
+        if remover is None:
+            raise ForbiddenError(
+                "This installation's routers may only read the model store (modelStore.routerMayDelete in the chart's values).",
+                code="store_not_writable",
+            )
+        names = {model.name for model in await store.models()}
+        if name not in names:  # the whole path names it too
+            name = name.removeprefix(f"{MODEL_STORE.removeprefix('/')}/")
+        if name not in names:
+            raise ModelNotFoundError(
+                f"The model {name[:200]!r} is not in the model store. GET /v1/models/inventory lists those there are.",
+                param="name",
+                code="model_not_found",
+            )
+        await remover.remove(name)
+        return DeletedModel(deleted=f"{MODEL_STORE}/{name}", message=f"{MODEL_STORE}/{name} is deleted.")
 
     return routes

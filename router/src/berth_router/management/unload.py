@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import Backend, Device, Phase
-from berth_router.ask import Ask, model_path
+from berth_router.ask import RequestParser
 from berth_router.deployments import Deployments
 from berth_router.errors import ModelNotFoundError
 from berth_router.resolve import matches
@@ -14,7 +14,7 @@ from berth_router.unloader import Unloader
 class UnloadRequest(BaseModel):
     """What to unload."""
 
-    model: str = Field(max_length=512, description="The model's path in the store.")
+    model: str = Field(max_length=512, description="The model, as in a request: its path in the store, its name, or `name@profile`.")
     backend: Backend | None = Field(default=None, description="Only deployments of this backend. Unset: of any.")
     device: Device | None = Field(default=None, description="Only deployments on this device. Unset: on any.")
 
@@ -26,7 +26,7 @@ class Unloaded(BaseModel):
     message: str
 
 
-def unload_routes(deployments: Deployments, unloader: Unloader) -> APIRouter:
+def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestParser) -> APIRouter:
     """The routes that unload."""
     routes = APIRouter(tags=["models"])
 
@@ -34,20 +34,21 @@ def unload_routes(deployments: Deployments, unloader: Unloader) -> APIRouter:
     async def unload(request: UnloadRequest) -> Unloaded:  # pyright: ignore[reportUnusedFunction]
         """Unloads every deployment of the model, after the answers being made have ended (30 s at most), in whichever router they are.
 
+        With `name@profile`, those that are as the profile states.
         Meanwhile new requests for it are refused with a 503 that says when to try again; after it, a request starts the model anew. What a
         person declared sleeps instead of being deleted. The files stay in the store.
         """
-        model = model_path(request.model)
-        found = matches(Ask(model, request.backend, request.device), deployments.of_model(model))
+        ask = parser.named(request.model, request.backend, request.device)
+        found = matches(ask, deployments.of_model(ask.model))
         if not found:
             raise ModelNotFoundError(
-                f"No deployment of {model} is live with that backend and device. GET /v1/models/loaded lists those that are.",
+                f"No deployment of {ask.model} is live with that backend, device and profile. GET /v1/models/loaded lists those that are.",
                 param="model",
                 code="model_not_loaded",
             )
         await unloader.unload(found)
         names = [deployment.name for deployment in found]
-        return Unloaded(unloaded=names, message=f"{model} is unloaded.")
+        return Unloaded(unloaded=names, message=f"{ask.model} is unloaded.")
 
     @routes.post("/v1/models/unload-all", summary="Unload every model")
     async def unload_all() -> Unloaded:  # pyright: ignore[reportUnusedFunction]

@@ -1,0 +1,79 @@
+"""Puts models that nobody uses out, to make room for another: where one router serves alone and runs beside whoever decides that.
+
+Among several replicas it takes news from all of them to know that a model is idle (`unloader`); here it is known at once.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from berth_api.budget import Use
+from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ConflictError, NotFoundError, Preconditions
+from berth_api.model_deployment import IdleAction, ModelDeployment
+from berth_router.activity import Activity
+from berth_router.deployments import Deployments, is_ready
+
+_log = structlog.get_logger(__name__)
+
+_ASLEEP_SECONDS = 5.0
+"""Longest wait for the operator to put a deployment to sleep that was told to."""
+
+
+class Evictor:
+    """Meets what `berth_operator.budget` expects of one. `monotonic` is the clock of its waits, in seconds."""
+
+    def __init__(
+        self, cluster: Cluster, deployments: Deployments, activity: Activity, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._cluster = cluster
+        self._deployments = deployments
+        self._activity = activity
+        self._monotonic = monotonic
+
+    def use(self, deployment: ModelDeployment) -> Use:
+        """The use of the deployment at this moment."""
+        return Use(self._activity.in_flight(deployment.uid), self._activity.last_activity(deployment.uid))
+
+    def hold(self, deployment: ModelDeployment) -> None:
+        """Keeps new requests for the deployment waiting until `release`, or until it is gone."""
+        self._deployments.hold(deployment)
+
+    def release(self, deployment: ModelDeployment) -> None:
+        """Undoes `hold`."""
+        self._deployments.release(deployment)
+
+    async def put_out(self, deployment: ModelDeployment) -> bool:
+        """Has an idle deployment give its memory back: False where it has a request in hand. Raises ClusterError.
+
+        Nothing is awaited between the look at its requests and the hold: none comes in between, and those that come wait until it is gone.
+        """
+        if self._activity.in_flight(deployment.uid):
+            return False
+        self._deployments.hold(deployment)
+        try:
+            if deployment.spec.idle.action is IdleAction.SLEEP:
+                await self._activity.unload(deployment)
+                await self._asleep(deployment)
+            else:
+                await self._cluster.delete(MODEL_DEPLOYMENTS, deployment.name, Preconditions(deployment.uid))
+                self._deployments.forget(deployment)
+        except (NotFoundError, ConflictError):
+            self._deployments.forget(deployment)
+        finally:
+            self._deployments.release(deployment)
+        _log.info("put_out_for_room", deployment=deployment.name, model=deployment.spec.model)
+        return True
+
+    async def _asleep(self, deployment: ModelDeployment) -> None:
+        """Returns when the operator has taken the engine away: a request that came sooner would be cut with it."""
+        deadline = self._monotonic() + _ASLEEP_SECONDS
+        while (left := deadline - self._monotonic()) > 0:
+            change = self._deployments.change(deployment.name)
+            now = self._deployments.get(deployment.name)
+            if now is None or now.uid != deployment.uid or not is_ready(now):
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(change.wait(), left)

@@ -1,0 +1,62 @@
+"""GET /v1/models/manifest: a model's ModelDeployment, to be kept in a file and applied to a cluster."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from berth_api.cluster import LABEL_MANAGED_BY, MODEL_DEPLOYMENTS
+from berth_api.model_deployment import Backend, Device, IdleAction, ModelDeploymentSpec
+from berth_router.ask import Ask, model_path
+from berth_router.deployments import Deployments
+from berth_router.resolve import MANAGER, Policy, Refuse, Use, resolve
+from berth_router.store import ModelStore
+
+
+class ManifestMetadata(BaseModel):
+    """What identifies the resource."""
+
+    name: str = Field(description="The resource's name.")
+
+
+class Manifest(BaseModel):
+    """A ModelDeployment as a person would apply it."""
+
+    api_version: str = Field(alias="apiVersion", description="Group and version of the resource.")
+    kind: str = Field(description="ModelDeployment.")
+    metadata: ManifestMetadata
+    spec: dict[str, Any] = Field(description="As `kubectl explain md.spec` describes it, with every default filled in.")
+
+
+def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy) -> APIRouter:
+    """The route that tells a model's manifest."""
+    routes = APIRouter(tags=["models"])
+
+    @routes.get("/v1/models/manifest", summary="A model's ModelDeployment")
+    async def show_manifest(  # pyright: ignore[reportUnusedFunction]
+        model: Annotated[str, Query(max_length=512, description="The model's path in the store, or its name.")],
+        backend: Annotated[Backend | None, Query(description="Of this backend. Unset: as for a request that states none.")] = None,
+        device: Annotated[Device | None, Query(description="On this device. Unset: as for a request that states none.")] = None,
+    ) -> Manifest:
+        """That of the deployment which a request for the model would use, or else of the one which it would start.
+
+        What a router made goes away when it is idle; a resource that a person applies sleeps instead, and so this one says.
+        """
+        ask = Ask(model_path(model), backend, device)
+        decision = resolve(ask, deployments.all(), await store.lookup(ask.model), policy)
+        if isinstance(decision, Refuse):
+            raise decision.error
+        if isinstance(decision, Use):
+            made_by_router = decision.deployment.labels.get(LABEL_MANAGED_BY) == MANAGER
+            return _manifest(decision.deployment.name, decision.deployment.spec, sleeps=made_by_router)
+        return _manifest(decision.name, decision.spec, sleeps=True)
+
+    return routes
+
+
+def _manifest(name: str, spec: ModelDeploymentSpec, *, sleeps: bool) -> Manifest:
+    if sleeps:
+        spec = spec.model_copy(update={"idle": spec.idle.model_copy(update={"action": IdleAction.SLEEP})})
+    return Manifest(
+        apiVersion=MODEL_DEPLOYMENTS.api_version, kind=MODEL_DEPLOYMENTS.kind, metadata=ManifestMetadata(name=name), spec=spec.manifest()
+    )

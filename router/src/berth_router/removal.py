@@ -1,0 +1,128 @@
+"""Takes models out of the store: aside first, by one rename, and then off the disk.
+
+A model is never half there under its own name. What a crash leaves of one that was moved aside is deleted at a later start.
+"""
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Cluster, ClusterError
+from berth_api.model_deployment import MODEL_STORE
+from berth_router.downloads import unfinished
+from berth_router.errors import ConflictError, ForbiddenError, UnavailableError
+
+_log = structlog.get_logger(__name__)
+
+ASIDE = ".deleted-"
+"""What the name of a model that is being deleted begins with; hidden, so that it is no model any more."""
+
+LEFT_OVER_SECONDS = 3600
+"""A model that was moved aside so long ago is nobody's work any more."""
+
+
+class Remover:
+    """Deletes models that nothing uses."""
+
+    def __init__(self, cluster: Cluster, root: Path) -> None:
+        self._cluster = cluster
+        self._root = root
+        self._deleting: set[asyncio.Task[None]] = set()
+
+    async def remove(self, name: str) -> None:
+        """Deletes the model of this name below the store, which must be one.
+
+        Raises ConflictError where something uses it, ForbiddenError where the store does not let it, UnavailableError where the cluster
+        cannot be asked.
+        """
+        await self._check_unused(name)
+        place = self._root / name
+        aside = self._root / f"{ASIDE}{secrets.token_hex(8)}"
+        await _moved(place, aside, name)
+        try:
+            # A deployment may have been made meanwhile. One that is made from now on finds no model.
+            await self._check_unused(name)
+        except BaseException:
+            await _moved(aside, place, name)
+            raise
+        await asyncio.to_thread(_remove_if_empty, place.parent, self._root)
+        task = asyncio.create_task(asyncio.to_thread(_delete, aside))
+        self._deleting.add(task)
+        task.add_done_callback(self._deleting.discard)
+        _log.info("model_deleted", model=f"{MODEL_STORE}/{name}")
+
+    async def sweep(self) -> None:
+        """Deletes what an earlier router moved aside and did not live to delete."""
+        await asyncio.to_thread(_sweep, self._root, time.time())
+
+    async def _check_unused(self, name: str) -> None:
+        path = f"{MODEL_STORE}/{name}"
+        try:
+            deployments = (await self._cluster.list(MODEL_DEPLOYMENTS)).items
+            downloads = (await self._cluster.list(MODEL_DOWNLOADS)).items
+        except ClusterError as error:
+            raise UnavailableError(f"Whether {path} is in use cannot be known now: {error}", code="cluster_unavailable") from error
+        users = [one["metadata"]["name"] for one in deployments if _is_within(one["spec"]["model"], path)]
+        if users:
+            raise ConflictError(
+                f"{path} is in use by {_listed('ModelDeployment', users)}. Unload it (POST /v1/models/unload), and delete what a person"
+                " declared, before the model is deleted.",
+                code="model_in_use",
+            )
+        fillers = [download.name for download in unfinished(downloads) if _is_within(f"{MODEL_STORE}/{download.destination}", path)]
+        if fillers:
+            raise ConflictError(
+                f"{path} is being downloaded by {_listed('ModelDownload', fillers)}. Cancel it with DELETE /v1/models/download/JOB_ID.",
+                code="model_in_use",
+            )
+
+
+def _is_within(inner: str, outer: str) -> bool:
+    return inner == outer or inner.startswith(f"{outer}/")
+
+
+def _listed(kind: str, names: Sequence[str]) -> str:
+    return f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(sorted(names))}"
+
+
+async def _moved(source: Path, target: Path, name: str) -> None:
+    try:
+        await asyncio.to_thread(source.rename, target)
+    except OSError as error:
+        raise ForbiddenError(
+            f"{MODEL_STORE}/{name} cannot be moved in the store: {error.strerror}. Does the store belong to the router's user?",
+            code="store_not_writable",
+        ) from error
+
+
+def _remove_if_empty(folder: Path, root: Path) -> None:
+    """An organization's folder goes with its last model."""
+    if folder != root:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _delete(aside: Path) -> None:
+    try:
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink()
+    except OSError as error:  # tried again by a later sweep
+        _log.warning("model_not_deleted", path=str(aside), error=str(error))
+
+
+def _sweep(root: Path, now: float) -> None:
+    try:
+        left = [entry for entry in root.iterdir() if entry.name.startswith(ASIDE) and now - entry.lstat().st_ctime > LEFT_OVER_SECONDS]
+    except OSError:  # there is no store yet
+        return
+    for entry in left:
+        _delete(entry)
+        _log.info("leftover_deleted", path=str(entry))

@@ -1,0 +1,1 @@
+"""The router's test-suite on a real API server."""

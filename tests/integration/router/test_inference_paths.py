@@ -1,0 +1,3 @@
+"""tests/unit/router/test_inference_paths.py, on a real API server."""
+
+from tests.unit.router.test_inference_paths import *  # noqa: F403

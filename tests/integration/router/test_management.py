@@ -1,0 +1,3 @@
+"""tests/unit/router/test_management.py, on a real API server."""
+
+from tests.unit.router.test_management import *  # noqa: F403

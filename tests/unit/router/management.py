@@ -1,0 +1,14 @@
+"""Calls of the management API."""
+
+from typing import Any
+
+import orjson
+
+from tests.unit.router.conftest import Serving
+
+
+async def call(serving: Serving, method: str, path: str, **fields: Any) -> tuple[int, Any]:
+    """Status and JSON of the answer."""
+    body = orjson.dumps(fields) if fields else b""
+    reply = await serving.raw(method, path, body, "Content-Type: application/json\r\n")
+    return reply.status, orjson.loads(reply.body)

@@ -1,0 +1,198 @@
+"""Downloads over the API: one for each content, and nothing that is there is overwritten. The operator is played by the test."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berth_api.cluster import MODEL_DOWNLOADS, Object, UnavailableError
+from berth_api.repository import DEFAULT_HUB
+from berth_router.settings import Settings
+from tests.unit.router.conftest import Serving
+from tests.unit.router.management import call
+
+
+async def request(serving: Serving, url: str = "acme/tiny", **fields: Any) -> tuple[int, Any]:
+    return await call(serving, "POST", "/v1/models/download", url=url, **fields)
+
+
+async def downloads(serving: Serving) -> list[Object]:
+    return (await serving.cluster.list(MODEL_DOWNLOADS)).items
+
+
+async def set_status(serving: Serving, name: str, **status: Any) -> None:
+    await serving.cluster.patch_status(MODEL_DOWNLOADS, name, status)
+
+
+def publish(settings: Settings, destination: str, repository: str = "acme/tiny") -> None:
+    """What a finished download leaves."""
+    place = Path(settings.model_store) / destination
+    place.mkdir(parents=True)
+    manifest: dict[str, Any] = {"repository": repository, "revision": "main", "commit": "0123456789abcdef", "files": []}
+    (place / ".berth-manifest.json").write_text(json.dumps(manifest))
+
+
+async def test_a_request_makes_a_modeldownload(serving: Serving) -> None:
+    status, answer = await request(
+        serving, f"{DEFAULT_HUB}/acme/tiny/tree/v1.0", quantization="q4_k_m", include=["*.gguf"], exclude=["x/*"], destination="org/mine"
+    )
+    [made] = await downloads(serving)
+    assert (status, answer["status"], answer["destination"]) == (200, "Pending", "/models/org/mine")
+    assert answer["job_id"] == made["metadata"]["name"]
+    assert answer["job_id"] in answer["message"]
+    assert made["spec"] == {
+        "repository": "acme/tiny",
+        "revision": "v1.0",
+        "destination": "org/mine",
+        "quantization": "q4_k_m",
+        "include": ["*.gguf"],
+        "exclude": ["x/*"],
+    }
+
+
+async def test_the_destination_is_the_repositorys_name_and_the_quantization(serving: Serving) -> None:
+    _, answer = await request(serving, "acme/other")
+    assert answer["destination"] == "/models/other"
+    _, answer = await request(serving, "acme/other@v2", quantization="Q8_0")
+    assert answer["destination"] == "/models/other-Q8_0"
+
+
+async def test_the_same_content_is_one_download(serving: Serving) -> None:
+    answers = await asyncio.gather(*(request(serving, "acme/other") for _ in range(5)))
+    assert {answer["job_id"] for _, answer in answers} == {(await downloads(serving))[0]["metadata"]["name"]}
+    assert len(await downloads(serving)) == 1
+
+
+async def test_another_content_for_a_place_that_is_being_filled_is_refused(serving: Serving) -> None:
+    _, first = await request(serving, "acme/other")
+    for fields in ({"url": "acme/other@v2"}, {"url": "elsewhere/other"}, {"url": "acme/x", "destination": "other/inner"}):
+        status, answer = await request(serving, **fields)
+        assert (status, answer["error"]["code"], answer["error"]["param"]) == (409, "destination_taken", "destination")
+        assert first["job_id"] in answer["error"]["message"]
+        assert "acme/other@main" in answer["error"]["message"]
+    await set_status(serving, first["job_id"], phase="Failed", message="The repository is gone.")
+    assert (await request(serving, "acme/other@v2"))[0] == 200
+
+
+async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, settings: Settings) -> None:
+    (Path(settings.model_store) / "byhand").mkdir()
+    (Path(settings.model_store) / "byhand" / "model.gguf").write_bytes(b"GGUF")
+    publish(settings, "published")
+    for url, destination, said in (
+        ("acme/tiny", "byhand", "holds something that was not downloaded"),
+        ("acme/other", "published", "holds the model acme/tiny@0123456789ab"),
+        ("acme/other", "published/inner", "lies inside the model /models/published"),
+    ):
+        status, answer = await request(serving, url, destination=destination)
+        assert (status, answer["error"]["code"]) == (409, "destination_taken")
+        assert said in answer["error"]["message"]
+        assert "DELETE /v1/models/inventory/" in answer["error"]["message"]
+    assert await downloads(serving) == []
+    # The same repository: the download itself finds out whether the files are the same.
+    assert (await request(serving, "acme/tiny", destination="published"))[0] == 200
+
+
+async def test_one_that_failed_is_tried_again_and_one_that_succeeded_is_told(serving: Serving, settings: Settings) -> None:
+    _, first = await request(serving, "acme/other")
+    await set_status(serving, first["job_id"], phase="Failed", message="no room")
+    [failed] = await downloads(serving)
+    _, second = await request(serving, "acme/other")
+    [made] = await downloads(serving)
+    assert (second["job_id"], second["status"]) == (first["job_id"], "Pending")
+    assert made["metadata"]["uid"] != failed["metadata"]["uid"]
+
+    await set_status(serving, first["job_id"], phase="Succeeded")
+    publish(settings, "other", "acme/other")
+    status, third = await request(serving, "acme/other")
+    assert (status, third["status"]) == (200, "Succeeded")
+    assert "/models/other is there" in third["message"]
+    assert [one["metadata"]["uid"] for one in await downloads(serving)] == [made["metadata"]["uid"]]
+
+
+async def test_one_whose_files_are_gone_is_made_anew(serving: Serving) -> None:
+    _, first = await request(serving, "acme/other")
+    await set_status(serving, first["job_id"], phase="Succeeded")
+    _, second = await request(serving, "acme/other")
+    assert second["status"] == "Pending"
+
+
+async def test_a_download_tells_how_far_it_is(serving: Serving) -> None:
+    _, made = await request(serving, "acme/other@v2", quantization="Q8_0")
+    progress = {
+        "bytesDone": 50,
+        "bytesTotal": 100,
+        "bytesFetched": 60,
+        "bytesPerSecond": 10,
+        "etaSeconds": 5,
+        "filesDone": 1,
+        "filesTotal": 2,
+    }
+    times = {"startedAt": "2026-01-01T00:00:00Z"}
+    told = {"phase": "Running", "reason": "Downloading", "message": "1 of 2 files", "commit": "c" * 40}
+    await set_status(serving, made["job_id"], **told, **progress, **times)
+    status, download = await call(serving, "GET", f"/v1/models/download/{made['job_id']}")
+    assert status == 200
+    assert download == {
+        "job_id": made["job_id"],
+        "repository": "acme/other",
+        "revision": "v2",
+        "quantization": "Q8_0",
+        "destination": "/models/other-Q8_0",
+        "phase": "Running",
+        "reason": "Downloading",
+        "message": "1 of 2 files",
+        "commit": "c" * 40,
+        "bytes_done": 50,
+        "bytes_total": 100,
+        "bytes_fetched": 60,
+        "bytes_per_second": 10,
+        "eta_seconds": 5,
+        "files_done": 1,
+        "files_total": 2,
+        "started_at": "2026-01-01T00:00:00Z",
+        "finished_at": None,
+    }
+    assert await call(serving, "GET", "/v1/models/download") == (200, {"downloads": [download], "total_count": 1})
+
+
+async def test_cancelling_deletes_it(serving: Serving) -> None:
+    _, made = await request(serving, "acme/other")
+    status, cancelled = await call(serving, "DELETE", f"/v1/models/download/{made['job_id']}")
+    assert (status, cancelled["job_id"]) == (200, made["job_id"])
+    assert await downloads(serving) == []
+    for method in ("GET", "DELETE"):
+        status, answer = await call(serving, method, f"/v1/models/download/{made['job_id']}")
+        assert (status, answer["error"]["code"]) == (404, "download_not_found")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"url": "https://evil.example/acme/tiny"}, "url"),
+        ({"url": "ftp://huggingface.co/acme/tiny"}, "url"),
+        ({"url": "https://user:secret@huggingface.co/acme/tiny"}, "url"),
+        ({"url": "acme"}, "url"),
+        ({"url": "../../etc"}, "url"),
+        ({"url": "acme/tiny@../x"}, "url"),
+        ({"url": "acme/tiny", "destination": "../outside"}, "destination"),
+        ({"url": "acme/tiny", "destination": "/models/x"}, "destination"),
+        ({"url": "acme/tiny", "destination": ".hidden"}, "destination"),
+        ({"url": "acme/tiny", "quantization": "Q4 K"}, "quantization"),
+        ({"url": "acme/tiny", "include": ["$(TOKEN)"]}, "include"),
+        ({"url": "acme/tiny", "exclude": ["-x"]}, "exclude"),
+    ],
+)
+async def test_what_is_wrong_is_named(serving: Serving, fields: dict[str, Any], param: str) -> None:
+    status, answer = await request(serving, **fields)
+    assert (status, answer["error"]["param"]) == (400, param)
+    assert "secret" not in answer["error"]["message"]
+    assert await downloads(serving) == []
+
+
+@pytest.mark.in_memory("a cluster that fails on demand")
+async def test_a_cluster_that_is_away_is_503(serving: Serving) -> None:
+    serving.cluster.fail_next("get", UnavailableError("no answer"))
+    status, answer = await request(serving)
+    assert (status, answer["error"]["code"]) == (503, "cluster_unavailable")

@@ -1,0 +1,108 @@
+"""Models put out for room: nobody's answer is cut, and who comes meanwhile is served by the next start."""
+
+import asyncio
+from asyncio import StreamReader
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from berth_api.cluster import MODEL_DEPLOYMENTS
+from berth_api.model_deployment import ModelDeployment
+from tests.unit.router.conftest import MODEL, PROMPT, Serving
+from tests.unit.router.engine import Call
+
+
+async def only(serving: Serving) -> ModelDeployment:
+    [manifest] = await serving.deployments()
+    return ModelDeployment.parse(manifest)
+
+
+async def answering(serving: Serving) -> tuple[asyncio.Task[str], asyncio.Event]:
+    """A request whose answer is being made, and what lets it end."""
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Call) -> None:
+        reached.set()
+        await go_on.wait()
+        await call.answer()
+
+    serving.engine.behaviour = slow
+    task = asyncio.create_task(serving.ask())
+    async with asyncio.timeout(10):
+        await reached.wait()
+    return task, go_on
+
+
+@asynccontextmanager
+async def held_request(serving: Serving) -> AsyncGenerator[StreamReader]:
+    """A streaming request that has been told to wait for memory."""
+    body = orjson.dumps({"model": MODEL, "messages": PROMPT, "stream": True})
+    reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+    try:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"waiting for memory")
+            yield reader
+    finally:
+        writer.close()
+
+
+async def test_an_idle_model_that_a_router_made_goes(ready: Serving) -> None:
+    assert await ready.router.evictor.put_out(await only(ready))
+    assert await ready.deployments() == []
+
+
+async def test_a_model_that_answers_stays(ready: Serving) -> None:
+    task, go_on = await answering(ready)
+    deployment = await only(ready)
+    assert ready.router.evictor.use(deployment).in_flight == 1
+    assert not await ready.router.evictor.put_out(deployment)
+    go_on.set()
+    assert await task == "Paris."
+    assert len(await ready.deployments()) == 1
+
+
+async def test_a_request_that_comes_while_the_model_goes_is_answered_by_the_next_one(ready: Serving) -> None:
+    deployment = await only(ready)
+    ready.router.evictor.hold(deployment)
+    async with held_request(ready) as answer:
+        assert ready.router.evictor.use(deployment).in_flight == 0
+        assert await ready.router.evictor.put_out(deployment)
+        found = await ready.until(lambda found: bool(found) and found[0]["metadata"]["uid"] != deployment.uid)
+        await ready.make_ready(found[0]["metadata"]["name"])
+        await answer.readuntil(b"[DONE]")
+
+
+async def test_a_request_goes_on_when_the_model_is_let_stay(ready: Serving) -> None:
+    deployment = await only(ready)
+    ready.router.evictor.hold(deployment)
+    async with held_request(ready) as answer:
+        ready.router.evictor.release(deployment)
+        await answer.readuntil(b"[DONE]")
+    assert (await only(ready)).uid == deployment.uid
+
+
+@pytest.fixture
+async def declared(serving: Serving) -> Serving:
+    """A router with a ready deployment that a person made, and that sleeps when it is idle."""
+    spec = {"model": MODEL, "backend": "llamacpp", "device": "cpu"}
+    body = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": {"name": "mine"}, "spec": spec}
+    await serving.cluster.create(MODEL_DEPLOYMENTS, body)
+    await serving.make_ready("mine")
+    assert await serving.ask() == "Paris."
+    return serving
+
+
+async def test_what_a_person_declared_takes_no_request_until_it_sleeps_and_wakes_for_it(declared: Serving) -> None:
+    going = asyncio.create_task(declared.router.evictor.put_out(await only(declared)))
+    await declared.until(lambda found: any(entry.get("unloadAt") for entry in found[0]["status"]["activity"].values()))
+    async with held_request(declared) as answer:
+        await declared.set_status("mine", phase="Sleeping", endpoint=None)
+        assert await going
+        await declared.until(lambda found: any(entry.get("inFlight") for entry in found[0]["status"]["activity"].values()))
+        await declared.set_status("mine", phase="Ready", endpoint=declared.engine.url, loadedAt=datetime.now(UTC).isoformat())
+        await answer.readuntil(b"[DONE]")

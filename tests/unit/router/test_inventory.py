@@ -1,0 +1,249 @@
+"""What the inventory says of models beyond their names and sizes, and how one is deleted."""
+
+import asyncio
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
+from berth_router import descriptions
+from berth_router.descriptions import Described, Descriptions, read_model
+from berth_router.management import inventory
+from berth_router.removal import ASIDE, LEFT_OVER_SECONDS, Remover
+from berth_router.settings import Settings
+from berth_router.store import ModelStore, StoredModel
+from tests.unit.formats.weights import write_checkpoint, write_gguf
+from tests.unit.router.conftest import MODEL, InstrumentedCluster, Serving
+from tests.unit.router.management import call
+
+DELETABLE = {"store_writable": True}
+
+SPEC: dict[str, Any] = {"model": MODEL, "backend": "llamacpp", "device": "cpu"}
+
+
+async def models(serving: Serving) -> dict[str, Any]:
+    status, answer = await call(serving, "GET", "/v1/models/inventory")
+    assert status == 200
+    return {model["name"]: model for model in answer["models"]}
+
+
+async def delete(serving: Serving, name: str) -> tuple[int, Any]:
+    return await call(serving, "DELETE", f"/v1/models/inventory/{name}")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Path:
+    return Path(settings.model_store)
+
+
+async def test_headers_tell_what_a_model_is(serving: Serving, store: Path) -> None:
+    write_gguf(store / "smol" / "smol.Q4_K_M.gguf")
+    write_gguf(store / "alone.gguf")
+    write_checkpoint(store / "org" / "checkpoint")
+    found = await models(serving)
+    shown = ("headers", "format", "architecture", "parameters", "quantization", "context_length", "has_chat_template", "broken", "manifest")
+    assert {name: found["smol"][name] for name in shown} == {
+        "headers": "read",
+        "format": "gguf",
+        "architecture": "llama",
+        "parameters": 300 * 64 + 64,
+        "quantization": "Q4_K_M",
+        "context_length": 2048,
+        "has_chat_template": True,
+        "broken": None,
+        "manifest": None,
+    }
+    assert (found["alone.gguf"]["quantization"], found["alone.gguf"]["parameters"]) == ("F16", 300 * 64 + 64)
+    assert (found["org/checkpoint"]["format"], found["org/checkpoint"]["parameters"]) == ("safetensors", 650)
+
+
+async def test_a_broken_directory_is_marked_and_the_others_are_there(serving: Serving, store: Path) -> None:
+    write_gguf(store / "whole" / "model.gguf")
+    (store / "html").mkdir()
+    (store / "html" / "model.gguf").write_text("<html>404</html>")
+    os.truncate(write_gguf(store / "cut" / "model.gguf"), 3000)
+    found = await models(serving)
+    assert found["whole"]["broken"] is None
+    assert found["html"]["broken"] == "model.gguf is an HTML or XML page, not a model: the download got an error page"
+    assert "the download did not finish" in found["cut"]["broken"]
+    assert found["tiny"]["broken"] == "it holds no files"
+    assert found["html"]["architecture"] is None
+    write_gguf(store / "tiny" / "model.gguf")
+    assert (await models(serving))["tiny"]["broken"] is None
+
+
+def aside(store: Path) -> list[str]:
+    """Names of what is being deleted."""
+    return [entry.name for entry in store.iterdir() if entry.name.startswith(ASIDE)]
+
+
+def write_manifest(place: Path, **changed: Any) -> None:
+    files = [{"path": path.name, "size": path.stat().st_size} for path in place.iterdir()]
+    manifest = {"repository": "acme/tiny", "revision": "main", "commit": "c" * 40, "files": files}
+    (place / ".berth-manifest.json").write_text(json.dumps(manifest | changed))
+
+
+async def test_a_downloaded_model_tells_where_it_came_from(serving: Serving, store: Path) -> None:
+    write_gguf(store / "tiny" / "model.gguf")
+    write_manifest(store / "tiny")
+    found = await models(serving)
+    assert found["tiny"]["manifest"] == {"repository": "acme/tiny", "commit": "c" * 40}
+    assert found["tiny"]["broken"] is None
+    assert [file["name"] for file in found["tiny"]["files"]] == ["model.gguf"]
+
+
+async def test_a_downloaded_model_that_lost_a_file_is_broken(store: Path) -> None:
+    write_checkpoint(store / "lost")
+    write_manifest(store / "lost")
+    (store / "lost" / "tokenizer_config.json").unlink()
+    [lost] = [model for model in await ModelStore(store).models() if model.name == "lost"]
+    assert "tokenizer_config.json is missing" in str(read_model(store, lost).broken)
+    write_manifest(store / "lost", commit=None)
+    assert "names no repository and commit" in str(read_model(store, lost).broken)
+
+
+async def test_what_is_not_read_in_time_is_pending_and_read_later(serving: Serving, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_read = threading.Event()
+
+    def read_when_told(root: Path, model: StoredModel) -> Described:
+        may_read.wait(10)
+        return read_model(root, model)
+
+    monkeypatch.setattr(descriptions, "read_model", read_when_told)
+    monkeypatch.setattr(inventory, "READ_SECONDS", 0.01)
+    write_gguf(store / "new" / "model.gguf")
+    first = (await models(serving))["new"]
+    assert (first["headers"], first["architecture"], first["broken"]) == ("pending", None, None)
+    assert first["files"][0]["type"] == "gguf"
+    may_read.set()
+    async with asyncio.timeout(10):
+        while (later := (await models(serving))["new"])["headers"] == "pending":
+            pass
+    assert (later["headers"], later["architecture"]) == ("read", "llama")
+
+
+async def test_a_router_reads_its_store_when_it_starts(store: Path) -> None:
+    write_gguf(store / "one" / "model.gguf")
+    known, files = Descriptions(store), ModelStore(store)
+    await known.begin(files)
+    found = await known.of(await files.models(), 10)
+    assert all(one.read for one in found)
+    assert known.read_models == len(found)
+    await known.close()
+
+
+async def test_only_models_that_changed_are_read_again(store: Path) -> None:
+    write_gguf(store / "one" / "model.gguf")
+    known, files = Descriptions(store), ModelStore(store)
+    first = await known.of(await files.models(), 10)
+    assert await known.of(await files.models(), 10) is first
+    assert known.read_models == 2
+    write_gguf(store / "new" / "model.gguf")
+    described = {one.model.name: one for one in await known.of(await files.models(), 10)}
+    assert described["new"].description
+    assert known.read_models == 3
+    await known.close()
+
+
+@pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
+@pytest.mark.parametrize("name", ["org/mine", "file.gguf", "models/org/mine"])
+async def test_a_model_is_deleted_from_the_store(serving: Serving, store: Path, name: str) -> None:
+    write_gguf(store / "org" / "mine" / "model.gguf")
+    write_gguf(store / "file.gguf")
+    status, answer = await delete(serving, name)
+    assert (status, answer["deleted"]) == (200, f"/models/{name.removeprefix('models/')}")
+    assert name.removeprefix("models/") not in await models(serving)
+    assert not (store / name.removeprefix("models/")).exists()
+    assert (store / "org").exists() == ("org" not in name)
+    async with asyncio.timeout(10):
+        while aside(store):
+            await models(serving)
+
+
+@pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
+@pytest.mark.parametrize("name", ["absent", "org", "../tiny", "tiny/..", "tiny/model.gguf", ".deleted-x", ""])
+async def test_what_is_no_model_is_not_deleted(serving: Serving, store: Path, name: str) -> None:
+    write_gguf(store / "tiny" / "model.gguf")
+    write_gguf(store / "org" / "mine" / "model.gguf")
+    status, _ = await delete(serving, name)
+    assert status in (404, 405)
+    assert (store / "tiny" / "model.gguf").exists()
+    assert (store / "org" / "mine" / "model.gguf").exists()
+
+
+@pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
+@pytest.mark.parametrize("model", [MODEL, f"{MODEL}/model.gguf"])
+async def test_a_model_that_a_deployment_uses_is_not_deleted(serving: Serving, store: Path, model: str) -> None:
+    manifest = {"metadata": {"name": "mine"}, "spec": SPEC | {"model": model}}
+    created = await serving.cluster.create(
+        MODEL_DEPLOYMENTS, {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, **manifest}
+    )
+    await serving.cluster.patch_status(MODEL_DEPLOYMENTS, "mine", {"phase": "Sleeping"})
+    status, answer = await delete(serving, "tiny")
+    assert (status, answer["error"]["code"]) == (409, "model_in_use")
+    assert "the ModelDeployment mine" in answer["error"]["message"]
+    assert (store / "tiny").exists()
+    await serving.cluster.delete(MODEL_DEPLOYMENTS, created["metadata"]["name"])
+    assert (await delete(serving, "tiny"))[0] == 200
+
+
+@pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
+async def test_a_model_that_is_being_downloaded_is_not_deleted(serving: Serving) -> None:
+    _, made = await call(serving, "POST", "/v1/models/download", url="acme/tiny")
+    status, answer = await delete(serving, "tiny")
+    assert status == 409
+    assert made["job_id"] in answer["error"]["message"]
+    await serving.cluster.patch_status(MODEL_DOWNLOADS, made["job_id"], {"phase": "Succeeded"})
+    assert (await delete(serving, "tiny"))[0] == 200
+
+
+class MadeMeanwhile:
+    """A cluster in which a deployment is made between one list and the next."""
+
+    def __init__(self, cluster: InstrumentedCluster) -> None:
+        self._cluster = cluster
+        self._lists = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cluster, name)
+
+    async def list(self, kind: Any, labels: Any = None) -> Any:
+        if kind == MODEL_DEPLOYMENTS:
+            self._lists += 1
+            if self._lists == 2:
+                manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "new"}, "spec": SPEC}
+                await self._cluster.create(kind, manifest)
+        return await self._cluster.list(kind, labels)
+
+
+@pytest.mark.in_memory("a deployment at a moment that cannot be hit")
+async def test_a_deployment_that_is_made_meanwhile_gets_its_model_back(cluster: InstrumentedCluster, store: Path) -> None:
+    write_gguf(store / "tiny" / "model.gguf")
+    meanwhile: Any = MadeMeanwhile(cluster)
+    with pytest.raises(Exception, match="in use by the ModelDeployment new"):
+        await Remover(meanwhile, store).remove("tiny")
+    assert (store / "tiny" / "model.gguf").exists()
+
+
+async def test_a_router_that_may_only_read_deletes_nothing(serving: Serving, store: Path) -> None:
+    status, answer = await delete(serving, "tiny")
+    assert (status, answer["error"]["code"]) == (403, "store_not_writable")
+    assert "routerMayDelete" in answer["error"]["message"]
+    assert (store / "tiny").exists()
+
+
+async def test_what_a_crash_left_is_deleted_once_it_is_old(
+    cluster: InstrumentedCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_gguf(tmp_path / f"{ASIDE}0123" / "model.gguf")
+    remover = Remover(cluster, tmp_path)
+    await remover.sweep()
+    assert (tmp_path / f"{ASIDE}0123").exists()  # another router may be about to move it back
+    monkeypatch.setattr("berth_router.removal.LEFT_OVER_SECONDS", -1)
+    await remover.sweep()
+    assert aside(tmp_path) == []
+    assert LEFT_OVER_SECONDS > 600
