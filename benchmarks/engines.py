@@ -3,9 +3,11 @@
     uv run python -m benchmarks.engines [--quick] [--engine NAME]...
 
 Installs the chart in a namespace of its own in the cluster that KUBECONFIG names and has each engine started by a request. Then rounds
-alternate between the router's Service and the engine's own address: in each, 1 or 8 clients stream an answer of the same length, one after
-the other. A token is an event that carries text. Both kinds of round meet the same engine process, the same prompts and the same client, so
-that their ratio is what Berth costs; its median over the pairs is reported.
+alternate between the router's Service and the engine's own address: in each, 1 or 8 clients stream an answer of the same length. Both kinds
+of round meet the same engine process, the same prompts and the same client, so that their ratio is what Berth costs; its median over the
+pairs is reported. What else could tell the two apart is taken out: both are warmed first, they take turns at going first, and a pause
+after each round has what it leaves behind (the router's report that the model is idle) fall into no other. The tokens are those that the
+engine itself counts.
 
 The last line is one JSON object: `<engine>_c1` and `<engine>_c8`, tokens a second through Berth by tokens a second direct.
 """
@@ -21,18 +23,36 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.chat import AnswerError, text_of
+from benchmarks.chat import AnswerError
 from benchmarks.installation import built_images, installed, require_test_cluster
 from berth_api.kubernetes_cluster import KubernetesCluster
-from tests.e2e.release import Release
+from tests.e2e.release import MODEL, SAFETENSORS, Release
 
-GGUF = "/models/SmolLM2-135M-Instruct"
-SAFETENSORS = "/models/SmolLM2-135M-Instruct-safetensors"
-MODELS = {"llamacpp": GGUF, "vllm": SAFETENSORS, "transformers": SAFETENSORS}
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is asked of an engine."""
+
+    model: str
+    tokens: int
+    """Of one answer: so many that it takes seconds, since most of an answer is not its beginning."""
+
+
+LOADS = {"llamacpp": Load(MODEL, 256), "vllm": Load(SAFETENSORS, 96), "transformers": Load(SAFETENSORS, 24)}
 CLIENTS = (1, 8)
-PAIRS = 8
-QUICK_PAIRS = 3
-TOKENS = 48
+PAIRS = 10
+QUICK_PAIRS = 4
+PAUSE = 1.0
+"""Seconds after a round: a router reports 0.3 s after the last request that none is left, and the operator reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to the engine."""
+
+    url: str
+    request: dict[str, Any]
+    headers: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,46 +70,73 @@ class Rates:
 
 def body(engine: str) -> dict[str, Any]:
     """The request, the same for both ways."""
+    load = LOADS[engine]
     return {
-        "model": MODELS[engine],
+        "model": load.model,
         "messages": [{"role": "user", "content": "Write a long story about the sea."}],
         "stream": True,
-        "max_tokens": TOKENS,
+        "stream_options": {"include_usage": True},
+        "max_tokens": load.tokens,
         "temperature": 0,
         "top_p": 1,
     }
 
 
-async def tokens_of(session: aiohttp.ClientSession, url: str, request: dict[str, Any], headers: dict[str, str]) -> int:
+def usage_of(line: bytes) -> int | None:
+    """The tokens that an answer is said to have, in the line of its event stream that says it. Raises AnswerError."""
+    if not line.startswith(b"data: {") or (b'"usage"' not in line and b'"error"' not in line):
+        return None
+    chunk: dict[str, Any] = json.loads(line.removeprefix(b"data:"))
+    if chunk.get("error"):
+        raise AnswerError(f"the answer broke off: {chunk['error']}")
+    usage = chunk.get("usage")
+    return usage["completion_tokens"] if usage else None
+
+
+async def tokens_of(session: aiohttp.ClientSession, way: Way) -> int:
     """Tokens of one streamed answer. Raises AnswerError."""
-    async with session.post(f"{url}/v1/chat/completions", json=request, headers=headers) as response:
+    async with session.post(f"{way.url}/v1/chat/completions", json=way.request, headers=way.headers) as response:
         if response.status != 200:
-            raise AnswerError(f"{url} answered with status {response.status}: {(await response.text())[:1000]}")
-        return sum([1 async for line in response.content if text_of(line)])
+            raise AnswerError(f"{way.url} answered with status {response.status}: {(await response.text())[:1000]}")
+        tokens = None
+        async for line in response.content:
+            told = usage_of(line)
+            tokens = tokens if told is None else told
+    if not tokens:
+        raise AnswerError(f"{way.url} ended its answer without saying how many tokens it has")
+    return tokens
 
 
-async def rate(session: aiohttp.ClientSession, url: str, request: dict[str, Any], headers: dict[str, str], clients: int) -> float:
+async def rate(session: aiohttp.ClientSession, way: Way, clients: int) -> float:
     """Tokens a second of so many clients at once."""
     started = time.monotonic()
-    counts = await asyncio.gather(*(tokens_of(session, url, request, headers) for _ in range(clients)))
-    return sum(counts) / (time.monotonic() - started)
+    counts = await asyncio.gather(*(tokens_of(session, way) for _ in range(clients)))
+    taken = time.monotonic() - started
+    await asyncio.sleep(PAUSE)
+    return sum(counts) / taken
+
+
+async def pair(session: aiohttp.ClientSession, through: Way, direct: Way, clients: int, *, direct_first: bool) -> Rates:
+    """One round each way."""
+    if direct_first:
+        rate_direct = await rate(session, direct, clients)
+        return Rates(await rate(session, through, clients), rate_direct)
+    return Rates(await rate(session, through, clients), await rate(session, direct, clients))
 
 
 async def measure(release: Release, engine: str, pairs: int) -> dict[int, list[Rates]]:
     """The pairs of rounds of one engine, by the number of clients."""
     plain = body(engine)
-    through = {**plain, "backend": engine, "device": "cpu", "ttl": 3600}
     key = {"Authorization": f"Bearer {release.api_key}"}
+    through = Way(release.url, {**plain, "backend": engine, "device": "cpu", "ttl": 3600}, key)
     results: dict[int, list[Rates]] = {}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
-        await tokens_of(session, release.url, through, key)  # starts the engine, and is not counted
+        await tokens_of(session, through)  # starts the engine
         [deployment] = [each for each in await release.deployments() if each.spec.backend == engine]
-        endpoint = deployment.status.endpoint or ""
+        direct = Way(deployment.status.endpoint or "", plain, {})
         for clients in CLIENTS:
-            results[clients] = []
-            for _ in range(pairs):
-                through_berth = await rate(session, release.url, through, key, clients)
-                results[clients].append(Rates(through_berth, await rate(session, endpoint, plain, {}, clients)))
+            await pair(session, through, direct, clients, direct_first=False)  # warms both, and is not counted
+            results[clients] = [await pair(session, through, direct, clients, direct_first=number % 2 == 1) for number in range(pairs)]
     return results
 
 
@@ -141,10 +188,10 @@ def main() -> int:
     """Prints the table and the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs instead of {PAIRS}")
-    parser.add_argument("--engine", action="append", choices=list(MODELS), help="only this engine; may be repeated")
+    parser.add_argument("--engine", action="append", choices=list(LOADS), help="only this engine; may be repeated")
     arguments = parser.parse_args()
     try:
-        results = asyncio.run(run(arguments.engine or list(MODELS), QUICK_PAIRS if arguments.quick else PAIRS))
+        results = asyncio.run(run(arguments.engine or list(LOADS), QUICK_PAIRS if arguments.quick else PAIRS))
     except AnswerError as error:
         print(error, file=sys.stderr)
         return 1

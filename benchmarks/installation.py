@@ -11,7 +11,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from tests.conftest import make_namespace
-from tests.e2e.release import MODEL, ROOT, Release, install
+from tests.e2e.release import ROOT, Release, install
 from tests.guard import refusal
 from tests.kubectl import Kubectl
 
@@ -44,14 +44,16 @@ def built_images() -> dict[str, str]:
 
 @contextlib.contextmanager
 def installed(kubectl: Kubectl, images: dict[str, str]) -> Generator[Release]:
-    """A release in a namespace of its own, with the sample model in its store."""
+    """A release in a namespace of its own, with the sample model in its store, in both formats."""
     namespace = f"berth-bench-{secrets.token_hex(3)}"
     within = make_namespace(kubectl, namespace)
     try:
         release = install(within, images)
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([ROOT / "scripts/sample-model", folder], check=True, timeout=300, stdout=sys.stderr)
-            release.load_model(Path(folder) / Path(MODEL).name)
+            for call in (["sample-model", folder], ["sample-safetensors", folder, images["transformers"]]):
+                subprocess.run([ROOT / "scripts" / call[0], *call[1:]], check=True, timeout=300, stdout=sys.stderr)
+            for model in sorted(Path(folder).iterdir()):
+                release.load_model(model)
         yield release
     finally:
         kubectl.run("delete", "namespace", namespace, "--wait=false")

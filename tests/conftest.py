@@ -12,6 +12,11 @@ from tests.guard import refusal
 from tests.kubectl import Kubectl
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Says what the marks mean."""
+    config.addinivalue_line("markers", "in_memory(why): of the router's suite, but only the local cluster can be made to do this")
+
+
 def missing(what: str, how: str) -> None:
     """Skips for want of a tool; where everything must run (CI=true) that is a failure."""
     text = f"{what} is missing: {how}"

@@ -28,7 +28,7 @@ MODEL = "/models/SmolLM2-135M-Instruct"
 SAFETENSORS = "/models/SmolLM2-135M-Instruct-safetensors"
 """The same model for vLLM and Transformers."""
 RELEASE = "berth"
-IMAGES = {"operator.image": "operator", "router.image": "router"} | {
+IMAGES = {"operator.image": "operator", "router.image": "router", "downloads.image": "download"} | {
     f"engines.{engine}.cpu.image": engine for engine in ("llamacpp", "transformers", "vllm")
 }
 """The target of the image that belongs at each place of the chart's values."""
@@ -96,7 +96,7 @@ class Release:
 
     def uninstall(self) -> None:
         """Removes the release with its namespace: first what it serves, as its notes say."""
-        self.kubectl.run("delete", "modeldeployments", "--all")
+        self.kubectl.run("delete", "modeldeployments,modeldownloads", "--all")
         subprocess.run(["helm", "uninstall", RELEASE, "--namespace", self.kubectl.namespace, "--wait"], check=False, timeout=120)
         self.kubectl.run("delete", "namespace", self.kubectl.namespace, "--wait=false")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import LABEL_DEPLOYMENT, Object
+from berth_api.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, Object
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_api.model_deployment import ModelDeployment
@@ -74,6 +74,44 @@ async def test_transformers(berth: Release) -> None:
     settings = dict(pairwise(call))
     assert (settings["serve"], settings["--device"]) == (SAFETENSORS, "cpu")
     assert "--continuous-batching" not in call
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"backend": "ollama"}, "backend"),
+        ({"device": "tpu"}, "device"),
+        ({"ttl": -1}, "ttl"),
+        ({"n_ctx": 255}, "n_ctx"),
+        ({"n_gpu_layers": -2}, "n_gpu_layers"),
+        ({"gpu_memory_utilization": 1.01}, "gpu_memory_utilization"),
+        ({"max_model_len": 0}, "max_model_len"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"top_p": -0.1}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stream": "yes"}, "stream"),
+        ({"n_ctx": 512, "backend": "vllm"}, "n_ctx"),
+    ],
+)
+async def test_a_wrong_value_is_refused_by_its_name_and_starts_nothing(berth: Release, fields: dict[str, Any], param: str) -> None:
+    status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, **fields})
+    assert (status, answer["error"]["param"]) == (400, param)
+    assert f"`{param}`" in answer["error"]["message"]
+    assert await berth.deployments() == []
+
+
+async def test_what_only_a_resource_can_state(berth: Release) -> None:
+    berth.kubectl.apply(manifest("batched", "transformers", "cpu", transformers={"continuousBatching": True}))
+    berth.kubectl.apply(manifest("quantized", "llamacpp", "cpu", MODEL, llamacpp={"quantization": "Q4_1"}))
+    batched, quantized = await berth.until(MODEL_DEPLOYMENTS, both_ready)
+    assert "--continuous-batching" in command_line(berth, await pod_of(berth, batched))
+    assert settings_of(berth, await pod_of(berth, quantized))["--model"].endswith("Q4_1.gguf")
+
+
+def both_ready(objects: dict[str, Object]) -> tuple[ModelDeployment, ...] | None:
+    """Both deployments, by name, once the engines of both answer."""
+    deployments = tuple(ModelDeployment.parse(objects[name]) for name in sorted(objects))
+    return deployments if [each.status.phase for each in deployments] == ["Ready", "Ready"] else None
 
 
 async def test_vllm_in_two_configurations_of_one_model(berth: Release) -> None:

@@ -1,0 +1,101 @@
+"""What becomes of an object before the local cluster stores it: the schema's defaults, and for pods a port of their own.
+
+In Kubernetes the CRDs do the first, and every pod has an address of its own. Here all pods share one: 127.0.0.1.
+"""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, InvalidError, Object
+from berth_api.model_deployment import ModelDeploymentSpec
+from berth_api.model_download import ModelDownloadSpec
+from berth_api.schema import Schema
+
+LOOPBACK = "127.0.0.1"
+
+
+Admit = Callable[[Object, Object | None], Object]
+"""What is stored of an object that is created, or changed from what it was. Raises InvalidError."""
+
+
+def with_schema(schema: type[Schema], *, immutable: bool = False) -> Admit:
+    """Admits an object whose spec meets the schema, with the schema's defaults. `immutable`: its spec cannot be changed."""
+
+    def admit(item: Object, before: Object | None) -> Object:
+        try:
+            spec = schema.model_validate(item["spec"]).manifest()
+        except ValidationError as error:
+            details = "; ".join(f"spec.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+            raise InvalidError(f'"{item["metadata"]["name"]}" is invalid: {details}') from error
+        if immutable and before is not None and spec != before["spec"]:
+            raise InvalidError(f'"{item["metadata"]["name"]}" is invalid: spec: the spec cannot be changed; delete it and make another')
+        return {**item, "spec": spec}
+
+    return admit
+
+
+SCHEMAS: Mapping[str, Admit] = {
+    MODEL_DEPLOYMENTS.plural: with_schema(ModelDeploymentSpec),
+    MODEL_DOWNLOADS.plural: with_schema(ModelDownloadSpec, immutable=True),
+}
+
+
+class Ports:
+    """Ports for pods, from the kernel. Each is held until it is given back, so that nobody else is given it meanwhile.
+
+    Holding: a socket that is bound and does not listen. It lets the engine bind the same port, as servers allow that for their own
+    restarts' sake, and keeps the kernel from giving the port to anybody who takes any.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, socket.socket] = {}
+
+    def admit(self, pod: Object, before: Object | None) -> Object:
+        """Gives each port of a new pod's containers a number that is free here, and tells the container's program by its arguments."""
+        if before is not None:
+            return pod
+        containers: list[Any] = [self._admit_container(container) for container in pod["spec"]["containers"]]
+        return {**pod, "spec": {**pod["spec"], "containers": containers}}
+
+    def release(self, pod: Object) -> None:
+        """Takes a pod's ports back."""
+        for container in pod["spec"]["containers"]:
+            for port in container.get("ports", []):
+                held = self._held.pop(port["containerPort"], None)
+                if held:
+                    held.close()
+
+    def _admit_container(self, container: dict[str, Any]) -> dict[str, Any]:
+        declared: list[Any] = container.get("ports", [])
+        if not declared:
+            return container
+        numbers = {port["containerPort"]: self._take() for port in declared}
+        return {
+            **container,
+            "ports": [{**port, "containerPort": numbers[port["containerPort"]]} for port in declared],
+            "args": with_port(container.get("args", []), numbers),
+        }
+
+    def _take(self) -> int:
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "SO_REUSEPORT"):
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((LOOPBACK, 0))
+        number: int = held.getsockname()[1]
+        self._held[number] = held
+        return number
+
+
+def with_port(arguments: list[str], numbers: Mapping[int, int]) -> list[str]:
+    """The arguments, with the value of `--port` replaced; what follows `--` is somebody else's."""
+    replaced = list(arguments)
+    for at, argument in enumerate(arguments[:-1]):
+        if argument == "--":
+            break
+        if argument == "--port" and (number := numbers.get(int(arguments[at + 1]))):
+            replaced[at + 1] = str(number)
+    return replaced

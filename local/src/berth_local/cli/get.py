@@ -1,0 +1,37 @@
+"""berth get: a model as the resource that a cluster takes."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from berth_local.cli.options import ApiKey, ModelName, Url
+from berth_local.connection import Server, connect_or_serve
+from berth_local.output import print_json
+
+
+class ManifestFormat(StrEnum):
+    """How a manifest is written."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
+def get(
+    model: ModelName,
+    output: Annotated[ManifestFormat, typer.Option("--output", "-o", metavar="FORMAT", help="yaml or json.")] = ManifestFormat.YAML,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Print a model as a Kubernetes resource.
+
+    It is the ModelDeployment that serves the model: what `kubectl apply` takes.
+    """
+    with connect_or_serve(Server(url, api_key)) as client:
+        manifest: dict[str, Any] = client.get("/v1/models/manifest", model=model)
+    if output is ManifestFormat.JSON:
+        print_json(manifest)
+        return
+    import yaml  # noqa: PLC0415 (only where it is wanted)
+
+    print(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120), end="")

@@ -1,0 +1,30 @@
+"""berth logs: what an engine printed."""
+
+from typing import Annotated
+
+import typer
+
+from berth_local.cli.options import ApiKey, ModelName, Url
+from berth_local.connection import Server, connect
+from berth_local.errors import FailedError
+
+
+def logs(
+    model: ModelName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes, until Ctrl-C.")] = False,
+    tail: Annotated[int, typer.Option(metavar="N", min=0, help="So many of the last lines.")] = 200,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Show what a model's engine printed."""
+    with connect(Server(url, api_key)) as client:
+        deployment = client.get("/v1/models/manifest", model=model)["metadata"]["name"]
+        try:
+            for line in client.lines(f"/v1/models/loaded/{deployment}/logs", follow=str(follow).lower(), tail=str(tail)):
+                print(line, flush=True)
+        except FailedError as error:
+            if error.code != "unknown_path":
+                raise
+            raise FailedError(
+                f"a cluster keeps its engines' logs itself: kubectl logs --selector berth.dev/deployment={deployment}"
+            ) from None

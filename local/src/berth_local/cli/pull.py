@@ -1,0 +1,89 @@
+"""berth pull: fetch a model from the hub."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from berth_local.cli.options import ApiKey, Format, Output, Url
+from berth_local.connection import Server, connect_or_serve
+from berth_local.errors import FailedError, InterruptedByUserError, NotFoundError, UsageError
+from berth_local.output import model_name, print_json, size
+from berth_local.progress import DownloadProgress
+
+if TYPE_CHECKING:
+    from berth_local.client import Client
+
+_POLL_SECONDS = 0.5
+_HOSTS = ("hf.co/", "huggingface.co/")
+_DONE = "Succeeded"
+_FAILED = "Failed"
+_ABSENT = ("RepositoryNotFound", "RevisionNotFound", "QuantizationNotFound")
+
+
+def pull(
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO[:QUANT]", show_default=False, help="As org/name, org/name:Q4_K_M, org/name@revision or a URL of the hub."
+        ),
+    ],
+    destination: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", show_default=False, help="What to call it in the store, if not as the repository."),
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", show_default=False, help="Take only files that match; may be repeated.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", show_default=False, help="Leave files out that match; may be repeated.")
+    ] = None,
+    output: Output = Format.TABLE,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Fetch a model from the hub.
+
+    What was interrupted goes on where it was.
+    """
+    source, quantization = parsed_repository(repository)
+    wanted = {"url": source, "quantization": quantization, "destination": destination, "include": include, "exclude": exclude}
+    with connect_or_serve(Server(url, api_key)) as client:
+        job = client.post("/v1/models/download", {name: value for name, value in wanted.items() if value})
+        try:
+            done = _followed(client, job["job_id"])
+        except KeyboardInterrupt:
+            raise InterruptedByUserError(f"interrupted: `berth pull {repository}` goes on from here") from None
+    if output is Format.JSON:
+        print_json(done)
+    if done["phase"] == _FAILED:
+        error = NotFoundError if done["reason"] in _ABSENT else FailedError
+        raise error(f"{repository} was not fetched: {done['message'] or done['reason']}", done["reason"])
+    if output is Format.TABLE:
+        name = model_name(done["destination"])
+        print(f"{name} ({size(done['bytes_total'])}): berth run {name}")
+
+
+def parsed_repository(text: str) -> tuple[str, str | None]:
+    """The repository, with its revision, and the quantization. Raises UsageError."""
+    for host in _HOSTS:
+        text = text.removeprefix(host)
+    head, slash, name = text.rpartition("/")
+    if not head or not name:
+        raise UsageError(f"{text!r} names no repository: it must be like org/name or org/name:Q4_K_M")
+    name, colon, quantization = name.partition(":")
+    if colon and not quantization:
+        raise UsageError(f"{text!r} names no quantization after the colon: such as :Q4_K_M, or leave the colon out")
+    return f"{head}{slash}{name}", quantization or None
+
+
+def _followed(client: "Client", job_id: str) -> dict[str, Any]:
+    """The download, once it has ended."""
+    with DownloadProgress(sys.stderr) as progress:
+        while True:
+            job: dict[str, Any] = client.get(f"/v1/models/download/{job_id}")
+            progress.show(job)
+            if job["phase"] in (_DONE, _FAILED):
+                return job
+            time.sleep(_POLL_SECONDS)

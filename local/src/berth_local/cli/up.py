@@ -1,0 +1,67 @@
+"""berth up: the server."""
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from berth_local.cli.options import ApiKey, Models, Sample
+from berth_local.connection import Server, local_store
+from berth_local.errors import FailedError, UsageError
+
+if TYPE_CHECKING:
+    from berth_local.server import Options
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i)?b?", re.IGNORECASE)
+
+
+def up(
+    models: Models = None,
+    sample: Sample = False,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on. One beyond this machine needs --api-key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 8080,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", show_default=False, help="What all models together may take, such as 8GB; most of the machine's if left out."
+        ),
+    ] = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Serve this machine's models, until Ctrl-C."""
+    memory_bytes = parsed_size(memory) if memory else None
+    if sample:
+        from berth_local.cli.sampling import ensure_sample  # noqa: PLC0415 (only where it is wanted)
+
+        ensure_sample(local_store(Server(models=models)))
+    import uvloop  # noqa: PLC0415 (with what follows a second, which --help need not wait for)
+
+    from berth_local.logging_setup import configure_log  # noqa: PLC0415
+    from berth_local.server import Options, StartError  # noqa: PLC0415
+
+    configure_log(sys.stderr, os.environ.get("BERTH_LOG_LEVEL", "INFO"))
+    try:
+        uvloop.run(_serve(Options(models=models, host=host, port=port, api_key=api_key, memory_bytes=memory_bytes)))
+    except StartError as error:
+        raise FailedError(str(error)) from None
+
+
+def parsed_size(text: str) -> int:
+    """Bytes of a size such as 8GB, 512 MiB or 1.5g. Raises UsageError."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found or float(found[1]) <= 0:
+        raise UsageError(f"--memory {text} is no size: it must be like 8GB or 512MiB")
+    base = 1024 if found[3] else 1000
+    return round(float(found[1]) * base ** ("kmgt".index(found[2].lower()) + 1))
+
+
+async def _serve(options: "Options") -> None:
+    from berth_local.server import serving  # noqa: PLC0415 (as above)
+
+    async with serving(options) as server:
+        print(f"Berth serves OpenAI's API at {server.url}/v1. Ctrl-C ends it.", flush=True)
+        await server.wait()

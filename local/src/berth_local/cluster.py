@@ -1,0 +1,220 @@
+"""The Cluster of one machine: objects in memory, true to the API server in what Berth relies on.
+
+That is versions, preconditions, watches with a bounded history, merge patches, schema defaults, garbage collection by owner, and that a pod
+which runs is deleted only once its process has ended.
+"""
+
+import asyncio
+import copy
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from berth_api.cluster import (
+    CONFIG_MAPS,
+    EVENTS,
+    PODS,
+    AlreadyExistsError,
+    ConflictError,
+    ExpiredError,
+    InvalidError,
+    Kind,
+    NotFoundError,
+    Object,
+    ObjectList,
+    Preconditions,
+    WatchEvent,
+)
+from berth_api.schema import format_timestamp
+from berth_local.admission import SCHEMAS, Admit
+
+HISTORY = 1000
+"""Changes that a watch can catch up on; one that is further behind must list again."""
+
+MOST_EVENTS = 1000
+"""Kubernetes events are for people, and forgotten when there are more: the oldest first."""
+
+_STATUS_IS_APART = {CONFIG_MAPS.plural: False, EVENTS.plural: False}
+_WRITABLE_METADATA = ("labels", "annotations", "ownerReferences", "finalizers")
+
+
+class LocalCluster:
+    """Objects of one namespace. Nothing of it outlives the process."""
+
+    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS) -> None:
+        self._admission = admission
+        self._objects: dict[str, dict[str, Object]] = {}
+        self._history: list[tuple[int, str, WatchEvent]] = []
+        self._version = 0
+        self._oldest = 0
+        """Watches from before this version cannot be told all that they missed."""
+        self._changed = asyncio.Event()
+
+    async def get(self, kind: Kind, name: str) -> Object:
+        """See Cluster.get."""
+        await self._begin("get")
+        return copy.deepcopy(self._existing(kind, name))
+
+    async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
+        """See Cluster.list."""
+        await self._begin("list")
+        return ObjectList([copy.deepcopy(item) for item in self._of(kind).values() if _has(item, labels)], str(self._version))
+
+    async def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
+        """See Cluster.watch. It never ends by itself."""
+        await self._begin("watch")
+        seen = int(since)
+        while True:
+            changed = self._changed
+            if seen < self._oldest:
+                raise ExpiredError(f"version {seen} is too old: the oldest known is {self._oldest}")
+            for version, plural, event in self._history[seen - self._version :] if seen < self._version else ():
+                seen = version
+                if plural == kind.plural and _has(event.object, labels):
+                    yield WatchEvent(event.type, copy.deepcopy(event.object))
+            if seen == self._version:
+                await changed.wait()
+
+    async def create(self, kind: Kind, manifest: Object) -> Object:
+        """See Cluster.create."""
+        await self._begin("create")
+        if (manifest.get("apiVersion"), manifest.get("kind")) != (kind.api_version, kind.kind):
+            stated = f"{manifest.get('apiVersion')} {manifest.get('kind')}"
+            raise InvalidError(f"the object must be of apiVersion {kind.api_version} and kind {kind.kind}, not {stated}")
+        metadata: Object = manifest["metadata"]
+        name: str = metadata.get("name") or f"{metadata['generateName']}{secrets.token_hex(4)}"
+        if name in self._of(kind):
+            raise AlreadyExistsError(f'{kind.plural} "{name}" already exists')
+        created = self._admitted(kind, {key: value for key, value in copy.deepcopy(manifest).items() if key != "status"}, None)
+        created["metadata"] |= {
+            "name": name,
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": format_timestamp(datetime.now(UTC)),
+            "generation": 1,
+        }
+        self._store("ADDED", kind, created)
+        if kind == EVENTS:
+            self._forget_events()
+        return copy.deepcopy(created)
+
+    async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
+        """See Cluster.patch."""
+        await self._begin("patch")
+        before = self._existing(kind, name, preconditions)
+        metadata: Object = patch.get("metadata") or {}
+        body = {key: value for key, value in patch.items() if key != "metadata" and (key != "status" or kind.plural in _STATUS_IS_APART)}
+        writable = {key: metadata[key] for key in _WRITABLE_METADATA if key in metadata}
+        patched = self._admitted(kind, _merged(copy.deepcopy(before), copy.deepcopy({**body, "metadata": writable})), before)
+        if patched.get("spec") != before.get("spec"):
+            patched["metadata"]["generation"] += 1
+        return self._replace(kind, before, patched)
+
+    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+        """See Cluster.patch_status."""
+        await self._begin("patch_status")
+        before = self._existing(kind, name, preconditions)
+        patched = copy.deepcopy(before)
+        patched["status"] = _merged(patched.get("status") or {}, copy.deepcopy(status))
+        return self._replace(kind, before, patched)
+
+    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
+        """See Cluster.delete."""
+        await self._begin("delete")
+        self._delete(kind.plural, self._existing(kind, name, preconditions))
+
+    def finish(self, kind: Kind, name: str, uid: str) -> None:
+        """Takes out an object whose deletion has been asked for, or which nothing holds any more, and what it owns. For its node alone."""
+        found = self._of(kind).get(name)
+        if found and found["metadata"]["uid"] == uid:
+            self._remove(kind.plural, found)
+
+    async def _begin(self, method: str) -> None:
+        """As over a network, others get their turn before a call takes effect."""
+        await asyncio.sleep(0)
+
+    def _of(self, kind: Kind) -> dict[str, Object]:
+        return self._objects.setdefault(kind.plural, {})
+
+    def _existing(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> Object:
+        found = self._of(kind).get(name)
+        if found is None:
+            raise NotFoundError(f'{kind.plural} "{name}" not found')
+        metadata = found["metadata"]
+        if preconditions and preconditions.uid != metadata["uid"]:
+            raise ConflictError(f"the uid is {metadata['uid']}, not {preconditions.uid}")
+        if preconditions and preconditions.resource_version not in (None, metadata["resourceVersion"]):
+            raise ConflictError(f"the version is {metadata['resourceVersion']}, not {preconditions.resource_version}")
+        return found
+
+    def _admitted(self, kind: Kind, item: Object, before: Object | None) -> Object:
+        admit = self._admission.get(kind.plural)
+        return admit(item, before) if admit else item
+
+    def _replace(self, kind: Kind, before: Object, patched: Object) -> Object:
+        if patched != before:
+            self._store("MODIFIED", kind, patched)
+        return copy.deepcopy(patched)
+
+    def _delete(self, plural: str, deleted: Object) -> None:
+        """Takes the object out, or marks it, where a node has still to end its process."""
+        metadata = deleted["metadata"]
+        if plural != PODS.plural or not deleted["spec"].get("nodeName"):
+            self._remove(plural, deleted)
+        elif "deletionTimestamp" not in metadata:
+            marked = copy.deepcopy(deleted)
+            marked["metadata"]["deletionTimestamp"] = format_timestamp(datetime.now(UTC))
+            self._store("MODIFIED", PODS, marked)
+
+    def _remove(self, plural: str, deleted: Object) -> None:
+        del self._objects[plural][deleted["metadata"]["name"]]
+        self._publish("DELETED", plural, deleted)
+        uid = deleted["metadata"]["uid"]
+        for owned_plural, items in self._objects.items():
+            for item in list(items.values()):
+                owners: list[Any] = item["metadata"].get("ownerReferences") or []
+                if any(owner["uid"] == uid for owner in owners) and item["metadata"]["name"] in items:
+                    self._delete(owned_plural, item)
+
+    def _forget_events(self) -> None:
+        events = self._of(EVENTS)
+        while len(events) > MOST_EVENTS:
+            self._remove(EVENTS.plural, next(iter(events.values())))
+
+    def _store(self, change: Literal["ADDED", "MODIFIED"], kind: Kind, item: Object) -> None:
+        self._of(kind)[item["metadata"]["name"]] = item
+        self._publish(change, kind.plural, item)
+
+    def _publish(self, change: Literal["ADDED", "MODIFIED", "DELETED"], plural: str, item: Object) -> None:
+        """Gives the object the next version, and tells the watches. Every version is one entry of the history."""
+        self._version += 1
+        item["metadata"]["resourceVersion"] = str(self._version)
+        self._history.append((self._version, plural, WatchEvent(change, copy.deepcopy(item))))
+        if len(self._history) >= 2 * HISTORY:
+            del self._history[:HISTORY]
+            self._oldest = max(self._oldest, self._version - len(self._history))
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _has(item: Object, labels: Mapping[str, str] | None) -> bool:
+    carried: dict[str, str] = item["metadata"].get("labels") or {}
+    return all(carried.get(key) == value for key, value in (labels or {}).items())
+
+
+def _merged(target: Object, patch: Object) -> Object:
+    """JSON merge patch, RFC 7396."""
+    result = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            before = result.get(key)
+            result[key] = _merged(before if isinstance(before, dict) else {}, value)  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            result[key] = value
+    return result

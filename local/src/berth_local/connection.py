@@ -1,0 +1,69 @@
+"""Which server a command speaks to: the one that is named, the one that runs on this machine, or one of its own that ends with it."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from berth_local.errors import NoServerError, UsageError
+from berth_local.home import home_directory, model_store, running_server
+
+if TYPE_CHECKING:
+    from berth_local.client import Client
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the command line and the environment say of the server."""
+
+    url: str | None = None
+    """BERTH_URL or --url; None: one on this machine."""
+    api_key: str | None = None
+    models: Path | None = None
+    """A directory of models to serve, where the command serves by itself."""
+
+
+@contextmanager
+def connect(server: Server) -> Generator["Client"]:
+    """A client of the server that is named or that runs on this machine. Raises NoServerError where there is none."""
+    from berth_local.client import Client  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
+
+    url = server.url or find_running()
+    if url is None:
+        raise NoServerError(f"no server answers at {DEFAULT_URL}: `berth up` starts one, --url or BERTH_URL names another")
+    with Client(url, server.api_key) as client:
+        yield client
+
+
+@contextmanager
+def connect_or_serve(server: Server) -> Generator["Client"]:
+    """As `connect`; where no server is named and none runs, one that ends with the command."""
+    if server.models is not None and server.url:
+        raise UsageError("--models serves a directory of this machine, which the server at --url does not see: leave one of them out")
+    if server.url or (server.models is None and find_running()):
+        with connect(server) as client:
+            yield client
+        return
+    from berth_local.client import Client  # noqa: PLC0415 (as above)
+    from berth_local.embedded import serving_in_background  # noqa: PLC0415 (a second, which a command with a server need not wait for)
+
+    with serving_in_background(server.models) as url, Client(url) as client:
+        yield client
+
+
+def find_running() -> str | None:
+    """The address of the server that runs on this machine, if one does."""
+    from berth_local.client import is_berth  # noqa: PLC0415 (as above)
+
+    candidates = dict.fromkeys([running_server(home_directory()) or DEFAULT_URL, DEFAULT_URL])
+    return next((url for url in candidates if is_berth(url)), None)
+
+
+def local_store(server: Server) -> Path:
+    """The model store on this machine that a local server uses. Raises UsageError where the server is another machine's."""
+    if server.url:
+        raise UsageError("--sample puts a model into this machine's store: leave --url out, and unset BERTH_URL")
+    return server.models or model_store(home_directory())

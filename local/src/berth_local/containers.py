@@ -1,0 +1,80 @@
+"""What a container's description means on this machine: its paths, its environment, its last words."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from berth_api.model_deployment import MODEL_STORE, Backend
+from berth_local.admission import LOOPBACK
+
+_PATH_OPTIONS = frozenset({"--model", "--store"})
+"""The launchers' options whose value is a path of the container."""
+
+_KNOWS_PATHS_ONLY = Backend.TRANSFORMERS.value
+"""The engine that can be given no other name for its model. Whatever a request calls it, it answers with the one it has."""
+
+_PRIVATE = frozenset({"BERTH_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY"})
+"""Of this process's environment: engines run code and weights that others wrote. A container gets one of them only by asking for it."""
+
+_CONTAINERS_OWN = frozenset({"HOME"})
+"""Variables that name a place inside of the container."""
+
+_MESSAGE_BYTES = 4096
+_FALLBACK_BYTES = 2048
+_FALLBACK_LINES = 80
+"""What the kubelet keeps of a container's message, and of its output where it left none."""
+
+_VMSTAT = Path("/proc/vmstat")
+
+
+def arguments_here(container: Mapping[str, Any], store: Path) -> list[str]:
+    """The container's arguments with this machine's paths. What listens does so on loopback alone: Berth's own port is the way in."""
+    arguments: list[str] = list(container.get("args", []))
+    own = arguments.index("--") if "--" in arguments else len(arguments)
+    paths = _PATH_OPTIONS | {"--alias"} if arguments[:1] == [_KNOWS_PATHS_ONLY] else _PATH_OPTIONS
+    for at in range(1, own):
+        if arguments[at - 1] in paths:
+            arguments[at] = _path_here(arguments[at], store)
+    if container.get("ports"):
+        arguments[own:own] = ["--host", LOOPBACK]
+    return arguments
+
+
+def environment_here(container: Mapping[str, Any], termination_log: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the container's process finds in its environment: this process's without its secrets, and the container's own."""
+    found = {name: value for name, value in environment.items() if name not in _PRIVATE}
+    for variable in container.get("env", []):
+        name: str = variable["name"]
+        if name in _CONTAINERS_OWN:
+            continue
+        # What Kubernetes takes from a Secret stands in the environment here.
+        value = variable.get("value") if "valueFrom" not in variable else environment.get(name)
+        if value is not None:
+            found[name] = value
+    return {**found, "BERTH_TERMINATION_LOG": str(termination_log)}
+
+
+def termination_message(container: Mapping[str, Any], termination_log: Path, lines: Sequence[str], code: int) -> str:
+    """The container's last words: what it wrote for that purpose, or the end of its output where it failed without."""
+    try:
+        written = termination_log.read_bytes()[:_MESSAGE_BYTES].decode(errors="replace")
+    except OSError:
+        written = ""
+    if written or code == 0 or container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+        return written
+    return "\n".join(lines[-_FALLBACK_LINES:]).encode()[-_FALLBACK_BYTES:].decode(errors="ignore")
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since it started; 0 where it does not tell."""
+    try:
+        found = [line.split()[1] for line in _VMSTAT.read_text().splitlines() if line.startswith("oom_kill ")]
+    except OSError:
+        return 0
+    return int(found[0]) if found else 0
+
+
+def _path_here(path: str, store: Path) -> str:
+    inside = PurePosixPath(path)
+    return str(store / inside.relative_to(MODEL_STORE)) if inside.is_relative_to(MODEL_STORE) else path

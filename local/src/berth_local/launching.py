@@ -1,0 +1,93 @@
+"""Starts engines, with one process always begun beforehand.
+
+An interpreter and the engine's library take a quarter of a second to load, and somebody waits for it. The next launch takes the spare,
+which has done all that does not depend on the model; another takes its place a little later, when the start no longer needs the processors.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+
+from berth_local import llama_server, spare
+from berth_local.process_output import Output
+from berth_local.processes import ChildProcess, Processes
+
+_log = structlog.get_logger(__name__)
+
+REPLACE_SECONDS = 1.0
+"""After a launch, when the next spare is begun."""
+
+_SPARED = "llamacpp"
+"""The engine whose starts are short enough for the time to matter."""
+
+
+class Launcher:
+    """Starts `berth-launch` in child processes; llama.cpp is the `llama-server` on PATH or else the one of the wheel xllamacpp."""
+
+    def __init__(self, processes: Processes, environment: Mapping[str, str] = os.environ, replace_seconds: float = REPLACE_SECONDS) -> None:
+        self._processes = processes
+        self._environment = dict(environment)
+        self._replace_seconds = replace_seconds
+        self._spare: ChildProcess | None = None
+        self._replacing: asyncio.Task[None] | None = None
+        self._closed = False
+        embedded = shutil.which(llama_server.PROGRAM, path=self._environment.get("PATH")) is None
+        self._command = [sys.executable, "-m", "berth_local.spare", *([spare.ENGINE_OPTION] if embedded else [])]
+
+    @property
+    def spare(self) -> ChildProcess | None:
+        """The process that waits for the next launch."""
+        return self._spare
+
+    async def prepare(self) -> None:
+        """Begins the spare, unless there is one. Raises OSError where no process can be started."""
+        if self._spare is None and not self._closed:
+            self._spare = await self._begin(Output())
+
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
+        """Launches an engine: `arguments` are those of `berth-launch`. Raises OSError where no process can be started at all."""
+        ordered = spare.order(arguments, environment)
+        taken = self._take() if arguments[:1] == [_SPARED] else None
+        if taken:
+            taken.output = output
+            with suppress(ConnectionError):  # it was killed while it waited
+                await taken.write(ordered)
+                return taken
+        child = await self._begin(output)
+        with suppress(ConnectionError):  # its exit code and output tell why
+            await child.write(ordered)
+        return child
+
+    async def close(self) -> None:
+        """Ends the spare."""
+        self._closed = True
+        if self._replacing:
+            self._replacing.cancel()
+            await asyncio.gather(self._replacing, return_exceptions=True)
+        if self._spare:
+            self._spare.kill()
+            await self._spare.wait()
+            self._spare = None
+
+    def _take(self) -> ChildProcess | None:
+        taken, self._spare = self._spare, None
+        if self._replacing is None:
+            self._replacing = asyncio.create_task(self._replace(), name="replace the spare process")
+        return taken
+
+    async def _replace(self) -> None:
+        try:
+            await asyncio.sleep(self._replace_seconds)
+            await self.prepare()
+        except OSError as error:
+            _log.warning("no_spare_process", error=str(error))
+        finally:
+            self._replacing = None
+
+    async def _begin(self, output: Output) -> ChildProcess:
+        return await self._processes.start(self._command, self._environment, output, stdin=True)

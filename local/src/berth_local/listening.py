@@ -1,0 +1,52 @@
+"""Where the server of this machine listens, and who may come in."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from berth_local.state import StartError
+
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a number of an interface, and a port."""
+
+    stated: str
+    """The host as it was given."""
+    number: str
+    family: socket.AddressFamily
+    port: int
+
+
+def resolve(host: str, port: int, *, has_key: bool) -> Address:
+    """The address that is meant. Raises StartError, also where other machines could come in without a key."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror as error:
+        raise StartError(f"--host {host} is no address of this machine: {error.strerror}") from error
+    number = str(address[0])
+    if not has_key and not ipaddress.ip_address(number.partition("%")[0]).is_loopback:
+        raise StartError(f"--host {host} lets other machines in: set BERTH_API_KEY to a key of your choice, which they must then send")
+    return Address(host, number, family, port)
+
+
+def listen(address: Address) -> socket.socket:
+    """A socket that listens there. Raises StartError."""
+    both_families = address.number == "::" and socket.has_dualstack_ipv6()
+    where = (address.number, address.port)
+    try:
+        return socket.create_server(where, family=address.family, backlog=_BACKLOG, dualstack_ipv6=both_families)
+    except OSError as error:
+        other = "name another with --port (0: any free one)"
+        raise StartError(f"port {address.port} of {address.stated} cannot be used: {error.strerror}; {other}") from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """How a program on this machine reaches it."""
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        return f"http://127.0.0.1:{port}"
+    return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"

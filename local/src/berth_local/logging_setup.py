@@ -1,0 +1,33 @@
+"""Where the server's log goes: readable on a terminal, a JSON object a line elsewhere; never to stdout, which belongs to the command."""
+
+import logging
+from typing import TextIO
+
+import structlog
+
+
+def configure_log(stream: TextIO, level: str) -> None:
+    """Sends what the server and its libraries log, from the level up, to the stream."""
+    readable = stream.isatty()
+    shared: list[structlog.types.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
+    ]
+    if readable:
+        # Tracebacks as Python prints them: frames drawn around them break in narrow terminals.
+        last: list[structlog.types.Processor] = [
+            structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
+        ]
+    else:
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *last]))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # The HTTP server starts and ends with Berth, and has no news of its own.
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )

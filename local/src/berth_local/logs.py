@@ -1,0 +1,43 @@
+"""GET /v1/models/loaded/{deployment}/logs: what a deployment's engine has written. A cluster keeps its pods' logs itself."""
+
+from collections.abc import AsyncIterator, Callable
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from berth_local.process_output import Output
+from berth_router.errors import ModelNotFoundError
+
+MOST_LINES = 100_000
+
+
+def logs_routes(output_of: Callable[[str], Output | None]) -> APIRouter:
+    """The route that tells what was written. `output_of` knows it by the deployment's name."""
+    routes = APIRouter(tags=["models"])
+
+    @routes.get("/v1/models/loaded/{deployment}/logs", summary="What an engine printed", response_class=StreamingResponse)
+    async def show_logs(  # pyright: ignore[reportUnusedFunction]
+        deployment: str,
+        follow: bool = Query(default=False, description="Go on as more comes."),
+        tail: int = Query(default=200, ge=0, le=MOST_LINES, description="How many of the last lines to begin with."),
+    ) -> StreamingResponse:
+        """The last lines of the deployment's engine, this one's and those before it, as plain text."""
+        output = output_of(deployment)
+        if output is None:
+            raise ModelNotFoundError(f"No engine of {deployment} has run since this server started.")
+        return StreamingResponse(_text(output, tail, follow=follow), media_type="text/plain; charset=utf-8")
+
+    return routes
+
+
+async def _text(output: Output, tail: int, *, follow: bool) -> AsyncIterator[str]:
+    since = max(0, output.end - tail)
+    if not follow:
+        yield _joined(output.lines(since))
+        return
+    async for lines in output.follow(since):
+        yield _joined(lines)
+
+
+def _joined(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,195 @@
+"""What a kubelet is to Kubernetes: runs each pod's container as a process of this machine, and tells in the pod's status how it fares."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from berth_api.cluster import LABEL_DEPLOYMENT, LABEL_DOWNLOAD, PODS, ConflictError, NotFoundError, Object, Preconditions
+from berth_api.following import Snapshot, follow
+from berth_api.schema import format_timestamp
+from berth_local.admission import LOOPBACK, Ports
+from berth_local.cluster import LocalCluster
+from berth_local.containers import arguments_here, environment_here, oom_kills, termination_message
+from berth_local.process_output import Output
+from berth_local.processes import ChildProcess
+
+_log = structlog.get_logger(__name__)
+
+NODE = "this-machine"
+_KILLED = 137
+"""Exit code of a process that was killed, whoever did it."""
+
+
+class Launcher(Protocol):
+    """Starts the program that is a container's image."""
+
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
+        """Starts it with these arguments. Raises OSError where no process can be made."""
+        ...
+
+
+class LaunchError(Exception):
+    """A container's process cannot be started; the message says why."""
+
+
+class PodRunner:
+    """Runs the pods there are. `images` says by the image's name what starts it; `store` is what the volume of models is here."""
+
+    def __init__(self, cluster: LocalCluster, images: Mapping[str, Launcher], store: Path, scratch: Path, ports: Ports) -> None:
+        self._cluster = cluster
+        self._images = images
+        self._store = store
+        self._scratch = scratch
+        self._ports = ports
+        self._pods: dict[str, asyncio.Task[None]] = {}
+        self._unwanted: dict[str, asyncio.Event] = {}
+        self._outputs: dict[str, Output] = {}
+
+    async def run(self) -> None:
+        """Runs pods, for ever."""
+        async for news in follow(self._cluster, PODS):
+            for pod in news.items if isinstance(news, Snapshot) else [news.object]:
+                self._consider(pod)
+
+    async def close(self) -> None:
+        """Ends every process that runs, each in its own grace."""
+        for unwanted in self._unwanted.values():
+            unwanted.set()
+        if self._pods:
+            await asyncio.wait(self._pods.values())
+
+    def output(self, name: str) -> Output | None:
+        """What the processes of this deployment or download have written; None where none has run."""
+        return self._outputs.get(name)
+
+    def _consider(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        if "deletionTimestamp" in pod["metadata"]:
+            if unwanted := self._unwanted.get(uid):
+                unwanted.set()
+        elif uid not in self._pods and not pod["spec"].get("nodeName"):
+            self._unwanted[uid] = asyncio.Event()
+            self._pods[uid] = asyncio.create_task(self._keep(pod, self._unwanted[uid]), name=f"pod {pod['metadata']['name']}")
+            self._pods[uid].add_done_callback(lambda _: self._forget(uid))
+
+    def _forget(self, uid: str) -> None:
+        del self._pods[uid]
+        del self._unwanted[uid]
+
+    async def _keep(self, pod: Object, unwanted: asyncio.Event) -> None:
+        """A pod's whole life here."""
+        metadata = pod["metadata"]
+        try:
+            await self._run(pod, unwanted)
+            await unwanted.wait()
+        except (NotFoundError, ConflictError):
+            pass  # deleted before it began
+        except Exception:
+            _log.exception("pod_lost", pod=metadata["name"])
+            raise
+        finally:
+            self._ports.release(pod)
+            self._cluster.finish(PODS, metadata["name"], metadata["uid"])
+
+    async def _run(self, pod: Object, unwanted: asyncio.Event) -> None:
+        """Runs the pod's container to its end, or until the pod is not wanted any more."""
+        metadata, container = pod["metadata"], pod["spec"]["containers"][0]
+        report = _Reporter(self._cluster, pod)
+        await self._cluster.patch(PODS, metadata["name"], {"spec": {"nodeName": NODE}}, Preconditions(metadata["uid"]))
+        last_words = self._scratch / f"{metadata['uid']}.termination"
+        last_words.touch(mode=0o600)
+        output = self._outputs.setdefault(_owner_name(pod), Output())
+        begun_at, oom_before = output.end, oom_kills()
+        try:
+            child = await self._launch(container, last_words, output)
+        except LaunchError as error:
+            await report.not_created(str(error))
+            return
+        try:
+            await report.running()
+            code = await _ended_or_unwanted(child, unwanted, pod["spec"].get("terminationGracePeriodSeconds", 30))
+        finally:
+            child.kill()
+        if not unwanted.is_set():
+            message = termination_message(container, last_words, output.lines(begun_at), code)
+            await report.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
+        last_words.unlink(missing_ok=True)
+
+    async def _launch(self, container: dict[str, Any], last_words: Path, output: Output) -> ChildProcess:
+        launcher = self._images.get(container["image"])
+        if launcher is None:
+            raise LaunchError(f"there is no {container['image']} on this machine")
+        try:
+            return await launcher.launch(arguments_here(container, self._store), environment_here(container, last_words), output)
+        except OSError as error:
+            raise LaunchError(f"{container['image']}: {error}") from error
+
+
+class _Reporter:
+    """Writes a pod's status as a kubelet writes it."""
+
+    def __init__(self, cluster: LocalCluster, pod: Object, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._cluster = cluster
+        self._metadata = pod["metadata"]
+        self._container = pod["spec"]["containers"][0]
+        self._clock = clock
+        self._started_at: str | None = None
+
+    async def not_created(self, message: str) -> None:
+        """There is no process, and there will be none."""
+        await self._write("Pending", {"waiting": {"reason": "CreateContainerError", "message": message}})
+
+    async def running(self) -> None:
+        """The process runs."""
+        self._started_at = format_timestamp(self._clock())
+        await self._write("Running", {"running": {"startedAt": self._started_at}})
+
+    async def terminated(self, code: int, message: str, *, out_of_memory: bool) -> None:
+        """The process has ended by itself, or somebody else ended it."""
+        reason = "OOMKilled" if out_of_memory else "Completed" if code == 0 else "Error"
+        ended = {"exitCode": code, "reason": reason, "startedAt": self._started_at, "finishedAt": format_timestamp(self._clock())}
+        if message:
+            ended["message"] = message
+        await self._write("Succeeded" if code == 0 else "Failed", {"terminated": ended})
+
+    async def _write(self, phase: str, state: Object) -> None:
+        now = format_timestamp(self._clock())
+        status: Object = {
+            "phase": phase,
+            "podIP": LOOPBACK,
+            "hostIP": LOOPBACK,
+            "startTime": self._started_at or now,
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}],
+            "containerStatuses": [
+                {
+                    "name": self._container["name"],
+                    "image": self._container["image"],
+                    "ready": "running" in state,
+                    "started": "running" in state,
+                    "restartCount": 0,
+                    "state": state,
+                }
+            ],
+        }
+        await self._cluster.patch_status(PODS, self._metadata["name"], status, Preconditions(self._metadata["uid"]))
+
+
+async def _ended_or_unwanted(child: ChildProcess, unwanted: asyncio.Event, grace_seconds: float) -> int:
+    """The exit code, once the process is gone: by itself, or, because nobody wants it, ended from here."""
+    waiting = {asyncio.create_task(child.wait()), asyncio.create_task(unwanted.wait())}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return await child.stop(grace_seconds) if unwanted.is_set() else await child.wait()
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+def _owner_name(pod: Object) -> str:
+    """Whose output the pod's is: its deployment's or download's."""
+    labels: dict[str, str] = pod["metadata"].get("labels") or {}
+    return labels.get(LABEL_DEPLOYMENT) or labels.get(LABEL_DOWNLOAD) or pod["metadata"]["name"]

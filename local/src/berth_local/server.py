@@ -1,0 +1,171 @@
+"""Berth in one process: the router, the reconcilers and what runs their pods, over objects in memory."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from berth_api.cluster import JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS
+from berth_api.model_deployment import Backend, Device
+from berth_local.admission import SCHEMAS, Ports
+from berth_local.cluster import LocalCluster
+from berth_local.containers import environment_here
+from berth_local.engines import ENVIRONMENT_VARIABLES, Engines, EnvironmentLauncher, available_engines, python_engine
+from berth_local.home import home_directory, model_store
+from berth_local.http_server import HttpServer, answering, ending_signals
+from berth_local.jobs import LABEL_JOB, JobController
+from berth_local.launching import Launcher
+from berth_local.listening import listen, resolve, url_of
+from berth_local.logs import logs_routes
+from berth_local.memory import MemoryEstimates, default_budget
+from berth_local.pods import PodRunner
+from berth_local.processes import Processes
+from berth_local.programs import PythonProgram
+from berth_local.settings import DOWNLOADER, operator_settings, router_settings, with_key
+from berth_local.state import StartError, StateFolder, held
+from berth_local.waking import wake_on_changes
+from berth_operator.budget import MemoryGate
+from berth_operator.downloads import DownloadReconciler, ProgressReader
+from berth_operator.readiness import EngineProber
+from berth_operator.reconciler import Reconciler
+from berth_router.app import Router
+
+__all__ = ["Options", "Server", "StartError", "serving"]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to serve."""
+
+    models: Path | None = None
+    """The model store. None: `models` in the state folder."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0: any that is free."""
+    home: Path | None = None
+    """The state folder. None: see `home_directory`."""
+    api_key: str | None = None
+    """What every request must carry. Needed where other machines can come in."""
+    memory_bytes: int | None = None
+    """What all models together may have. None: see `default_budget`."""
+
+
+class Server:
+    """A running Berth."""
+
+    def __init__(self, url: str, http: HttpServer) -> None:
+        self.url = url
+        self._http = http
+
+    async def wait(self) -> None:
+        """Returns when the process is told to end (Ctrl-C, SIGTERM), or when the server has ended by itself."""
+        with ending_signals() as told:
+            waiting = {asyncio.create_task(told.wait()), asyncio.create_task(self._http.ended.wait())}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in waiting:
+                task.cancel()
+
+
+@asynccontextmanager
+async def serving(options: Options) -> AsyncGenerator[Server]:
+    """A Berth that serves while this is open. Raises StartError: the folder is in use, the address cannot be used, no engine, no key."""
+    home = options.home or home_directory()
+    engines = available_engines()
+    if Backend.LLAMACPP not in engines:
+        raise StartError("llama.cpp is not on this machine: install berth-local[llamacpp], or put llama-server on PATH")
+    address = resolve(options.host, options.port, has_key=bool(options.api_key))
+    with held(home) as state, listen(address) as listener:
+        store = (options.models or model_store(home)).absolute()
+        if options.models is None:
+            store.mkdir(exist_ok=True)
+        elif not store.is_dir():
+            raise StartError(f"--models {options.models} is no directory")
+        async with AsyncExitStack() as stack:
+            http = await _compose(stack, options, state, store, engines, listener)
+            url = url_of(listener)
+            state.announce(url)
+            yield Server(url, http)
+
+
+async def _compose(
+    stack: AsyncExitStack, options: Options, state: StateFolder, store: Path, engines: Engines, listener: socket.socket
+) -> HttpServer:
+    """Starts all parts; the stack ends them, the last one first."""
+    ports = Ports()
+    cluster = LocalCluster({**SCHEMAS, PODS.plural: ports.admit})
+    launcher, pods = await _run_pods(stack, cluster, ports, state, store)
+    settings = router_settings(engines, store, options.host, options.port)
+    if options.api_key:
+        settings = with_key(settings, options.api_key, state.scratch / "api-keys")
+    router = Router(cluster, settings, more_routes=[logs_routes(pods.output)])
+    budget = {Device.CPU: options.memory_bytes or default_budget()}
+    await _reconcile(stack, cluster, engines, MemoryGate(cluster, budget, MemoryEstimates(store), router.evictor))
+    http = await stack.enter_async_context(answering(router, settings, listener))
+    await launcher.prepare()
+    return http
+
+
+async def _run_pods(
+    stack: AsyncExitStack, cluster: LocalCluster, ports: Ports, state: StateFolder, store: Path
+) -> tuple[Launcher, PodRunner]:
+    """What a node and the job controller are in Kubernetes."""
+    processes = await stack.enter_async_context(Processes())
+    launcher = Launcher(processes, environment_here({}, Path(os.devnull)))
+    stack.push_async_callback(launcher.close)
+    images = {
+        Backend.LLAMACPP.value: launcher,
+        **{engine.value: EnvironmentLauncher(processes, python_engine(engine, state.home)) for engine in ENVIRONMENT_VARIABLES},
+        DOWNLOADER: PythonProgram(processes, "berth_hub.main"),
+    }
+    pods = PodRunner(cluster, images, store, state.scratch, ports)
+    stack.push_async_callback(pods.close)
+    jobs = JobController(cluster)
+    stack.push_async_callback(jobs.close)
+    for work in (pods.run(), wake_on_changes(cluster, JOBS, jobs.wake), wake_on_changes(cluster, PODS, jobs.wake, LABEL_JOB)):
+        await stack.enter_async_context(_background(work))
+    return launcher, pods
+
+
+async def _reconcile(stack: AsyncExitStack, cluster: LocalCluster, engines: Engines, gate: MemoryGate) -> None:
+    """What the operator is in Kubernetes."""
+    settings = operator_settings(engines)
+    prober = await stack.enter_async_context(EngineProber())
+    reconciler = Reconciler(cluster, prober, settings, gate=gate)
+    stack.push_async_callback(reconciler.close)
+    reader = await stack.enter_async_context(ProgressReader())
+    downloads = DownloadReconciler(cluster, reader, settings)
+    stack.push_async_callback(downloads.close)
+    for work in (
+        wake_on_changes(cluster, MODEL_DEPLOYMENTS, reconciler.wake),
+        wake_on_changes(cluster, PODS, reconciler.wake, LABEL_DEPLOYMENT),
+        wake_on_changes(cluster, MODEL_DOWNLOADS, downloads.wake),
+        wake_on_changes(cluster, JOBS, downloads.wake, LABEL_DOWNLOAD),
+        wake_on_changes(cluster, PODS, downloads.wake, LABEL_DOWNLOAD),
+    ):
+        await stack.enter_async_context(_background(work))
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Work that goes on while this is open."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_report_end)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    """What runs for ever ends only by cancellation."""
+    if not task.cancelled():
+        _log.critical("task_ended", task=task.get_name(), exc_info=task.exception())

@@ -1,0 +1,66 @@
+"""A launcher that has begun before anybody knows for which model: the program of a spare process.
+
+    python -m berth_local.spare [--engine]
+
+It loads all that a start needs but the model, then reads one line from its standard input, an order: a JSON object with the `arguments` of
+`berth-launch` and the `environment`. From then on it is that launcher: the same checks, output, exit codes and termination message. With
+`--engine` it has llama.cpp loaded too, and becomes `llama-server` without another program. Without an order, it ends with its input.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import berth_runtime.main as launcher
+from berth_local import llama_server
+from berth_runtime.errors import EngineNotInstalledError
+
+ENGINE_OPTION = "--engine"
+
+
+def order(arguments: Sequence[str], environment: Mapping[str, str]) -> bytes:
+    """The line that makes a launch of a spare."""
+    return json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode() + b"\n"
+
+
+def main() -> int:
+    """Waits for the order and carries it out; returns only where no engine could be started, with the exit code."""
+    become = _becoming() if ENGINE_OPTION in sys.argv[1:] else launcher.become
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):
+        return 0
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    ordered: dict[str, Any] = json.loads(line)
+    os.environ.clear()
+    os.environ.update(ordered["environment"])
+    try:
+        return launcher.main(ordered["arguments"], become)
+    except RuntimeError as error:
+        return llama_server.failed(error)
+
+
+def _becoming() -> Callable[[Sequence[str]], NoReturn]:
+    """Loads llama.cpp, and makes the engine of this process: in this very program where the engine is llama.cpp."""
+    library: Any = None
+    missing: EngineNotInstalledError | None = None
+    try:
+        library = llama_server.load()
+    except EngineNotInstalledError as error:
+        missing = error
+
+    def become(call: Sequence[str]) -> NoReturn:
+        if call[0] != llama_server.PROGRAM:
+            launcher.become(call)
+        if missing:
+            raise missing
+        llama_server.serve(library, llama_server.parse(call[1:]))
+
+    return become
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The command against a real router on loopback."""
+
+import asyncio
+import io
+import os
+import sys
+import threading
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import TextIO
+from unittest.mock import patch
+
+import orjson
+import pytest
+
+from berth_local.main import exit_code
+from tests.unit.router.conftest import Serving, cluster, engine, ready, serving, settings
+
+__all__ = ["cluster", "engine", "ready", "serving", "settings"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> object:
+        """What it printed for programs."""
+        return orjson.loads(self.out)
+
+
+class _OfThisThread(io.StringIO):
+    """What the thread that made it writes. The router shares the process, and its log goes where it went before."""
+
+    def __init__(self, others: TextIO) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+        self._others = others
+
+    def write(self, text: str, /) -> int:
+        return super().write(text) if threading.get_ident() == self._thread else self._others.write(text)
+
+
+def run_command(arguments: tuple[str, ...], environment: dict[str, str], stdin: str = "") -> Ran:
+    """Runs `berth` in this process; its streams are no terminals."""
+    out, err = _OfThisThread(sys.stdout), _OfThisThread(sys.stderr)
+    with redirect_stdout(out), redirect_stderr(err), patch("sys.stdin", io.StringIO(stdin)), patch.dict(os.environ, environment):
+        code = exit_code(list(arguments))
+    return Ran(code, out.getvalue(), err.getvalue())
+
+
+class Command:
+    """The command, given the address of a server."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    async def __call__(self, *arguments: str, stdin: str = "") -> Ran:
+        return await asyncio.to_thread(run_command, arguments, self.environment, stdin)
+
+
+@pytest.fixture
+def berth(serving: Serving) -> Command:
+    return Command({"BERTH_URL": f"http://127.0.0.1:{serving.port}"})

@@ -1,0 +1,186 @@
+"""The commands, against a router whose cluster is in memory and whose engine is the test's."""
+
+import asyncio
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from berth_api.model_deployment import ModelDeploymentSpec
+from berth_router.settings import Settings
+from tests.unit.local.cli.conftest import Command, Ran
+from tests.unit.memory_cluster import MemoryCluster
+from tests.unit.router.conftest import MODEL, Serving, served
+from tests.unit.router.engine import Call, Engine, chunk
+
+QUESTION = "What is the capital of France?"
+
+
+async def test_run_prints_the_answer(ready: Serving, berth: Command) -> None:
+    assert await berth("run", "tiny", *QUESTION.split()) == Ran(0, "Paris.\n", "")
+    assert ready.engine.calls[-1].body["messages"] == [{"role": "user", "content": QUESTION}]
+
+
+async def test_run_says_why_it_waits(serving: Serving, berth: Command) -> None:
+    running = asyncio.create_task(berth("run", "tiny", QUESTION))
+    await serving.make_ready(await serving.created())
+    ran = await running
+    assert (ran.code, ran.out) == (0, "Paris.\n")
+    assert ran.err.startswith("waiting for tiny: ")
+
+
+async def test_run_takes_the_prompt_from_stdin(ready: Serving, berth: Command) -> None:
+    await berth("run", "tiny", stdin=f"{QUESTION}\n")
+    assert ready.engine.calls[-1].body["messages"][-1]["content"] == QUESTION
+    await berth("run", "tiny", "Summarize:", "-", stdin="a text\n")
+    assert ready.engine.calls[-1].body["messages"][-1]["content"] == "Summarize: a text"
+
+
+async def test_run_sends_what_is_stated_and_nothing_else(ready: Serving, berth: Command) -> None:
+    await berth("run", MODEL, "Hi", "--system", "Be brief.", "--temperature", "0", "--max-tokens", "7")
+    body = ready.engine.calls[-1].body
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert (body["temperature"], body["max_tokens"], body["top_p"]) == (0, 7, 1.0)
+
+
+async def test_run_for_programs(ready: Serving, berth: Command) -> None:
+    told: Any = (await berth("run", "tiny", "Hi", "-o", "json")).json
+    assert (told["model"], told["content"]) == ("tiny", "Paris.")
+    assert 0 < told["first_token_seconds"] <= told["seconds"]
+
+
+async def test_an_answer_that_breaks_off_is_told(ready: Serving, berth: Command) -> None:
+    async def break_off(call: Call) -> None:
+        await call.begin_stream()
+        await call.stream(chunk("Par"))
+        await call.break_off_after_sending()
+
+    ready.engine.behaviour = break_off
+    ran = await berth("run", "tiny", "Hi")
+    assert (ran.code, ran.out) == (1, "Par\n")
+    assert ran.err.startswith("berth: The engine of /models/tiny broke off its answer.")
+    assert ran.err.count("\n") == 1
+
+
+async def test_a_model_that_cannot_start_is_told_with_its_reason(serving: Serving, berth: Command) -> None:
+    running = asyncio.create_task(berth("run", "tiny", "Hi"))
+    await serving.make_stalled(await serving.created(), "OutOfMemory", "the engine needs more memory than there is")
+    ran = await running
+    assert ran.code == 6
+    assert "the engine needs more memory than there is" in ran.err
+
+
+async def test_a_model_that_is_not_there_is_named_with_the_command_that_lists(berth: Command) -> None:
+    ran = await berth("run", "absent", "Hi")
+    assert ran.code == 3
+    assert ran.err == "berth: The model /models/absent is not in the model store. It has /models/tiny. `berth list` lists all of it.\n"
+
+
+async def test_ps(ready: Serving, berth: Command) -> None:
+    ran = await berth("ps")
+    titles, row = ran.out.splitlines()
+    assert titles.split("  ")[0] == "MODEL"
+    assert row.split()[:4] == ["tiny", "llamacpp", "cpu", "Ready"]
+    told: Any = (await berth("ps", "-o", "json")).json
+    assert told["loaded_models"][0]["model_path"] == MODEL
+
+
+async def test_ps_of_nothing(berth: Command) -> None:
+    assert await berth("ps") == Ran(0, "", "no model runs: `berth run MODEL` starts one\n")
+
+
+async def test_list(berth: Command, settings: Settings) -> None:
+    (Path(settings.model_store) / "large.gguf").write_bytes(bytes(2_500_000))
+    rows = (await berth("list")).out.splitlines()
+    assert [row.split()[0] for row in rows] == ["MODEL", "large.gguf", "tiny"]
+    assert "2 MB" in rows[1] or "3 MB" in rows[1]
+
+
+async def test_stop(ready: Serving, berth: Command) -> None:
+    ran = await berth("stop", "tiny")
+    assert (ran.code, ran.out) == (0, "/models/tiny is unloaded.\n")
+    assert await ready.deployments() == []
+    again = await berth("stop", "tiny")
+    assert again.code == 3
+    assert "`berth ps` lists those that are" in again.err
+
+
+async def test_stop_all(ready: Serving, berth: Command) -> None:
+    assert (await berth("stop", "--all")).out == "1 unloaded.\n"
+
+
+async def test_get_prints_what_a_cluster_takes(ready: Serving, berth: Command) -> None:
+    manifest = yaml.safe_load((await berth("get", "tiny")).out)
+    assert manifest["kind"] == "ModelDeployment"
+    assert ModelDeploymentSpec.model_validate(manifest["spec"]).model == MODEL
+    assert (await berth("get", "tiny", "-o", "json")).json == manifest
+
+
+@pytest.mark.parametrize("settings", [{"store_writable": True}], indirect=True)
+async def test_rm(berth: Command, settings: Settings) -> None:
+    ran = await berth("rm", "tiny")
+    assert (ran.code, ran.err) == (0, "")
+    assert not (Path(settings.model_store) / "tiny").exists()
+    assert (await berth("rm", "tiny")).code == 3
+
+
+async def test_completion_knows_commands_and_models(berth: Command) -> None:
+    assert "complete -o default -F _berth_completion berth" in (await berth("completion", "bash")).out
+    completing = Command({**berth.environment, "_BERTH_COMPLETE": "complete_bash", "COMP_WORDS": "berth run t", "COMP_CWORD": "2"})
+    assert (await completing()).out.split() == ["tiny"]
+
+
+async def test_version(berth: Command) -> None:
+    assert (await berth("version")).out == (await berth("--version")).out == f"berth {version('berth-local')}\n"
+
+
+async def test_status(ready: Serving, berth: Command) -> None:
+    told: Any = (await berth("status", "-o", "json")).json
+    assert (told["models_running"], told["requests"], told["url"]) == (1, 1, f"http://127.0.0.1:{ready.port}")
+    assert "1 model, " in (await berth("status")).out
+
+
+async def test_where_no_server_answers_it_says_so(berth: Command) -> None:
+    ran = await berth("ps", "--url", "http://127.0.0.1:1")
+    assert ran.code == 4
+    assert ran.err == "berth: no server answers at http://127.0.0.1:1 (connection refused): `berth up` starts one, --url names another\n"
+
+
+async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    for name in ("client", "admin"):
+        (tmp_path / "keys" / name).write_text(f"k-{name}")
+    given: Any = {
+        "model_store": str(tmp_path),
+        "api_keys_dir": str(tmp_path / "keys"),
+        "api_key_scopes": {"client": ["inference"], "admin": ["inference", "manage"]},
+    }
+    async with served(cluster, engine, Settings.model_validate(given)) as serving:
+        berth = Command({"BERTH_URL": f"http://127.0.0.1:{serving.port}"})
+        without, client, admin = [await berth("ps", *key) for key in ((), ("--api-key", "k-client"), ("--api-key", "k-admin"))]
+    assert (without.code, client.code, admin.code) == (5, 5, 0)
+    assert "--api-key or BERTH_API_KEY gives the key" in without.err
+    assert "manage" in client.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["stop"], "name one MODEL, or all with --all"),
+        (["stop", "tiny", "--all"], "name one MODEL, or all with --all"),
+        (["run"], "MODEL is missing"),
+        (["run", "tiny"], "the prompt is empty"),
+        (["run", "./tiny", "Hi"], "--models DIR serves a directory of models"),
+        (["run", "--sample", "Hi"], "leave --url out"),
+        (["pull", "name"], "names no repository"),
+        (["pull", "org/name:"], "names no quantization after the colon"),
+        (["nothing"], "no such command 'nothing' (berth --help)"),
+        (["ps", "--nothing"], "no such option: --nothing (berth ps --help)"),
+    ],
+)
+async def test_a_wrong_command_line_is_told_in_one_line(berth: Command, arguments: list[str], told: str) -> None:
+    ran = await berth(*arguments)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert told in ran.err

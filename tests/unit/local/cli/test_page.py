@@ -1,0 +1,20 @@
+"""docs/cli.md: it has every command and every exit code."""
+
+import re
+from pathlib import Path
+
+from berth_local import errors
+from berth_local.main import app
+
+PAGE = (Path(__file__).parents[4] / "docs/cli.md").read_text()
+
+
+def test_the_page_has_every_command() -> None:
+    described = set(re.findall(r"`berth (\w+)", PAGE))
+    assert {command.name for command in app.registered_commands} <= described
+
+
+def test_the_page_has_every_exit_code() -> None:
+    codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.CommandError)}
+    table = PAGE.partition("## Exit codes")[2].partition("\n## ")[0]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes | {0}

@@ -1,0 +1,73 @@
+"""A program that stands for `llama-server`, and misbehaves when a prompt says so: `python engine.py --port N --host ADDRESS ...`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Streams words. A prompt that holds "crash" kills this process in between, "on and on" has no end."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._begin("application/json")
+        self._send(b"{}")
+        self._send(b"")
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = str(request["messages"])
+        print(f"asked: {prompt}", flush=True)
+        self._begin("text/event-stream")
+        try:
+            self._word("Par")
+            while "on and on" in prompt:
+                time.sleep(0.01)
+                self._word("and on ")
+            if "crash" in prompt:
+                print("the engine breaks", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._word("is.")
+            self._send(b"data: [DONE]\n\n")
+            self._send(b"")
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name in the standard library)
+        """Says nothing of each request."""
+
+    def _begin(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _word(self, word: str) -> None:
+        self._send(b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": word}}]}).encode() + b"\n\n")
+
+    def _send(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+
+def install(directory: Path) -> None:
+    """Makes it the `llama-server` of a PATH that begins with the directory."""
+    directory.mkdir(exist_ok=True)
+    program = directory / "llama-server"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" "$@"\n')
+    program.chmod(0o755)
+
+
+if __name__ == "__main__":
+    at = sys.argv.index
+    # As vLLM's workers are: in a session of their own, and not a child of who starts them any more.
+    subprocess.Popen(["sh", "-c", "setsid sleep 1000 & sleep 1000"], start_new_session=True)
+    address = (sys.argv[at("--host") + 1], int(sys.argv[at("--port") + 1]))
+    ThreadingHTTPServer(address, Handler).serve_forever()

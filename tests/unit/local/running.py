@@ -1,0 +1,84 @@
+"""`berth up` as a process of its own, and all processes that stem from it."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import openai
+
+from tests.unit.local.engine import install
+
+PATIENCE_SECONDS = 30
+
+
+class Berth:
+    """A running `berth up` with the store and the state folder of a test. Use as an async context."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: asyncio.subprocess.Process | None = None
+        self.home = directory / "home"
+        self.models = directory / "models"
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.terminate()
+            await self._process.wait()
+
+    async def start(self) -> None:
+        """Starts it, and waits until it listens."""
+        install(self._directory / "bin")
+        self._process = await self.command("up", "--models", str(self.models), "--port", "0")
+        process = self._process
+        await until(lambda: (self.home / "berth.json").exists() or process.returncode is not None)
+        self.url = json.loads((self.home / "berth.json").read_text())["url"]
+
+    async def command(self, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
+        """A `berth` command with this state folder."""
+        path = f"{self._directory / 'bin'}:{os.environ['PATH']}"
+        environment = {**os.environ, "BERTH_HOME": str(self.home), "PATH": path, "BERTH_LOG_LEVEL": "WARNING"}
+        return await asyncio.create_subprocess_exec(Path(sys.executable).with_name("berth"), *arguments, env=environment, **options)
+
+    @property
+    def pid(self) -> int:
+        """The process of `berth up`."""
+        assert self._process
+        return self._process.pid
+
+    async def kill(self) -> None:
+        """What nobody can handle."""
+        assert self._process
+        self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+    def client(self) -> openai.AsyncOpenAI:
+        """OpenAI's client for it."""
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_SECONDS)
+
+    def family(self) -> set[int]:
+        """Every process that stems from it and lives: they all carry its state folder in their environment."""
+        return {int(process.name) for process in Path("/proc").iterdir() if process.name.isdigit() and self._stems(process)}
+
+    def _stems(self, process: Path) -> bool:
+        try:
+            environment = (process / "environ").read_bytes()
+        except OSError:
+            return False
+        return f"BERTH_HOME={self.home}".encode() in environment.split(b"\0")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Returns once the condition holds. Raises TimeoutError."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 (other processes: nothing here could set an event)
+            await asyncio.sleep(0.02)
