@@ -3,8 +3,8 @@
     python -m berth_local.environment DIRECTORY [REQUIREMENT...] -- ARGUMENT...
 
 The environment is made by uv in DIRECTORY with the requirements, as prebuilt packages only, unless that was done before; without any, it is
-somebody else's and must be there. Then this process
-becomes `berth-launch` with the arguments, which finds the engine there. What uv says goes to the output, where `berth logs` shows it.
+somebody else's and must be there. Then this process is `berth-launch` with the arguments, which finds the engine there. What uv says goes
+to the output, where `berth logs` shows it.
 """
 
 import fcntl
@@ -15,12 +15,11 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from uv import find_uv_bin
 
+import berth_runtime.main as launcher
 from berth_runtime.errors import EngineNotInstalledError, LaunchError
-from berth_runtime.main import report
 
 _COMPLETE = "berth-complete"
 """A file of an environment in which all has been installed. Without it, the environment is made anew."""
@@ -35,16 +34,17 @@ def is_complete(directory: Path, requirements: Sequence[str]) -> bool:
 
 
 def main() -> int:
-    """Makes the environment and becomes the launcher; returns only where that fails, with the exit code."""
+    """Makes the environment and becomes the engine; returns only where that fails, with the exit code."""
     at = sys.argv.index("--")
     directory, requirements, arguments = Path(sys.argv[1]), sys.argv[2:at], sys.argv[at + 1 :]
-    try:
-        if requirements:
+    if requirements:
+        try:
             ensure(directory, requirements)
-    except LaunchError as error:
-        report(error)
-        return error.exit_code
-    launch(directory, arguments)
+        except LaunchError as error:
+            launcher.report(error)
+            return error.exit_code
+    os.environ["PATH"] = f"{directory / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return launcher.main(arguments)
 
 
 def ensure(directory: Path, requirements: Sequence[str]) -> None:
@@ -58,12 +58,6 @@ def ensure(directory: Path, requirements: Sequence[str]) -> None:
         _uv("venv", "--python", sys.executable, str(directory))
         _uv("pip", "install", "--python", str(directory / "bin/python"), "--only-binary", ":all:", *requirements)
         (directory / _COMPLETE).write_text(_told(requirements))
-
-
-def launch(directory: Path, arguments: Sequence[str]) -> NoReturn:
-    """Becomes `berth-launch`, with the environment's programs before all others."""
-    os.environ["PATH"] = f"{directory / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    os.execv(sys.executable, [sys.executable, "-m", "berth_runtime.main", *arguments])  # noqa: S606 (Berth's own program, no shell)
 
 
 @contextmanager

@@ -17,10 +17,14 @@ PATIENCE_SECONDS = 30
 
 
 class Berth:
-    """A running `berth up` with the store and the state folder of a test. Use as an async context."""
+    """A running `berth up` with the store and the state folder of a test. Use as an async context.
 
-    def __init__(self, directory: Path) -> None:
+    Its engine is `engine.py`, or with `real_engine` the one that this environment has.
+    """
+
+    def __init__(self, directory: Path, *, real_engine: bool = False) -> None:
         self._directory = directory
+        self._real_engine = real_engine
         self._process: asyncio.subprocess.Process | None = None
         self.home = directory / "home"
         self.models = directory / "models"
@@ -37,7 +41,8 @@ class Berth:
 
     async def start(self) -> None:
         """Starts it, and waits until it listens."""
-        install(self._directory / "bin")
+        if not self._real_engine:
+            install(self._directory / "bin")
         self._process = await self.command("up", "--models", str(self.models), "--port", "0")
         process = self._process
         await until(lambda: (self.home / "berth.json").exists() or process.returncode is not None)

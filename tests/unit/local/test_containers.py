@@ -66,3 +66,8 @@ def test_last_words_are_those_written_or_the_end_of_the_output(tmp_path: Path, p
     log.write_text(written)
     lines = [f"line {number}" for number in range(100)]
     assert termination_message({"terminationMessagePolicy": policy}, log, lines, code) == message
+
+
+def test_an_engine_that_knows_only_paths_is_told_the_path_as_the_models_name() -> None:
+    container = {"args": ["transformers", "--model", "/models/a", "--alias", "/models/a"]}
+    assert arguments_here(container, STORE) == ["transformers", "--model", "/home/me/models/a", "--alias", "/home/me/models/a"]

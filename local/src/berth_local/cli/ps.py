@@ -5,7 +5,7 @@ from typing import Any
 
 from berth_local.cli.options import ApiKey, Format, Output, Url
 from berth_local.connection import Server, connect
-from berth_local.output import Column, duration, model_name, print_json, print_note, print_table, since, size
+from berth_local.output import Column, duration, model_name, print_json, print_note, print_table, since
 
 _COLUMNS = (
     Column("MODEL"),
@@ -13,10 +13,9 @@ _COLUMNS = (
     Column("DEVICE", rank=3),
     Column("PHASE"),
     Column("REQUESTS", rank=4, right=True),
-    Column("MEMORY", rank=5, right=True),
-    Column("UP", rank=6),
+    Column("UP", rank=5),
     Column("GOES IN", rank=1),
-    Column("DEPLOYMENT", rank=7),
+    Column("DEPLOYMENT", rank=6),
 )
 
 
@@ -42,7 +41,6 @@ def row(model: dict[str, Any], now: datetime) -> list[str]:
         model["device"],
         model["phase"],
         str(model["in_flight"]),
-        size(model.get("memory_bytes")),
         duration(up.total_seconds()) if up else "-",
         _goes_in(model, now),
         model["deployment"],

@@ -63,7 +63,8 @@ def make_cleanup_job(download: str, image: str, settings: Settings) -> Object:
     spec = {
         "backoffLimit": _CLEANUP_TRIES,
         "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
-        "ttlSecondsAfterFinished": _CLEANUP_DEADLINE_SECONDS,
+        # Its pod would keep the claim in use, and so an uninstall waiting.
+        "ttlSecondsAfterFinished": 0,
     }
     return _job(metadata, spec, container, settings)
 

@@ -137,7 +137,7 @@ def test_a_clean_up_has_no_owner_and_no_token_and_ends_by_itself() -> None:
         "spec": {
             "backoffLimit": 3,
             "activeDeadlineSeconds": 600,
-            "ttlSecondsAfterFinished": 600,
+            "ttlSecondsAfterFinished": 0,
             "template": {
                 "metadata": {"labels": LABELS},
                 "spec": {
