@@ -16,11 +16,12 @@ import aiohttp
 
 from benchmarks.chat import Asked, ask, ready_at
 from berth_local.launching import ENGINE_ENVIRONMENT
+from berth_local.slots import slots
 from berth_runtime.engines.llamacpp import PROGRAM
 from berth_runtime.main import engine_call
 
-BERTH_PARALLEL = 8
-"""Slots that Berth gives llama.cpp: the engine by hand gets the same."""
+BERTH_PARALLEL = slots()
+"""Slots that Berth gives llama.cpp here: the engine by hand gets the same."""
 
 CONTEXT_SIZE = 2048
 

@@ -177,6 +177,7 @@ async def run(engines: list[str], pairs: int) -> dict[str, dict[int, list[Rates]
             for engine in engines:
                 print(f"{engine}: {pairs} pairs at {' and '.join(map(str, CLIENTS))} clients", file=sys.stderr)
                 results[engine] = await measure(release, engine, pairs)
+                print(table({engine: results[engine]}), file=sys.stderr)
                 await release.clear()
         finally:
             await release.clear()

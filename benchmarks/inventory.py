@@ -27,7 +27,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import uvicorn
 
 from berth_local.cluster import LocalCluster
@@ -155,26 +155,26 @@ async def measure(store: Path, answers: int) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def routed(store: Path) -> AsyncGenerator[httpx.AsyncClient]:
+async def routed(store: Path) -> AsyncGenerator[httpx2.AsyncClient]:
     """A client of a router that has just started."""
     settings = Settings.model_validate({"model_store": str(store), "replica": "benchmark"})
     server = uvicorn.Server(server_config(Router(LocalCluster(), settings), settings))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
             yield client
         server.should_exit = True
         await running
 
 
-async def ask(client: httpx.AsyncClient) -> dict[str, Any]:
+async def ask(client: httpx2.AsyncClient) -> dict[str, Any]:
     """The inventory."""
     answer = await client.get(_PATH)
     answer.raise_for_status()
     return answer.json()
 
 
-async def timed(client: httpx.AsyncClient) -> float:
+async def timed(client: httpx2.AsyncClient) -> float:
     """Milliseconds of an answer."""
     began = time.perf_counter()
     await client.get(_PATH)

@@ -16,18 +16,18 @@ import structlog
 from berth_local import llama_server, spare
 from berth_local.process_output import Output
 from berth_local.processes import ChildProcess, Processes
+from berth_local.slots import slots, with_slots
 
 _log = structlog.get_logger(__name__)
 
 REPLACE_SECONDS = 1.0
 """After a launch, when the next spare is begun."""
 
-ENGINE_ENVIRONMENT: Mapping[str, str] = {"GOMP_SPINCOUNT": "1000", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+ENGINE_ENVIRONMENT: Mapping[str, str] = {"GOMP_SPINCOUNT": "1000"}
 """What engines get unless the user says otherwise.
 
 llama.cpp computes with OpenMP, whose threads wait for each other by spinning, 300,000 times by default: where other programs want the
-processors, an answer takes ten times as long. With 1000 it is as fast alone on a machine. And memory in large pages: a context of some
-hundred megabytes is cleared at the start, and taking that in small pages costs a tenth of a second.
+processors, an answer takes ten times as long. With 1000 it is as fast alone on a machine.
 """
 
 _SPARED = "llamacpp"
@@ -59,6 +59,8 @@ class Launcher:
 
     async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
         """Launches an engine: `arguments` are those of `berth-launch`. Raises OSError where no process can be started at all."""
+        if arguments[:1] == [_SPARED]:
+            arguments = with_slots(arguments, slots())
         ordered = spare.order(arguments, {**ENGINE_ENVIRONMENT, **environment})
         taken = self._take() if arguments[:1] == [_SPARED] else None
         if taken:

@@ -11,7 +11,7 @@ from berth_formats.describe import describe
 from berth_formats.errors import FormatError
 from berth_formats.memory import GIB, kv_cache_bytes, llamacpp_bytes, pytorch_bytes
 from berth_formats.model import ModelDescription
-from berth_operator.engines.llamacpp import PARALLEL_SLOTS
+from berth_local.slots import slots
 from berth_runtime.engines.transformers import CPU_CACHE_BYTES
 from berth_runtime.engines.vllm import CPU_REQUESTS, MAX_CPU_CACHE_BYTES, MIN_CPU_CACHE_BYTES
 from berth_runtime.memory import usable_memory
@@ -74,7 +74,7 @@ def memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription) -> int:
     match spec.backend:
         case Backend.LLAMACPP:
             settings = spec.llamacpp or LlamaCppSettings()
-            return llamacpp_bytes(model, settings.context_size or DEFAULT_CONTEXT_SIZE, PARALLEL_SLOTS)
+            return llamacpp_bytes(model, settings.context_size or DEFAULT_CONTEXT_SIZE, slots())
         case Backend.VLLM:
             length = (spec.vllm or VllmSettings()).max_model_len or model.context_length or DEFAULT_CONTEXT_SIZE
             cache = kv_cache_bytes(model, CPU_REQUESTS * length)

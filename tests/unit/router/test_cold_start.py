@@ -104,7 +104,7 @@ async def test_a_request_for_a_stalled_model_gets_its_reason_at_once_and_makes_n
     assert serving.cluster.calls["create"] == 1
 
 
-@pytest.mark.parametrize("settings", [{"cold_start_deadline": 0.3}], indirect=True)
+@pytest.mark.parametrize("settings", [{"cold_start_deadline": 1.5}], indirect=True)
 async def test_at_the_deadline_the_client_hears_how_far_the_start_is(serving: Serving) -> None:
     asking = asyncio.create_task(serving.ask())
     step = {"name": "PodScheduled", "at": datetime.now(UTC).isoformat(), "seconds": 0.1}

@@ -99,10 +99,10 @@ async def declared(serving: Serving) -> Serving:
 
 async def test_what_a_person_declared_takes_no_request_until_it_sleeps_and_wakes_for_it(declared: Serving) -> None:
     going = asyncio.create_task(declared.router.evictor.put_out(await only(declared)))
-    await declared.until(lambda found: any(entry.get("unloadAt") for entry in found[0]["status"]["activity"].values()))
+    await declared.until(lambda found: any(entry.get("unloadAt") for entry in found[0]["status"].get("activity", {}).values()))
     async with held_request(declared) as answer:
         await declared.set_status("mine", phase="Sleeping", endpoint=None)
         assert await going
-        await declared.until(lambda found: any(entry.get("inFlight") for entry in found[0]["status"]["activity"].values()))
+        await declared.until(lambda found: any(entry.get("inFlight") for entry in found[0]["status"].get("activity", {}).values()))
         await declared.set_status("mine", phase="Ready", endpoint=declared.engine.url, loadedAt=datetime.now(UTC).isoformat())
         await answer.readuntil(b"[DONE]")

@@ -202,6 +202,9 @@ async def test_a_lease_near_its_end_is_written_before_the_request_is_forwarded(r
     await ready.told_in_flight(0)
     long_ago = "2020-01-01T00:00:00Z"
     await ready.set_status(name, loadedAt=long_ago, activity={"router-1": {"lastActivity": long_ago, "keepUntil": long_ago, "inFlight": 0}})
+    async with asyncio.timeout(10):
+        while long_ago.encode() not in (await ready.raw("GET", "/v1/models/loaded")).body:
+            pass  # until the router has heard of it
     kept: list[str] = []
 
     async def look(call: Call) -> None:
