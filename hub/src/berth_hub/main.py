@@ -13,6 +13,7 @@ from types import FrameType
 import structlog
 
 from berth_api.download_report import EXIT_FAILED, DownloadStep
+from berth_api.json_log import configure_json_log
 from berth_api.repository import (
     DEFAULT_HUB,
     InvalidSourceError,
@@ -143,20 +144,10 @@ def _digest(request: Request) -> str:
 
 
 def _configure_logging() -> None:
-    """JSON lines on standard output. The hub client's own lines stay out: they may hold signed URLs."""
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    """The hub client's own lines stay out: they may hold signed URLs."""
+    configure_json_log(libraries=logging.ERROR)
     for library in ("httpx2", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )
 
 
 if __name__ == "__main__":

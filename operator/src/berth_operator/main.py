@@ -1,16 +1,15 @@
 """The command `berth-operator`."""
 
 import asyncio
-import logging
 import os
 import sys
 from pathlib import Path
 
-import structlog
 import uvloop
 from prometheus_client import start_http_server
 
 from berth_api.cluster import ClusterError
+from berth_api.json_log import configure_json_log
 from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
@@ -23,7 +22,7 @@ DEFAULT_CONFIG = "/etc/berth/operator.yaml"
 
 def main() -> int:
     """Runs the operator until it is told to end. Exit code 2: the settings are wrong; 1: there is no cluster."""
-    _configure_logging()
+    configure_json_log()
     try:
         settings = Settings.load(Path(os.environ.get("BERTH_CONFIG", DEFAULT_CONFIG)))
         uvloop.run(_run(settings))
@@ -49,21 +48,6 @@ async def _run(settings: Settings) -> None:
         finally:
             await asyncio.gather(deployments.close(), downloads.close())
             await cluster.close()
-
-
-def _configure_logging() -> None:
-    """JSON lines on standard output; libraries from warning on."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from typing import Any
 from berth_api.cluster import Object
 from berth_api.download_report import DownloadReport
 from berth_api.model_download import ModelDownload
+from berth_operator.downloads.plan import Action, CleanupPlan, CreateJob, DeleteDownload, DeleteJob, Plan
 from berth_operator.downloads.progress import Progress
 from berth_operator.settings import Settings
-from tests.unit.operator.building import at
+from tests.unit.operator.building import NOW, at
 
 UID = "aaaaaaaa-2222-3333-4444-555555555555"
 JOB_UID = "bbbbbbbb-2222-3333-4444-555555555555"
@@ -81,3 +82,23 @@ def last_word(phase: str, **more: Any) -> str:
 
 def progress(uid: str = POD_UID, speed: int | None = 58, **more: Any) -> Progress:
     return Progress(uid, DownloadReport.model_validate(report(**more)), speed)
+
+
+def actions(done: list[Action] | list[CreateJob | DeleteJob]) -> list[str]:
+    """The actions in short, as the tables state them."""
+    names: list[str] = []
+    for action in done:
+        match action:
+            case CreateJob(manifest):
+                names.append(f"create {manifest['metadata']['name']}")
+            case DeleteJob(name, _):
+                names.append(f"delete {name}")
+            case DeleteDownload():
+                names.append("delete download")
+            case _:
+                names.append("status")
+    return names
+
+
+def wake_in(plan: Plan | CleanupPlan) -> float | None:
+    return (plan.wake_at - NOW).total_seconds() if plan.wake_at else None

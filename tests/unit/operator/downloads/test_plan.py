@@ -1,7 +1,6 @@
 """What was observed of a download in, what is done and said out: without a cluster and without a clock."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,45 +9,29 @@ from berth_api.cluster import Object
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_download import ModelDownload, ModelDownloadStatus
 from berth_operator.downloads.plan import (
-    Action,
-    CleanupPlan,
-    CreateJob,
-    DeleteDownload,
-    DeleteJob,
     Observed,
-    Plan,
-    Remains,
     job_refused,
-    make_cleanup_plan,
     make_plan,
 )
 from berth_operator.downloads.progress import Progress
 from berth_operator.settings import Settings
 from tests.unit.operator.building import NOW, at
-from tests.unit.operator.downloads.building import POD_UID, SETTINGS, download, ended, job, last_word, pod, progress, running
+from tests.unit.operator.downloads.building import (
+    POD_UID,
+    SETTINGS,
+    actions,
+    download,
+    ended,
+    job,
+    last_word,
+    pod,
+    progress,
+    running,
+    wake_in,
+)
 
 BEGUN: dict[str, Any] = {"jobName": "smol", "startedAt": at(-50)}
 OTHER: dict[str, Any] = {"name": "other", "uid": "other-uid"}
-
-
-def actions(done: list[Action] | list[CreateJob | DeleteJob]) -> list[str]:
-    """The actions in short, as the tables state them."""
-    names: list[str] = []
-    for action in done:
-        match action:
-            case CreateJob(manifest):
-                names.append(f"create {manifest['metadata']['name']}")
-            case DeleteJob(name, _):
-                names.append(f"delete {name}")
-            case DeleteDownload():
-                names.append("delete download")
-            case _:
-                names.append("status")
-    return names
-
-
-def wake_in(plan: Plan | CleanupPlan) -> float | None:
-    return (plan.wake_at - NOW).total_seconds() if plan.wake_at else None
 
 
 @dataclass
@@ -414,39 +397,3 @@ def test_a_refused_job_is_told_and_tried_again() -> None:
     assert (plan.status.phase, plan.status.reason, plan.status.message) == ("Pending", "JobRefused", "the Job was refused: exceeded quota")
     assert stalled
     assert stalled.status == "True"
-
-
-GONE = -6
-JUST_GONE = -1
-
-
-@pytest.mark.parametrize(
-    ("name", "jobs", "pods", "has_staging", "gone", "expected"),
-    [
-        ("what succeeded has left nothing", [], [], False, GONE, CleanupPlan([], finished=True)),
-        ("while its pod ends, nothing is touched", [], [running()], True, GONE, CleanupPlan([])),
-        ("nor while its Job is there", [job()], [], True, GONE, CleanupPlan([])),
-        ("a clean-up that runs is waited for", [job("smol-cleanup", owner=None)], [running()], True, GONE, CleanupPlan([])),
-    ],
-)
-def test_a_deleted_download(
-    name: str, jobs: list[Object], pods: list[Object], has_staging: bool, gone: float, expected: CleanupPlan
-) -> None:
-    assert make_cleanup_plan(remains(jobs, pods, has_staging, gone), SETTINGS, NOW) == expected
-
-
-def remains(jobs: list[Object], pods: list[Object], has_staging: bool, gone: float) -> Remains:
-    return Remains("smol", jobs, pods, has_staging, NOW + timedelta(seconds=gone))
-
-
-def test_partial_files_are_removed_a_moment_after_the_last_pod_has_ended() -> None:
-    early = make_cleanup_plan(remains([], [ended(143)], True, JUST_GONE), SETTINGS, NOW)
-    assert (early.actions, wake_in(early)) == ([], 4)
-    due = make_cleanup_plan(remains([], [ended(143)], True, GONE), SETTINGS, NOW)
-    assert actions(due.actions) == ["create smol-cleanup"]
-
-
-@pytest.mark.parametrize("condition", ["Complete", "BackoffLimitExceeded"])
-def test_a_clean_up_ends_in_any_case(condition: str) -> None:
-    plan = make_cleanup_plan(remains([job("smol-cleanup", owner=None, condition=condition)], [], True, GONE), SETTINGS, NOW)
-    assert (actions(plan.actions), plan.finished) == (["delete smol-cleanup"], True)
