@@ -43,6 +43,8 @@ def crds(test_cluster: Kubectl) -> None:
     """The CRDs as they are in this checkout."""
     test_cluster.run("apply", "--server-side", "--force-conflicts", "-f", "crds/")
     test_cluster.run("wait", "--for=condition=Established", "--timeout=30s", "-f", "crds/")
+    # Established says that there is a schema. For a moment more the API server gets its storage ready, and kubectl waits that out.
+    test_cluster.run("get", "modeldeployments,modeldownloads", "--all-namespaces")
 
 
 @pytest.fixture

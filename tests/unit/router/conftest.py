@@ -110,6 +110,12 @@ class Serving:
             lastFailure={"reason": reason, "message": message, "at": datetime.now(UTC).isoformat(), "count": 1, "retryAt": retry_at},
         )
 
+    async def until_ready(self) -> None:
+        """Returns when the router has heard from the cluster: it answers requests before, but does not call itself ready."""
+        async with asyncio.timeout(10):
+            while (await self.raw("GET", "/readyz")).status != 200:  # noqa: ASYNC110 (only the router itself can tell)
+                await asyncio.sleep(0.01)
+
     async def raw(self, method: str, path: str, body: bytes = b"", headers: str = "") -> Reply:
         """The answer to a request, or what came of it before the connection was cut."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -167,6 +173,7 @@ async def served(
 @pytest.fixture
 async def serving(cluster: InstrumentedCluster, engine: Engine, settings: Settings) -> AsyncIterator[Serving]:
     async with served(cluster, engine, settings) as running:
+        await running.until_ready()
         yield running
 
 

@@ -44,6 +44,7 @@ async def guarded(cluster: InstrumentedCluster, engine: Engine, settings: Settin
     """A router that asks for keys."""
     guarded = settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": SCOPES})
     async with served(cluster, engine, guarded) as running:
+        await running.until_ready()
         yield running
 
 
