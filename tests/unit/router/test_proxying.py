@@ -184,6 +184,7 @@ async def test_the_engine_stops_when_the_client_leaves(ready: Serving) -> None:
     await ready.told_in_flight(0)
 
 
+@pytest.mark.in_memory("which of two writes comes first is in nobody's hand")
 async def test_a_deployment_that_went_while_the_lease_was_written_is_made_again(ready: Serving) -> None:
     """The view still shows it ready, the lease write finds it gone: the request must not be lost."""
     name = await ready.created()
