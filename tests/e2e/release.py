@@ -43,6 +43,14 @@ def user(text: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": text}]
 
 
+CAPITAL: list[ChatCompletionMessageParam] = [
+    *user("What is the capital of Germany?"),
+    {"role": "assistant", "content": "The capital of Germany is Berlin."},
+    *user("What is the capital of France?"),
+]
+"""A conversation that even the smallest model goes on with in one way, on every processor; asked outright, it may say anything."""
+
+
 def install(kubectl: Kubectl, images: dict[str, str], *values: str, more_images: dict[str, str] | None = None) -> "Release":
     """Installs the chart and waits until its Service answers; `more_images` are further entries of IMAGES."""
     if "BERTH_TEST_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself

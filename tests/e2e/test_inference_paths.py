@@ -19,11 +19,11 @@ from berth_api.inference import (
     TOKENIZE,
 )
 from berth_api.model_deployment import Backend
-from tests.e2e.release import MODEL, SAFETENSORS, Release, user
+from tests.e2e.release import CAPITAL, MODEL, SAFETENSORS, Release
 
 MODELS = {Backend.LLAMACPP: MODEL, Backend.VLLM: SAFETENSORS, Backend.TRANSFORMERS: SAFETENSORS}
 PROMPT = "The capital of France is"
-CHAT = {"messages": user("What is the capital of France?"), "temperature": 0}
+CHAT = {"messages": CAPITAL, "temperature": 0}
 REQUESTS: dict[str, dict[str, Any]] = {
     CHAT_COMPLETIONS: {**CHAT, "max_tokens": 8},
     COMPLETIONS: {"prompt": PROMPT, "temperature": 0, "max_tokens": 3},
@@ -118,6 +118,17 @@ async def test_a_path_that_the_engine_has(berth: Release, backend: Backend, path
     parts = [json.loads(data) for data in told if data != "[DONE]"]
     assert models_in(parts) == {body["model"]}
     assert "".join(piece_of(path, part) for part in parts) == text
+
+
+@pytest.mark.parametrize("backend", list(ENGINE_PATHS))
+async def test_chance_has_the_part_in_an_answer_that_the_request_gives_it(berth: Release, backend: Backend) -> None:
+    async def answers(temperature: float) -> set[str]:
+        body = {**stated(backend), **REQUESTS[CHAT_COMPLETIONS], "temperature": temperature}
+        replies = [await berth.post(CHAT_COMPLETIONS, {**body, "seed": seed}) for seed in range(4)]
+        return {text_of(CHAT_COMPLETIONS, answer) for _, answer, _ in replies}
+
+    assert len(await answers(temperature=0)) == 1
+    assert len(await answers(temperature=2)) > 1
 
 
 @pytest.mark.parametrize(("backend", "path"), LACKING)

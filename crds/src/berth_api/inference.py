@@ -5,7 +5,7 @@ Found in the servers themselves: vLLM 0.32, transformers serve 5.23, llama-serve
 
 from collections.abc import Mapping
 
-from berth_api.model_deployment import Backend
+from berth_api.model_deployment import MODEL_STORE, Backend, ModelDeploymentSpec
 
 CHAT_COMPLETIONS = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -27,7 +27,22 @@ ENDS_WITHOUT_DONE: frozenset[Backend] = frozenset({Backend.TRANSFORMERS})
 """The engines whose streams of completions lack the last event of OpenAI's, `data: [DONE]`."""
 
 
-def answered_models(backend: Backend, model: str) -> tuple[str, ...]:
-    """What an engine's answers may have as `model`, where `model` is the path it was started with and asked for."""
+def samples_only_when_told(spec: ModelDeploymentSpec) -> bool:
+    """Whether the engine is greedy, whatever a request's temperature, until the request or the model's own files turn sampling on.
+
+    With continuous batching the server has one configuration for all requests, which a request cannot be let change.
+    """
+    batches = spec.transformers and spec.transformers.continuous_batching
+    return spec.backend is Backend.TRANSFORMERS and not batches
+
+
+def name_in_engine(spec: ModelDeploymentSpec, store: str) -> str:
+    """What a deployment's engine calls its model, and wants to be asked for; `store` is where the engine has the model store."""
+    # transformers serve takes no name but the place that it has loaded the model from.
+    return store + spec.model.removeprefix(MODEL_STORE) if spec.backend is Backend.TRANSFORMERS else spec.model
+
+
+def answered_models(backend: Backend, name: str) -> tuple[str, ...]:
+    """What an engine's answers may have as `model`, where it calls it by this name."""
     # transformers serve adds a revision, which a local directory does not have.
-    return (model, f"{model}@main") if backend is Backend.TRANSFORMERS else (model,)
+    return (name, f"{name}@main") if backend is Backend.TRANSFORMERS else (name,)

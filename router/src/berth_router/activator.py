@@ -42,6 +42,9 @@ PROGRESS_SECONDS = 5.0
 _ATTACH_SECONDS = 5.0
 """Longest wait for the watch to show an object that a write said is there."""
 
+_LONGEST_WORD = 200
+"""Characters of a word of progress that are passed on."""
+
 _MAX_ATTEMPTS = 8
 """How often one request may find its deployment gone before it gives up."""
 
@@ -351,10 +354,14 @@ class Activator:
 
 
 def waiting_for(deployment: ModelDeployment) -> str:
-    """Where a start is, in a few words: the phase and the last step that is done."""
-    status = deployment.status
-    phase = status.phase or Phase.PENDING
-    return f"{phase} ({status.start_steps[-1].name})" if status.start_steps else str(phase)
+    """Where a start is, in a few words: the phase, and what the operator says of it."""
+    phase = deployment.status.phase or Phase.PENDING
+    reconciling = condition_of(deployment.status.conditions, ConditionType.RECONCILING)
+    return f"{phase}: {_one_line(reconciling.message)}" if reconciling and reconciling.status == "True" else str(phase)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message[:_LONGEST_WORD].split())
 
 
 def snake_case(reason: str) -> str:

@@ -91,7 +91,14 @@ class Router:
             clock=clock,
         )
         parser = RequestParser(settings.profiles)
-        self._inference = Inference(activator, Proxy(self._pool, metrics), metrics, parser, settings.max_body_bytes)
+        self._inference = Inference(
+            activator,
+            Proxy(self._pool, metrics),
+            metrics,
+            parser,
+            max_body_bytes=settings.max_body_bytes,
+            engine_store=settings.engine_store,
+        )
         self._management = management_api(
             [
                 models_routes(store, self._deployments),

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from berth_api.inference import samples_only_when_told
 from berth_api.model_deployment import (
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_GPU_MEMORY_UTILIZATION,
@@ -18,9 +19,10 @@ from berth_api.model_deployment import (
     Device,
     IdlePolicy,
     LlamaCppSettings,
+    ModelDeploymentSpec,
 )
 from berth_router.endpoints import Endpoint
-from berth_router.engine_body import engine_body
+from berth_router.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.errors import InvalidRequestError
 from berth_router.profiles import ENGINE_OF_SETTING, Profile, stranger_among
 
@@ -136,8 +138,15 @@ class InferenceRequest:
     ask: Ask
     name: str
     """The model as the caller named it, and as the answer is to name it."""
-    body: bytes
-    """What the engine gets."""
+    body: dict[str, Any]
+    """What every engine gets."""
+    samples: bool
+    """Whether chance has a part in the answer."""
+
+    def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
+        """What the engine of this deployment gets, which calls the model by this name."""
+        body = {**self.body, "model": name}
+        return orjson.dumps({**body, **SAMPLING_TURNED_ON} if self.samples and samples_only_when_told(spec) else body)
 
 
 class RequestParser:
@@ -160,7 +169,8 @@ class RequestParser:
             raise InvalidRequestError("`max_tokens` is missing.", param="max_tokens", code="missing_required_parameter")
         stated = (fields.backend, fields.device, fields.n_ctx, fields.n_gpu_layers, fields.gpu_memory_utilization, fields.max_model_len)
         ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
-        return InferenceRequest(ask, fields.model, engine_body(body, _OWN_FIELDS, ask.model, endpoint))
+        samples = endpoint.samples and fields.temperature != 0
+        return InferenceRequest(ask, fields.model, engine_body(body, _OWN_FIELDS, endpoint), samples)
 
     def named(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
         """What is asked for by a model's name alone, with or without a profile. Raises InvalidRequestError."""

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from berth_api.inference import TOKENIZE
 from berth_api.model_deployment import Backend
 from berth_router.endpoints import Endpoint
@@ -39,21 +37,24 @@ UNSAFE_TEMPLATE_ARGUMENTS = ("chat_template", "return_dict", "return_tensors", "
 
 _UNSAFE = frozenset(field for fields in UNSAFE_FIELDS.values() for field in fields)
 
+SAMPLING_TURNED_ON = {"generation_config": '{"do_sample":true}'}
+"""For `transformers serve`, which is greedy with most models whatever temperature it is told. What else the model's own configuration says,
+it takes from there."""
 
-def engine_body(body: dict[str, Any], own_fields: frozenset[str], model: str, endpoint: Endpoint) -> bytes:
-    """The engine's body, made of the caller's, which is used up. `own_fields` are Berth's; `model` is the path in the store."""
+
+def engine_body(body: dict[str, Any], own_fields: frozenset[str], endpoint: Endpoint) -> dict[str, Any]:
+    """The engine's body, made of the caller's, which is used up. `own_fields` are Berth's."""
     for field in body.keys() & (own_fields | _UNSAFE):
         del body[field]
     if "chat_template_kwargs" in body:
         _clean_template_arguments(body["chat_template_kwargs"])
-    body["model"] = model
     if endpoint.streams and body.get("stream") is None:
         body["stream"] = False  # not every engine's default, on every path
     if endpoint.samples:
         _add_sampling_defaults(body, endpoint)
     if endpoint.path == TOKENIZE:
         _name_text_for_every_engine(body)
-    return orjson.dumps(body)
+    return body
 
 
 def _clean_template_arguments(arguments: Any) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from berth_api.inference import answered_models
+from berth_api.inference import answered_models, name_in_engine
 from berth_router.activator import Activator, Hold, Progress
 from berth_router.asgi import Receive, Scope, Send
 from berth_router.ask import Ask, InferenceRequest, RequestParser
@@ -30,12 +30,15 @@ _REASON_SECONDS = 3.0
 class Inference:
     """Answers inference requests."""
 
-    def __init__(self, activator: Activator, proxy: Proxy, metrics: Metrics, parser: RequestParser, max_body_bytes: int) -> None:
+    def __init__(
+        self, activator: Activator, proxy: Proxy, metrics: Metrics, parser: RequestParser, *, max_body_bytes: int, engine_store: str
+    ) -> None:
         self._activator = activator
         self._proxy = proxy
         self._metrics = metrics
         self._parser = parser
         self._max_body_bytes = max_body_bytes
+        self._engine_store = engine_store
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def handle(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,9 +90,12 @@ class Inference:
         for attempt in range(_CONNECT_ATTEMPTS):
             hold = await self._activator.activate(ask, deadline, progress, again=attempt > 0)
             try:
-                answer = await self._open(endpoint, hold, request.body, exchange)
+                spec = hold.deployment.spec
+                name = name_in_engine(spec, self._engine_store)
+                answer = await self._open(endpoint, hold, request.body_for(spec, name), exchange)
                 if answer:
-                    await self._relay(endpoint, answer, hold, request.name, exchange)
+                    renaming = Renaming.needed(answered_models(spec.backend, name), request.name)
+                    await self._relay(endpoint, answer, hold, renaming, exchange)
                     return
             finally:
                 self._activator.release(hold)
@@ -108,11 +114,9 @@ class Inference:
         except BrokenError as error:
             raise await self._engine_failed(hold, error, exchange) from error
 
-    async def _relay(self, endpoint: Endpoint, answer: Answer, hold: Hold, name: str, exchange: Exchange) -> None:
-        spec = hold.deployment.spec
-        renaming = Renaming.needed(answered_models(spec.backend, spec.model), name)
+    async def _relay(self, endpoint: Endpoint, answer: Answer, hold: Hold, renaming: Renaming | None, exchange: Exchange) -> None:
         try:
-            await self._proxy.relay(answer, exchange, renaming, Ending.needed(spec.backend, endpoint.path))
+            await self._proxy.relay(answer, exchange, renaming, Ending.needed(hold.deployment.spec.backend, endpoint.path))
         except BrokenError as error:
             raise await self._engine_failed(hold, error, exchange) from error
         finally:

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
         description="This replica's name in the activity of a deployment; unlike every other replica's.",
     )
     model_store: str = Field(default=MODEL_STORE, alias="BERTH_MODEL_STORE", description="Where the model store is mounted in the router.")
+    engine_store: str = Field(default=MODEL_STORE, alias="BERTH_ENGINE_STORE", description="Where engines have the model store.")
     cold_start_deadline: float = Field(
         default=540,
         gt=0,

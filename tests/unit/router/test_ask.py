@@ -7,7 +7,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from berth_api.model_deployment import Backend, Device, LlamaCppSettings, VllmSettings
+from berth_api.model_deployment import Backend, Device, LlamaCppSettings, ModelDeploymentSpec, TransformersSettings, VllmSettings
 from berth_router.ask import Ask, BerthFields, InferenceRequest, RequestParser
 from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.engine_body import UNSAFE_FIELDS, UNSAFE_TEMPLATE_ARGUMENTS
@@ -33,7 +33,7 @@ def requested(path: str = CHAT, **fields: Any) -> InferenceRequest:
 def parsed(**fields: Any) -> tuple[Ask, dict[str, Any]]:
     request = requested(**fields)
     assert request.ask.path == CHAT
-    return replace(request.ask, path=None), orjson.loads(request.body)
+    return replace(request.ask, path=None), request.body
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,31 @@ def test_the_engine_gets_what_is_stated_as_it_is() -> None:
     assert parsed(**stated)[1] == {"model": "/models/tiny", "messages": MESSAGES, **stated}
 
 
+TRANSFORMERS = ModelDeploymentSpec(model="/models/tiny", backend=Backend.TRANSFORMERS, device=Device.CPU)
+BATCHED = TRANSFORMERS.model_copy(update={"transformers": TransformersSettings(continuous_batching=True)})
+LLAMACPP = ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, device=Device.CPU)
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "fields", "told"),
+    [
+        (TRANSFORMERS, CHAT, {}, True),
+        (TRANSFORMERS, CHAT, {"temperature": 0.2}, True),
+        (TRANSFORMERS, "/v1/completions", {"prompt": "Once"}, True),
+        (TRANSFORMERS, "/v1/responses", {"input": "hello"}, True),
+        (TRANSFORMERS, CHAT, {"temperature": 0}, False),
+        (BATCHED, CHAT, {}, False),
+        (LLAMACPP, CHAT, {}, False),
+    ],
+)
+def test_an_engine_that_samples_only_when_told_is_told(spec: ModelDeploymentSpec, path: str, fields: dict[str, Any], told: bool) -> None:
+    request = requested(path, **fields)
+    body = orjson.loads(request.body_for(spec, "/elsewhere/tiny"))
+    configuration = body.pop("generation_config", None)
+    assert body == {**request.body, "model": "/elsewhere/tiny"}
+    assert configuration == ('{"do_sample":true}' if told else None)
+
+
 def test_an_engine_that_knows_only_the_older_name_of_the_bound_gets_it_too() -> None:
     body = parsed(max_completion_tokens=9)[1]
     assert (body["max_tokens"], body["max_completion_tokens"]) == (9, 9)
@@ -184,7 +209,6 @@ def test_every_own_field_is_taken_off() -> None:
 
 def test_the_name_that_was_asked_for_is_kept_for_the_answer() -> None:
     assert requested(model="tiny@fast").name == "tiny@fast"
-    assert orjson.loads(requested(model="tiny@fast").body)["model"] == "/models/tiny"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +242,7 @@ def test_the_bounds_are_those_of_the_resource(field: str, block: Any, setting: s
 )
 def test_each_path_gets_the_defaults_that_it_knows(path: str, fields: dict[str, Any], adds: dict[str, Any]) -> None:
     request = requested(path, **fields)
-    assert orjson.loads(request.body) == {"model": "/models/tiny", **fields, **adds}
+    assert request.body == {"model": "/models/tiny", **fields, **adds}
     assert request.ask.path == path
 
 

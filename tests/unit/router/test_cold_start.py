@@ -107,15 +107,15 @@ async def test_a_request_for_a_stalled_model_gets_its_reason_at_once_and_makes_n
 @pytest.mark.parametrize("settings", [{"cold_start_deadline": 1.5}], indirect=True)
 async def test_at_the_deadline_the_client_hears_how_far_the_start_is(serving: Serving) -> None:
     asking = asyncio.create_task(serving.ask())
-    step = {"name": "PodScheduled", "at": datetime.now(UTC).isoformat(), "seconds": 0.1}
-    await serving.set_status(await serving.created(), phase="Starting", startSteps=[step])
+    loading = {"type": "Reconciling", "status": "True", "reason": "LoadingModel", "message": "the engine loads\nthe model"}
+    await serving.set_status(await serving.created(), phase="Starting", conditions=[loading])
 
     with pytest.raises(openai.InternalServerError) as raised:
         await asking
 
     assert raised.value.status_code == 503
     assert raised.value.code == "deadline_exceeded"
-    assert "Starting (PodScheduled)" in raised.value.message
+    assert "It is Starting: the engine loads the model." in raised.value.message
     assert 1 <= int(raised.value.response.headers["retry-after"]) <= 120
     assert len(await serving.deployments()) == 1, "the start goes on for the next request"
 

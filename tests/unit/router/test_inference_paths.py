@@ -70,6 +70,17 @@ async def test_a_path_that_the_engine_lacks_for_this_model_says_why(ready: Servi
     assert (raised.value.code, raised.value.type) == ("path_not_served", "invalid_request_error")
 
 
+@pytest.mark.parametrize("settings", [{**TRANSFORMERS, "engine_store": "/srv/models"}], indirect=True)
+async def test_an_engine_that_knows_its_model_by_its_place_is_asked_for_that(ready: Serving) -> None:
+    async def answer_as_it_knows_it(call: Call) -> None:
+        await call.answer({**COMPLETION, "model": call.body["model"] + "@main"})
+
+    ready.engine.behaviour = answer_as_it_knows_it
+    answer = await ready.client.chat.completions.create(model="tiny", messages=PROMPT)
+    assert ready.engine.calls[-1].body["model"] == "/srv/models/tiny"
+    assert answer.model == "tiny"
+
+
 async def stream_without_done(call: Call) -> None:
     await call.begin_stream()
     await call.stream(chunk("Paris."))
