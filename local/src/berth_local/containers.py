@@ -12,7 +12,7 @@ _PATH_OPTIONS = frozenset({"--model", "--store"})
 """The launchers' options whose value is a path of the container."""
 
 _KNOWS_PATHS_ONLY = Backend.TRANSFORMERS.value
-"""The engine that can be given no other name for its model. Whatever a request calls it, it answers with the one it has."""
+"""The engine that can be given no other name for its model than its path; the router is told where that is (BERTH_ENGINE_STORE)."""
 
 _PRIVATE = frozenset({"BERTH_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY"})
 """Of this process's environment: engines run code and weights that others wrote. A container gets one of them only by asking for it."""

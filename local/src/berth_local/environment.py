@@ -1,19 +1,20 @@
-"""Runs an engine from a Python environment of its own, which is made on first use.
+"""Installs an engine into a Python environment of its own.
 
-    python -m berth_local.environment DIRECTORY [REQUIREMENT...] -- ARGUMENT...
+    python -m berth_local.environment DIRECTORY PACKAGES
 
-The environment is made by uv in DIRECTORY with the requirements, as prebuilt packages only, unless that was done before; without any, it is
-somebody else's and must be there. Then this process is `berth-launch` with the arguments, which finds the engine there. What uv says goes
-to the output, where `berth logs` shows it.
+PACKAGES is what `Packages.to_json` gives. The environment is made by uv, with prebuilt packages only, unless it is complete already.
+What uv says goes to the output, where `berth logs` shows it; what went wrong, to the container's termination message.
 """
 
 import fcntl
-import os
+import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -24,40 +25,70 @@ from berth_runtime.errors import EngineNotInstalledError, LaunchError
 _COMPLETE = "berth-complete"
 """A file of an environment in which all has been installed. Without it, the environment is made anew."""
 
+_EARLIEST_PYTHON, _LATEST_PYTHON = (3, 10), (3, 13)
+"""Which the engines have prebuilt packages for."""
 
-def is_complete(directory: Path, requirements: Sequence[str]) -> bool:
-    """Whether the environment has these requirements."""
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """What is installed into an environment."""
+
+    requirements: Sequence[str]
+    overrides: Sequence[str] = ()
+    """Requirements that hold instead of what packages ask for; with a marker that never holds, the package is left out."""
+    known_as: str | None = None
+    """`NAME==VERSION`, where a package looks for itself under another name than that which it came under."""
+
+    def to_json(self) -> str:
+        """One line that `from_json` understands."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Packages":
+        """What `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def is_complete(directory: Path, packages: Packages) -> bool:
+    """Whether the environment has these packages."""
     try:
-        return (directory / _COMPLETE).read_text() == _told(requirements)
+        return (directory / _COMPLETE).read_text() == packages.to_json()
     except OSError:
         return False
 
 
 def main() -> int:
-    """Makes the environment and becomes the engine; returns only where that fails, with the exit code."""
-    at = sys.argv.index("--")
-    directory, requirements, arguments = Path(sys.argv[1]), sys.argv[2:at], sys.argv[at + 1 :]
-    if requirements:
-        try:
-            ensure(directory, requirements)
-        except LaunchError as error:
-            launcher.report(error)
-            return error.exit_code
-    os.environ["PATH"] = f"{directory / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return launcher.main(arguments)
+    """Installs; the exit code."""
+    directory, packages = Path(sys.argv[1]), Packages.from_json(sys.argv[2])
+    try:
+        ensure(directory, packages)
+    except LaunchError as error:
+        launcher.report(error)
+        return error.exit_code
+    return 0
 
 
-def ensure(directory: Path, requirements: Sequence[str]) -> None:
+def ensure(directory: Path, packages: Packages) -> None:
     """Makes the environment, unless it is there; waits for another process that makes it. Raises EngineNotInstalledError."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _alone(directory):
-        if is_complete(directory, requirements):
+        if is_complete(directory, packages):
             return
         shutil.rmtree(directory, ignore_errors=True)
-        print(f"installing {', '.join(requirements)} into {directory}: once, and it takes some minutes", file=sys.stderr, flush=True)
-        _uv("venv", "--python", sys.executable, str(directory))
-        _uv("pip", "install", "--python", str(directory / "bin/python"), "--only-binary", ":all:", *requirements)
-        (directory / _COMPLETE).write_text(_told(requirements))
+        _uv("venv", "--quiet", "--python", python(), str(directory))
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("\n".join(packages.overrides))
+            file.flush()
+            overrides = ["--override", file.name] if packages.overrides else []
+            _uv("pip", "install", "--python", str(directory / "bin/python"), "--only-binary", ":all:", *overrides, *packages.requirements)
+        if packages.known_as:
+            _make_known(directory, packages.known_as)
+        (directory / _COMPLETE).write_text(packages.to_json())
+
+
+def python() -> str:
+    """The interpreter for engines: this one, or a version for uv to find or fetch where this one is too new or too old for them."""
+    return sys.executable if _EARLIEST_PYTHON <= sys.version_info[:2] <= _LATEST_PYTHON else ".".join(map(str, _LATEST_PYTHON))
 
 
 @contextmanager
@@ -74,8 +105,13 @@ def _uv(*arguments: str) -> None:
         raise EngineNotInstalledError(f"uv {arguments[0]} ended with code {done.returncode}; `berth logs` shows what it said")
 
 
-def _told(requirements: Sequence[str]) -> str:
-    return "\n".join(requirements)
+def _make_known(directory: Path, name_and_version: str) -> None:
+    """Adds the record of an installed package, which has no files of its own."""
+    name, _, version = name_and_version.partition("==")
+    [site_packages] = directory.glob("lib/python3*/site-packages")
+    record = site_packages / f"{name}-{version.partition('+')[0]}.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from contextlib import suppress
 import structlog
 
 from berth_local import llama_server, spare
+from berth_local.pods import Report
 from berth_local.process_output import Output
 from berth_local.processes import ChildProcess, Processes
 from berth_local.slots import slots, with_slots
@@ -57,8 +58,8 @@ class Launcher:
         if self._spare is None and not self._closed:
             self._spare = await self._begin(Output())
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
-        """Launches an engine: `arguments` are those of `berth-launch`. Raises OSError where no process can be started at all."""
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+        """See berth_local.pods.Launcher; `arguments` are those of `berth-launch`."""
         if arguments[:1] == [_SPARED]:
             arguments = with_slots(arguments, slots())
         ordered = spare.order(arguments, {**ENGINE_ENVIRONMENT, **environment})

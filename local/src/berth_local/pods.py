@@ -1,7 +1,7 @@
 """What a kubelet is to Kubernetes: runs each pod's container as a process of this machine, and tells in the pod's status how it fares."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,11 +24,15 @@ _KILLED = 137
 """Exit code of a process that was killed, whoever did it."""
 
 
+Report = Callable[[str], Awaitable[None]]
+"""Takes a few words on why the container does not run yet."""
+
+
 class Launcher(Protocol):
     """Starts the program that is a container's image."""
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
-        """Starts it with these arguments. Raises OSError where no process can be made."""
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+        """Starts it with these arguments, once it is on this machine. Raises OSError where no process can be made."""
         ...
 
 
@@ -105,9 +109,11 @@ class PodRunner:
         output = self._outputs.setdefault(_owner_name(pod), Output())
         begun_at, oom_before = output.end, oom_kills()
         try:
-            child = await self._launch(container, last_words, output)
+            child = await _unless_unwanted(self._launch(container, last_words, output, report.creating), unwanted)
         except LaunchError as error:
             await report.not_created(str(error))
+            return
+        if child is None:
             return
         try:
             await report.running()
@@ -119,12 +125,12 @@ class PodRunner:
             await report.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
         last_words.unlink(missing_ok=True)
 
-    async def _launch(self, container: dict[str, Any], last_words: Path, output: Output) -> ChildProcess:
+    async def _launch(self, container: dict[str, Any], last_words: Path, output: Output, report: Report) -> ChildProcess:
         launcher = self._images.get(container["image"])
         if launcher is None:
             raise LaunchError(f"there is no {container['image']} on this machine")
         try:
-            return await launcher.launch(arguments_here(container, self._store), environment_here(container, last_words), output)
+            return await launcher.launch(arguments_here(container, self._store), environment_here(container, last_words), output, report)
         except OSError as error:
             raise LaunchError(f"{container['image']}: {error}") from error
 
@@ -138,6 +144,10 @@ class _Reporter:
         self._container = pod["spec"]["containers"][0]
         self._clock = clock
         self._started_at: str | None = None
+
+    async def creating(self, message: str) -> None:
+        """There is no process yet."""
+        await self._write("Pending", {"waiting": {"reason": "ContainerCreating", "message": message}})
 
     async def not_created(self, message: str) -> None:
         """There is no process, and there will be none."""
@@ -176,6 +186,18 @@ class _Reporter:
             ],
         }
         await self._cluster.patch_status(PODS, self._metadata["name"], status, Preconditions(self._metadata["uid"]))
+
+
+async def _unless_unwanted(launching: Coroutine[Any, Any, ChildProcess], unwanted: asyncio.Event) -> ChildProcess | None:
+    """What is launched; None where nobody wants it any more before it is."""
+    launched, no_longer = asyncio.create_task(launching), asyncio.create_task(unwanted.wait())
+    try:
+        await asyncio.wait({launched, no_longer}, return_when=asyncio.FIRST_COMPLETED)
+        return await launched if launched.done() else None
+    finally:
+        for task in (launched, no_longer):
+            task.cancel()
+        await asyncio.wait({launched, no_longer})
 
 
 async def _ended_or_unwanted(child: ChildProcess, unwanted: asyncio.Event, grace_seconds: float) -> int:

@@ -129,8 +129,8 @@ class Processes:
         lifeline = self._lifeline[0]
         reading_end, writing_end = os.pipe()
         reading = _Reading(output or Output())
-        await asyncio.get_running_loop().connect_read_pipe(lambda: reading, os.fdopen(reading_end, "rb", buffering=0))
         try:
+            await asyncio.get_running_loop().connect_read_pipe(lambda: reading, os.fdopen(reading_end, "rb", buffering=0))
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_SUPERVISOR), str(lifeline)),
                 *command,

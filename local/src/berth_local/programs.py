@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 
+from berth_local.pods import Report
 from berth_local.process_output import Output
 from berth_local.processes import ChildProcess, Processes
 
@@ -14,6 +15,6 @@ class PythonProgram:
         self._processes = processes
         self._module = module
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
         """See berth_local.pods.Launcher."""
         return await self._processes.start([sys.executable, "-m", self._module, *arguments], environment, output)

@@ -45,6 +45,7 @@ def router_settings(engines: Engines, store: Path, host: str, port: int) -> Rout
         "PORT": port,
         "POD_NAME": _REPLICA,
         "BERTH_MODEL_STORE": str(store),
+        "BERTH_ENGINE_STORE": str(store),
         "BERTH_ENGINES": engines,
         "BERTH_DEFAULT_BACKEND": backend,
         "BERTH_DEFAULT_DEVICE": engines[backend][0],

@@ -168,7 +168,7 @@ def _judge(observed: Observed, pod: Object, settings: Settings, now: datetime) -
     recheck = now + timedelta(seconds=settings.timing.unschedulable_grace) if unscheduled else None
     return Plan(
         [WriteStatus()],
-        states.starting(deployment, now, pod["metadata"]["name"], steps),
+        states.starting(deployment, now, pod["metadata"]["name"], steps, states.told_by_node(pod)),
         probe=engine_url(observed, pod),
         wake_at=_earliest(deadline, recheck),
     )

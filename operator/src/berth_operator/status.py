@@ -42,9 +42,10 @@ def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
     return replace(deployment, status=deployment.status.model_copy(update=changes))
 
 
-def starting(deployment: ModelDeployment, now: datetime, pod: str, steps: list[StartStep]) -> ModelDeploymentStatus:
-    """A pod is on its way. An earlier failure stays on record until a run has lasted."""
+def starting(deployment: ModelDeployment, now: datetime, pod: str, steps: list[StartStep], told: str = "") -> ModelDeploymentStatus:
+    """A pod is on its way, and `told` is what its node says of that. An earlier failure stays on record until a run has lasted."""
     reason, message = _WAITING_FOR[steps[-1].name]
+    message = told or message
     failure = deployment.status.last_failure
     after = f"; before that: {failure.message}" if failure and failure.retry_at else ""
     return deployment.status.model_copy(
@@ -175,6 +176,13 @@ def start_steps(deployment: ModelDeployment, pod: Object, now: datetime, *, answ
     }
     seen = StartStep(name="", at=now, seconds=round((now - requested).total_seconds(), 3))
     return [known.get(name) or seen.model_copy(update={"name": name}) for name, is_done in done.items() if is_done]
+
+
+def told_by_node(pod: Object) -> str:
+    """What the node says of a container that it is about to start; mostly nothing."""
+    containers: list[Any] = pod.get("status", {}).get("containerStatuses", [])
+    messages: list[str] = [container.get("state", {}).get("waiting", {}).get("message") or "" for container in containers]
+    return next(filter(None, messages), "")
 
 
 def is_running(pod: Object) -> bool:

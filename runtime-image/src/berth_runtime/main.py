@@ -90,3 +90,7 @@ def report(error: LaunchError) -> None:
             termination_log.write_text(line)
         except OSError as unwritable:
             print(f"berth-launch: {termination_log}: {unwritable.strerror}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

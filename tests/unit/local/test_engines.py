@@ -2,15 +2,25 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from berth_api.model_deployment import Backend, Device
-from berth_local.engines import REQUIREMENTS, EnvironmentLauncher, PythonEngine, available_engines, python_engine
-from berth_local.environment import is_complete
+from berth_local.engines import (
+    TRANSFORMERS,
+    VLLM_CPU,
+    VLLM_CUDA,
+    EnvironmentLauncher,
+    PythonEngine,
+    available_engines,
+    python_engine,
+)
+from berth_local.environment import Packages, is_complete
 from berth_local.process_output import Output
 from berth_local.processes import Processes
 
@@ -27,30 +37,40 @@ def program(directory: Path, name: str, script: str = "") -> Path:
 @pytest.mark.parametrize(
     ("programs", "variables", "engines"),
     [
-        ([], {}, {"llamacpp": ["cpu"], "transformers": ["cpu"]}),
+        ([], {}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
         (["nvidia-smi"], {}, {"llamacpp": ["cpu"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]}),
         (["nvidia-smi", "llama-server"], {}, {"llamacpp": ["cpu", "cuda"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]}),
         ([], {"BERTH_VLLM_ENV": "/opt/vllm"}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
     ],
 )
 def test_engines_follow_from_the_machine(
-    tmp_path: Path, programs: list[str], variables: dict[str, str], engines: dict[str, list[str]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: list[str], variables: dict[str, str], engines: dict[str, list[str]]
 ) -> None:
     for name in programs:
         program(tmp_path, name)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     found = available_engines({"PATH": str(tmp_path), **variables})
     assert found == {Backend(engine): [Device(device) for device in devices] for engine, devices in engines.items()}
 
 
+@pytest.mark.parametrize("machine", ["aarch64", "arm64"])
+def test_vllm_is_offered_only_where_it_can_be_installed_or_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert Backend.VLLM not in available_engines({"PATH": str(tmp_path)})
+    assert available_engines({"PATH": str(tmp_path), "BERTH_VLLM_ENV": "/opt/vllm"})[Backend.VLLM] == [Device.CPU]
+
+
 def test_engines_are_of_the_releases_that_the_images_have() -> None:
-    pinned = {line.strip() for file in PINS.glob("*.in") for line in file.read_text().splitlines()}
-    for requirement in (requirement for requirements in REQUIREMENTS.values() for requirement in requirements):
+    pinned = {line.strip() for file in PINS.iterdir() if file.suffix in (".in", ".txt") for line in file.read_text().splitlines()}
+    for requirement in (*TRANSFORMERS.requirements, *VLLM_CUDA.requirements, *VLLM_CPU.requirements, *VLLM_CPU.overrides):
         assert requirement in pinned or not re.search("==", requirement), f"{requirement} is not in runtime-image/python"
 
 
 def test_an_environment_that_is_named_is_left_as_it_is(tmp_path: Path) -> None:
     assert python_engine(Backend.VLLM, tmp_path, {"BERTH_VLLM_ENV": "/opt/vllm"}) == PythonEngine(Path("/opt/vllm"))
-    assert python_engine(Backend.VLLM, tmp_path, {}) == PythonEngine(tmp_path / "engines/vllm", REQUIREMENTS[Backend.VLLM])
+    assert python_engine(Backend.VLLM, tmp_path, {}) == PythonEngine(tmp_path / "engines/vllm", VLLM_CPU)
+    nvidia = {"PATH": str(program(tmp_path / "bin", "nvidia-smi"))}
+    assert python_engine(Backend.VLLM, tmp_path, nvidia) == PythonEngine(tmp_path / "engines/vllm", VLLM_CUDA)
 
 
 @pytest.fixture
@@ -66,14 +86,21 @@ def checkpoint(directory: Path) -> Path:
     return directory
 
 
-async def launched(processes: Processes, engine: PythonEngine, tmp_path: Path) -> tuple[int, Output, Path]:
-    """The exit code, output and last words of Transformers' launcher."""
+async def launched(
+    processes: Processes, engine: PythonEngine, tmp_path: Path, reported: list[str] | None = None
+) -> tuple[int, Output, Path]:
+    """The exit code, output and last words of Transformers' launcher; what was reported before it ran is added to the list."""
+
+    async def report(reason: str) -> None:
+        assert reported is not None, f"nothing has to come first, but {reason}"
+        reported.append(reason)
+
     last_words = tmp_path / "last-words"
     last_words.touch()
     output = Output()
     arguments = ["transformers", "--model", str(checkpoint(tmp_path / "model")), "--device", "cpu"]
     environment = {**os.environ, "BERTH_TERMINATION_LOG": str(last_words)}
-    child = await EnvironmentLauncher(processes, engine).launch(arguments, environment, output)
+    child = await EnvironmentLauncher(processes, engine).launch(arguments, environment, output, report)
     return await child.wait(), output, last_words
 
 
@@ -86,19 +113,52 @@ async def test_an_engine_comes_from_its_environment(processes: Processes, tmp_pa
 
 async def test_an_environment_that_is_there_is_used_at_once(processes: Processes, tmp_path: Path) -> None:
     program(tmp_path / "env/bin", "transformers", "exit 6")
-    (tmp_path / "env/berth-complete").write_text("a==1\nb")
-    assert is_complete(tmp_path / "env", ["a==1", "b"])
-    code, _, _ = await launched(processes, PythonEngine(tmp_path / "env", ("a==1", "b")), tmp_path)
+    packages = Packages(("a==1", "b"), overrides=("c==1",))
+    (tmp_path / "env/berth-complete").write_text(packages.to_json())
+    assert is_complete(tmp_path / "env", packages)
+    assert not is_complete(tmp_path / "env", Packages(("a==2", "b"), overrides=("c==1",)))
+    code, _, _ = await launched(processes, PythonEngine(tmp_path / "env", packages), tmp_path)
     assert code == 6
 
 
 async def test_what_cannot_be_installed_is_told_with_what_uv_said(processes: Processes, tmp_path: Path) -> None:
-    engine = PythonEngine(tmp_path / "env", (f"nothing @ file://{tmp_path}/nothing-1-py3-none-any.whl",))
-    code, output, last_words = await launched(processes, engine, tmp_path)
+    packages = Packages((f"nothing @ file://{tmp_path}/nothing-1-py3-none-any.whl",))
+    reported: list[str] = []
+    code, output, last_words = await launched(processes, PythonEngine(tmp_path / "env", packages), tmp_path, reported)
     assert code == 69
     assert last_words.read_text().startswith("EngineNotInstalled: uv pip ended with code")
-    assert any("nothing-1" in line for line in output.lines()[1:])
-    assert not is_complete(engine.directory, engine.requirements)
+    assert any("nothing-1" in line for line in output.lines())
+    assert not is_complete(tmp_path / "env", packages)
+    assert reported[0] == "installing transformers, once"
+    assert any(said.startswith("installing transformers, once: ") for said in reported[1:])
+
+
+def wheel(folder: Path, name: str, program: str) -> Path:
+    """A package of version 1 that installs this program."""
+    folder.mkdir(exist_ok=True)
+    records = f"{name}-1.dist-info"
+    file = folder / f"{name}-1-py3-none-any.whl"
+    with ZipFile(file, "w") as archive:
+        archive.writestr(f"{records}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\nRequires-Dist: not-to-be-had\n")
+        archive.writestr(f"{records}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{name}-1.data/scripts/{program}", "#!/bin/sh\nexit 7\n")
+        archive.writestr(f"{records}/RECORD", "")
+    return file
+
+
+async def test_an_engine_is_installed_once_without_what_is_left_out(processes: Processes, tmp_path: Path) -> None:
+    file = wheel(tmp_path / "index", "tiny_engine", "transformers")
+    packages = Packages((f"tiny-engine @ file://{file}",), overrides=('not-to-be-had ; sys_platform == "never"',), known_as="engine==1+cpu")
+    reported: list[str] = []
+    code, output, _ = await launched(processes, PythonEngine(tmp_path / "env", packages), tmp_path, reported)
+    assert code == 7, output.lines()
+    assert reported[-1].startswith("installing transformers, once: + tiny-engine==1")
+    [record] = (tmp_path / "env").glob("lib/python3*/site-packages/engine-1.dist-info/METADATA")
+    assert "Version: 1+cpu" in record.read_text()
+
+    shutil.rmtree(tmp_path / "model")
+    code, _, _ = await launched(processes, PythonEngine(tmp_path / "env", packages), tmp_path)
+    assert code == 7
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="paths of POSIX")

@@ -29,10 +29,14 @@ def last_words(tmp_path: Path) -> Path:
     return file
 
 
+async def never_told(reason: str) -> None:
+    raise AssertionError(f"nothing has to come first, but {reason}")
+
+
 async def broken_launch(launcher: Launcher, model: Path, last_words: Path) -> tuple[int, list[str], str]:
     output = Output()
     arguments = ["llamacpp", "--model", str(model), "--port", "9"]
-    child = await launcher.launch(arguments, {**os.environ, "BERTH_TERMINATION_LOG": str(last_words)}, output)
+    child = await launcher.launch(arguments, {**os.environ, "BERTH_TERMINATION_LOG": str(last_words)}, output, never_told)
     return await asyncio.wait_for(child.wait(), 30), output.lines(), await asyncio.to_thread(last_words.read_text)
 
 

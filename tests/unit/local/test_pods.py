@@ -12,7 +12,7 @@ import pytest
 from berth_api.cluster import LABEL_DEPLOYMENT, PODS, NotFoundError, Object
 from berth_local.admission import Ports
 from berth_local.cluster import LocalCluster
-from berth_local.pods import PodRunner
+from berth_local.pods import PodRunner, Report
 from berth_local.process_output import Output
 from berth_local.processes import ChildProcess, Processes
 
@@ -23,22 +23,38 @@ class Shell:
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
         return await self._processes.start(["sh", "-c", arguments[0]], environment, output)
 
 
 class Unlaunchable:
     """Cannot start anything."""
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output) -> ChildProcess:
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
         raise OSError("too many processes")
+
+
+class Installing:
+    """Starts a program that is not here yet, and never comes."""
+
+    def __init__(self) -> None:
+        self.given_up = asyncio.Event()
+
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+        await report("half of it is here")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.given_up.set()
+        raise AssertionError
 
 
 class Node:
     """A cluster whose pods run."""
 
-    def __init__(self, cluster: LocalCluster, runner: PodRunner) -> None:
+    def __init__(self, cluster: LocalCluster, runner: PodRunner, installing: Installing) -> None:
         self.cluster = cluster
+        self.installing = installing
         self.runner = runner
 
     async def run(self, script: str, image: str = "shell", **container: Any) -> None:
@@ -71,10 +87,11 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     ports = Ports()
     cluster = LocalCluster({PODS.plural: ports.admit})
     async with Processes() as processes:
-        images = {"shell": Shell(processes), "unlaunchable": Unlaunchable()}
+        installing = Installing()
+        images = {"shell": Shell(processes), "unlaunchable": Unlaunchable(), "installing": installing}
         runner = PodRunner(cluster, images, tmp_path / "models", tmp_path, ports)
         running = asyncio.create_task(runner.run())
-        yield Node(cluster, runner)
+        yield Node(cluster, runner, installing)
         running.cancel()
         await runner.close()
 
@@ -120,6 +137,16 @@ async def test_a_container_that_cannot_be_made_says_why(node: Node, image: str, 
     assert why in state(pod)["waiting"]["message"]
     await node.cluster.delete(PODS, "p")
     await node.gone()
+
+
+async def test_a_pod_whose_program_is_still_to_come_says_how_far_it_is_and_goes_when_it_is_deleted(node: Node) -> None:
+    await node.run("true", image="installing")
+    pod = await node.until(lambda pod: "waiting" in state(pod))
+    assert phase(pod) == "Pending"
+    assert state(pod)["waiting"] == {"reason": "ContainerCreating", "message": "half of it is here"}
+    await node.cluster.delete(PODS, "p")
+    await node.gone()
+    await asyncio.wait_for(node.installing.given_up.wait(), 20)
 
 
 async def test_a_deleted_pod_goes_after_its_process(node: Node, tmp_path: Path) -> None:

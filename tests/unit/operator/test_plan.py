@@ -290,6 +290,16 @@ def test_the_start_is_told_step_by_step() -> None:
     assert ready.loaded_at == NOW + timedelta(seconds=7)
 
 
+def test_what_the_node_says_of_a_start_is_told() -> None:
+    waiting = {"reason": "ContainerCreating", "message": "half of it is here"}
+    installing = pod(status={"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]})
+    conditions = plan_for(deployment(), installing).status.conditions
+    for kind in (ConditionType.READY, ConditionType.RECONCILING):
+        told = condition_of(conditions, kind)
+        assert told
+        assert told.message == "half of it is here"
+
+
 def test_the_engine_is_asked_once_its_container_runs() -> None:
     assert plan_for(deployment(), pod()).probe is None
     assert plan_for(deployment(), running_pod()).probe == "http://10.0.0.5:8000/health"
