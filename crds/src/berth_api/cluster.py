@@ -13,6 +13,9 @@ VERSION = "v1alpha1"
 LABEL_DEPLOYMENT = f"{GROUP}/deployment"
 """On every pod of a deployment: the deployment's name."""
 
+MEMORY_ANNOTATION = f"{GROUP}/memory-bytes"
+"""On a pod, where there is a budget of memory: what it was counted with."""
+
 LABEL_DOWNLOAD = f"{GROUP}/download"
 """On every Job of a download and on its pods: the download's name."""
 

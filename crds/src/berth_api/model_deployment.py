@@ -243,6 +243,9 @@ class ModelDeploymentStatus(Schema):
     )
     endpoint: str | None = Field(default=None, max_length=256, description="Base URL of the engine, while it is ready.")
     pod_name: str | None = Field(default=None, max_length=253, description="The pod of the current start.")
+    memory_bytes: int | None = Field(
+        default=None, ge=0, description="What the engine is estimated to take, where all models together have a budget of memory."
+    )
     attempt: int = Field(default=1, ge=1, description="Number of the current start; the pod carries it in its name.")
     start_requested_at: Timestamp | None = Field(default=None, description="When the current start was first seen to be wanted.")
     start_steps: list[StartStep] = Field(

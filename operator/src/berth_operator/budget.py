@@ -15,15 +15,12 @@ import structlog
 
 from berth_api.activity import last_activity
 from berth_api.budget import Evict, Hold, NeverFits, Resident, Start, Use, Verdict, Wait, Wanted, decide
-from berth_api.cluster import GROUP, LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Cluster, Object
+from berth_api.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Cluster, Object
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
 from berth_operator.plan import CreatePod, Observed, Plan, held_up, waiting
 from berth_operator.status import memory_insufficient
 
 _log = structlog.get_logger(__name__)
-
-MEMORY_ANNOTATION = f"{GROUP}/memory-bytes"
-"""On a pod: what it was counted with."""
 
 _LOOK_AGAIN = timedelta(seconds=0.1)
 """While it waits for busy models: that one has become idle is told only later, and someone waits."""

@@ -146,7 +146,7 @@ def _start(deployment: ModelDeployment, pod: Object, settings: Settings, now: da
         if expiry is not None and expiry <= now:
             return _delete(deployment)
         return Plan([WriteStatus()], states.stalled(deployment, failure), wake_at=_earliest(failure.retry_at, expiry))
-    status = states.starting(deployment, now, pod["metadata"]["name"], [StartStep(name=states.POD_CREATED, at=now, seconds=0)])
+    status = states.starting(deployment, now, pod, [StartStep(name=states.POD_CREATED, at=now, seconds=0)])
     return Plan([CreatePod(pod), WriteStatus()], status, wake_at=now + timedelta(seconds=settings.timing.start_deadline))
 
 
@@ -168,7 +168,7 @@ def _judge(observed: Observed, pod: Object, settings: Settings, now: datetime) -
     recheck = now + timedelta(seconds=settings.timing.unschedulable_grace) if unscheduled else None
     return Plan(
         [WriteStatus()],
-        states.starting(deployment, now, pod["metadata"]["name"], steps, states.told_by_node(pod)),
+        states.starting(deployment, now, pod, steps),
         probe=engine_url(observed, pod),
         wake_at=_earliest(deadline, recheck),
     )

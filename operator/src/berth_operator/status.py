@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from berth_api.activity import expires_at
-from berth_api.cluster import Object
+from berth_api.cluster import MEMORY_ANNOTATION, Object
 from berth_api.conditions import Condition, ConditionStatus, ConditionType
 from berth_api.model_deployment import (
     Failure,
@@ -42,10 +42,10 @@ def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
     return replace(deployment, status=deployment.status.model_copy(update=changes))
 
 
-def starting(deployment: ModelDeployment, now: datetime, pod: str, steps: list[StartStep], told: str = "") -> ModelDeploymentStatus:
-    """A pod is on its way, and `told` is what its node says of that. An earlier failure stays on record until a run has lasted."""
+def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: list[StartStep]) -> ModelDeploymentStatus:
+    """A pod is on its way. An earlier failure stays on record until a run has lasted."""
     reason, message = _WAITING_FOR[steps[-1].name]
-    message = told or message
+    message = _told_by_node(pod) or message
     failure = deployment.status.last_failure
     after = f"; before that: {failure.message}" if failure and failure.retry_at else ""
     return deployment.status.model_copy(
@@ -53,7 +53,8 @@ def starting(deployment: ModelDeployment, now: datetime, pod: str, steps: list[S
             "phase": Phase.STARTING,
             "endpoint": None,
             "expires_at": None,
-            "pod_name": pod,
+            "pod_name": pod["metadata"]["name"],
+            "memory_bytes": _memory_bytes(pod),
             "start_requested_at": deployment.status.start_requested_at or now,
             "start_steps": steps,
             "last_failure": failure if failure and failure.retry_at else None,
@@ -93,6 +94,7 @@ def ready(
             "endpoint": endpoint,
             "expires_at": expires_at(deployment),
             "pod_name": pod["metadata"]["name"],
+            "memory_bytes": _memory_bytes(pod),
             "start_steps": steps,
             "last_failure": failure,
             "conditions": [
@@ -178,13 +180,6 @@ def start_steps(deployment: ModelDeployment, pod: Object, now: datetime, *, answ
     return [known.get(name) or seen.model_copy(update={"name": name}) for name, is_done in done.items() if is_done]
 
 
-def told_by_node(pod: Object) -> str:
-    """What the node says of a container that it is about to start; mostly nothing."""
-    containers: list[Any] = pod.get("status", {}).get("containerStatuses", [])
-    messages: list[str] = [container.get("state", {}).get("waiting", {}).get("message") or "" for container in containers]
-    return next(filter(None, messages), "")
-
-
 def is_running(pod: Object) -> bool:
     """Whether the engine's container runs."""
     containers: list[Any] = pod.get("status", {}).get("containerStatuses", [])
@@ -224,8 +219,28 @@ def deadline_exceeded(deployment: ModelDeployment, settings: Settings) -> PodFai
 
 def _without_pod(deployment: ModelDeployment) -> ModelDeploymentStatus:
     return deployment.status.model_copy(
-        update={"endpoint": None, "expires_at": None, "pod_name": None, "start_requested_at": None, "start_steps": []}
+        update={
+            "endpoint": None,
+            "expires_at": None,
+            "pod_name": None,
+            "memory_bytes": None,
+            "start_requested_at": None,
+            "start_steps": [],
+        }
     )
+
+
+def _told_by_node(pod: Object) -> str:
+    """What the node says of a container that it is about to start; mostly nothing."""
+    containers: list[Any] = pod.get("status", {}).get("containerStatuses", [])
+    messages: list[str] = [container.get("state", {}).get("waiting", {}).get("message") or "" for container in containers]
+    return next(filter(None, messages), "")
+
+
+def _memory_bytes(pod: Object) -> int | None:
+    """What the pod was counted with."""
+    counted = pod["metadata"].get("annotations", {}).get(MEMORY_ANNOTATION)
+    return None if counted is None else int(counted)
 
 
 def _step_conditions(deployment: ModelDeployment, steps: list[StartStep]) -> list[Condition]:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from berth_api.budget import Use
-from berth_api.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Object
+from berth_api.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Object
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
-from berth_operator.budget import MEMORY_ANNOTATION, PATIENCE, MemoryGate
+from berth_operator.budget import PATIENCE, MemoryGate
 from berth_operator.plan import CreatePod, Observed, Plan, make_plan
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.building import NOW, SETTINGS, at

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import Object, Preconditions
+from berth_api.cluster import MEMORY_ANNOTATION, Object, Preconditions
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment
 from berth_operator.plan import CreatePod, DeleteDeployment, DeletePod, Observed, Plan, WriteStatus, make_plan, pod_refused
@@ -288,6 +288,14 @@ def test_the_start_is_told_step_by_step() -> None:
     ]
     assert ready.endpoint == "http://10.0.0.5:8000"
     assert ready.loaded_at == NOW + timedelta(seconds=7)
+
+
+@pytest.mark.parametrize("answering", [None, POD_UID])
+def test_the_memory_that_a_pod_is_counted_with_is_told_while_there_is_one(answering: str | None) -> None:
+    counted = running_pod(annotations={MEMORY_ANNOTATION: "350000000"})
+    status = plan_for(deployment(), counted, answering=answering).status
+    assert status.memory_bytes == 350_000_000
+    assert plan_for(deployment(status=status.model_dump(mode="json", by_alias=True)), ended_pod()).status.memory_bytes is None
 
 
 def test_what_the_node_says_of_a_start_is_told() -> None:

@@ -76,13 +76,14 @@ async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
 async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving) -> None:
     name = await ready.created()
     step = {"name": "EngineReady", "at": datetime.now(UTC).isoformat(), "seconds": 1.5}
-    await ready.set_status(name, startSteps=[step])
+    await ready.set_status(name, startSteps=[step], memoryBytes=350_000_000)
     async with asyncio.timeout(10):
         while not (model := (await get(ready, "/v1/models/loaded"))["loaded_models"][0])["start_steps"]:
             pass
     assert {"cache_key", "model_path", "backend", "device", "loaded_at", "ttl", "expires_at"} <= set(model)
     assert datetime.fromisoformat(model["expires_at"]) - datetime.fromisoformat(model["loaded_at"]) >= timedelta(seconds=300)
     assert model["start_steps"] == [{"name": "EngineReady", "seconds": 1.5}]
+    assert model["memory_bytes"] == 350_000_000
 
 
 @pytest.mark.parametrize("settings", [{"engines": {"llamacpp": ["cpu"]}}], indirect=True)

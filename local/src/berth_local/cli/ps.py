@@ -5,17 +5,18 @@ from typing import Any
 
 from berth_local.cli.options import ApiKey, Format, Output, Url
 from berth_local.connection import Server, connect
-from berth_local.output import Column, duration, model_name, print_json, print_note, print_table, since
+from berth_local.output import Column, duration, model_name, print_json, print_note, print_table, since, size
 
 _COLUMNS = (
     Column("MODEL"),
     Column("ENGINE", rank=2),
     Column("DEVICE", rank=3),
     Column("PHASE"),
-    Column("REQUESTS", rank=4, right=True),
-    Column("UP", rank=5),
+    Column("MEMORY", rank=4, right=True),
+    Column("REQUESTS", rank=5, right=True),
+    Column("UP", rank=6),
     Column("GOES IN", rank=1),
-    Column("DEPLOYMENT", rank=6),
+    Column("DEPLOYMENT", rank=7),
 )
 
 
@@ -40,6 +41,7 @@ def row(model: dict[str, Any], now: datetime) -> list[str]:
         model["backend"],
         model["device"],
         model["phase"],
+        size(model["memory_bytes"]) if model["memory_bytes"] else "-",
         str(model["in_flight"]),
         duration(up.total_seconds()) if up else "-",
         _goes_in(model, now),

@@ -35,6 +35,9 @@ class LoadedModel(BaseModel):
     ttl: int = Field(description="Seconds without a request after which it goes; 0 is never.")
     expires_at: datetime | None = Field(description="When it goes if no further request comes. null: never, or not ready yet.")
     start_steps: list[LoadedStep] = Field(description="The steps of its last start that are done.")
+    memory_bytes: int | None = Field(
+        description="What the engine is estimated to take. null: not known, or left to the cluster's scheduler."
+    )
     in_flight: int = Field(description="Requests held or being answered, by all routers, as far as they have told.")
 
 
@@ -62,6 +65,7 @@ def loaded_routes(deployments: Deployments, activity: Activity) -> APIRouter:
             ttl=spec.idle.ttl_seconds,
             expires_at=expires_at(deployment) if status.phase is Phase.READY else None,
             start_steps=[LoadedStep(name=step.name, seconds=step.seconds) for step in status.start_steps],
+            memory_bytes=status.memory_bytes,
             in_flight=activity.in_flight(deployment.uid) + activity.in_flight_elsewhere(deployment),
         )
 

@@ -83,6 +83,9 @@ async def test_ps(ready: Serving, berth: Command) -> None:
     titles, row = ran.out.splitlines()
     assert titles.split("  ")[0] == "MODEL"
     assert row.split()[:4] == ["tiny", "llamacpp", "cpu", "Ready"]
+    await ready.set_status(await ready.created(), memoryBytes=350_000_000)
+    titles, row = (await berth("ps")).out.splitlines()
+    assert (titles.split()[4], row.split()[4:6]) == ("MEMORY", ["350", "MB"])
     told: Any = (await berth("ps", "-o", "json")).json
     assert told["loaded_models"][0]["model_path"] == MODEL
 
