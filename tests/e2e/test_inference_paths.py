@@ -19,7 +19,7 @@ from berth_api.inference import (
     TOKENIZE,
 )
 from berth_api.model_deployment import Backend
-from tests.e2e.release import CAPITAL, MODEL, SAFETENSORS, Release
+from tests.e2e.release import CAPITAL, MODEL, SAFETENSORS, Release, user
 
 MODELS = {Backend.LLAMACPP: MODEL, Backend.VLLM: SAFETENSORS, Backend.TRANSFORMERS: SAFETENSORS}
 PROMPT = "The capital of France is"
@@ -122,13 +122,13 @@ async def test_a_path_that_the_engine_has(berth: Release, backend: Backend, path
 
 @pytest.mark.parametrize("backend", list(ENGINE_PATHS))
 async def test_chance_has_the_part_in_an_answer_that_the_request_gives_it(berth: Release, backend: Backend) -> None:
-    async def answers(temperature: float) -> set[str]:
-        body = {**stated(backend), **REQUESTS[CHAT_COMPLETIONS], "temperature": temperature}
+    async def answers(**fields: Any) -> set[str]:
+        body = {**stated(backend), "max_tokens": 8, **fields}
         replies = [await berth.post(CHAT_COMPLETIONS, {**body, "seed": seed}) for seed in range(4)]
         return {text_of(CHAT_COMPLETIONS, answer) for _, answer, _ in replies}
 
-    assert len(await answers(temperature=0)) == 1
-    assert len(await answers(temperature=2)) > 1
+    assert len(await answers(messages=CAPITAL, temperature=0)) == 1
+    assert len(await answers(messages=user("Tell me a story."), temperature=1.5)) > 1
 
 
 @pytest.mark.parametrize(("backend", "path"), LACKING)
