@@ -136,7 +136,12 @@ async def measure(release: Release, engine: str, pairs: int) -> dict[int, list[R
         direct = Way(deployment.status.endpoint or "", plain, {})
         for clients in CLIENTS:
             await pair(session, through, direct, clients, direct_first=False)  # warms both, and is not counted
-            results[clients] = [await pair(session, through, direct, clients, direct_first=number % 2 == 1) for number in range(pairs)]
+            results[clients] = []
+            for number in range(pairs):
+                rates = await pair(session, through, direct, clients, direct_first=number % 2 == 1)
+                results[clients].append(rates)
+                told = f"{rates.through_berth:.1f} of {rates.direct:.1f} tokens/s"
+                print(f"{engine}, {clients} clients, pair {number + 1}: {told}", file=sys.stderr, flush=True)
     return results
 
 

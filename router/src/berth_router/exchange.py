@@ -6,7 +6,7 @@ from typing import Any
 
 from berth_router.asgi import Receive, Scope, Send
 from berth_router.errors import APIError, Dialect, RequestTooLargeError, event_of, request_id, send_error
-from berth_router.server import on_leaving
+from berth_router.server import on_leaving, writer
 
 CLIENT_LEFT = 499
 """The status, known from nginx, under which a client is counted that left before its answer began."""
@@ -38,7 +38,8 @@ class Exchange:
         self.left = False
         """Whether the client has left."""
         self._streams_events = False
-        self._event_complete = True
+        self._last_written = b""
+        self._write_at_once = writer(scope)
         self._finished = False
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -100,8 +101,15 @@ class Exchange:
 
     async def write(self, data: bytes) -> None:
         """Sends a part of the answer; waits while the client is slow."""
-        self._event_complete = data.endswith((b"\n\n", b"\r\n\r\n"))
+        self._last_written = data
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def write_at_once(self, data: bytes) -> bool:
+        """Sends a part of the answer, if that needs no waiting; whether it did."""
+        if self._write_at_once is None or not self._write_at_once(data):
+            return False
+        self._last_written = data or self._last_written
+        return True
 
     async def comment(self, text: str) -> None:
         """Sends a comment, which clients of an event stream skip; begins the stream where it has not begun."""
@@ -125,7 +133,8 @@ class Exchange:
             self.status = error.status
             await send_error(self._send, error, self.request_id, self.dialect)
         elif self._streams_events:
-            await self.finish((b"" if self._event_complete else b"\n\n") + event_of(error, self.dialect))
+            cut_off = self._last_written and not self._last_written.endswith((b"\n\n", b"\r\n\r\n"))
+            await self.finish((b"\n\n" if cut_off else b"") + event_of(error, self.dialect))
 
     async def _watch(self) -> None:
         message = await self._receive()

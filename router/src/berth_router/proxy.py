@@ -10,7 +10,7 @@ from berth_router.errors import APIError, Dialect, EngineFailedError, UnknownPat
 from berth_router.exchange import Exchange
 from berth_router.metrics import Metrics
 from berth_router.renaming import Renaming
-from berth_router.upstream import Address, BrokenError, Connection, ConnectionPool, Head, address_of
+from berth_router.upstream import Address, BrokenError, Connection, ConnectionPool, Head, Take, address_of
 
 _NOT_PASSED_ON = frozenset(
     {
@@ -47,9 +47,9 @@ class Answer:
         self.streams_events = (head.get(b"content-type") or b"").startswith(b"text/event-stream")
         """Whether the engine sends server-sent events."""
 
-    async def read(self) -> bytes:
+    async def read(self, take: Take | None = None) -> bytes:
         """See Connection.read."""
-        return await self._connection.read()
+        return await self._connection.read(take)
 
     @property
     def ended(self) -> bool:
@@ -108,36 +108,57 @@ class Proxy:
                 content = orjson.dumps(_refusal(content, answer, exchange.dialect))
                 headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
             await exchange.start(head.status, headers, streams_events=False)
-            await self._splice(answer, exchange, data=content)
+            await self._splice(answer, _Passage(exchange), content)
             return
         if renaming:
             headers = [pair for pair in headers if pair[0] != b"content-length"]
         if not exchange.started:
             await exchange.start(head.status, headers, streams_events=answer.streams_events)
-        await self._splice(answer, exchange, renaming, ending if answer.streams_events else None)
+        await self._splice(answer, _Passage(exchange, renaming, ending if answer.streams_events else None))
 
-    async def _splice(
-        self, answer: Answer, exchange: Exchange, renaming: Renaming | None = None, ending: Ending | None = None, data: bytes = b""
-    ) -> None:
-        """Passes the body on; `data` is what has been read of it."""
-        passed = len(data)
+    async def _splice(self, answer: Answer, passage: "_Passage", beginning: bytes = b"") -> None:
+        """Passes the body on; `beginning` is what has been read of it."""
         try:
+            data = passage.through(beginning)
             while not answer.ended:
                 if data:
-                    await exchange.write(data)
-                data = await answer.read()
-                passed += len(data)
-                if ending:
-                    ending.feed(data)
-                if renaming:
-                    data = renaming.feed(data)
+                    await passage.exchange.write(data)
+                data = passage.through(await answer.read(passage.take))
         finally:
-            self._metrics.hot.response_bytes += passed
-        if renaming:
-            data += renaming.end()
-        if ending:
-            data += ending.end()
-        await exchange.finish(data)
+            self._metrics.hot.response_bytes += passage.bytes
+        await passage.exchange.finish(data + passage.end())
+
+
+class _Passage:
+    """The way of an answer's bytes to the client, and what becomes of them on it."""
+
+    def __init__(self, exchange: Exchange, renaming: Renaming | None = None, ending: Ending | None = None) -> None:
+        self.exchange = exchange
+        self.bytes = 0
+        """What came from the engine."""
+        self._renaming = renaming
+        self._ending = ending
+
+    def through(self, data: bytes) -> bytes:
+        """What the client gets of the engine's bytes now."""
+        self.bytes += len(data)
+        if self._ending:
+            self._ending.feed(data)
+        return self._renaming.feed(data) if self._renaming else data
+
+    def take(self, data: bytes) -> bool:
+        """Sends what comes at once, without waking a task for it; not to a client that is slow, for which somebody has to wait."""
+        if self._renaming or self._ending:
+            # They remember what they were given: only what is sure to be sent.
+            return self.exchange.write_at_once(b"") and self.exchange.write_at_once(self.through(data))
+        if not self.exchange.write_at_once(data):
+            return False
+        self.bytes += len(data)
+        return True
+
+    def end(self) -> bytes:
+        """What is still to come after the engine's last byte."""
+        return (self._renaming.end() if self._renaming else b"") + (self._ending.end() if self._ending else b"")
 
 
 def _request_head(address: Address, path: str, length: int, exchange: Exchange) -> bytes:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from berth_router.asgi import ASGIApp, Scope
 from berth_router.settings import Settings
@@ -25,12 +26,34 @@ def on_leaving(scope: Scope, callback: Callable[[], None]) -> bool:
     return True
 
 
+WRITING = "berth.writing"
+"""The ASGI extension by which an answer is written without a coroutine: under this name the scope has a function that sends a piece of
+the body if it can do so at once, and says whether it did.
+
+A stream is made of small pieces, whose cost is that of the calls that they pass through.
+"""
+
+
+def writer(scope: Scope) -> Callable[[bytes], bool] | None:
+    """The function that sends a piece of the request's answer at once; None where the server has none."""
+    return scope.get(WRITING)
+
+
+def _write_at_once(cycle: RequestResponseCycle, data: bytes) -> bool:
+    """See WRITING. Not where the client is slow, and not in an answer whose length was told, which uvicorn keeps count of."""
+    if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+        return False
+    if data:
+        cast("_CombiningTransport", cycle.transport).write_piece(b"%x\r\n%b\r\n" % (len(data), data))
+    return True
+
+
 _HEAD = b"HTTP/1."
 """What the head of an answer begins with."""
 
 
 class ClientProtocol(HttpToolsProtocol):
-    """A client's connection, with the extension LEAVING, and with writes put together."""
+    """A client's connection, with the extensions LEAVING and WRITING, and with writes put together."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """See asyncio.Protocol."""
@@ -40,7 +63,13 @@ class ClientProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
-        cast("dict[str, Any]", self.scope)["extensions"] = {LEAVING: {}}
+        cast("dict[str, Any]", self.scope)["extensions"] = {LEAVING: {}, WRITING: {}}
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        super().on_headers_complete()
+        if self.cycle:  # of this very request, where it is not one for an upgrade
+            cast("dict[str, Any]", self.cycle.scope)[WRITING] = partial(_write_at_once, self.cycle)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -68,7 +97,12 @@ class _CombiningTransport:
             if not self._pending:
                 self._loop.call_soon(self._flush)
             self._pending.append(data)
-        elif self._pending:
+        else:
+            self.write_piece(data)
+
+    def write_piece(self, data: bytes) -> None:
+        """As `write`, of what is not the head of an answer."""
+        if self._pending:
             self._pending.append(data)
             self._flush()
         else:

@@ -23,6 +23,10 @@ _HIGH_WATER = 256 * 1024
 """Bytes of an answer kept for a slow client before the engine is made to wait."""
 
 
+Take = Callable[[bytes], bool]
+"""Is offered bytes of an answer as they come; says whether it has taken them."""
+
+
 class UpstreamError(Exception):
     """A connection to an engine failed."""
 
@@ -82,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._lost = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Take | None = None
         self.reused = False
         self.idle_since = 0.0
         self.received_any = False
@@ -122,13 +127,17 @@ class Connection(asyncio.Protocol):
             await self._news()
         return cast("Head", self._head)
 
-    async def read(self) -> bytes:
-        """The next bytes of the answer's body, all that have come; b"" at its end. Raises BrokenError."""
+    async def read(self, take: Take | None = None) -> bytes:
+        """The next bytes of the answer's body, all that have come; b"" at its end. Raises BrokenError.
+
+        What comes while this waits is offered to `take` at once, in the order of the answer; what that takes is not returned here.
+        """
         while not self._chunks:
             if self._complete:
                 return b""
             if self._error:
                 raise self._error
+            self._take = take
             await self._news()
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
@@ -158,6 +167,11 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(BrokenError(f"the engine's answer is not HTTP: {error}"))
+            return
+        chunks = self._chunks
+        if self._take and chunks and not self._complete and self._take(chunks[0] if len(chunks) == 1 else b"".join(chunks)):
+            chunks.clear()
+            self._buffered = 0
             return
         if self._buffered > _HIGH_WATER and not self._paused and self._transport:
             self._paused = True
@@ -218,6 +232,7 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
+        self._take = None
         if waiter and not waiter.done():
             waiter.set_result(None)
 

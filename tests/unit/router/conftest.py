@@ -5,7 +5,7 @@ The cluster is the local one here; tests/integration/router runs the same tests 
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class Reply:
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
         self.status = 0
-        self.body = b""
+        self.body = bytearray()
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -116,7 +116,9 @@ class Serving:
             while (await self.raw("GET", "/readyz")).status != 200:  # noqa: ASYNC110 (only the router itself can tell)
                 await asyncio.sleep(0.01)
 
-    async def raw(self, method: str, path: str, body: bytes = b"", headers: str = "") -> Reply:
+    async def raw(
+        self, method: str, path: str, body: bytes = b"", headers: str = "", before_reading: Callable[[], Awaitable[None]] | None = None
+    ) -> Reply:
         """The answer to a request, or what came of it before the connection was cut."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         reply = Reply()
@@ -124,6 +126,8 @@ class Serving:
         try:
             writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             async with asyncio.timeout(10):
+                if before_reading:
+                    await before_reading()
                 while not reply.complete and (data := await reader.read(65536)):
                     parser.feed_data(data)
         finally:

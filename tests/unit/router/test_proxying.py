@@ -84,6 +84,36 @@ async def test_a_large_answer_comes_whole_to_a_client_that_reads_late(ready: Ser
     assert orjson.loads(reply.body) == content
 
 
+@pytest.mark.parametrize("name", [MODEL, "tiny"], ids=["under its path", "renamed"])
+async def test_a_long_stream_comes_whole_to_a_client_that_does_not_keep_up(ready: Serving, name: str) -> None:
+    def event(model: str, number: int) -> bytes:
+        return b'data: {"number":%d,"model":"%s","padding":"%s"}\n\n' % (number, model.encode(), b"x" * 8000)
+
+    count, sent = 5000, 0
+
+    async def stream(call: Call) -> None:
+        nonlocal sent
+        await call.begin_stream()
+        for number in range(count):
+            await call.stream(event(MODEL, number))
+            sent += 1
+        await call.stream(b"data: [DONE]\n\n")
+        await call.stream(b"")
+
+    ready.engine.behaviour = stream
+    request = orjson.dumps({"model": name, "messages": PROMPT, "stream": True})
+
+    async def engine_is_held_up() -> None:
+        before = 0
+        while not sent or sent != before:
+            before = sent
+            await asyncio.sleep(0.1)
+        assert sent < count, "the router keeps no more of an answer than it must"
+
+    reply = await ready.raw("POST", "/v1/chat/completions", request, before_reading=engine_is_held_up)
+    assert reply.body == b"".join(event(name, number) for number in range(count)) + b"data: [DONE]\n\n"
+
+
 async def test_a_dead_idle_connection_is_replaced_without_the_client_noticing(ready: Serving) -> None:
     async def close_first(call: Call) -> None:
         ready.engine.behaviour = answer_at_once
