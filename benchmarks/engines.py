@@ -1,6 +1,6 @@
 """Tokens a second through Berth beside the very same engine asked directly, at one client and at eight.
 
-    uv run python -m benchmarks.engines [--quick] [--engine NAME]...
+    uv run python -m benchmarks.engines [--quick] [--engine NAME]... [--clients N]...
 
 Installs the chart in a namespace of its own in the cluster that KUBECONFIG names and has each engine started by a request. Then rounds
 alternate between the router's Service and the engine's own address: in each, 1 or 8 clients stream an answer of the same length. Both kinds
@@ -39,8 +39,9 @@ class Load:
 
 
 LOADS = {"llamacpp": Load(MODEL, 256), "vllm": Load(SAFETENSORS, 96), "transformers": Load(SAFETENSORS, 24)}
-CLIENTS = (1, 8)
-PAIRS = 10
+PAIRS = {1: 20, 8: 10}
+"""By the number of clients. One client's rate varies more from round to round."""
+
 QUICK_PAIRS = 4
 PAUSE = 1.0
 """Seconds after a round: a router reports 0.3 s after the last request that none is left, and the operator reads it."""
@@ -124,7 +125,7 @@ async def pair(session: aiohttp.ClientSession, through: Way, direct: Way, client
     return Rates(await rate(session, through, clients), await rate(session, direct, clients))
 
 
-async def measure(release: Release, engine: str, pairs: int) -> dict[int, list[Rates]]:
+async def measure(release: Release, engine: str, pairs: dict[int, int]) -> dict[int, list[Rates]]:
     """The pairs of rounds of one engine, by the number of clients."""
     plain = body(engine)
     key = {"Authorization": f"Bearer {release.api_key}"}
@@ -134,10 +135,10 @@ async def measure(release: Release, engine: str, pairs: int) -> dict[int, list[R
         await tokens_of(session, through)  # starts the engine
         [deployment] = [each for each in await release.deployments() if each.spec.backend == engine]
         direct = Way(deployment.status.endpoint or "", plain, {})
-        for clients in CLIENTS:
+        for clients, count in pairs.items():
             await pair(session, through, direct, clients, direct_first=False)  # warms both, and is not counted
             results[clients] = []
-            for number in range(pairs):
+            for number in range(count):
                 rates = await pair(session, through, direct, clients, direct_first=number % 2 == 1)
                 results[clients].append(rates)
                 told = f"{rates.through_berth:.1f} of {rates.direct:.1f} tokens/s"
@@ -171,7 +172,7 @@ def result(results: dict[str, dict[int, list[Rates]]]) -> str:
     )
 
 
-async def run(engines: list[str], pairs: int) -> dict[str, dict[int, list[Rates]]]:
+async def run(engines: list[str], pairs: dict[int, int]) -> dict[str, dict[int, list[Rates]]]:
     """Measures the engines one after the other, each alone on the node."""
     kubectl = require_test_cluster()
     results: dict[str, dict[int, list[Rates]]] = {}
@@ -180,7 +181,6 @@ async def run(engines: list[str], pairs: int) -> dict[str, dict[int, list[Rates]
         release.watch_with(cluster)
         try:
             for engine in engines:
-                print(f"{engine}: {pairs} pairs at {' and '.join(map(str, CLIENTS))} clients", file=sys.stderr)
                 results[engine] = await measure(release, engine, pairs)
                 print(table({engine: results[engine]}), file=sys.stderr)
                 await release.clear()
@@ -193,11 +193,13 @@ async def run(engines: list[str], pairs: int) -> dict[str, dict[int, list[Rates]
 def main() -> int:
     """Prints the table and the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs instead of {PAIRS}")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs instead of {' and '.join(map(str, PAIRS.values()))}")
     parser.add_argument("--engine", action="append", choices=list(LOADS), help="only this engine; may be repeated")
+    parser.add_argument("--clients", action="append", type=int, choices=list(PAIRS), help="only so many clients; may be repeated")
     arguments = parser.parse_args()
+    pairs = {clients: QUICK_PAIRS if arguments.quick else PAIRS[clients] for clients in arguments.clients or PAIRS}
     try:
-        results = asyncio.run(run(arguments.engine or list(LOADS), QUICK_PAIRS if arguments.quick else PAIRS))
+        results = asyncio.run(run(arguments.engine or list(LOADS), pairs))
     except AnswerError as error:
         print(error, file=sys.stderr)
         return 1

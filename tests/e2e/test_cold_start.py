@@ -59,7 +59,7 @@ async def test_a_cold_stream_says_what_it_waits_for(berth: Release) -> None:
         assert response.status == 200
         lines = [line.decode().strip() async for line in response.content]
     assert lines[0].startswith(f": waiting for {MODEL}")
-    assert any("EngineStarted" in line for line in lines if line.startswith(":"))
+    assert any("the engine loads the model" in line for line in lines if line.startswith(":"))
     assert lines[-2:] == ["data: [DONE]", ""]
 
 

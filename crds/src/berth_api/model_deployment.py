@@ -256,7 +256,8 @@ class ModelDeploymentStatus(Schema):
     last_activity: Timestamp | None = Field(default=None, description="When any router last had a request in hand.")
     expires_at: Timestamp | None = Field(
         default=None,
-        description="When the deployment becomes idle if no further request comes. Unset: not before it is ready, or never.",
+        description="When the deployment becomes idle if no further request comes, as the operator last looked, which it does every half"
+        " minute: requests that have come since make it later. Unset: not before it is ready, or never.",
     )
     activity: dict[str, ReplicaActivity] = Field(
         default_factory=dict[str, ReplicaActivity], description="Use by each router replica, under the replica's name."

@@ -10,10 +10,14 @@ from typing import TextIO
 from berth_local.errors import FailedError
 from berth_local.home import home_directory
 from berth_local.logging_setup import configure_log
+from berth_local.output import print_note
 from berth_local.server import Options, StartError, serving
 
 LOG_FILE = "berth.log"
 """In the state folder: what the last such server logged."""
+
+_DRAIN_SECONDS = 86_400
+"""Another command that uses this server gets its answer, however long that is."""
 
 
 class _Background:
@@ -47,6 +51,8 @@ class _Background:
                 self.url = server.url
                 self._started.set()
                 await self._stop.wait()
+                if server.in_flight:
+                    print_note("another command uses the server of this one, which ends when that has its answer; Ctrl-C ends it now")
         except BaseException as error:  # noqa: BLE001 (it belongs to the main thread, which waits for it)
             self.error = error
         finally:
@@ -57,7 +63,7 @@ class _Background:
 def serving_in_background(models: Path | None) -> Generator[str]:
     """The address of a server that runs while this is open. Raises FailedError where it cannot start."""
     home = home_directory()
-    background = _Background(Options(models=models, port=0, home=home))
+    background = _Background(Options(models=models, port=0, home=home, drain_seconds=_DRAIN_SECONDS))
     with _opened_log(home) as log:
         configure_log(log, "INFO")
         try:

@@ -56,6 +56,8 @@ class Options:
     """What every request must carry. Needed where other machines can come in."""
     memory_bytes: int | None = None
     """What all models together may have. None: see `default_budget`."""
+    drain_seconds: int | None = None
+    """What answers under way get to end in, at the end. None: see `router_settings`."""
 
 
 class Server:
@@ -64,6 +66,11 @@ class Server:
     def __init__(self, url: str, http: HttpServer) -> None:
         self.url = url
         self._http = http
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being answered."""
+        return len(self._http.server_state.tasks)
 
     async def wait(self) -> None:
         """Returns when the process is told to end (Ctrl-C, SIGTERM), or when the server has ended by itself."""
@@ -105,6 +112,8 @@ async def _compose(
     settings = router_settings(engines, store, options.host, options.port)
     if options.api_key:
         settings = with_key(settings, options.api_key, state.scratch / "api-keys")
+    if options.drain_seconds is not None:
+        settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
     router = Router(cluster, settings, more_routes=[logs_routes(pods.output)])
     budget = {Device.CPU: options.memory_bytes or default_budget()}
     await _reconcile(stack, cluster, engines, MemoryGate(cluster, budget, MemoryEstimates(store), router.evictor))

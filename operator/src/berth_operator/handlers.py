@@ -4,13 +4,22 @@ import dataclasses
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import kopf
 
-from berth_api.cluster import GROUP, JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS, VERSION, Kind
+from berth_api.cluster import GROUP, JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS, VERSION, Kind, Object
+from berth_operator.news import News
 
 Wake = Callable[[str], None]
+
+
+class IsNews(Protocol):
+    """See News.is_news."""
+
+    def __call__(self, deployment: Object, /, *, gone: bool) -> bool:
+        """Whether a resource that was seen to be like this, or to be gone, must be looked at."""
+        ...
 
 
 async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, health_port: int) -> None:
@@ -43,16 +52,22 @@ def _registry(wake_deployment: Wake, wake_download: Wake) -> kopf.OperatorRegist
         return dataclasses.replace(in_cluster, server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}")
 
     kopf.on.login(registry=registry)(login)
-    _watch(registry, wake_deployment, MODEL_DEPLOYMENTS, LABEL_DEPLOYMENT, [PODS])
+    _watch(registry, wake_deployment, MODEL_DEPLOYMENTS, LABEL_DEPLOYMENT, [PODS], News().is_news)
     _watch(registry, wake_download, MODEL_DOWNLOADS, LABEL_DOWNLOAD, [JOBS, PODS])
     return registry
 
 
-def _watch(registry: kopf.OperatorRegistry, wake: Wake, kind: Kind, label: str, children: list[Kind]) -> None:
-    """Has `wake` called for every change of the resources, and of the objects that carry one's name in the label."""
+def _all_is_news(_: Object, /, *, gone: bool) -> bool:
+    return True
 
-    async def changed(name: str | None, **_: Any) -> None:
-        if name:
+
+def _watch(
+    registry: kopf.OperatorRegistry, wake: Wake, kind: Kind, label: str, children: list[Kind], is_news: IsNews = _all_is_news
+) -> None:
+    """Has `wake` called for every change of the resources that is news, and of the objects that carry one's name in the label."""
+
+    async def changed(name: str | None, event: kopf.RawEvent, **_: Any) -> None:
+        if name and is_news(cast("Object", event["object"]), gone=event["type"] == "DELETED"):
             wake(name)
 
     async def child_changed(labels: kopf.Labels, **_: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Streams words. A prompt that holds "crash" kills this process in between, "on and on" has no end."""
+    """Streams words. A prompt with "crash" kills this process in between; "on and on" never ends, "until FILE" when the file is there."""
 
     protocol_version = "HTTP/1.1"
 
@@ -31,6 +32,9 @@ class Handler(BaseHTTPRequestHandler):
             while "on and on" in prompt:
                 time.sleep(0.01)
                 self._word("and on ")
+            if until := re.search(r"until (\S+?)['\" ]", prompt):
+                while not Path(until[1]).exists():
+                    time.sleep(0.01)
             if "crash" in prompt:
                 print("the engine breaks", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)

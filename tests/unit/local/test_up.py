@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.unit.local.running import Berth, until
+from tests.unit.local.engine import install
+from tests.unit.local.running import PATIENCE_SECONDS, Berth, until
 from tests.unit.runtime.model_files import put
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -95,6 +96,30 @@ async def test_a_second_one_says_that_there_is_one(berth: Berth) -> None:
     assert second.returncode == 1
     assert said.decode().count("\n") == 1
     assert f"running already with {berth.home}, at {berth.url}" in said.decode()
+
+
+async def test_a_command_that_serves_another_one_too_ends_when_that_has_its_answer(tmp_path: Path) -> None:
+    home, store = Berth(tmp_path), put(tmp_path / "models" / "tiny", "tiny-Q4_K_M.gguf").parent
+    install(tmp_path / "bin")
+
+    async def asking(gate: Path, *options: str) -> asyncio.subprocess.Process:
+        """A command whose answer ends once the file is there, after its first words."""
+        pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+        command = await home.command("run", "tiny", f"until {gate}", *options, **pipes)
+        assert command.stdout
+        assert await asyncio.wait_for(command.stdout.read(3), PATIENCE_SECONDS) == b"Par"
+        return command
+
+    first = await asking(tmp_path / "first", "--models", str(store))
+    second = await asking(tmp_path / "second")
+    assert first.stderr
+    (tmp_path / "first").touch()
+    while b"another command uses the server" not in (said := await asyncio.wait_for(first.stderr.readline(), PATIENCE_SECONDS)):
+        assert said, "it ended before the other one had its answer"
+    assert first.returncode is None
+    (tmp_path / "second").touch()
+    assert ((await second.communicate())[0], second.returncode) == (b"is.\n", 0)
+    assert ((await first.communicate())[0], first.returncode) == (b"is.\n", 0)
 
 
 async def test_a_network_is_let_in_with_a_key_only(berth: Berth) -> None:
