@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import aiohttp
 
 from benchmarks.chat import Asked, ask, ready_at
-from berth_local.launching import ENGINE_ENVIRONMENT
+from berth_local.launching import LLAMACPP_ENVIRONMENT
 from berth_local.slots import slots
 from berth_runtime.engines.llamacpp import PROGRAM
 from berth_runtime.main import engine_call
@@ -72,7 +72,7 @@ class ByHand:
         if self._running is None or self._running[0] != model:
             await self.stop()
             port = free_port()
-            process = await _start(_engine_command(self._files[model], port), {**ENGINE_ENVIRONMENT, **os.environ})
+            process = await _start(_engine_command(self._files[model], port), {**LLAMACPP_ENVIRONMENT, **os.environ})
             self._running = (model, port, process)
             async with aiohttp.ClientSession() as session:
                 await ready_at(session, f"http://127.0.0.1:{port}/health")

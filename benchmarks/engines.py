@@ -4,10 +4,11 @@
 
 Installs the chart in a namespace of its own in the cluster that KUBECONFIG names and has each engine started by a request. Then rounds
 alternate between the router's Service and the engine's own address: in each, 1 or 8 clients stream an answer of the same length. Both kinds
-of round meet the same engine process, the same prompts and the same client, so that their ratio is what Berth costs; its median over the
-pairs is reported. What else could tell the two apart is taken out: both are warmed first, they take turns at going first, and a pause
-after each round has what it leaves behind (the router's report that the model is idle) fall into no other. The tokens are those that the
-engine itself counts.
+of round meet the same engine process, the same prompts and the same client, so that their ratio is what Berth costs. What else could tell
+the two apart is taken out: both are warmed first, they take turns at going first, and a pause after each round has what it leaves behind
+(the router's report that the model is idle) fall into no other. The tokens are those that the engine itself counts.
+
+Single rounds differ by a tenth and more on a shared machine. What is reported is all tokens by all seconds of the rounds of each way.
 
 The last line is one JSON object: `<engine>_c1` and `<engine>_c8`, tokens a second through Berth by tokens a second direct.
 """
@@ -18,8 +19,9 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -39,7 +41,7 @@ class Load:
 
 
 LOADS = {"llamacpp": Load(MODEL, 256), "vllm": Load(SAFETENSORS, 96), "transformers": Load(SAFETENSORS, 24)}
-PAIRS = {1: 20, 8: 10}
+PAIRS = {1: 40, 8: 10}
 """By the number of clients. One client's rate varies more from round to round."""
 
 QUICK_PAIRS = 4
@@ -56,17 +58,40 @@ class Way:
     headers: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Tokens a second of one pair of rounds."""
+class Round(NamedTuple):
+    """What one round brought."""
 
-    through_berth: float
-    direct: float
+    tokens: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.tokens / self.seconds
+
+
+class Pair(NamedTuple):
+    """One round each way."""
+
+    through_berth: Round
+    direct: Round
 
     @property
     def ratio(self) -> float:
         """What is left of the engine's rate through Berth."""
-        return self.through_berth / self.direct
+        return self.through_berth.rate / self.direct.rate
+
+
+def together(rounds: Iterable[Round]) -> Round:
+    """All of them as one."""
+    tokens, seconds = zip(*rounds, strict=True)
+    return Round(sum(tokens), sum(seconds))
+
+
+def overall(pairs: Sequence[Pair]) -> Pair:
+    """All tokens by all seconds, each way."""
+    through_berth, direct = zip(*pairs, strict=True)
+    return Pair(together(through_berth), together(direct))
 
 
 def body(engine: str) -> dict[str, Any]:
@@ -108,29 +133,29 @@ async def tokens_of(session: aiohttp.ClientSession, way: Way) -> int:
     return tokens
 
 
-async def rate(session: aiohttp.ClientSession, way: Way, clients: int) -> float:
-    """Tokens a second of so many clients at once."""
+async def play(session: aiohttp.ClientSession, way: Way, clients: int) -> Round:
+    """A round of so many clients at once."""
     started = time.monotonic()
     counts = await asyncio.gather(*(tokens_of(session, way) for _ in range(clients)))
     taken = time.monotonic() - started
     await asyncio.sleep(PAUSE)
-    return sum(counts) / taken
+    return Round(sum(counts), taken)
 
 
-async def pair(session: aiohttp.ClientSession, through: Way, direct: Way, clients: int, *, direct_first: bool) -> Rates:
+async def pair(session: aiohttp.ClientSession, through: Way, direct: Way, clients: int, *, direct_first: bool) -> Pair:
     """One round each way."""
     if direct_first:
-        rate_direct = await rate(session, direct, clients)
-        return Rates(await rate(session, through, clients), rate_direct)
-    return Rates(await rate(session, through, clients), await rate(session, direct, clients))
+        direct_round = await play(session, direct, clients)
+        return Pair(await play(session, through, clients), direct_round)
+    return Pair(await play(session, through, clients), await play(session, direct, clients))
 
 
-async def measure(release: Release, engine: str, pairs: dict[int, int]) -> dict[int, list[Rates]]:
+async def measure(release: Release, engine: str, pairs: dict[int, int]) -> dict[int, list[Pair]]:
     """The pairs of rounds of one engine, by the number of clients."""
     plain = body(engine)
     key = {"Authorization": f"Bearer {release.api_key}"}
     through = Way(release.url, {**plain, "backend": engine, "device": "cpu", "ttl": 3600}, key)
-    results: dict[int, list[Rates]] = {}
+    results: dict[int, list[Pair]] = {}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
         await tokens_of(session, through)  # starts the engine
         [deployment] = [each for each in await release.deployments() if each.spec.backend == engine]
@@ -139,43 +164,39 @@ async def measure(release: Release, engine: str, pairs: dict[int, int]) -> dict[
             await pair(session, through, direct, clients, direct_first=False)  # warms both, and is not counted
             results[clients] = []
             for number in range(count):
-                rates = await pair(session, through, direct, clients, direct_first=number % 2 == 1)
-                results[clients].append(rates)
-                told = f"{rates.through_berth:.1f} of {rates.direct:.1f} tokens/s"
+                rounds = await pair(session, through, direct, clients, direct_first=number % 2 == 1)
+                results[clients].append(rounds)
+                told = f"{rounds.through_berth.rate:.1f} of {rounds.direct.rate:.1f} tokens/s"
                 print(f"{engine}, {clients} clients, pair {number + 1}: {told}", file=sys.stderr, flush=True)
     return results
 
 
-def table(results: dict[str, dict[int, list[Rates]]]) -> str:
-    """Medians for people."""
-    lines = [f"{'tokens/s, p50':24}{'clients':>8}{'direct':>10}{'Berth':>10}{'ratio':>8}{'min':>8}{'max':>8}"]
+def table(results: dict[str, dict[int, list[Pair]]]) -> str:
+    """The rates for people, with the ratios of single pairs: their median and their range."""
+    lines = [f"{'tokens/s':16}{'clients':>8}{'direct':>9}{'Berth':>9}{'ratio':>8}{'pairs: p50':>12}{'min':>7}{'max':>7}"]
     for engine, by_clients in results.items():
-        for clients, rates in by_clients.items():
-            ratios = [pair.ratio for pair in rates]
-            direct, berth = (
-                statistics.median(values) for values in zip(*((pair.direct, pair.through_berth) for pair in rates), strict=True)
-            )
-            lines.append(
-                f"{engine:24}{clients:8}{direct:10.1f}{berth:10.1f}{statistics.median(ratios):8.3f}{min(ratios):8.3f}{max(ratios):8.3f}"
-            )
+        for clients, pairs in by_clients.items():
+            whole, ratios = overall(pairs), [pair.ratio for pair in pairs]
+            rates = f"{whole.direct.rate:9.1f}{whole.through_berth.rate:9.1f}{whole.ratio:8.3f}"
+            lines.append(f"{engine:16}{clients:8}{rates}{statistics.median(ratios):12.3f}{min(ratios):7.3f}{max(ratios):7.3f}")
     return "\n".join(lines)
 
 
-def result(results: dict[str, dict[int, list[Rates]]]) -> str:
+def result(results: dict[str, dict[int, list[Pair]]]) -> str:
     """One JSON object of the ratios."""
     return json.dumps(
         {
-            f"{engine}_c{clients}": round(statistics.median(pair.ratio for pair in rates), 3)
+            f"{engine}_c{clients}": round(overall(pairs).ratio, 3)
             for engine, by_clients in results.items()
-            for clients, rates in by_clients.items()
+            for clients, pairs in by_clients.items()
         }
     )
 
 
-async def run(engines: list[str], pairs: dict[int, int]) -> dict[str, dict[int, list[Rates]]]:
+async def run(engines: list[str], pairs: dict[int, int]) -> dict[str, dict[int, list[Pair]]]:
     """Measures the engines one after the other, each alone on the node."""
     kubectl = require_test_cluster()
-    results: dict[str, dict[int, list[Rates]]] = {}
+    results: dict[str, dict[int, list[Pair]]] = {}
     with installed(kubectl, built_images()) as release:
         cluster = await KubernetesCluster.connect(release.kubectl.namespace)
         release.watch_with(cluster)
