@@ -25,8 +25,8 @@ from berth_runtime.errors import EngineNotInstalledError, LaunchError
 _COMPLETE = "berth-complete"
 """A file of an environment in which all has been installed. Without it, the environment is made anew."""
 
-_EARLIEST_PYTHON, _LATEST_PYTHON = (3, 10), (3, 13)
-"""Which the engines have prebuilt packages for."""
+_LATEST_PYTHON = (3, 13)
+"""The last one that the engines have prebuilt packages for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def ensure(directory: Path, packages: Packages) -> None:
         if is_complete(directory, packages):
             return
         shutil.rmtree(directory, ignore_errors=True)
-        _uv("venv", "--quiet", "--python", python(), str(directory))
+        _uv("venv", "--quiet", "--python", _python(), str(directory))
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("\n".join(packages.overrides))
             file.flush()
@@ -86,9 +86,9 @@ def ensure(directory: Path, packages: Packages) -> None:
         (directory / _COMPLETE).write_text(packages.to_json())
 
 
-def python() -> str:
-    """The interpreter for engines: this one, or a version for uv to find or fetch where this one is too new or too old for them."""
-    return sys.executable if _EARLIEST_PYTHON <= sys.version_info[:2] <= _LATEST_PYTHON else ".".join(map(str, _LATEST_PYTHON))
+def _python() -> str:
+    """The interpreter for engines: this one, or a version for uv to find or fetch where this one is too new for them."""
+    return sys.executable if sys.version_info[:2] <= _LATEST_PYTHON else ".".join(map(str, _LATEST_PYTHON))
 
 
 @contextmanager

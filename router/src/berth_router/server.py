@@ -35,8 +35,9 @@ A stream is made of small pieces, whose cost is that of the calls that they pass
 
 
 def writer(scope: Scope) -> Callable[[bytes], bool] | None:
-    """The function that sends a piece of the request's answer at once; None where the server has none."""
-    return scope.get(WRITING)
+    """The function that sends a piece of the request's answer at once, once for each request; None where the server has none."""
+    # Taken out: in its own scope it would keep the request alive after its end.
+    return scope.pop(WRITING, None)
 
 
 def _write_at_once(cycle: RequestResponseCycle, data: bytes) -> bool:
