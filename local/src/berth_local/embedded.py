@@ -11,13 +11,15 @@ from berth_local.errors import FailedError
 from berth_local.home import home_directory
 from berth_local.logging_setup import configure_log
 from berth_local.output import print_note
-from berth_local.server import Options, StartError, serving
+from berth_local.server import Options, Server, StartError, serving
 
 LOG_FILE = "berth.log"
 """In the state folder: what the last such server logged."""
 
 _DRAIN_SECONDS = 86_400
 """Another command that uses this server gets its answer, however long that is."""
+
+_OWN_REQUESTS_LOOKS, _LOOK_SECONDS = 20, 0.05
 
 
 class _Background:
@@ -51,12 +53,20 @@ class _Background:
                 self.url = server.url
                 self._started.set()
                 await self._stop.wait()
-                if server.in_flight:
-                    print_note("another command uses the server of this one, which ends when that has its answer; Ctrl-C ends it now")
+                await _tell_of_others(server)
         except BaseException as error:  # noqa: BLE001 (it belongs to the main thread, which waits for it)
             self.error = error
         finally:
             self._started.set()
+
+
+async def _tell_of_others(server: Server) -> None:
+    """Says that the server goes on for another command, where it does. The own command's last request may take a moment to end."""
+    for _ in range(_OWN_REQUESTS_LOOKS):
+        if not server.in_flight:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+    print_note("another command uses the server of this one, which ends when that has its answer; Ctrl-C ends it now")
 
 
 @contextmanager
