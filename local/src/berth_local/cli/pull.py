@@ -1,8 +1,10 @@
 """berth pull: fetch a model from the hub."""
 
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -80,10 +82,33 @@ def parsed_repository(text: str) -> tuple[str, str | None]:
 
 def _followed(client: "Client", job_id: str) -> dict[str, Any]:
     """The download, once it has ended."""
-    with DownloadProgress(sys.stderr) as progress:
+    with _Interruption() as interruption, DownloadProgress(sys.stderr) as progress:
         while True:
             job: dict[str, Any] = client.get(f"/v1/models/download/{job_id}")
             progress.show(job)
             if job["phase"] in (_DONE, _FAILED):
                 return job
             time.sleep(_POLL_SECONDS)
+            if interruption.came:
+                raise KeyboardInterrupt
+
+
+class _Interruption:
+    """Ctrl-C, remembered: Python drops the exception where it comes in the middle of a finalizer, and nobody would stop."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        with suppress(ValueError):  # only a main thread hears signals
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        self.came = True
+        raise KeyboardInterrupt
