@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from berth_api.activity import expires_at, last_activity
 from berth_api.cluster import Object, Preconditions
-from berth_api.conditions import merge_conditions
+from berth_api.conditions import ConditionType, condition_of, merge_conditions
 from berth_api.identity import pod_name
-from berth_api.model_deployment import Failure, IdleAction, ModelDeployment, ModelDeploymentStatus, StartStep
+from berth_api.model_deployment import Failure, IdleAction, ModelDeployment, ModelDeploymentStatus, Phase, StartStep
 from berth_operator import status as states
 from berth_operator.engines import ENGINES
 from berth_operator.failure import PodFailure, pod_failure
@@ -146,6 +146,8 @@ def _start(deployment: ModelDeployment, pod: Object, settings: Settings, now: da
         if expiry is not None and expiry <= now:
             return _delete(deployment)
         return Plan([WriteStatus()], states.stalled(deployment, failure), wake_at=_earliest(failure.retry_at, expiry))
+    if deployment.status.start_steps:  # of a pod that vanished: this is another start
+        deployment = states.with_status(deployment, start_requested_at=now)
     status = states.starting(deployment, now, pod, [StartStep(name=states.POD_CREATED, at=now, seconds=0)])
     return Plan([CreatePod(pod), WriteStatus()], status, wake_at=now + timedelta(seconds=settings.timing.start_deadline))
 
@@ -158,7 +160,7 @@ def _judge(observed: Observed, pod: Object, settings: Settings, now: datetime) -
         return _failed(deployment, failure, settings, now)
     if observed.answering_pod == pod["metadata"]["uid"]:
         return _ready(deployment, pod, settings, now)
-    deadline = (deployment.status.start_requested_at or now) + timedelta(seconds=settings.timing.start_deadline)
+    deadline = _starting_since(deployment, now) + timedelta(seconds=settings.timing.start_deadline)
     if failure:
         return _blocked(deployment, failure, now)
     if deadline <= now:
@@ -172,6 +174,20 @@ def _judge(observed: Observed, pod: Object, settings: Settings, now: datetime) -
         probe=engine_url(observed, pod),
         wake_at=_earliest(deadline, recheck),
     )
+
+
+def _starting_since(deployment: ModelDeployment, now: datetime) -> datetime:
+    """From when the time of a start counts.
+
+    An engine that was ready has long started: one that is not heard any more, as by an operator that has just come itself, has the whole
+    time again to answer, and serves the streams that it has.
+    """
+    status = deployment.status
+    if status.phase is Phase.READY:
+        return now
+    requested = status.start_requested_at or now
+    ready = condition_of(status.conditions, ConditionType.READY)
+    return max(requested, ready.last_transition_time) if ready and ready.last_transition_time else requested
 
 
 def _ready(deployment: ModelDeployment, pod: Object, settings: Settings, now: datetime) -> Plan:

@@ -52,6 +52,11 @@ def loaded(seconds_ago: float, **more: Any) -> dict[str, Any]:
     return {**ready, **more}
 
 
+def not_ready_since(seconds: float) -> dict[str, Any]:
+    """The condition of a deployment that has not been ready since this many seconds from NOW."""
+    return {"type": "Ready", "status": "False", "reason": "Starting", "message": "", "lastTransitionTime": at(seconds)}
+
+
 def lease(keep_until: float, in_flight: int = 0) -> dict[str, Any]:
     return {"lastActivity": at(-5), "keepUntil": at(keep_until), "inFlight": in_flight}
 

@@ -21,6 +21,7 @@ from tests.unit.operator.building import (
     failure,
     lease,
     loaded,
+    not_ready_since,
     pod,
     running_pod,
 )
@@ -91,6 +92,31 @@ CASES = [
         wake_in=0,
     ),
     Case("a pod that vanished is made again", deployment(status=loaded(100)), [], ["create smol-1", "status"], "Starting", wake_in=1800),
+    Case(
+        "an engine long ready, of which a new operator has not heard, is asked again",
+        deployment(status=loaded(7200)),
+        [running_pod()],
+        ["status"],
+        "Starting",
+        wake_in=1800,
+    ),
+    Case(
+        "it has the time of a start to answer",
+        deployment(status=loaded(7200, phase="Starting", conditions=[not_ready_since(-1700)])),
+        [running_pod()],
+        ["status"],
+        "Starting",
+        wake_in=100,
+    ),
+    Case(
+        "and no more",
+        deployment(status=loaded(7200, phase="Starting", conditions=[not_ready_since(-1800)])),
+        [running_pod()],
+        ["status"],
+        "Pending",
+        attempt=2,
+        wake_in=0,
+    ),
     # Failures
     Case("a start that failed waits", deployment(), [ended_pod()], ["status"], "Stalled", attempt=2, wake_in=10),
     Case(
@@ -312,6 +338,12 @@ def test_the_engine_is_asked_once_its_container_runs() -> None:
     assert plan_for(deployment(), pod()).probe is None
     assert plan_for(deployment(), running_pod()).probe == "http://10.0.0.5:8000/health"
     assert plan_for(deployment(), running_pod(), answering=POD_UID).probe is None
+
+
+def test_after_a_pod_that_vanished_the_time_of_a_start_counts_anew() -> None:
+    first = plan_for(deployment(status=loaded(7200, activity={"r": lease(30, 1)})))
+    started = deployment(status=first.status.manifest())
+    assert plan_for(started, running_pod(), now=NOW + timedelta(seconds=10)).status.start_steps[-1].seconds == 10
 
 
 def test_a_failure_is_told_where_people_look() -> None:
