@@ -1,6 +1,7 @@
 """A crash of any part of Berth in the middle of a cold start loses nobody's answer."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -42,11 +43,17 @@ async def test_kill_9_of_the_operator_and_of_a_router_during_a_cold_start(berth:
 
 async def test_a_model_that_is_loaded_answers_while_the_operator_is_dead(berth: Release) -> None:
     assert (await ask(berth))[0] == 200
+    name = (await berth.until_phase("Ready")).name
+    [pod] = await berth.engine_pods()
+    # Long ago, so that the time that a start may take is over.
+    long_ago = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    await berth.cluster.patch_status(MODEL_DEPLOYMENTS, name, {"startRequestedAt": long_ago})
     [operator] = berth.pods_of("operator")
     berth.kill_9(operator, "berth-operator")
     assert (await ask(berth))[0] == 200
-    # And the operator that comes back does not disturb it.
-    berth.kubectl.run("rollout", "status", "deployment/berth-operator", "--timeout=60s")
-    pods = await berth.engine_pods()
+    # And the operator that comes back, and has looked at it, does not disturb it.
+    changed = await berth.cluster.patch(MODEL_DEPLOYMENTS, name, {"spec": {"idle": {"ttlSeconds": 299}}})
+    await berth.until_deployment(lambda each: (each.status.observed_generation or 0) >= changed["metadata"]["generation"])
+    await berth.until_phase("Ready")
     assert (await ask(berth))[0] == 200
-    assert [pod["metadata"]["uid"] for pod in await berth.engine_pods()] == [pod["metadata"]["uid"] for pod in pods]
+    assert [each["metadata"]["uid"] for each in await berth.engine_pods()] == [pod["metadata"]["uid"]]
