@@ -38,10 +38,5 @@ def last_activity(deployment: ModelDeployment) -> datetime | None:
     return max((entry.last_activity for entry in deployment.status.activity.values()), default=None)
 
 
-def in_flight(deployment: ModelDeployment, now: datetime) -> int:
-    """Requests that routers whose leases still run have in hand."""
-    return sum(entry.in_flight for entry in deployment.status.activity.values() if entry.keep_until > now)
-
-
 def _leases(deployment: ModelDeployment) -> list[datetime]:
     return [entry.keep_until for entry in deployment.status.activity.values()]

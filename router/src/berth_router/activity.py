@@ -24,7 +24,7 @@ from berth_api.cluster import (
     Preconditions,
 )
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
-from berth_router.deployments import Deployments
+from berth_router.deployments import Deployments, is_ready
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +37,10 @@ MARGIN = timedelta(seconds=5)
 
 WRITE_INTERVAL = timedelta(seconds=1)
 REPORT_INTERVAL = timedelta(seconds=10)
-"""How long news of a busy deployment can wait; nothing is decided by them."""
+"""How long news of a busy deployment can wait: nothing is decided by them until somebody unloads it, which every replica hears of.
+
+A write costs the API server as much of a processor as the router needs for a hundred tokens.
+"""
 
 SETTLE = timedelta(seconds=0.3)
 """How long a deployment must have been without a request before that is told: the next one often comes at once."""
@@ -69,9 +72,11 @@ class Use:
     in_flight: int = 0
     acknowledged_until: datetime | None = None
     """The lease that the cluster has acknowledged."""
+    observed_until: datetime | None = None
+    """Until when the ready deployment was seen to be kept, by whatever leases, when the first of the requests in flight came."""
     written_at: datetime | None = None
-    busy_since: datetime | None = None
-    """When the first of the requests in flight was taken in hand."""
+    asked: bool = False
+    """Whether somebody who unloads the deployment has to know of the requests in flight."""
     told_in_flight: int = 0
     """The requests in flight that the cluster knows of."""
     unwritten: bool = True
@@ -131,16 +136,20 @@ def is_protected(use: Use, deployment: ModelDeployment, now: datetime) -> bool:
 
 def next_write_at(use: Use) -> datetime | None:
     """When this use must next be written, if nothing else happens. None: there is nothing to write."""
+    if use.asked and use.in_flight and use.told_in_flight == 0:
+        return use.since
     wanted: list[datetime] = []
     if use.unwritten:
-        wanted.append(use.written_at + REPORT_INTERVAL if use.written_at else use.since + SETTLE)
+        if use.written_at or use.observed_until:
+            wanted.append((use.written_at or use.since) + REPORT_INTERVAL)
+        else:
+            wanted.append(use.since + SETTLE)  # one that starts, or cannot, is kept by what is written alone
         if use.in_flight == 0:
             wanted.append(use.last_activity + SETTLE)
-        elif use.told_in_flight == 0 and use.busy_since:
-            # Whoever unloads the model must know soon that there is something to wait for.
-            wanted.append(use.busy_since + SETTLE)
     if use.in_flight and use.acknowledged_until:
         wanted.append(use.acknowledged_until - use.lease / 2)
+    elif use.in_flight and use.observed_until:
+        wanted.append(use.observed_until - margin(use.lease))
     if not wanted:
         return None
     return max(min(wanted), use.written_at + WRITE_INTERVAL) if use.written_at else min(wanted)
@@ -155,6 +164,7 @@ class Activity:
         self._replica = replica
         self._clock = clock
         self._uses: dict[str, Use] = {}
+        deployments.listen(self._tell_whoever_unloads)
 
     def in_flight(self, uid: str) -> int:
         """Requests of the deployment with this uid that this replica has in hand."""
@@ -188,10 +198,11 @@ class Activity:
         first = use.in_flight == 0
         longer = lease > use.lease
         if first:
-            use.busy_since = now
             use.let_go.clear()
         if first or longer:
             use.lease = lease
+        if first and is_ready(deployment):
+            use.observed_until = protected_until(use, deployment)
         use.in_flight += 1
         self._touch(use, now, max(lease_end(now, ttl), now + lease), news=first or longer)
         return use
@@ -212,6 +223,9 @@ class Activity:
         """
         while not is_protected(use, deployment, self._clock()):
             await self.write_now(use)
+        if use.observed_until is None:
+            use.observed_until = protected_until(use, deployment)
+            self._write_in_time(use)
 
     async def write_now(self, use: Use) -> None:
         """Writes the lease, or joins the write under way. Also wakes a sleeping deployment. Raises as `protect` does."""
@@ -267,8 +281,20 @@ class Activity:
         use.unwritten = True
         if use.keeper is None:
             use.keeper = asyncio.create_task(self._keep(use))
-        elif news and use.planned and (due := next_write_at(use)) and due < use.planned:
+        elif news:
+            self._write_in_time(use)
+
+    def _write_in_time(self, use: Use) -> None:
+        """Has the keeper write sooner than it meant to, where that is due by now."""
+        if use.planned and (due := next_write_at(use)) and due < use.planned:
             use.sooner.set()
+
+    def _tell_whoever_unloads(self, deployment: ModelDeployment) -> None:
+        """Writes at once that requests are in flight, of which nobody may have heard, where a replica closes the deployment to requests."""
+        use = self._uses.get(deployment.uid)
+        if use and use.in_flight and self._deployments.is_closing(deployment):
+            use.asked = True
+            self._write_in_time(use)
 
     async def _keep(self, use: Use) -> None:
         """Writes the use whenever that is due, until there is nothing left to tell."""
@@ -315,6 +341,7 @@ class Activity:
             use.unwritten = True
             raise
         use.acknowledged_until = entry.keep_until
+        use.asked = False
         use.told_in_flight = entry.in_flight
         use.written_at = self._clock()
         self._deployments.put(written)

@@ -33,6 +33,7 @@ class Deployments:
         self._by_name: dict[str, ModelDeployment] = {}
         self._by_model: dict[str, dict[str, ModelDeployment]] = {}
         self._changes: dict[str, asyncio.Event] = {}
+        self._listeners: list[Callable[[ModelDeployment], None]] = []
         self._told_up_to = 0
         self._closing: set[str] = set()
         self._held: set[str] = set()
@@ -63,6 +64,10 @@ class Deployments:
     def change(self, name: str) -> asyncio.Event:
         """Set at the next change of the deployment of this name. Take it before reading the state that is waited on."""
         return self._changes.setdefault(name, asyncio.Event())
+
+    def listen(self, listener: Callable[[ModelDeployment], None]) -> None:
+        """Has `listener` called with each deployment that comes or changes, once the view shows it."""
+        self._listeners.append(listener)
 
     def put(self, manifest: Object) -> None:
         """Takes in what a write returned, ahead of the watch. Ignored where the view already knows something newer."""
@@ -143,6 +148,8 @@ class Deployments:
         self._by_name[deployment.name] = deployment
         self._by_model.setdefault(deployment.spec.model, {})[deployment.name] = deployment
         self._wake(deployment.name)
+        for listener in self._listeners:
+            listener(deployment)
 
     def _remove(self, name: str) -> None:
         deployment = self._by_name.pop(name)

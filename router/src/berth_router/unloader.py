@@ -15,7 +15,7 @@ import structlog
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ConflictError, NotFoundError, Preconditions
 from berth_api.model_deployment import IdleAction, ModelDeployment
-from berth_router.activity import SETTLE, WRITE_INTERVAL, Activity
+from berth_router.activity import Activity
 from berth_router.deployments import Deployments
 from berth_router.errors import UnavailableError
 
@@ -27,11 +27,8 @@ DRAIN_SECONDS = 30.0
 _WRITE_SECONDS = 0.5
 """What a write and the watch that shows it to others may take."""
 
-_FIRST_NEWS_SECONDS = SETTLE.total_seconds() + _WRITE_SECONDS
-"""After this, a replica that had not used the model before has told that it does now."""
-
-_NEWS_SECONDS = WRITE_INTERVAL.total_seconds() + _FIRST_NEWS_SECONDS
-"""After this, a replica that used the model before has told that it does again."""
+_NEWS_SECONDS = 2 * _WRITE_SECONDS
+"""After this, every replica has heard that the deployment takes no new requests, and has told of those that it has in hand."""
 
 
 class Unloader:
@@ -78,7 +75,7 @@ class Unloader:
     async def _drained(self, deployment: ModelDeployment, within: float) -> bool:
         """Whether the deployment's requests have all ended, in every replica, within so many seconds."""
         started = time.monotonic()
-        news_by = started + (_NEWS_SECONDS if self._activity.others(deployment) else _FIRST_NEWS_SECONDS)
+        news_by = started + _NEWS_SECONDS
         deadline = max(started + within, news_by)
         if not await self._activity.drained(deployment.uid, within):
             return False

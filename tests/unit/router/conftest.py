@@ -91,6 +91,12 @@ class Serving:
         """Returns when router-1 has told of so many requests in flight."""
         await self.until(lambda found: found[0].get("status", {}).get("activity", {}).get("router-1", {}).get("inFlight") == count)
 
+    async def in_hand(self, count: int) -> None:
+        """Returns when this router has so many requests in hand, told or not."""
+        async with asyncio.timeout(10):
+            while b'"in_flight":%d}' % count not in (await self.raw("GET", "/v1/models/loaded")).body:
+                pass
+
     async def set_status(self, name: str, **status: Any) -> None:
         """What an operator would write."""
         await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)

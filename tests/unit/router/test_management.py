@@ -231,7 +231,7 @@ async def test_unload_waits_for_the_answers_of_other_replicas_which_take_no_new_
         refused = await until_refused(second)
     assert (refused.status, orjson.loads(refused.body)["error"]["code"]) == (503, "model_unloaded")
     assert refused.headers["retry-after"]
-    await ready.until(lambda found: found[0]["status"]["activity"].get("router-2", {}).get("inFlight") == 1)
+    await ready.until(lambda found: found[0]["status"]["activity"].get("router-2", {}).get("inFlight", 0) > 0)
     # Longer than the unloading router waits for news from the others.
     done, _ = await asyncio.wait({unloading}, timeout=2.5)
     assert not done
