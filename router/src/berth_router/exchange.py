@@ -38,8 +38,10 @@ class Exchange:
         self.left = False
         """Whether the client has left."""
         self._streams_events = False
-        self._last_written = b""
-        self._write_at_once = writer(scope)
+        self.last_written = b""
+        """The last piece of the answer that was sent."""
+        self.writer = writer(scope)
+        """What sends pieces of the answer at once; None where the server has none. Tell `last_written` of them."""
         self._finished = False
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -101,15 +103,8 @@ class Exchange:
 
     async def write(self, data: bytes) -> None:
         """Sends a part of the answer; waits while the client is slow."""
-        self._last_written = data
+        self.last_written = data
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    def write_at_once(self, data: bytes) -> bool:
-        """Sends a part of the answer, if that needs no waiting; whether it did."""
-        if self._write_at_once is None or not self._write_at_once(data):
-            return False
-        self._last_written = data or self._last_written
-        return True
 
     async def comment(self, text: str) -> None:
         """Sends a comment, which clients of an event stream skip; begins the stream where it has not begun."""
@@ -133,7 +128,7 @@ class Exchange:
             self.status = error.status
             await send_error(self._send, error, self.request_id, self.dialect)
         elif self._streams_events:
-            cut_off = self._last_written and not self._last_written.endswith((b"\n\n", b"\r\n\r\n"))
+            cut_off = self.last_written and not self.last_written.endswith((b"\n\n", b"\r\n\r\n"))
             await self.finish((b"\n\n" if cut_off else b"") + event_of(error, self.dialect))
 
     async def _watch(self) -> None:

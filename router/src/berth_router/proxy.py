@@ -10,7 +10,7 @@ from berth_router.errors import APIError, Dialect, EngineFailedError, UnknownPat
 from berth_router.exchange import Exchange
 from berth_router.metrics import Metrics
 from berth_router.renaming import Renaming
-from berth_router.upstream import Address, BrokenError, Connection, ConnectionPool, Head, Take, address_of
+from berth_router.upstream import Address, BrokenError, Connection, ConnectionPool, Head, Taker, address_of
 
 _NOT_PASSED_ON = frozenset(
     {
@@ -47,9 +47,9 @@ class Answer:
         self.streams_events = (head.get(b"content-type") or b"").startswith(b"text/event-stream")
         """Whether the engine sends server-sent events."""
 
-    async def read(self, take: Take | None = None) -> bytes:
+    async def read(self, taker: Taker | None = None) -> bytes:
         """See Connection.read."""
-        return await self._connection.read(take)
+        return await self._connection.read(taker)
 
     @property
     def ended(self) -> bool:
@@ -123,7 +123,7 @@ class Proxy:
             while not answer.ended:
                 if data:
                     await passage.exchange.write(data)
-                data = passage.through(await answer.read(passage.take))
+                data = passage.through(await answer.read(passage))
         finally:
             self._metrics.hot.response_bytes += passage.bytes
         await passage.exchange.finish(data + passage.end())
@@ -136,8 +136,10 @@ class _Passage:
         self.exchange = exchange
         self.bytes = 0
         """What came from the engine."""
+        self._writer = exchange.writer
         self._renaming = renaming
         self._ending = ending
+        self._changes = renaming is not None or ending is not None
 
     def through(self, data: bytes) -> bytes:
         """What the client gets of the engine's bytes now."""
@@ -147,12 +149,22 @@ class _Passage:
         return self._renaming.feed(data) if self._renaming else data
 
     def take(self, data: bytes) -> bool:
-        """Sends what comes at once, without waking a task for it; not to a client that is slow, for which somebody has to wait."""
-        if self._renaming or self._ending:
-            # They remember what they were given: only what is sure to be sent.
-            return self.exchange.write_at_once(b"") and self.exchange.write_at_once(self.through(data))
-        if not self.exchange.write_at_once(data):
+        """See Taker. Sends what comes without waking a task for it; not to a client that is slow, for which somebody has to wait."""
+        if self._writer is None or not self._writer.ready:
+            return False  # before the renaming and the ending, which remember what they were given
+        passed = self.through(data)
+        if passed:
+            self._writer.write(b"%x\r\n%b\r\n" % (len(passed), passed))
+            self.exchange.last_written = passed
+        return True
+
+    def take_chunk(self, chunk: bytes, start: int) -> bool:
+        """See Taker. A chunk in which nothing is changed is sent as it came."""
+        if self._changes:
+            return self.take(chunk[start:-2])
+        if self._writer is None or not self._writer.write(chunk):
             return False
+        self.exchange.last_written = data = chunk[start:-2]
         self.bytes += len(data)
         return True
 

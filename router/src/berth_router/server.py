@@ -1,8 +1,8 @@
 """The router's HTTP server: uvicorn, with a protocol that costs an answer less."""
 
 import asyncio
+import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 import uvicorn
@@ -27,26 +27,51 @@ def on_leaving(scope: Scope, callback: Callable[[], None]) -> bool:
 
 
 WRITING = "berth.writing"
-"""The ASGI extension by which an answer is written without a coroutine: under this name the scope has a function that sends a piece of
-the body if it can do so at once, and says whether it did.
+"""The ASGI extension by which an answer is written without a coroutine: under this name the scope has a ChunkWriter.
 
 A stream is made of small pieces, whose cost is that of the calls that they pass through.
 """
 
 
-def writer(scope: Scope) -> Callable[[bytes], bool] | None:
-    """The function that sends a piece of the request's answer at once, once for each request; None where the server has none."""
+class ChunkWriter:
+    """Sends an answer in HTTP/1.1's chunked coding, a whole chunk at a time.
+
+    It writes past the event loop, whose own way to the socket is a long one, as long as the event loop has nothing to write.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle, transport: "_CombiningTransport") -> None:
+        self._cycle = cycle
+        self._transport = transport
+        self._waiting: Callable[[], int] = transport.get_write_buffer_size
+        self._descriptor: int = transport.get_extra_info("socket").fileno()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a chunk can be sent at once: not to a client that is slow or gone, and not in an answer whose length was told."""
+        cycle = self._cycle
+        return cycle.chunked_encoding is True and not cycle.flow.write_paused and not cycle.disconnected
+
+    def write(self, chunk: bytes) -> bool:
+        """Sends the chunk, if that is possible at once; whether it did."""
+        if not self.ready:
+            return False
+        if self._waiting() or self._transport.pending:
+            self._transport.write_piece(chunk)
+            return True
+        # The descriptor is closed, and free for another connection, only after the protocol has been told: not while the client is there.
+        try:
+            written = os.write(self._descriptor, chunk)
+        except OSError:
+            written = 0  # the event loop will meet the same error and handle it, or wait
+        if written < len(chunk):
+            self._transport.write_piece(chunk[written:])
+        return True
+
+
+def writer(scope: Scope) -> ChunkWriter | None:
+    """What sends pieces of the request's answer at once, once for each request; None where the server has none."""
     # Taken out: in its own scope it would keep the request alive after its end.
     return scope.pop(WRITING, None)
-
-
-def _write_at_once(cycle: RequestResponseCycle, data: bytes) -> bool:
-    """See WRITING. Not where the client is slow, and not in an answer whose length was told, which uvicorn keeps count of."""
-    if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
-        return False
-    if data:
-        cast("_CombiningTransport", cycle.transport).write_piece(b"%x\r\n%b\r\n" % (len(data), data))
-    return True
 
 
 _HEAD = b"HTTP/1."
@@ -70,7 +95,7 @@ class ClientProtocol(HttpToolsProtocol):
         """See httptools."""
         super().on_headers_complete()
         if self.cycle:  # of this very request, where it is not one for an upgrade
-            cast("dict[str, Any]", self.cycle.scope)[WRITING] = partial(_write_at_once, self.cycle)
+            cast("dict[str, Any]", self.cycle.scope)[WRITING] = ChunkWriter(self.cycle, cast("_CombiningTransport", self.transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -90,21 +115,22 @@ class _CombiningTransport:
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._pending: list[bytes] = []
+        self.pending: list[bytes] = []
+        """What is still to be sent in this turn."""
 
     def write(self, data: bytes) -> None:
         """See asyncio.WriteTransport."""
         if data.startswith(_HEAD):
-            if not self._pending:
+            if not self.pending:
                 self._loop.call_soon(self._flush)
-            self._pending.append(data)
+            self.pending.append(data)
         else:
             self.write_piece(data)
 
     def write_piece(self, data: bytes) -> None:
         """As `write`, of what is not the head of an answer."""
-        if self._pending:
-            self._pending.append(data)
+        if self.pending:
+            self.pending.append(data)
             self._flush()
         else:
             self._transport.write(data)
@@ -118,9 +144,9 @@ class _CombiningTransport:
         return getattr(self._transport, name)
 
     def _flush(self) -> None:
-        if self._pending:
-            data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-            self._pending.clear()
+        if self.pending:
+            data = self.pending[0] if len(self.pending) == 1 else b"".join(self.pending)
+            self.pending.clear()
             self._transport.write(data)
 
 

@@ -114,6 +114,35 @@ async def test_a_long_stream_comes_whole_to_a_client_that_does_not_keep_up(ready
     assert reply.body == b"".join(event(name, number) for number in range(count)) + b"data: [DONE]\n\n"
 
 
+@pytest.mark.parametrize("name", [MODEL, "tiny"], ids=["under its path", "renamed"])
+@pytest.mark.parametrize("size", [1, 7, 100, 4096])
+async def test_a_stream_comes_whole_however_it_was_cut_on_its_way(ready: Serving, size: int, name: str) -> None:
+    events = [b'data: {"number":%d,"model":"%s"}\r\n\r\n' % (number, MODEL.encode()) for number in range(40)]
+    # With an extension, of one event, of two, in capitals and with leading zeros, and as bytes that look like the end of a chunk.
+    coded = b"".join(b"%x;name=value\r\n%b\r\n" % (len(event), event) for event in events[:10])
+    coded += b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events[10:20])
+    coded += b"".join(
+        b"%x\r\n%b\r\n" % (len(event + other), event + other) for event, other in zip(events[20:30:2], events[21:30:2], strict=True)
+    )
+    coded += b"".join(b"%06X\r\n%b\r\n" % (len(event), event) for event in events[30:39])
+    coded += b"".join(b"1\r\n%b\r\n" % bytes([byte]) for byte in events[39])
+
+    async def stream(call: Call) -> None:
+        await call.begin_stream()
+        for start in range(0, len(coded), size):
+            await call.send(coded[start : start + size])
+        await call.send(b"0\r\n\r\n")
+
+    ready.engine.behaviour = stream
+    reply = await ready.raw("POST", "/v1/chat/completions", orjson.dumps({"model": name, "messages": PROMPT, "stream": True}))
+    assert reply.complete
+    assert reply.body == b"".join(events).replace(MODEL.encode(), name.encode())
+    # The connection is as good as before.
+    ready.engine.behaviour = answer_at_once
+    assert await ready.ask() == "Paris."
+    assert ready.engine.connections == 1
+
+
 async def test_a_dead_idle_connection_is_replaced_without_the_client_noticing(ready: Serving) -> None:
     async def close_first(call: Call) -> None:
         ready.engine.behaviour = answer_at_once
@@ -191,7 +220,7 @@ async def test_a_request_that_finds_no_engine_waits_for_the_next_one(ready: Serv
     name = await ready.created()
     await ready.set_status(name, endpoint="http://127.0.0.1:9")  # the discard port: nobody listens
     asking = asyncio.create_task(ready.ask())
-    await ready.told_in_flight(1)
+    await ready.in_hand(1)
     await ready.set_status(name, phase="Starting", endpoint=None)
     await ready.make_ready(name)
     assert await asking == "Paris."
