@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import structlog
 
-from berth_api.activity import NEVER, expires_at
+from berth_api.activity import NEVER, expires_at, last_lease_end
 from berth_api.cluster import (
     MODEL_DEPLOYMENTS,
     Cluster,
@@ -24,7 +24,7 @@ from berth_api.cluster import (
     Preconditions,
 )
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
-from berth_router.deployments import Deployments, is_ready
+from berth_router.deployments import Deployments
 
 _log = structlog.get_logger(__name__)
 
@@ -72,8 +72,8 @@ class Use:
     in_flight: int = 0
     acknowledged_until: datetime | None = None
     """The lease that the cluster has acknowledged."""
-    observed_until: datetime | None = None
-    """Until when the ready deployment was seen to be kept, by whatever leases, when the first of the requests in flight came."""
+    leased_until: datetime | None = None
+    """The end of the last lease of any router that was known when the first of the requests in flight came."""
     written_at: datetime | None = None
     asked: bool = False
     """Whether somebody who unloads the deployment has to know of the requests in flight."""
@@ -140,16 +140,14 @@ def next_write_at(use: Use) -> datetime | None:
         return use.since
     wanted: list[datetime] = []
     if use.unwritten:
-        if use.written_at or use.observed_until:
-            wanted.append((use.written_at or use.since) + REPORT_INTERVAL)
-        else:
-            wanted.append(use.since + SETTLE)  # one that starts, or cannot, is kept by what is written alone
+        wanted.append((use.written_at or use.since) + REPORT_INTERVAL)
         if use.in_flight == 0:
             wanted.append(use.last_activity + SETTLE)
     if use.in_flight and use.acknowledged_until:
         wanted.append(use.acknowledged_until - use.lease / 2)
-    elif use.in_flight and use.observed_until:
-        wanted.append(use.observed_until - margin(use.lease))
+    elif use.in_flight:
+        # Without a lease the deployment is kept by its TTL, which somebody may shorten, or, where it starts or cannot, by nothing.
+        wanted.append(max(use.since + SETTLE, (use.leased_until or use.since) - margin(use.lease)))
     if not wanted:
         return None
     return max(min(wanted), use.written_at + WRITE_INTERVAL) if use.written_at else min(wanted)
@@ -199,10 +197,9 @@ class Activity:
         longer = lease > use.lease
         if first:
             use.let_go.clear()
+            use.leased_until = last_lease_end(deployment)
         if first or longer:
             use.lease = lease
-        if first and is_ready(deployment):
-            use.observed_until = protected_until(use, deployment)
         use.in_flight += 1
         self._touch(use, now, max(lease_end(now, ttl), now + lease), news=first or longer)
         return use
@@ -223,9 +220,6 @@ class Activity:
         """
         while not is_protected(use, deployment, self._clock()):
             await self.write_now(use)
-        if use.observed_until is None:
-            use.observed_until = protected_until(use, deployment)
-            self._write_in_time(use)
 
     async def write_now(self, use: Use) -> None:
         """Writes the lease, or joins the write under way. Also wakes a sleeping deployment. Raises as `protect` does."""

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import httptools
+from aiohappyeyeballs import start_connection  # pyright: ignore[reportUnknownVariableType]
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 4.0
@@ -359,20 +360,8 @@ class ConnectionPool:
 
 
 async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
-    """A socket connected to the first of the host's addresses that takes it. Raises OSError."""
-    error = OSError("the host has no address")
-    for family, kind, protocol, _, where in await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
-        connected = socket.socket(family, kind, protocol)
-        try:
-            connected.setblocking(False)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(connected, where)
-        except OSError as refused:
-            connected.close()
-            error = refused
-        except BaseException:
-            connected.close()
-            raise
-        else:
-            return connected
-    raise error
+    """A socket connected to one of the host's addresses. Raises OSError."""
+    resolved = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    connected = await start_connection(resolved)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
