@@ -154,7 +154,7 @@ def _engine_command(file: Path, port: int) -> list[str]:
             *("llamacpp", "--model", str(file), "--host", "127.0.0.1", "--port", str(port)),
             *("--context-size", str(CONTEXT_SIZE), "--gpu-layers", "0", "--parallel", str(BERTH_PARALLEL)),
         ]
-    )
+    ).arguments
     return call if shutil.which(PROGRAM) else [sys.executable, "-m", "berth_local.llama_server", *call[1:]]
 
 

@@ -8,9 +8,9 @@ the operator takes the reason.
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from berth_runtime.engines import ENGINES
 from berth_runtime.engines.engine import at_least
@@ -18,6 +18,19 @@ from berth_runtime.errors import EngineNotInstalledError, InvalidArgumentsError,
 
 # Where the kubelet looks for a container's last words, unless the pod says otherwise.
 TERMINATION_LOG = "/dev/termination-log"
+
+
+class EngineCall(NamedTuple):
+    """How an engine is run."""
+
+    arguments: list[str]
+    """The program and what follows it."""
+    environment: Mapping[str, str]
+    """Variables that it gets where the container or the user has not set them."""
+
+    def line(self) -> str:
+        """All of it as people write it."""
+        return " ".join([*(f"{name}={os.environ.get(name, value)}" for name, value in self.environment.items()), *self.arguments])
 
 
 class _Parser(ArgumentParser):
@@ -42,19 +55,22 @@ def main(arguments: Sequence[str] | None = None, become: Callable[[Sequence[str]
     """
     try:
         call = engine_call(sys.argv[1:] if arguments is None else arguments)
-        print(f"berth-launch: {' '.join(call)}", file=sys.stderr, flush=True)
-        become(call)
+        for name, value in call.environment.items():
+            os.environ.setdefault(name, value)
+        print(f"berth-launch: {call.line()}", file=sys.stderr, flush=True)
+        become(call.arguments)
     except LaunchError as error:
         report(error)
         return error.exit_code
 
 
-def engine_call(arguments: Sequence[str]) -> list[str]:
-    """The engine's program and arguments for the launcher's arguments; looks at the model. Raises `LaunchError`."""
+def engine_call(arguments: Sequence[str]) -> EngineCall:
+    """The call of the engine for the launcher's arguments; looks at the model. Raises `LaunchError`."""
     own, extra = _split_at_dashes(arguments)
     options = _parser().parse_args(own)
     options.alias = options.alias or str(options.model)
-    return ENGINES[options.engine].command(options, extra)
+    engine = ENGINES[options.engine]
+    return EngineCall(engine.command(options, extra), engine.environment(options))
 
 
 def _split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -2,9 +2,11 @@
 
 import math
 import os
+from collections import Counter
 from pathlib import Path
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+PROCESSORS = Path("/sys/devices/system/cpu")
 
 
 def usable_processors(cgroup_root: Path = CGROUP_ROOT) -> int | None:
@@ -17,6 +19,24 @@ def usable_processors(cgroup_root: Path = CGROUP_ROOT) -> int | None:
     if limit is None:
         return allowed if allowed < (os.cpu_count() or allowed) else None
     return max(1, min(allowed, math.ceil(limit)))
+
+
+def usable_cores(cgroup_root: Path = CGROUP_ROOT, processors: Path = PROCESSORS) -> int:
+    """Cores of one socket that this container may use, no more than a limit leaves it; at least 1.
+
+    A second thread of a core computes little more, and the memory of another socket is far: vLLM's own choice leaves both out too.
+    """
+    cores = {
+        (_topology(processors, each, "physical_package_id"), _topology(processors, each, "core_id", each))
+        for each in os.sched_getaffinity(0)
+    }
+    of_one_socket = max(Counter(socket for socket, _ in cores).values())
+    return max(1, min(of_one_socket, math.ceil(quota_processors(cgroup_root) or of_one_socket)))
+
+
+def _topology(processors: Path, number: int, name: str, unknown: int = 0) -> int:
+    words = _read_words(processors / f"cpu{number}" / "topology" / name)
+    return int(words[0]) if words else unknown
 
 
 def quota_processors(cgroup_root: Path) -> float | None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from berth_runtime.errors import MAX_LINE_CHARACTERS, ModelNotFoundError
+from berth_runtime.processors import usable_cores
 from tests.unit.runtime.model_files import put
 
 # Stands in for the engine's program: what the launcher became is all that these tests want to know of it.
 ENGINE = """#!{python} -S
 import json, os, sys
-json.dump({{"arguments": sys.argv[1:], "pid": os.getpid()}}, sys.stdout)
+json.dump({{"arguments": sys.argv[1:], "environment": dict(os.environ), "pid": os.getpid()}}, sys.stdout)
 sys.exit(7)
 """
 
@@ -24,14 +25,16 @@ class Container:
 
     def __init__(self, root: Path) -> None:
         self.termination_log = put(root, "termination-log", content=b"") / "termination-log"
-        self.programs = put(root / "bin", "llama-server", content=ENGINE.format(python=sys.executable).encode())
-        (self.programs / "llama-server").chmod(0o755)
+        self.programs = put(root / "bin", "llama-server", "vllm", content=ENGINE.format(python=sys.executable).encode())
+        for program in self.programs.iterdir():
+            program.chmod(0o755)
 
-    def launch(self, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    def launch(self, *arguments: str, path: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": str(self.programs) if path is None else path,
             "BERTH_TERMINATION_LOG": str(self.termination_log),
             "PYTHONPATH": os.pathsep.join(sys.path),
+            **variables,
         }
         program = "import sys; from berth_runtime.main import main; sys.exit(main())"
         return subprocess.run(
@@ -66,6 +69,22 @@ def test_the_process_stays_the_same(container: Container, tmp_path: Path) -> Non
     )
     output, _ = process.communicate(timeout=30)
     assert json.loads(output)["pid"] == process.pid, "signals meant for the container must reach the engine"
+
+
+@pytest.mark.parametrize(
+    ("variables", "threads"),
+    [
+        pytest.param({}, str(usable_cores()), id="the launcher's choice"),
+        pytest.param({"OMP_NUM_THREADS": "7"}, "7", id="set already"),
+    ],
+)
+def test_an_engine_gets_its_variables_and_the_log_says_which(
+    container: Container, tmp_path: Path, variables: dict[str, str], threads: str
+) -> None:
+    model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
+    result = container.launch("vllm", "--model", str(model), "--device", "cpu", **variables)
+    assert json.loads(result.stdout)["environment"]["OMP_NUM_THREADS"] == threads
+    assert f"OMP_NUM_THREADS={threads} vllm serve {model} " in result.stderr
 
 
 def test_a_name_in_answers_may_be_given(container: Container, tmp_path: Path) -> None:

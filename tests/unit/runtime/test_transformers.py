@@ -22,7 +22,7 @@ def test_the_whole_command() -> None:
 
 def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:
     model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
-    call = engine_call(["transformers", "--model", str(model), "--device", "auto", "--port", "9000", "--continuous-batching"])
+    call = engine_call(["transformers", "--model", str(model), "--device", "auto", "--port", "9000", "--continuous-batching"]).arguments
     assert call == ["transformers", "serve", str(model), "--host", "", "--port", "9000", "--device", "auto", "--continuous-batching"]
 
 

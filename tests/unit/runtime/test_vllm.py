@@ -9,6 +9,7 @@ import pytest
 
 from berth_runtime.engines.vllm import Settings, cpu_cache_bytes, scaled_positions, server_command
 from berth_runtime.main import engine_call
+from berth_runtime.processors import usable_cores
 from tests.unit.runtime.model_files import put
 
 GIB = 1 << 30
@@ -102,12 +103,31 @@ def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:
     model = put(tmp_path / "SmolLM2", "model.safetensors")
     put(model, "config.json", content=json.dumps(SMOLLM2).encode())
     options = ["--device", "cpu", "--gpu-memory-utilization", "0.5", "--max-model-len", "1024", "--devices", "2"]
-    call = engine_call(["vllm", "--model", str(model), *options, "--", "--dtype", "float32"])
+    call, environment = engine_call(["vllm", "--model", str(model), *options, "--", "--dtype", "float32"])
     given = dict(pairwise(call))
     assert call[:3] == ["vllm", "serve", str(model)]
     assert (given["--gpu-memory-utilization"], given["--max-model-len"], given["--tensor-parallel-size"]) == ("0.5", "1024", "2")
     assert given["--kv-cache-memory-bytes"] == str(GIB // 4)
     assert call[-2:] == ["--dtype", "float32"]
+    assert environment == {}, "a process for each of the two"
+
+
+def test_on_a_cpu_the_process_that_schedules_computes_on_every_core_and_binds_to_none(tmp_path: Path) -> None:
+    model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
+    call, environment = engine_call(["vllm", "--model", str(model), "--device", "cpu"])
+    assert dict(pairwise(call))["--distributed-executor-backend"] == "uni"
+    assert environment == {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(usable_cores()),
+    }
+
+
+def test_on_a_gpu_its_processes_are_vllms_own_choice(tmp_path: Path) -> None:
+    model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
+    call, environment = engine_call(["vllm", "--model", str(model), "--device", "cuda"])
+    assert "--distributed-executor-backend" not in call
+    assert environment == {}
 
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}

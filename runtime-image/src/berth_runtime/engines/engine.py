@@ -1,7 +1,7 @@
 """What an engine is to the launcher."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -10,12 +10,14 @@ class Engine(NamedTuple):
 
     `add_options` declares the engine's own options (the launcher declares --model, --port and --alias, which every
     engine has). `command` checks the model and returns the program and its arguments, with the extra arguments that
-    followed `--` at the end, where they override the others; it raises `LaunchError`.
+    followed `--` at the end, where they override the others; it raises `LaunchError`. `environment` returns variables
+    that the engine is to have where nobody has set them.
     """
 
     summary: str
     add_options: Callable[[ArgumentParser], None]
     command: Callable[[Namespace, Sequence[str]], list[str]]
+    environment: Callable[[Namespace], Mapping[str, str]] = lambda _: {}
 
 
 def at_least(minimum: int) -> Callable[[str], int]:

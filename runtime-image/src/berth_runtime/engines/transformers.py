@@ -12,6 +12,7 @@ from berth_runtime.checkpoint import find_checkpoint
 from berth_runtime.engines.engine import Engine
 from berth_runtime.errors import InvalidArgumentsError
 from berth_runtime.memory import usable_memory
+from berth_runtime.processors import usable_processors
 
 PROGRAM = "transformers"
 
@@ -59,6 +60,12 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     )
 
 
+def environment(_options: Namespace) -> dict[str, str]:
+    """As many threads as a limit leaves processors; torch counts those of the machine."""
+    threads = usable_processors()
+    return {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+
+
 def cpu_cache_share(memory_bytes: int) -> float:
     """`CPU_CACHE_BYTES` as a share of the memory, within bounds."""
     return round(min(LARGEST_CPU_CACHE_SHARE, CPU_CACHE_BYTES / memory_bytes), 4)
@@ -75,4 +82,4 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(summary="safetensors models with Transformers", add_options=add_options, command=command)
+ENGINE = Engine(summary="safetensors models with Transformers", add_options=add_options, command=command, environment=environment)
