@@ -4,11 +4,14 @@
 
 Installs the chart in a namespace of its own in the cluster that KUBECONFIG names and has each engine started by a request. Then rounds
 alternate between the router's Service and the engine's own address: in each, 1 or 8 clients stream an answer of the same length. Both kinds
-of round meet the same engine process, the same prompts and the same client, so that their ratio is what Berth costs. What else could tell
-the two apart is taken out: both are warmed first, they take turns at going first, and a pause after each round has what it leaves behind
-(the router's report that the model is idle) fall into no other. The tokens are those that the engine itself counts.
+of round meet the same engine process, the same prompts and the same client, so that their ratio is what Berth costs. Both are warmed first,
+and they take turns at going first. The tokens are those that the engine itself counts.
 
-Single rounds differ by a tenth and more on a shared machine. What is reported is all tokens by all seconds of the rounds of each way.
+A shared machine computes a third faster or slower from one second to the next, whoever asks. Therefore rounds are as short as
+that, follow each other at once, and are many: two neighbours mostly meet the same machine, and the more pairs, the less is left to
+chance. What the router does every few seconds (leases, statuses) falls into rounds of both kinds; it takes some 20 ms in 10 s.
+
+What is reported is all tokens by all seconds of the rounds of each way, with the standard error of the mean of the single pairs' ratios.
 
 The last line is one JSON object: `<engine>_c1` and `<engine>_c8`, tokens a second through Berth by tokens a second direct.
 """
@@ -16,6 +19,7 @@ The last line is one JSON object: `<engine>_c1` and `<engine>_c8`, tokens a seco
 import argparse
 import asyncio
 import json
+import math
 import statistics
 import sys
 import time
@@ -36,17 +40,21 @@ class Load:
     """What is asked of an engine."""
 
     model: str
-    tokens: int
-    """Of one answer: so many that it takes seconds, since most of an answer is not its beginning."""
+    tokens: dict[int, int]
+    """Of one answer, by the number of clients: what takes a second or so on two processors."""
 
 
-LOADS = {"llamacpp": Load(MODEL, 256), "vllm": Load(SAFETENSORS, 96), "transformers": Load(SAFETENSORS, 24)}
-PAIRS = {1: 40, 8: 10}
-"""By the number of clients. One client's rate varies more from round to round."""
+LOADS = {
+    "llamacpp": Load(MODEL, {1: 48, 8: 12}),
+    "vllm": Load(SAFETENSORS, {1: 24, 8: 16}),
+    "transformers": Load(SAFETENSORS, {1: 16, 8: 6}),
+}
+CLIENTS = (1, 8)
+SECONDS = 450
+"""Of rounds, for each engine and number of clients; their standard error comes to one percent or so."""
 
-QUICK_PAIRS = 4
-PAUSE = 1.0
-"""Seconds after a round: a router reports 0.3 s after the last request that none is left, and the operator reads it."""
+QUICK_SECONDS = 40
+FEWEST_PAIRS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,12 @@ def overall(pairs: Sequence[Pair]) -> Pair:
     return Pair(together(through_berth), together(direct))
 
 
-def body(engine: str) -> dict[str, Any]:
+def standard_error(pairs: Sequence[Pair]) -> float:
+    """Of the mean of the single ratios; at least two pairs."""
+    return statistics.stdev(pair.ratio for pair in pairs) / math.sqrt(len(pairs))
+
+
+def body(engine: str, clients: int) -> dict[str, Any]:
     """The request, the same for both ways."""
     load = LOADS[engine]
     return {
@@ -102,7 +115,7 @@ def body(engine: str) -> dict[str, Any]:
         "messages": [{"role": "user", "content": "Write a long story about the sea."}],
         "stream": True,
         "stream_options": {"include_usage": True},
-        "max_tokens": load.tokens,
+        "max_tokens": load.tokens[clients],
         "temperature": 0,
         "top_p": 1,
     }
@@ -137,9 +150,7 @@ async def play(session: aiohttp.ClientSession, way: Way, clients: int) -> Round:
     """A round of so many clients at once."""
     started = time.monotonic()
     counts = await asyncio.gather(*(tokens_of(session, way) for _ in range(clients)))
-    taken = time.monotonic() - started
-    await asyncio.sleep(PAUSE)
-    return Round(sum(counts), taken)
+    return Round(sum(counts), time.monotonic() - started)
 
 
 async def pair(session: aiohttp.ClientSession, through: Way, direct: Way, clients: int, *, direct_first: bool) -> Pair:
@@ -150,35 +161,34 @@ async def pair(session: aiohttp.ClientSession, through: Way, direct: Way, client
     return Pair(await play(session, through, clients), await play(session, direct, clients))
 
 
-async def measure(release: Release, engine: str, pairs: dict[int, int]) -> dict[int, list[Pair]]:
-    """The pairs of rounds of one engine, by the number of clients."""
-    plain = body(engine)
+async def measure(release: Release, engine: str, clients: int, seconds: float) -> list[Pair]:
+    """Pairs of rounds with one engine for so long."""
+    plain = body(engine, clients)
     key = {"Authorization": f"Bearer {release.api_key}"}
     through = Way(release.url, {**plain, "backend": engine, "device": "cpu", "ttl": 3600}, key)
-    results: dict[int, list[Pair]] = {}
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
+    pairs: list[Pair] = []
+    # llama-server closes a connection after a stream without having said so, and whoever reuses it at once finds it gone.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:
         await tokens_of(session, through)  # starts the engine
         [deployment] = [each for each in await release.deployments() if each.spec.backend == engine]
         direct = Way(deployment.status.endpoint or "", plain, {})
-        for clients, count in pairs.items():
-            await pair(session, through, direct, clients, direct_first=False)  # warms both, and is not counted
-            results[clients] = []
-            for number in range(count):
-                rounds = await pair(session, through, direct, clients, direct_first=number % 2 == 1)
-                results[clients].append(rounds)
-                told = f"{rounds.through_berth.rate:.1f} of {rounds.direct.rate:.1f} tokens/s"
-                print(f"{engine}, {clients} clients, pair {number + 1}: {told}", file=sys.stderr, flush=True)
-    return results
+        await pair(session, through, direct, clients, direct_first=False)  # warms both, and is not counted
+        ends = time.monotonic() + seconds
+        while len(pairs) < FEWEST_PAIRS or len(pairs) % 2 or time.monotonic() < ends:
+            pairs.append(await pair(session, through, direct, clients, direct_first=len(pairs) % 2 == 1))
+    return pairs
 
 
 def table(results: dict[str, dict[int, list[Pair]]]) -> str:
-    """The rates for people, with the ratios of single pairs: their median and their range."""
-    lines = [f"{'tokens/s':16}{'clients':>8}{'direct':>9}{'Berth':>9}{'ratio':>8}{'pairs: p50':>12}{'min':>7}{'max':>7}"]
+    """The rates for people, with the ratios of single pairs: their number, median and range."""
+    lines = [f"{'tokens/s':16}{'clients':>8}{'direct':>9}{'Berth':>9}{'ratio':>8}{'+-':>7}{'pairs':>8}{'p50':>8}{'min':>7}{'max':>7}"]
     for engine, by_clients in results.items():
         for clients, pairs in by_clients.items():
             whole, ratios = overall(pairs), [pair.ratio for pair in pairs]
-            rates = f"{whole.direct.rate:9.1f}{whole.through_berth.rate:9.1f}{whole.ratio:8.3f}"
-            lines.append(f"{engine:16}{clients:8}{rates}{statistics.median(ratios):12.3f}{min(ratios):7.3f}{max(ratios):7.3f}")
+            rates = f"{whole.direct.rate:9.1f}{whole.through_berth.rate:9.1f}{whole.ratio:8.3f}{standard_error(pairs):7.3f}"
+            single = f"{len(pairs):8}{statistics.median(ratios):8.3f}{min(ratios):7.3f}{max(ratios):7.3f}"
+            lines.append(f"{engine:16}{clients:8}{rates}{single}")
     return "\n".join(lines)
 
 
@@ -193,7 +203,7 @@ def result(results: dict[str, dict[int, list[Pair]]]) -> str:
     )
 
 
-async def run(engines: list[str], pairs: dict[int, int]) -> dict[str, dict[int, list[Pair]]]:
+async def run(engines: Sequence[str], numbers_of_clients: Sequence[int], seconds: float) -> dict[str, dict[int, list[Pair]]]:
     """Measures the engines one after the other, each alone on the node."""
     kubectl = require_test_cluster()
     results: dict[str, dict[int, list[Pair]]] = {}
@@ -202,8 +212,10 @@ async def run(engines: list[str], pairs: dict[int, int]) -> dict[str, dict[int, 
         release.watch_with(cluster)
         try:
             for engine in engines:
-                results[engine] = await measure(release, engine, pairs)
-                print(table({engine: results[engine]}), file=sys.stderr)
+                results[engine] = {}
+                for clients in numbers_of_clients:
+                    results[engine][clients] = await measure(release, engine, clients, seconds)
+                    print(table({engine: {clients: results[engine][clients]}}), file=sys.stderr, flush=True)
                 await release.clear()
         finally:
             await release.clear()
@@ -214,13 +226,13 @@ async def run(engines: list[str], pairs: dict[int, int]) -> dict[str, dict[int, 
 def main() -> int:
     """Prints the table and the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs instead of {' and '.join(map(str, PAIRS.values()))}")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_SECONDS} s each instead of {SECONDS}")
     parser.add_argument("--engine", action="append", choices=list(LOADS), help="only this engine; may be repeated")
-    parser.add_argument("--clients", action="append", type=int, choices=list(PAIRS), help="only so many clients; may be repeated")
+    parser.add_argument("--clients", action="append", type=int, choices=CLIENTS, help="only so many clients; may be repeated")
     arguments = parser.parse_args()
-    pairs = {clients: QUICK_PAIRS if arguments.quick else PAIRS[clients] for clients in arguments.clients or PAIRS}
+    seconds = QUICK_SECONDS if arguments.quick else SECONDS
     try:
-        results = asyncio.run(run(arguments.engine or list(LOADS), pairs))
+        results = asyncio.run(run(arguments.engine or list(LOADS), arguments.clients or CLIENTS, seconds))
     except AnswerError as error:
         print(error, file=sys.stderr)
         return 1
