@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from berth_runtime.engines import transformers
 from berth_runtime.engines.transformers import Settings, cpu_cache_share, server_command
 from berth_runtime.errors import InvalidArgumentsError
 from berth_runtime.main import engine_call
@@ -24,6 +25,15 @@ def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:
     model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
     call = engine_call(["transformers", "--model", str(model), "--device", "auto", "--port", "9000", "--continuous-batching"]).arguments
     assert call == ["transformers", "serve", str(model), "--host", "", "--port", "9000", "--device", "auto", "--continuous-batching"]
+
+
+@pytest.mark.parametrize(("limit", "environment"), [(None, {}), (2, {"OMP_NUM_THREADS": "2"})])
+def test_no_more_threads_than_a_limit_leaves_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None, environment: dict[str, str]
+) -> None:
+    monkeypatch.setattr(transformers, "usable_processors", lambda: limit)
+    model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
+    assert engine_call(["transformers", "--model", str(model), "--device", "cpu"]).environment == environment
 
 
 def test_another_name_is_refused_since_the_server_would_refuse_it(tmp_path: Path) -> None:
