@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -129,6 +129,8 @@ class Ask:
     path: str | None = None
     """The inference path, which the engine must have."""
     stream: bool = False
+    implied_by: str | None = field(default=None, compare=False)
+    """The request's field that says which engine it must be, where `backend` does not."""
 
 
 @dataclass(slots=True)
@@ -184,9 +186,10 @@ class RequestParser:
         else:
             model = name
             _refuse_stranger(_stated(settings), "")
+        implied_by = None if settings.backend else _setting_of_an_engine(settings)
         return Ask(
             model=model_path(model),
-            backend=settings.backend or _implied_backend(settings),
+            backend=ENGINE_OF_SETTING[implied_by] if implied_by else settings.backend,
             device=settings.device,
             ttl=ttl,
             gpu_layers=settings.n_gpu_layers,
@@ -195,6 +198,7 @@ class RequestParser:
             max_model_len=settings.max_model_len,
             path=path,
             stream=stream,
+            implied_by=implied_by,
         )
 
 
@@ -266,6 +270,6 @@ def _refuse_stranger(stated: Mapping[str, Any], origin: str) -> None:
     )
 
 
-def _implied_backend(settings: Profile) -> Backend | None:
-    """The engine whose setting is stated, if one is."""
-    return next((engine for name, engine in ENGINE_OF_SETTING.items() if getattr(settings, name) is not None), None)
+def _setting_of_an_engine(settings: Profile) -> str | None:
+    """The first setting of one engine alone that is stated, if any is."""
+    return next((name for name in ENGINE_OF_SETTING if getattr(settings, name) is not None), None)

@@ -129,7 +129,7 @@ class Inference:
         self._metrics.engine_failures.inc()
         can_tell = not exchange.started or exchange.streams_events
         reason = await self._activator.failure_of(deployment, _REASON_SECONDS) if can_tell else None
-        return EngineFailedError(f"The engine of {deployment.spec.model} broke off its answer. {reason or error}", code="engine_failed")
+        return EngineFailedError(f"The engine of {deployment.spec.model} broke off its answer: {reason or error}", code="engine_failed")
 
 
 def _comments(ask: Ask, exchange: Exchange) -> Progress:

@@ -200,8 +200,9 @@ def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend,
     if ask.backend is Backend.LLAMACPP and weights and GGUF not in weights:
         return Refuse(
             InvalidRequestError(
-                f"{ask.model} has safetensors weights, which llamacpp cannot read: it needs a .gguf file. vllm and transformers can.",
-                param="backend",
+                f"{_why(ask)}{ask.model} has safetensors weights, which llamacpp cannot read: it needs a .gguf file."
+                " vllm and transformers can.",
+                param=ask.implied_by or "backend",
                 code="invalid_value",
             )
         )
@@ -236,7 +237,7 @@ def _backends(ask: Ask, device: Device, weights: frozenset[str], policy: Policy)
 def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> InvalidRequestError:
     available = ", ".join(f"{backend} on {' or '.join(devices)}" for backend, devices in policy.engines.items())
     if ask.backend is not None and ask.backend not in policy.engines:
-        param = "backend"
+        param = ask.implied_by or "backend"
     elif ask.backend is None and ask.device is None:
         param = "model"
     else:
@@ -245,15 +246,20 @@ def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> 
     if ask.backend is None and weights:
         wanted = f"{' or '.join(sorted(weights))} files{f' on {ask.device}' if ask.device else ''}, which is what {ask.model} has"
     return InvalidRequestError(
-        f"This installation has no engine for {wanted}. It has: {available}.", param=param, code="engine_not_available"
+        f"{_why(ask)}This installation has no engine for {wanted}. It has: {available}.", param=param, code="engine_not_available"
     )
+
+
+def _why(ask: Ask) -> str:
+    """A sentence that says why it has to be this engine, where the caller did not name it."""
+    return f"`{ask.implied_by}` is a setting of backend {ask.backend}. " if ask.implied_by else ""
 
 
 def _path_not_served(ask: Ask, engines: Sequence[Backend], able: Sequence[Backend]) -> UnknownPathError:
     names = ", ".join(dict.fromkeys(engines))
     return UnknownPathError(
         f"The engine of {ask.model}, {names}, has no {ask.path}. Engines that do: {', '.join(able)}.",
-        param="backend" if ask.backend is not None else "model",
+        param=ask.implied_by or ("backend" if ask.backend is not None else "model"),
         code="path_not_served",
     )
 

@@ -1,13 +1,16 @@
 """Which deployment answers which request."""
 
+from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, ModelDeploymentSpec
-from berth_router.ask import Ask
-from berth_router.resolve import Create, Inventory, Policy, Refuse, Use, resolve
+from berth_router.ask import Ask, RequestParser
+from berth_router.endpoints import INFERENCE_PATHS
+from berth_router.resolve import SAFETENSORS, Create, Inventory, Policy, Refuse, Use, resolve
 
 POLICY = Policy(
     engines={Backend.LLAMACPP: [Device.CPU, Device.CUDA], Backend.VLLM: [Device.CUDA]},
@@ -154,6 +157,24 @@ def test_what_cannot_be_made_is_refused(ask: Ask, inventory: Inventory, deployme
     assert isinstance(decision, Refuse)
     assert decision.error.status == status
     assert says in decision.error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "weights", "param", "says"),
+    [
+        ({"max_model_len": 512}, {SAFETENSORS}, "max_model_len", "`max_model_len` is a setting of backend vllm. This"),
+        ({"n_ctx": 512}, {SAFETENSORS}, "n_ctx", "`n_ctx` is a setting of backend llamacpp. /models/tiny has safetensors weights"),
+        ({"n_ctx": 512, "backend": "llamacpp"}, {SAFETENSORS}, "backend", "/models/tiny has safetensors weights"),
+    ],
+)
+def test_a_refusal_names_the_field_that_the_caller_wrote(fields: dict[str, Any], weights: set[str], param: str, says: str) -> None:
+    raw = orjson.dumps({"model": "tiny", "messages": [], **fields})
+    ask = RequestParser({}).parse(raw, INFERENCE_PATHS["/v1/chat/completions"]).ask
+    policy = replace(POLICY, engines={Backend.LLAMACPP: [Device.CPU]})
+    decision = resolve(ask, [], Inventory(exists=True, weights=frozenset(weights)), policy)
+    assert isinstance(decision, Refuse)
+    assert decision.error.param == param
+    assert decision.error.message.startswith(says)
 
 
 def test_deployments_of_people_do_not_count_towards_the_limit() -> None:

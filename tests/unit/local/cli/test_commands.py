@@ -60,7 +60,7 @@ async def test_an_answer_that_breaks_off_is_told(ready: Serving, berth: Command)
     ready.engine.behaviour = break_off
     ran = await berth("run", "tiny", "Hi")
     assert (ran.code, ran.out) == (1, "Par\n")
-    assert ran.err.startswith("berth: The engine of /models/tiny broke off its answer.")
+    assert ran.err.startswith("berth: The engine of /models/tiny broke off its answer: ")
     assert ran.err.count("\n") == 1
 
 
