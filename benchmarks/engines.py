@@ -55,6 +55,7 @@ SECONDS = 450
 
 QUICK_SECONDS = 40
 FEWEST_PAIRS = 4
+"""However slow the engine is: fewer have no standard error worth telling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ async def measure(release: Release, engine: str, clients: int, seconds: float) -
         [deployment] = [each for each in await release.deployments() if each.spec.backend == engine]
         direct = Way(deployment.status.endpoint or "", plain, {})
         await pair(session, through, direct, clients, direct_first=False)  # warms both, and is not counted
+        print(f"{engine}, {clients} at once: {seconds:.0f} s of rounds", file=sys.stderr, flush=True)
         ends = time.monotonic() + seconds
         while len(pairs) < FEWEST_PAIRS or len(pairs) % 2 or time.monotonic() < ends:
             pairs.append(await pair(session, through, direct, clients, direct_first=len(pairs) % 2 == 1))
