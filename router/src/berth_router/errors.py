@@ -10,6 +10,7 @@ APIError
 ├── MethodNotAllowedError    405
 ├── ConflictError            409  something else stands in the way; the message names it
 ├── RequestTooLargeError     413
+├── HeadTooLargeError        431
 ├── InternalError            500  a fault of the router itself; its log has more under the request's id
 ├── EngineFailedError        502  the engine broke off before it answered
 └── UnavailableError         503  not now: `code` says why, Retry-After when to try again
@@ -157,6 +158,12 @@ class RequestTooLargeError(InvalidRequestError):
     """The body is longer than the router takes."""
 
     status = 413
+
+
+class HeadTooLargeError(InvalidRequestError):
+    """The request's head is longer than the router takes."""
+
+    status = 431
 
 
 class InternalError(APIError):

@@ -1,14 +1,17 @@
 """The router's HTTP server: uvicorn, with a protocol that costs an answer less."""
 
 import asyncio
-import os
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
+import httptools
+import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from berth_router.asgi import ASGIApp, Scope
+from berth_router.errors import HeadTooLargeError
 from berth_router.settings import Settings
 
 LEAVING = "berth.leaving"
@@ -34,16 +37,11 @@ A stream is made of small pieces, whose cost is that of the calls that they pass
 
 
 class ChunkWriter:
-    """Sends an answer in HTTP/1.1's chunked coding, a whole chunk at a time.
-
-    It writes past the event loop, whose own way to the socket is a long one, as long as the event loop has nothing to write.
-    """
+    """Sends an answer in HTTP/1.1's chunked coding, a whole chunk at a time."""
 
     def __init__(self, cycle: RequestResponseCycle, transport: "_CombiningTransport") -> None:
         self._cycle = cycle
         self._transport = transport
-        self._waiting: Callable[[], int] = transport.get_write_buffer_size
-        self._descriptor: int = transport.get_extra_info("socket").fileno()
 
     @property
     def ready(self) -> bool:
@@ -55,16 +53,8 @@ class ChunkWriter:
         """Sends the chunk, if that is possible at once; whether it did."""
         if not self.ready:
             return False
-        if self._waiting() or self._transport.pending:
-            self._transport.write_piece(chunk)
-            return True
-        # The descriptor is closed, and free for another connection, only after the protocol has been told: not while the client is there.
-        try:
-            written = os.write(self._descriptor, chunk)
-        except OSError:
-            written = 0  # the event loop will meet the same error and handle it, or wait
-        if written < len(chunk):
-            self._transport.write_piece(chunk[written:])
+        # Through the transport alone: a number of a closed socket soon belongs to another client.
+        self._transport.write_piece(chunk)
         return True
 
 
@@ -78,32 +68,86 @@ _HEAD = b"HTTP/1."
 """What the head of an answer begins with."""
 
 
+MAX_HEAD_BYTES = 64 * 1024
+"""The longest head of a request that is taken: what the parser costs grows with the square of a head that comes in pieces."""
+
+
+_LINGER_SECONDS = 1.0
+"""How long a client that was refused in the middle of its request has to take the refusal."""
+
+
 class ClientProtocol(HttpToolsProtocol):
-    """A client's connection, with the extensions LEAVING and WRITING, and with writes put together."""
+    """A client's connection, with the extensions LEAVING and WRITING, with a bound for heads, and with writes put together."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """See asyncio.Protocol."""
         super().connection_made(transport)
         self.transport = cast("asyncio.Transport", _CombiningTransport(transport, self.loop))
+        self._unanswered: list[RequestResponseCycle] = []
+        self._in_head = False
+        self._head_bytes = 0
+        self._refused = False
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._refused:
+            return
+        was_in_head = self._in_head
+        super().data_received(data)
+        if was_in_head and self._in_head and not self._refused:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_head()
 
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
         cast("dict[str, Any]", self.scope)["extensions"] = {LEAVING: {}, WRITING: {}}
 
     def on_headers_complete(self) -> None:
         """See httptools."""
+        self._in_head = False
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > MAX_HEAD_BYTES:
+            raise _HeadTooLongError
         super().on_headers_complete()
         if self.cycle:  # of this very request, where it is not one for an upgrade
             cast("dict[str, Any]", self.cycle.scope)[WRITING] = ChunkWriter(self.cycle, cast("_CombiningTransport", self.transport))
+            self._unanswered = [*(cycle for cycle in self._unanswered if not cycle.response_complete), self.cycle]
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what the parser could not take, and closes the connection."""
+        if isinstance(sys.exception(), httptools.HttpParserCallbackError):
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
+        """See asyncio.Protocol. Tells each request that came on the connection, of which uvicorn itself tells the newest."""
         super().connection_lost(exc)
-        if self.cycle and self.cycle.disconnected:
-            callback = cast("dict[str, Any]", self.cycle.scope).get(LEAVING)
+        for cycle in self._unanswered:
+            if cycle.response_complete:
+                continue
+            cycle.disconnected = True
+            cycle.message_event.set()
+            callback = cast("dict[str, Any]", cycle.scope).get(LEAVING)
             if callback:
                 callback()
+        self._unanswered.clear()
+
+    def _refuse_head(self) -> None:
+        error = HeadTooLargeError(f"The head of the request is longer than {MAX_HEAD_BYTES} bytes.", code="head_too_large")
+        body = orjson.dumps(error.content())
+        head = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        self.transport.write(head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+        # A socket that is closed while its client still sends is reset, and the refusal with it.
+        self._refused = True
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+
+class _HeadTooLongError(Exception):
+    """The head is longer than MAX_HEAD_BYTES."""
 
 
 class _CombiningTransport:
