@@ -1,36 +1,59 @@
-"""When a deployment is idle, as a pure function that the operator and the routers share.
+"""When a deployment is idle: a pure function that the operator and the routers share.
 
-A router keeps a deployment by writing a lease, `keepUntil`, into its own entry of `status.activity`. The deployment expires
-when the TTL since it became ready and every lease have run out. Leases only ever grow, so an expiry that a router has read is
-a bound it can trust, unless somebody unloads the model: then it is idle from that moment until the next request.
+A router's entry in `status.activity` states two times:
+
+- `keepUntil`, its promise: until when the requests that it has had want the model kept. A promise only grows.
+- `leaseUntil`, its lease: until when it may pass requests on. It renews the lease while it has requests in hand, and may give it back.
+
+A deployment is idle when its TTL since it became ready, every promise and every lease have run out. An unload ends the promises that were
+made before it. It ends no lease: whoever unloads waits until the holder gives the lease back, or until it runs out.
 """
 
 from datetime import UTC, datetime, timedelta
 
-from berth_api.model_deployment import ModelDeployment
+from berth_api.model_deployment import ModelDeployment, ReplicaActivity
 
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
-"""A lease without an end, for a request with a TTL of 0."""
+"""A promise without an end, for a request with a TTL of 0."""
 
 
 def expires_at(deployment: ModelDeployment) -> datetime | None:
     """When the deployment becomes idle. None: never, or not yet known since it has not been ready."""
-    ttl = deployment.spec.idle.ttl_seconds
     loaded_at = deployment.status.loaded_at
     if loaded_at is None:
         return None
-    unload_at = max((entry.unload_at for entry in deployment.status.activity.values() if entry.unload_at), default=None)
-    if unload_at and unload_at >= max(loaded_at, last_activity(deployment) or loaded_at):
-        return unload_at
-    if ttl == 0:
+    ttl = deployment.spec.idle.ttl_seconds
+    unloaded_at = last_unload(deployment)
+    promises = [entry.keep_until for entry in valid_promises(deployment)]
+    if unloaded_at is None or unloaded_at < loaded_at:
+        if ttl == 0:
+            return None
+        promises.append(loaded_at + timedelta(seconds=ttl))
+    elif not promises:
+        promises.append(unloaded_at)
+    elif ttl == 0:
         return None
-    moment = max([loaded_at + timedelta(seconds=ttl), *_leases(deployment)])
+    leased = leased_until(deployment)
+    moment = max([*promises, leased] if leased else promises)
     return None if moment >= NEVER else moment
 
 
-def last_lease_end(deployment: ModelDeployment) -> datetime | None:
-    """When the last router's lease runs out; None where no router ever took one."""
-    return max(_leases(deployment), default=None)
+def leased_until(deployment: ModelDeployment, besides: str | None = None) -> datetime | None:
+    """When the last lease runs out; None where no router has one. `besides`: the replica whose own lease does not count."""
+    leases = [end for name, entry in deployment.status.activity.items() if name != besides and (end := lease_of(entry))]
+    return max(leases, default=None)
+
+
+def lease_of(entry: ReplicaActivity) -> datetime | None:
+    """When the lease of this entry runs out; None where it never had one."""
+    if entry.lease_until is None and entry.in_flight:
+        return entry.keep_until  # written by a router from before leases had a field of their own
+    return entry.lease_until
+
+
+def last_promise_end(deployment: ModelDeployment) -> datetime | None:
+    """When the last promise runs out that no unload has ended; None where there is none."""
+    return max((entry.keep_until for entry in valid_promises(deployment)), default=None)
 
 
 def last_activity(deployment: ModelDeployment) -> datetime | None:
@@ -38,5 +61,13 @@ def last_activity(deployment: ModelDeployment) -> datetime | None:
     return max((entry.last_activity for entry in deployment.status.activity.values()), default=None)
 
 
-def _leases(deployment: ModelDeployment) -> list[datetime]:
-    return [entry.keep_until for entry in deployment.status.activity.values()]
+def last_unload(deployment: ModelDeployment) -> datetime | None:
+    """When the deployment was last unloaded; None where it never was."""
+    return max((entry.unload_at for entry in deployment.status.activity.values() if entry.unload_at), default=None)
+
+
+def valid_promises(deployment: ModelDeployment) -> list[ReplicaActivity]:
+    """The entries whose promise counts: those with a request since the last unload."""
+    unloaded_at = last_unload(deployment)
+    entries = deployment.status.activity.values()
+    return [entry for entry in entries if unloaded_at is None or entry.last_activity > unloaded_at]

@@ -218,7 +218,13 @@ class ReplicaActivity(Schema):
     """What one router replica says of its use of the deployment. Only that replica writes it."""
 
     last_activity: Timestamp = Field(description="When this router last had a request of the deployment in hand.")
-    keep_until: Timestamp = Field(description="Until when this router needs the deployment kept: its lease.")
+    keep_until: Timestamp = Field(
+        description="Until when the requests that this router has had want the deployment kept: its promise, which only grows."
+    )
+    lease_until: Timestamp | None = Field(
+        default=None,
+        description="Until when this router may pass requests on: its lease, renewed while it has requests in hand. Unset: it has none.",
+    )
     in_flight: int = Field(default=0, ge=0, description="Requests held or being answered when this was written.")
     unload_at: Timestamp | None = Field(
         default=None, description="When this router was told to give the resources back; it holds until the next request."

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from berth_api.activity import NEVER, expires_at, last_lease_end
+from berth_api.activity import NEVER, expires_at, last_promise_end, leased_until
 from berth_api.model_deployment import IdleAction, ModelDeployment
 
 
@@ -27,5 +27,5 @@ def failed_until(deployment: ModelDeployment) -> datetime | None:
     if deployment.spec.idle.action is not IdleAction.DELETE or ttl == 0:
         return None
     own = deployment.created_at + timedelta(seconds=ttl)
-    moment = max(own, last_lease_end(deployment) or own)
+    moment = max(own, last_promise_end(deployment) or own, leased_until(deployment) or own)
     return None if moment >= NEVER else moment

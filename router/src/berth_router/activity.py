@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import structlog
 
-from berth_api.activity import NEVER, expires_at, last_lease_end
+from berth_api.activity import NEVER, expires_at, last_promise_end
 from berth_api.cluster import (
     MODEL_DEPLOYMENTS,
     Cluster,
@@ -197,7 +197,7 @@ class Activity:
         longer = lease > use.lease
         if first:
             use.let_go.clear()
-            use.leased_until = last_lease_end(deployment)
+            use.leased_until = last_promise_end(deployment)
         if first or longer:
             use.lease = lease
         use.in_flight += 1
