@@ -28,11 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 
 from berth_local.cluster import LocalCluster
 from berth_router.app import Router
-from berth_router.server import server_config
 from berth_router.settings import Settings
 
 _SHARDS = 8
@@ -158,13 +156,11 @@ async def measure(store: Path, answers: int) -> dict[str, float]:
 async def routed(store: Path) -> AsyncGenerator[httpx2.AsyncClient]:
     """A client of a router that has just started."""
     settings = Settings.model_validate({"model_store": str(store), "replica": "benchmark"})
-    server = uvicorn.Server(server_config(Router(LocalCluster(), settings), settings))
+    router = Router(LocalCluster(), settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = asyncio.create_task(server.serve([listener]))
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with router.serving(listener), httpx2.AsyncClient(base_url=address, timeout=60) as client:
             yield client
-        server.should_exit = True
-        await running
 
 
 async def ask(client: httpx2.AsyncClient) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class _Background:
                 self._started.set()
                 await self._stop.wait()
                 await _tell_of_others(server)
+                await server.drain()
         except BaseException as error:  # noqa: BLE001 (it belongs to the main thread, which waits for it)
             self.error = error
         finally:

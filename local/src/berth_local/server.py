@@ -18,7 +18,6 @@ from berth_local.cluster import LocalCluster
 from berth_local.containers import environment_here
 from berth_local.engines import ENVIRONMENT_VARIABLES, Engines, EnvironmentLauncher, available_engines, python_engine
 from berth_local.home import home_directory, model_store
-from berth_local.http_server import HttpServer, answering, ending_signals
 from berth_local.jobs import LABEL_JOB, JobController
 from berth_local.launching import Launcher
 from berth_local.listening import listen, resolve, url_of
@@ -35,6 +34,7 @@ from berth_operator.downloads import DownloadReconciler, ProgressReader
 from berth_operator.readiness import EngineProber
 from berth_operator.reconciler import Reconciler
 from berth_router.app import Router
+from berth_router.serving.server import HttpServer
 
 __all__ = ["Options", "Server", "StartError", "serving"]
 
@@ -63,27 +63,28 @@ class Options:
 class Server:
     """A running Berth."""
 
-    def __init__(self, url: str, http: HttpServer) -> None:
+    def __init__(self, url: str, router: Router, http: HttpServer, drain_seconds: float) -> None:
         self.url = url
+        self._router = router
         self._http = http
+        self._drain_seconds = drain_seconds
 
     @property
     def in_flight(self) -> int:
         """Requests that are being answered."""
-        return len(self._http.server_state.tasks)
+        return self._http.in_flight
 
-    async def wait(self) -> None:
-        """Returns when the process is told to end (Ctrl-C, SIGTERM), or when the server has ended by itself."""
-        with ending_signals() as told:
-            waiting = {asyncio.create_task(told.wait()), asyncio.create_task(self._http.ended.wait())}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in waiting:
-                task.cancel()
+    async def drain(self, hurry: asyncio.Event | None = None) -> None:
+        """Takes no new requests, and returns when those under way are answered, when their time is over, or when there is hurry."""
+        await self._router.drain(self._http, self._drain_seconds, hurry=hurry)
 
 
 @asynccontextmanager
 async def serving(options: Options) -> AsyncGenerator[Server]:
-    """A Berth that serves while this is open. Raises StartError: the folder is in use, the address cannot be used, no engine, no key."""
+    """A Berth that serves while this is open; what is under way at the end is told and cut, so drain it first.
+
+    Raises StartError: the folder is in use, the address cannot be used, no engine, no key.
+    """
     home = options.home or home_directory()
     engines = available_engines()
     if Backend.LLAMACPP not in engines:
@@ -96,15 +97,14 @@ async def serving(options: Options) -> AsyncGenerator[Server]:
         elif not store.is_dir():
             raise StartError(f"--models {options.models} is no directory")
         async with AsyncExitStack() as stack:
-            http = await _compose(stack, options, state, store, engines, listener)
-            url = url_of(listener)
-            state.announce(url)
-            yield Server(url, http)
+            server = await _compose(stack, options, state, store, engines, listener)
+            state.announce(server.url)
+            yield server
 
 
 async def _compose(
     stack: AsyncExitStack, options: Options, state: StateFolder, store: Path, engines: Engines, listener: socket.socket
-) -> HttpServer:
+) -> Server:
     """Starts all parts; the stack ends them, the last one first."""
     ports = Ports()
     cluster = LocalCluster({**SCHEMAS, PODS.plural: ports.admit})
@@ -117,9 +117,9 @@ async def _compose(
     router = Router(cluster, settings, more_routes=[logs_routes(pods.output)])
     budget = {Device.CPU: options.memory_bytes or default_budget()}
     await _reconcile(stack, cluster, engines, MemoryGate(cluster, budget, MemoryEstimates(store), router.evictor))
-    http = await stack.enter_async_context(answering(router, settings, listener))
+    http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
-    return http
+    return Server(url_of(listener), router, http, settings.drain_seconds)
 
 
 async def _run_pods(

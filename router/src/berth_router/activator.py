@@ -58,6 +58,16 @@ class Hold:
     ttl: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of an engine that broke off."""
+
+    planned: bool
+    """Somebody took it away, so that its requests are not to blame."""
+    text: str
+    """What people are told."""
+
+
 class Activator:
     """Makes models ready for requests."""
 
@@ -97,18 +107,25 @@ class Activator:
 
         `progress` is called only once the request is held. `again`: the request has been counted. Raises APIError.
         """
-        ready = match(ask, self._deployments.of_model(ask.model))
-        if ready and is_ready(ready) and not self._deployments.is_closing(ready) and not self._deployments.is_held(ready):
-            ttl = _ttl(ask, ready)
-            use = self._activity.begin(ready, ttl)
-            hold = Hold(ready, use, ttl)
-            if is_protected(use, ready, use.last_activity) or (hold := await self._protected(hold)):
-                if not again:
-                    self._stats.count(hit=True)
-                return hold
+        hold = None if again else self.claim_ready(ask)
+        if hold:
+            return hold
         if not again:
             self._stats.count(hit=False)
         return await self._activate_cold(ask, deadline, progress)
+
+    def claim_ready(self, ask: Ask) -> Hold | None:
+        """A ready deployment for the request that it may use at once; None, and nothing counted, where it has to wait."""
+        ready = match(ask, self._deployments.of_model(ask.model))
+        if not ready or not is_ready(ready) or self._deployments.is_closing(ready) or self._deployments.is_held(ready):
+            return None
+        ttl = _ttl(ask, ready)
+        use = self._activity.begin(ready, ttl)
+        if not is_protected(use, ready, use.last_activity):
+            self._activity.end(use, ttl)
+            return None
+        self._stats.count(hit=True)
+        return Hold(ready, use, ttl)
 
     def release(self, hold: Hold) -> None:
         """Ends the keeping of a deployment for a request."""
@@ -126,6 +143,23 @@ class Activator:
             known = deployment.status.last_failure
             if failure and (known is None or failure.at > known.at):
                 return f"{failure.reason}: {failure.message}"
+            if not await _wait(change, deadline):
+                return None
+
+    async def fate_of(self, deployment: ModelDeployment, within: float) -> Fate | None:
+        """What became of the deployment's engine, as soon as the operator has found out; None where it has not `within` seconds."""
+        deadline = time.monotonic() + within
+        while True:
+            change = self._deployments.change(deployment.name)
+            now = self._deployments.get(deployment.name)
+            if now is None or now.uid != deployment.uid or now.deleting:
+                return Fate(planned=True, text="It was deleted.")
+            failure = now.status.last_failure
+            known = deployment.status.last_failure
+            if failure and (known is None or failure.at > known.at):
+                return Fate(planned=False, text=f"{failure.reason}: {failure.message}")
+            if now.status.pod_name != deployment.status.pod_name or now.status.phase is Phase.PENDING:
+                return Fate(planned=True, text="Its pod was deleted.")
             if not await _wait(change, deadline):
                 return None
 

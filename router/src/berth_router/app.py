@@ -1,6 +1,7 @@
-"""Composition: one ASGI callable. Inference paths go to the hot path, everything else to FastAPI."""
+"""Composition: the parts of a router, and what runs besides them."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,15 +15,14 @@ from berth_router.activator import Activator
 from berth_router.activity import Activity, Clock, utc_now
 from berth_router.asgi import Message, Receive, Scope, Send
 from berth_router.ask import RequestParser
-from berth_router.auth import ApiKeys, scopes_that_allow
+from berth_router.auth import ApiKeys
 from berth_router.deployments import Deployments
 from berth_router.descriptions import Descriptions
 from berth_router.downloads import Downloads
 from berth_router.endpoints import INFERENCE_PATHS
-from berth_router.errors import APIError, Dialect, InternalError, MethodNotAllowedError, request_id_of, send_error
+from berth_router.errors import InternalError, request_id_of, send_error
 from berth_router.eviction import Evictor
 from berth_router.hub import Hub
-from berth_router.inference import Inference
 from berth_router.management.api import management_api
 from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
@@ -34,22 +34,24 @@ from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
 from berth_router.metrics import Metrics
-from berth_router.proxy import Proxy
 from berth_router.removal import Remover
 from berth_router.resolve import Policy
+from berth_router.serving.dispatch import Dispatcher
+from berth_router.serving.engine import EnginePool
+from berth_router.serving.inference import Inference, InferencePath
+from berth_router.serving.limits import Share
+from berth_router.serving.management import Management
+from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
 from berth_router.stats import Stats
 from berth_router.store import ModelStore
 from berth_router.unloader import Unloader
-from berth_router.upstream import ConnectionPool
 
 _log = structlog.get_logger(__name__)
 
-_INFERENCE_PATHS = frozenset(INFERENCE_PATHS)
-
 
 class Router:
-    """The router as an ASGI application. `more_routes`: what the management API has besides, where it runs."""
+    """The router: its parts, and what runs besides. `more_routes`: what the management API has besides, where it runs."""
 
     def __init__(self, cluster: Cluster, settings: Settings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()) -> None:
         self.draining = False
@@ -58,6 +60,8 @@ class Router:
         root = Path(settings.model_store)
         store = ModelStore(root)
         self._store = store
+        self._settings = settings
+        self._metrics = metrics
         self._descriptions = Descriptions(root)
         self._remover = Remover(cluster, root) if settings.store_writable else None
         downloads = Downloads(cluster, root)
@@ -70,7 +74,6 @@ class Router:
         self._activity = Activity(cluster, self._deployments, settings.replica, clock)
         self.evictor = Evictor(cluster, self._deployments, self._activity)
         """Puts models out for others; only where this router serves alone."""
-        self._pool = ConnectionPool()
         policy = Policy(
             engines=settings.engines,
             default_backend=settings.default_backend,
@@ -78,7 +81,7 @@ class Router:
             default_ttl=settings.default_ttl,
             max_deployments=settings.max_deployments,
         )
-        activator = Activator(
+        self._activator = Activator(
             cluster=cluster,
             deployments=self._deployments,
             store=store,
@@ -90,20 +93,12 @@ class Router:
             max_waiting_per_model=settings.max_waiting_per_model,
             clock=clock,
         )
-        parser = RequestParser(settings.profiles)
-        self._inference = Inference(
-            activator,
-            Proxy(self._pool, metrics),
-            metrics,
-            parser,
-            max_body_bytes=settings.max_body_bytes,
-            engine_store=settings.engine_store,
-        )
+        self._parser = RequestParser(settings.profiles)
         self._management = management_api(
             [
                 models_routes(store, self._deployments),
                 loaded_routes(self._deployments, self._activity),
-                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._activity), parser),
+                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._activity), self._parser),
                 stats_routes(self._deployments, self._stats),
                 inventory_routes(store, self._descriptions, self._remover, settings.engines),
                 download_routes(downloads, settings.hub_endpoint),
@@ -114,27 +109,38 @@ class Router:
             ]
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request, or the whole lifespan."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
-        endpoint = INFERENCE_PATHS.get(scope["path"])
-        dialect = endpoint.dialect if endpoint else Dialect.OPENAI
-        if self._keys and (refused := self._refusal(self._keys, scope)):
-            await send_error(send, refused, request_id_of(scope["headers"]), dialect)
-            return
-        if endpoint is None or scope["type"] != "http":
-            await self._manage(scope, receive, send)
-        elif scope["method"] == "POST":
-            await self._inference.handle(endpoint, scope, receive, send)
-        else:
-            refused = MethodNotAllowedError(scope["method"], endpoint.path, "POST")
-            await send_error(send, refused, request_id_of(scope["headers"]), dialect)
-
     def openapi(self) -> dict[str, Any]:
         """The API's description, as /openapi.json has it."""
         return self._management.openapi()
+
+    @asynccontextmanager
+    async def serving(self, listener: socket.socket) -> AsyncGenerator[HttpServer]:
+        """While open, the router runs and answers on this socket. Drain the server before this is left; what is open then is cut."""
+        settings = self._settings
+        limits = settings.limits()
+        async with self.running():
+            pool = EnginePool(
+                asyncio.get_running_loop(),
+                head_bytes=limits.head_bytes,
+                connect_seconds=limits.connect_seconds,
+                peer_seconds=limits.peer_seconds,
+            )
+            inference = Inference(
+                self._activator, pool, self._metrics, self._parser, settings.engine_store, Share(limits.requests_per_model)
+            )
+            paths = {path: InferencePath(inference, endpoint, limits.body_bytes) for path, endpoint in INFERENCE_PATHS.items()}
+            management = Management(self._manage, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes)
+            server = HttpServer(Dispatcher(paths, management, self._keys, limits.requests_per_key).route, limits, pool)
+            await server.listen(listener)
+            try:
+                yield server
+            finally:
+                await self.drain(server, 0)
+
+    async def drain(self, server: HttpServer, seconds: float, lame_duck_seconds: float = 0, hurry: asyncio.Event | None = None) -> None:
+        """Ends the server: see HttpServer.drain. The router calls itself not ready from the first moment."""
+        self.draining = True
+        await server.drain(seconds, lame_duck_seconds=lame_duck_seconds, hurry=hurry)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -157,18 +163,6 @@ class Router:
             await self._descriptions.close()
             for task in tasks:
                 task.cancel()
-            self._pool.close()
-
-    def _refusal(self, keys: ApiKeys, scope: Scope) -> APIError | None:
-        """Why the request's API key, or the lack of one, does not let it in; None where it is let in."""
-        needed = scopes_that_allow(scope["path"], _INFERENCE_PATHS)
-        if needed is None:
-            return None
-        try:
-            keys.check(scope["headers"], needed)
-        except APIError as error:
-            return error
-        return None
 
     def _fault_of(self) -> str | None:
         return self._fault
@@ -183,13 +177,6 @@ class Router:
         if self.draining:
             return "shutting down"
         return None if self._deployments.synced.is_set() else "the cluster's deployments are not known yet"
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        async with self.running():
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _manage(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = request_id_of(scope["headers"])

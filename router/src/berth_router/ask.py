@@ -99,6 +99,15 @@ Stated = tuple[Backend | None, Device | None, int | None, int | None, float | No
 
 _ASKS_KEPT = 4096
 
+_SMALL_BYTES = 256 * 1024
+_MOST_CONTAINERS = 500_000
+_MOST_VALUES = 2_000_000
+"""Of a body longer than _SMALL_BYTES, counted without parsing it, so that strings count too: in memory each takes up to a hundred times the
+bytes that it has in JSON. The longest contexts of models are some million tokens."""
+
+_DEEPEST = 254
+"""Levels of a body, as orjson writes them."""
+
 _OWN_FIELDS = frozenset(name for name in BerthFields.model_fields if name != "model")
 
 
@@ -146,9 +155,15 @@ class InferenceRequest:
     """Whether chance has a part in the answer."""
 
     def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
-        """What the engine of this deployment gets, which calls the model by this name."""
+        """What the engine of this deployment gets, which calls the model by this name. Raises InvalidRequestError."""
         body = {**self.body, "model": name}
-        return orjson.dumps({**body, **SAMPLING_TURNED_ON} if self.samples and samples_only_when_told(spec) else body)
+        if self.samples and samples_only_when_told(spec):
+            body |= SAMPLING_TURNED_ON
+        try:
+            return orjson.dumps(body)
+        except orjson.JSONEncodeError as error:
+            # What JSON can say it can say again, but for what is nested too deeply.
+            raise InvalidRequestError(f"The body is nested deeper than {_DEEPEST} levels.", code="invalid_json") from error
 
 
 class RequestParser:
@@ -227,6 +242,11 @@ def invalid_field(error: ValidationError) -> InvalidRequestError:
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:
+    if len(raw) > _SMALL_BYTES and (raw.count(b"[") + raw.count(b"{") > _MOST_CONTAINERS or raw.count(b",") > _MOST_VALUES):
+        raise InvalidRequestError(
+            f"The body is more complex than this router takes: more than {_MOST_CONTAINERS} lists and objects, or {_MOST_VALUES} values.",
+            code="too_complex",
+        )
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

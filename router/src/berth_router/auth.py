@@ -63,13 +63,13 @@ class ApiKeys:
         self._folder = folder
         self._scopes = scopes
         self._secret = secrets.token_bytes(32)
-        self._keys: list[tuple[bytes, Scopes]] = []
+        self._keys: list[tuple[bytes, str, Scopes]] = []
         self._names: list[str] | None = None
 
     def read(self) -> None:
         """Takes the keys that the folder has now. Raises OSError where it cannot be read; the keys known before stay valid then."""
         self._folder.stat()
-        found: dict[bytes, Scopes] = {}
+        found: dict[bytes, tuple[str, Scopes]] = {}
         names: list[str] = []
         for name, allowed in sorted(self._scopes.items()):
             try:
@@ -78,9 +78,10 @@ class ApiKeys:
                 continue
             if key:
                 digest = self._digest(key)
-                found[digest] = found.get(digest, frozenset()) | frozenset(allowed)
+                known, scopes = found.get(digest, (name, ANY_SCOPE - ANY_SCOPE))
+                found[digest] = (known, scopes | frozenset(allowed))
                 names.append(name)
-        self._keys = list(found.items())
+        self._keys = [(digest, name, scopes) for digest, (name, scopes) in found.items()]
         if names != self._names:
             missing = sorted(self._scopes.keys() - set(names))
             if missing:
@@ -97,27 +98,29 @@ class ApiKeys:
             except OSError as error:
                 _log.warning("api_keys_not_read", error=str(error))
 
-    def check(self, headers: Headers, allowing: Scopes) -> None:
-        """Passes where the headers carry a key with one of the scopes. Raises AuthenticationError or PermissionDeniedError."""
+    def check(self, headers: Headers, allowing: Scopes) -> str:
+        """The name of the key that the headers carry. Raises AuthenticationError, or PermissionDeniedError for want of a scope."""
         key = _presented(headers)
         if key is None:
             raise AuthenticationError(
                 "No API key was given. Send it as `Authorization: Bearer KEY` (or as `x-api-key: KEY`).", code="missing_api_key"
             )
-        granted = self._scopes_of(key)
+        name, granted = self._known(key)
         if not granted:
             raise AuthenticationError("The API key is not valid.", code="invalid_api_key")
         if granted.isdisjoint(allowing):
             needed = " or ".join(sorted(allowing))
             raise PermissionDeniedError(f"The API key is valid, but lacks the scope `{needed}` that this path needs.", code="missing_scope")
+        return name
 
-    def _scopes_of(self, key: bytes) -> Scopes:
+    def _known(self, key: bytes) -> tuple[str, Scopes]:
+        """The name and the scopes of this key; no scopes where it is not one."""
         presented = self._digest(key)
-        granted: Scopes = frozenset()
-        for digest, scopes in self._keys:
+        found: tuple[str, Scopes] = ("", frozenset())
+        for digest, name, scopes in self._keys:
             if hmac.compare_digest(digest, presented):
-                granted = scopes
-        return granted
+                found = (name, scopes)
+        return found
 
     def _digest(self, key: bytes) -> bytes:
         return hashlib.blake2b(key, digest_size=32, key=self._secret).digest()

@@ -14,10 +14,13 @@ from berth_api.model_deployment import ModelDeployment, Phase
 _log = structlog.get_logger(__name__)
 
 
+_READY = Phase.READY  # looking a member up in its class takes Python 3.11 longer than all that is done with it
+
+
 def is_ready(deployment: ModelDeployment) -> bool:
     """Whether the deployment's engine takes requests now."""
     status = deployment.status
-    return status.phase is Phase.READY and bool(status.endpoint) and not deployment.deleting
+    return status.phase is _READY and bool(status.endpoint) and not deployment.deleting
 
 
 def _utc_now() -> datetime:

@@ -9,8 +9,11 @@ APIError
 ├── UnknownPathError         404  no such path in this API
 ├── MethodNotAllowedError    405
 ├── ConflictError            409  something else stands in the way; the message names it
+├── RequestTimeoutError      408  the request did not come in time
 ├── RequestTooLargeError     413
+├── TooManyRequestsError     429  as many are in hand as are taken; Retry-After says when to try again
 ├── HeadTooLargeError        431
+├── HttpError                     what came is no request that HTTP/1.1 allows; with a status of its own
 ├── InternalError            500  a fault of the router itself; its log has more under the request's id
 ├── EngineFailedError        502  the engine broke off before it answered
 └── UnavailableError         503  not now: `code` says why, Retry-After when to try again
@@ -49,6 +52,7 @@ _ANTHROPIC_TYPES = {
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
+    429: "rate_limit_error",
     503: "overloaded_error",
 }
 """What Anthropic's API calls an error of this status; others are `invalid_request_error` below 500 and `api_error` from there."""
@@ -160,6 +164,33 @@ class RequestTooLargeError(InvalidRequestError):
     status = 413
 
 
+class RequestTimeoutError(InvalidRequestError):
+    """The request did not come in time."""
+
+    status = 408
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="request_timeout")
+
+
+class TooManyRequestsError(APIError):
+    """As many requests are in hand as are taken, of this caller or for this model."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, *, code: str, retry_after: float = 5) -> None:
+        super().__init__(message, code=code, retry_after=retry_after)
+
+
+class HttpError(InvalidRequestError):
+    """What came is no request that HTTP/1.1 allows."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message, code="invalid_http")
+        self.status = status
+
+
 class HeadTooLargeError(InvalidRequestError):
     """The request's head is longer than the router takes."""
 
@@ -174,9 +205,18 @@ class InternalError(APIError):
 
 
 class EngineFailedError(APIError):
-    """The engine broke off. Whether it had done anything is not known, so the router does not repeat the request."""
+    """The engine broke off, or answered what is no answer. Trying again after `retry_after` seconds may work."""
 
     status = 502
+
+    def __init__(self, message: str, *, code: str = "engine_failed", retry_after: float = 2, alone: bool = False) -> None:
+        """`alone`: the engine died of its own while it had this request alone, which may be why."""
+        super().__init__(message, code=code, retry_after=retry_after)
+        self._alone = alone
+
+    def headers(self) -> dict[str, str]:
+        """Tells OpenAI's clients not to repeat by themselves what may have killed an engine."""
+        return {**super().headers(), **({"x-should-retry": "false"} if self._alone else {})}
 
 
 class UnavailableError(APIError):

@@ -2,41 +2,21 @@
 
 import gc
 import logging
+import signal
+import socket
 import sys
-from types import FrameType
 
 import structlog
-import uvicorn
 import uvloop
 from pydantic import ValidationError
 
 from berth_api.cluster import UnavailableError
 from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_router.app import Router
-from berth_router.server import server_config
+from berth_router.serving.signals import ending_signals
 from berth_router.settings import Settings
 
 _log = structlog.get_logger(__name__)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, whose application knows that it shuts down: connections that are still open then see that it is not ready."""
-
-    def __init__(self, config: uvicorn.Config, router: Router) -> None:
-        super().__init__(config)
-        self._router = router
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """See uvicorn.Server."""
-        self._router.draining = True
-        super().handle_exit(sig, frame)
-
-
-class _UnfinishedAnswers(logging.Filter):
-    """Drops uvicorn's complaint about an answer left unfinished: that is how an answer is cut off whose engine broke."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "without completing response" not in record.getMessage()
 
 
 def configure_logging(level: str) -> None:
@@ -55,7 +35,6 @@ def configure_logging(level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    logging.getLogger("uvicorn.error").addFilter(_UnfinishedAnswers())
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -78,16 +57,26 @@ def _calm_garbage_collection() -> None:
 
 
 async def serve(settings: Settings) -> None:
-    """Serves until a signal ends it. Raises UnavailableError where there is no cluster to connect to."""
+    """Serves until a signal ends it. Raises UnavailableError where there is no cluster to connect to, OSError where the port is taken."""
     cluster = await KubernetesCluster.connect(settings.namespace)
     try:
         router = Router(cluster, settings)
-        config = server_config(router, settings)
-        _calm_garbage_collection()
-        _log.info("router_starting", port=settings.port, namespace=cluster.namespace, replica=settings.replica)
-        await _Server(config, router).serve()
+        with listen(settings.host, settings.port) as listener, ending_signals((signal.SIGINT, signal.SIGTERM)) as ending:
+            async with router.serving(listener) as server:
+                _calm_garbage_collection()
+                _log.info("router_started", port=settings.port, namespace=cluster.namespace, replica=settings.replica)
+                await ending.told.wait()
+                _log.info("router_draining", seconds=settings.drain_seconds, in_flight=server.in_flight)
+                await router.drain(server, settings.drain_seconds, settings.lame_duck_seconds, ending.hurry)
     finally:
         await cluster.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound to this address, of either family. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6() and host == "::"
+    return socket.create_server((host, port), family=family, dualstack_ipv6=both, reuse_port=False)
 
 
 def main() -> None:
@@ -99,5 +88,5 @@ def main() -> None:
     configure_logging(settings.log_level)
     try:
         uvloop.run(serve(settings))
-    except UnavailableError as error:
+    except (UnavailableError, OSError) as error:
         raise SystemExit(f"berth-router: {error}") from None

@@ -12,6 +12,9 @@ from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend
 from berth_api.repository import DEFAULT_HUB
 from berth_router.auth import KeyScope
 from berth_router.profiles import PROFILE_NAME_PATTERN, Profile
+from berth_router.serving.limits import Limits
+
+MIB = 1024 * 1024
 
 API_KEY_NAME_PATTERN = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
 """As the keys of a Secret, but none that begins with a dot: those are the kubelet's own in a mounted Secret."""
@@ -114,9 +117,66 @@ class Settings(BaseSettings):
         alias="BERTH_ALLOW_PICKLE",
         description="Whether downloads may take pickles (.bin, .pt, ...), which run code when they are loaded.",
     )
-    max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, alias="BERTH_MAX_BODY_BYTES", description="Longest request body taken.")
+    max_body_bytes: int = Field(
+        default=64 * MIB, ge=1024, alias="BERTH_MAX_BODY_BYTES", description="Bytes of the longest request body that is taken."
+    )
+    max_bodies_bytes: int = Field(
+        default=256 * MIB,
+        ge=1024,
+        alias="BERTH_MAX_BODIES_BYTES",
+        description="Bytes of all request bodies in hand together. What has no room waits, unread, up to BERTH_BODY_SILENCE_SECONDS.",
+    )
+    max_connections: int = Field(
+        default=16_384, ge=1, alias="BERTH_MAX_CONNECTIONS", description="Clients' connections at once; idle ones make room for new ones."
+    )
+    max_requests_per_model: int = Field(
+        default=512, ge=1, alias="BERTH_MAX_REQUESTS_PER_MODEL", description="Requests in hand at once for one model; more get a 429."
+    )
+    max_requests_per_key: int = Field(
+        default=512, ge=1, alias="BERTH_MAX_REQUESTS_PER_KEY", description="Requests in hand at once with one API key; more get a 429."
+    )
+    head_seconds: float = Field(
+        default=10, gt=0, alias="BERTH_HEAD_SECONDS", description="Seconds that a client has for the head of a request."
+    )
+    keep_alive_seconds: float = Field(
+        default=120, gt=0, alias="BERTH_KEEP_ALIVE_SECONDS", description="Seconds that a client's connection may be idle between requests."
+    )
+    body_silence_seconds: float = Field(
+        default=60, gt=0, alias="BERTH_BODY_SILENCE_SECONDS", description="Longest silence within a request's body, in seconds."
+    )
+    body_seconds: float = Field(default=600, gt=0, alias="BERTH_BODY_SECONDS", description="Seconds that a client has for a whole body.")
+    stalled_client_seconds: float = Field(
+        default=60,
+        gt=0,
+        alias="BERTH_STALLED_CLIENT_SECONDS",
+        description="Seconds after which a client that takes nothing of its answer loses its connection.",
+    )
+    engine_connect_seconds: float = Field(
+        default=5, gt=0, alias="BERTH_ENGINE_CONNECT_SECONDS", description="Seconds to connect to an engine."
+    )
+    engine_first_byte_seconds: float = Field(
+        default=600,
+        gt=0,
+        alias="BERTH_ENGINE_FIRST_BYTE_SECONDS",
+        description="Seconds until an engine must begin to answer. One that is not asked to stream computes its whole answer before.",
+    )
+    engine_silence_seconds: float = Field(
+        default=300, gt=0, alias="BERTH_ENGINE_SILENCE_SECONDS", description="Longest silence within an engine's answer, in seconds."
+    )
+    peer_seconds: float = Field(
+        default=60,
+        ge=4,
+        alias="BERTH_PEER_SECONDS",
+        description="Seconds after which a connection ends whose other side acknowledges nothing, as a dead node does.",
+    )
     drain_seconds: int = Field(
         default=300, ge=0, alias="BERTH_DRAIN_SECONDS", description="Seconds that running answers get to end at a shutdown."
+    )
+    lame_duck_seconds: float = Field(
+        default=15,
+        ge=0,
+        alias="BERTH_LAME_DUCK_SECONDS",
+        description="Seconds at a shutdown in which new requests are still answered, each as its connection's last; part of the drain.",
     )
     log_level: str = Field(
         default="INFO",
@@ -124,6 +184,25 @@ class Settings(BaseSettings):
         alias="BERTH_LOG_LEVEL",
         description="DEBUG, INFO, WARNING or ERROR.",
     )
+
+    def limits(self) -> Limits:
+        """The bounds of the byte path."""
+        return Limits(
+            head_seconds=self.head_seconds,
+            keep_alive_seconds=self.keep_alive_seconds,
+            body_silence_seconds=self.body_silence_seconds,
+            body_seconds=self.body_seconds,
+            body_bytes=self.max_body_bytes,
+            bodies_bytes=self.max_bodies_bytes,
+            stalled_client_seconds=self.stalled_client_seconds,
+            connections=self.max_connections,
+            requests_per_model=self.max_requests_per_model,
+            requests_per_key=self.max_requests_per_key,
+            connect_seconds=self.engine_connect_seconds,
+            first_byte_seconds=self.engine_first_byte_seconds,
+            silence_seconds=self.engine_silence_seconds,
+            peer_seconds=self.peer_seconds,
+        )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

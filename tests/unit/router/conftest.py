@@ -14,11 +14,10 @@ from typing import Any
 import httptools
 import openai
 import pytest
-import uvicorn
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, Object
 from berth_router.app import Router
-from berth_router.server import ClientProtocol, server_config
+from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
 from tests.instruments import InstrumentedCluster
 from tests.unit.memory_cluster import MemoryCluster
@@ -50,8 +49,9 @@ class Reply:
 class Serving:
     """A running router and what surrounds it."""
 
-    def __init__(self, router: Router, cluster: InstrumentedCluster, engine: Engine, port: int) -> None:
+    def __init__(self, router: Router, server: HttpServer, cluster: InstrumentedCluster, engine: Engine, port: int) -> None:
         self.router = router
+        self.server = server
         self.cluster = cluster
         self.engine = engine
         self.port = port
@@ -162,22 +162,15 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
 
 
 @asynccontextmanager
-async def served(
-    cluster: InstrumentedCluster, engine: Engine, settings: Settings, http: type[asyncio.Protocol] = ClientProtocol
-) -> AsyncGenerator[Serving]:
-    """A router, listening. `http`: the server's protocol."""
+async def served(cluster: InstrumentedCluster, engine: Engine, settings: Settings) -> AsyncGenerator[Serving]:
+    """A router, listening."""
     router = Router(cluster, settings)
-    config = server_config(router, settings)
-    config.http = http
-    server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = asyncio.create_task(server.serve([listener]))
-        serving = Serving(router, cluster, engine, listener.getsockname()[1])
-        yield serving
-        await serving.client.close()
-        await engine.stop()
-        server.should_exit = True
-        await running
+        async with router.serving(listener) as server:
+            serving = Serving(router, server, cluster, engine, listener.getsockname()[1])
+            yield serving
+            await serving.client.close()
+            await engine.stop()
 
 
 @pytest.fixture

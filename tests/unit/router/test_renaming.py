@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from berth_router.renaming import Renaming
+from berth_router.serving.renaming import Renaming
 
 OLD, NEW = "/models/tiny@main", "tiny@fast"
 

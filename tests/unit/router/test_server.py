@@ -1,4 +1,4 @@
-"""What the server adds to uvicorn, and that the router can do without it."""
+"""Clients' connections: what becomes of each, whatever its client does."""
 
 import asyncio
 import socket
@@ -6,12 +6,9 @@ import struct
 
 import orjson
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from berth_router.settings import Settings
-from tests.instruments import InstrumentedCluster
-from tests.unit.router.conftest import MODEL, PROMPT, Serving, served
-from tests.unit.router.engine import Call, Engine, chunk
+from tests.unit.router.conftest import MODEL, PROMPT, Serving
+from tests.unit.router.engine import Call, chunk
 
 REQUEST = orjson.dumps({"model": MODEL, "messages": PROMPT})
 
@@ -21,22 +18,6 @@ async def endless(call: Call) -> None:
     while True:
         await call.stream(chunk("on and "))
         await asyncio.sleep(0.01)
-
-
-async def test_under_another_server_the_engine_stops_too_when_the_client_leaves(
-    cluster: InstrumentedCluster, engine: Engine, settings: Settings
-) -> None:
-    async with served(cluster, engine, settings, HttpToolsProtocol) as serving:
-        engine.behaviour = endless
-        asking = asyncio.create_task(serving.client.chat.completions.create(model=MODEL, messages=PROMPT, stream=True))
-        await serving.make_ready(await serving.created())
-        parts = await asking
-        await anext(parts)
-        engine.left.clear()
-        await parts.close()
-        async with asyncio.timeout(10):
-            await engine.left.wait()
-        await serving.told_in_flight(0)
 
 
 async def test_a_client_that_leaves_before_the_answer_begins_frees_the_engine(ready: Serving) -> None:

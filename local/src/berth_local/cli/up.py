@@ -10,6 +10,7 @@ import typer
 from berth_local.cli.options import ApiKey, Models, Sample
 from berth_local.connection import Server, local_store
 from berth_local.errors import FailedError, UsageError
+from berth_local.output import counted, print_note
 
 if TYPE_CHECKING:
     from berth_local.server import Options
@@ -61,7 +62,12 @@ def parsed_size(text: str) -> int:
 
 async def _serve(options: "Options") -> None:
     from berth_local.server import serving  # noqa: PLC0415 (as above)
+    from berth_router.serving.signals import ending_signals  # noqa: PLC0415
 
-    async with serving(options) as server:
-        print(f"Berth serves OpenAI's API at {server.url}/v1. Ctrl-C ends it.", flush=True)
-        await server.wait()
+    with ending_signals() as ending:
+        async with serving(options) as server:
+            print(f"Berth serves OpenAI's API at {server.url}/v1. Ctrl-C ends it.", flush=True)
+            await ending.told.wait()
+            if server.in_flight:
+                print_note(f"ending: {counted(server.in_flight, 'answer')} still under way; Ctrl-C again ends now")
+            await server.drain(ending.hurry)

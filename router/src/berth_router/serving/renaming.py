@@ -7,7 +7,8 @@ import orjson
 
 
 class Renaming:
-    """Replaces `"model":"OLD"`, for each of the old names, by `"model":"NEW"` in bytes that come in pieces cut anywhere.
+    """Replaces `"model":"OLD"`, for each of the old names, by `"model":"NEW"` in bytes that come in pieces cut
+    anywhere.
 
     The match cannot lie inside a JSON string, where every quotation mark has a backslash before it.
     """

@@ -1,0 +1,114 @@
+"""HTTP/1.1's chunked coding, read strictly: RFC 9112, section 7.1."""
+
+import re
+
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?")
+"""A chunk's size, and extensions, which nobody here knows and which are left out."""
+
+_LONGEST_LINE = 512
+"""Bytes of a line with a size and extensions."""
+
+_MOST_TRAILERS = 8 * 1024
+"""Bytes of all trailers, which are left out."""
+
+
+class ChunkError(Exception):
+    """The bytes are not in the chunked coding."""
+
+
+def whole_chunks(data: bytes) -> int:
+    """How many bytes of a body these are, if they are whole chunks, without extensions and without the last one; else
+    0."""
+    position, length, payload = 0, len(data), 0
+    while position < length:
+        line = _SIZE.match(data, position)
+        if line is None:
+            return 0
+        size = int(line[1], 16)
+        end = line.end() + size
+        if size == 0 or data[end : end + 2] != b"\r\n":
+            return 0
+        payload += size
+        position = end + 2
+    return payload
+
+
+class ChunkedDecoder:
+    """Takes a body out of the coding as it comes, in pieces cut anywhere."""
+
+    __slots__ = ("_left", "_line", "_trailers", "ended", "rest")
+
+    def __init__(self) -> None:
+        self._line: bytes | None = b""
+        """What came of a line that is not whole; None inside of a chunk."""
+        self._left = 0
+        """Bytes that the chunk still has, with the line end behind it."""
+        self._trailers = -1
+        """Bytes of trailers so far; -1 before the last chunk."""
+        self.ended = False
+        self.rest = b""
+        """What came behind the end."""
+
+    @property
+    def between_chunks(self) -> bool:
+        """Whether all chunks that have begun have come whole."""
+        return self._line == b"" and self._trailers < 0
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes of the body in these. Raises ChunkError."""
+        body: list[bytes] = []
+        position = 0
+        while position < len(data) and not self.ended:
+            position = self._in_line(data, position) if self._line is not None else self._in_chunk(data, position, body)
+        if self.ended:
+            self.rest += data[position:]
+        return body[0] if len(body) == 1 else b"".join(body)
+
+    def _in_chunk(self, data: bytes, position: int, body: list[bytes]) -> int:
+        end = min(position + self._left, len(data))
+        ends = position + self._left - 2
+        """Where the chunk's own bytes end, and its line end begins."""
+        if position < ends:
+            body.append(data[position : min(ends, end)])
+        for at in range(max(position, ends), end):
+            if data[at] != b"\r\n"[at - ends]:
+                raise ChunkError("a chunk is longer than its size says")
+        self._left -= end - position
+        if self._left == 0:
+            self._line = b""
+        return end
+
+    def _in_line(self, data: bytes, position: int) -> int:
+        begun = self._line or b""
+        if begun.endswith(b"\r") and data[position] == 0x0A:  # a line end that was cut in two
+            line, after = begun[:-1], position + 1
+        elif (end := data.find(b"\r\n", position)) >= 0:
+            line, after = begun + data[position:end], end + 2
+        else:
+            self._line = begun + data[position:]
+            self._check_length(len(self._line))
+            return len(data)
+        self._check_length(len(line))
+        self._line = b""
+        if self._trailers >= 0:
+            self._trailers += len(line) + 2
+            self.ended = not line
+        else:
+            self._begin_chunk(line)
+        return after
+
+    def _begin_chunk(self, line: bytes) -> None:
+        found = _SIZE_LINE.fullmatch(line)
+        if found is None:
+            raise ChunkError(f"{line[:20]!r} is no chunk's size")
+        size = int(found[1], 16)
+        if size == 0:
+            self._trailers = 0
+        else:
+            self._left = size + 2
+            self._line = None
+
+    def _check_length(self, length: int) -> None:
+        if length > _LONGEST_LINE if self._trailers < 0 else self._trailers + length > _MOST_TRAILERS:
+            raise ChunkError("a line is too long")

@@ -1,0 +1,422 @@
+"""A client's connection: requests are taken from it one after the other, each within its bounds, and answered in their
+order."""
+
+import asyncio
+from enum import Enum, auto
+from math import inf
+from typing import Protocol, cast
+
+import orjson
+
+from berth_router.errors import (
+    APIError,
+    HeadTooLargeError,
+    HttpError,
+    RequestTimeoutError,
+    UnavailableError,
+    new_request_id,
+)
+from berth_router.serving.answers import CONTINUE, answer_head
+from berth_router.serving.exchange import Exchange
+from berth_router.serving.heads import HEAD_END, HeadError, parse_request_head
+from berth_router.serving.incoming import Destination, IncomingBody, check_length, no_room
+from berth_router.serving.limits import EARLY_BYTES, LINGER_SECONDS, Budget, Limits
+
+_EMPTY_LINE = b"\r\n"
+
+
+class Front(Protocol):
+    """What a connection needs of its server."""
+
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    budget: Budget
+    """Room for bodies."""
+    heads: Budget
+    """Room for heads that have not come whole."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether each answer is to be the last on its connection."""
+        ...
+
+    def enter(self, connection: "ClientConnection") -> bool:
+        """Takes note of a connection; False where there are too many."""
+        ...
+
+    def leave(self, connection: "ClientConnection") -> None:
+        """Forgets a connection."""
+        ...
+
+    def destination(self, exchange: Exchange) -> Destination:
+        """Who answers the request of this head. Raises APIError where nobody does, or where it is not let in."""
+        ...
+
+
+class Stage(Enum):
+    """What a connection waits for."""
+
+    HEAD = auto()
+    BODY = auto()
+    ROOM = auto()
+    ANSWER = auto()
+    CLOSED = auto()
+
+
+# Bound once: looking a member up in its class takes Python 3.11 longer than all that is done with it.
+_HEAD, _BODY, _ROOM, _ANSWER, _CLOSED = Stage
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection of a client."""
+
+    __slots__ = (
+        "_early",
+        "_front",
+        "_heads_room",
+        "_incoming",
+        "_partial",
+        "_reading",
+        "_transport",
+        "_unsent",
+        "deadline",
+        "exchange",
+        "idle_since",
+        "slow",
+        "stage",
+    )
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._transport: asyncio.Transport | None = None
+        self._partial = bytearray()
+        """What came of a head that is not whole."""
+        self._heads_room = 0
+        """Bytes of the budget for heads that are taken for it."""
+        self._early = b""
+        """What came behind the request that is being answered."""
+        self._incoming: IncomingBody | None = None
+        self._reading = True
+        self._unsent = 0
+        """Bytes that the client had not taken when that was last looked at."""
+        self.stage = _HEAD
+        self.exchange: Exchange | None = None
+        self.slow = False
+        self.deadline = inf
+        """When `on_deadline` is due, on the loop's clock."""
+        self.idle_since = 0.0
+        """Since when no request has come."""
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.idle_since = self._front.loop.time()
+        if self._front.enter(self):
+            self.deadline = self.idle_since + self._front.limits.head_seconds
+        else:
+            self._tell(UnavailableError("This router has as many connections as it takes.", code="too_many_connections", retry_after=1))
+            self._close()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        stage = self.stage
+        if stage is _HEAD:
+            self._on_head_bytes(data)
+        elif stage is _BODY:
+            self._on_body_bytes(data)
+        elif stage is not _CLOSED:
+            self._early += data
+            if len(self._early) > EARLY_BYTES:
+                self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more, which means that it has left: nobody could tell the two apart. The event loop
+        closes the connection."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._front.leave(self)
+        self._transport = None
+        self.stage = _CLOSED
+        self.deadline = inf
+        self._drop_partial()
+        self._drop_incoming()
+        if self.exchange:
+            self.exchange.client_left()
+
+    def pause_writing(self) -> None:
+        """The client takes its answer more slowly than it comes."""
+        self.slow = True
+        self.deadline = self._front.loop.time() + self._front.limits.stalled_client_seconds
+        if self.exchange:
+            self.exchange.client_slow()
+
+    def resume_writing(self) -> None:
+        """The client has taken what was kept for it."""
+        self.slow = False
+        if self.stage is _ANSWER:
+            self.deadline = inf
+        if self.exchange:
+            self.exchange.client_ready()
+
+    # -- for the exchange: see ClientSide
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection ends after the answer that begins now."""
+        incoming_body = self.stage is _BODY or self.stage is _ROOM
+        return incoming_body or self._front.draining or self.exchange is None or not self.exchange.head.keep_alive
+
+    def write(self, data: bytes) -> None:
+        """Sends these bytes."""
+        if self._transport:
+            self._transport.write(data)
+
+    def exchange_done(self, exchange: Exchange, *, whole: bool, reusable: bool) -> None:
+        """The exchange is over."""
+        if self.exchange is not exchange or self._transport is None:
+            return
+        self.exchange = None
+        self._drop_incoming()
+        if not whole:
+            self.stage = _CLOSED
+            self._transport.abort()
+        elif reusable:
+            self._next()
+        else:
+            self._linger()
+
+    # -- the life of a connection
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of a request has come since the last answer."""
+        return self.stage is _HEAD and not self._partial and not self._early and self._transport is not None
+
+    def close_if_idle(self, since: float) -> bool:
+        """Closes the connection where it has been idle since then; whether it did."""
+        if not self.is_idle or self.idle_since > since or self._transport is None:
+            return False
+        self.stage = _CLOSED
+        self._transport.close()
+        return True
+
+    def on_deadline(self) -> None:
+        """What was waited for has not come in time."""
+        limits = self._front.limits
+        if self.stage is _HEAD and not self._partial:
+            self._close()
+        elif self.stage is _HEAD:
+            self._refuse(RequestTimeoutError(f"The head of the request was not whole within {limits.head_seconds:g} s."))
+        elif self.stage is _BODY and self.exchange:
+            self.exchange.fail(
+                RequestTimeoutError(f"The body of the request was silent for {limits.body_silence_seconds:g} s, or took too long.")
+            )
+        elif self.stage is _ROOM and self.exchange:
+            self.exchange.fail(no_room())
+        else:
+            self._abort_if_stalled()
+
+    def _abort_if_stalled(self) -> None:
+        """Cuts the connection of a client that takes nothing of its answer, or that was refused and sends on."""
+        if self._transport is None:
+            return
+        unsent = self._transport.get_write_buffer_size()
+        if unsent and unsent != self._unsent:
+            self._unsent = unsent
+            self.deadline = self._front.loop.time() + self._front.limits.stalled_client_seconds
+        else:
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """Cuts the connection."""
+        if self._transport:
+            self._transport.abort()
+
+    def _next(self) -> None:
+        """Waits for the next request, or begins the one that has come."""
+        self.stage = _HEAD
+        loop = self._front.loop
+        self.idle_since = loop.time()
+        self.deadline = self.idle_since + self._front.limits.keep_alive_seconds
+        if self._early:
+            # Not from here: a thousand requests that came at once would be a thousand calls deep.
+            loop.call_soon(self._take_early)
+        else:
+            self._resume_reading()
+
+    def _take_early(self) -> None:
+        if self.stage is _HEAD and self._transport and self._early:
+            early, self._early = self._early, b""
+            self._resume_reading()
+            self._on_head_bytes(early)
+
+    def _drop_partial(self) -> None:
+        """Forgets what came of a head."""
+        self._partial.clear()
+        room, self._heads_room = self._heads_room, 0
+        if room:
+            self._front.heads.release(room)
+
+    def _linger(self) -> None:
+        """Closes the connection once its client has had the time to take what was sent."""
+        self.stage = _CLOSED
+        self._early = b""
+        self._drop_partial()
+        if self._transport is None:
+            return
+        self._resume_reading()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client has reset the connection
+            self._transport.abort()
+        self.deadline = self._front.loop.time() + LINGER_SECONDS
+
+    def _close(self) -> None:
+        self.stage = _CLOSED
+        if self._transport:
+            self._transport.close()
+
+    def _refuse(self, error: APIError) -> None:
+        """Answers what is no request that could be answered, and closes."""
+        self._tell(error)
+        self._linger()
+
+    def _tell(self, error: APIError) -> None:
+        body = orjson.dumps(error.content())
+        headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
+        headers.append((b"content-type", b"application/json"))
+        self.write(answer_head(error.status, headers, new_request_id(), len(body), chunked=False, closing=True) + body)
+
+    def _pause_reading(self) -> None:
+        if self._reading and self._transport:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._reading and self._transport and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    # -- a request
+
+    def _on_head_bytes(self, data: bytes) -> None:
+        if self._partial:
+            searched = max(0, len(self._partial) - 3)
+            self._partial += data
+            end = self._partial.find(HEAD_END, searched)
+            if end >= 0:
+                data = self._take_partial()
+        else:
+            if data.startswith(_EMPTY_LINE):
+                data = data.lstrip(_EMPTY_LINE)  # RFC 9112 section 2.2
+            end = data.find(HEAD_END)
+        if end > self._front.limits.head_bytes:
+            self._refuse(self._head_too_large())
+        elif end >= 0:
+            self._on_head(data, end + 4)
+        elif data:
+            self._keep_partial(data)
+
+    def _keep_partial(self, data: bytes) -> None:
+        """The head is not whole. `data` is what has come last."""
+        limits = self._front.limits
+        if not self._partial:
+            self._partial += data
+            self.deadline = self._front.loop.time() + limits.head_seconds
+        if len(self._partial) > limits.head_bytes:
+            self._refuse(self._head_too_large())
+        elif self._front.heads.reserve(len(data)):
+            self._heads_room += len(data)
+        else:
+            self._refuse(no_room())
+
+    def _take_partial(self) -> bytes:
+        """The head that has become whole, and what came behind it."""
+        data = bytes(self._partial)
+        self._drop_partial()
+        return data
+
+    def _head_too_large(self) -> HeadTooLargeError:
+        limit = self._front.limits.head_bytes
+        return HeadTooLargeError(f"The head of the request is longer than {limit} bytes.", code="head_too_large")
+
+    def _on_head(self, data: bytes, end: int) -> None:
+        front = self._front
+        try:
+            head = parse_request_head(data[:end])
+        except HeadError as error:
+            self._refuse(HttpError(str(error), error.status))
+            return
+        exchange = self.exchange = Exchange(front, self, head)
+        self.stage = _BODY
+        self.deadline = inf
+        try:
+            destination = front.destination(exchange)
+            check_length(head.length, destination)
+        except APIError as error:
+            if not head.length and not head.chunked:
+                self._whole(data[end:])
+            exchange.fail(error)
+            return
+        if not head.chunked and len(data) - end >= head.length and front.budget.reserve(head.length):
+            exchange.room = head.length
+            body_end = end + head.length
+            self._whole(data[body_end:])
+            destination.serve(exchange, data[end:body_end])
+        else:
+            self._begin_body(exchange, destination, data[end:])
+
+    def _whole(self, early: bytes) -> None:
+        """The request is whole. `early`: what came behind it."""
+        self.stage = _ANSWER
+        self.deadline = inf
+        self._early = early
+
+    def _begin_body(self, exchange: Exchange, destination: Destination, data: bytes) -> None:
+        front = self._front
+        now = front.loop.time()
+        body = self._incoming = IncomingBody(exchange, destination, front.budget, now + front.limits.body_seconds)
+        if body.take_room(self._read_body_on):
+            self._read_body(body, data)
+        else:
+            self.stage = _ROOM
+            self.deadline = now + front.limits.body_silence_seconds
+            self._early = data
+
+    def _read_body_on(self) -> None:
+        if self._incoming:
+            early, self._early = self._early, b""
+            self._read_body(self._incoming, early)
+
+    def _read_body(self, body: IncomingBody, data: bytes) -> None:
+        """Reads the body, for which there is room. `data`: what has come of it."""
+        self.stage = _BODY
+        if body.exchange.head.expects_continue and not data:
+            self.write(CONTINUE)
+        self._resume_reading()
+        self._on_body_bytes(data)
+
+    def _on_body_bytes(self, data: bytes) -> None:
+        body = self._incoming
+        if body is None:
+            return
+        try:
+            rest = body.feed(data)
+        except APIError as error:
+            body.exchange.fail(error)
+            return
+        if rest is None:
+            self.deadline = min(self._front.loop.time() + self._front.limits.body_silence_seconds, body.until)
+            return
+        self._incoming = None
+        self._whole(rest)
+        body.serve()
+
+    def _drop_incoming(self) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming:
+            incoming.drop()

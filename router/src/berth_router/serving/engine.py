@@ -1,0 +1,383 @@
+"""Connections to engines: HTTP/1.1 over sockets that the event loop owns, one request at a time, pooled between
+them."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+from aiohappyeyeballs import start_connection  # pyright: ignore[reportUnknownVariableType]
+
+from berth_router.serving.chunked import ChunkedDecoder, ChunkError, whole_chunks
+from berth_router.serving.heads import HEAD_END, HeadError, ResponseHead, parse_response_head
+from berth_router.serving.sockets import keep_alive
+
+IDLE_SECONDS = 4.0
+"""How long an idle connection is kept: below llama-server's keep-alive time-out, the shortest of the engines', of 5
+s."""
+
+MAX_IDLE_PER_ENGINE = 128
+
+
+class UpstreamError(Exception):
+    """A connection to an engine failed."""
+
+
+class ConnectError(UpstreamError):
+    """No connection could be made: the engine got nothing."""
+
+
+class BrokenError(UpstreamError):
+    """The connection broke while an answer was awaited or read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an engine listens."""
+
+    host: str
+    port: int
+    host_header: bytes
+    base_path: bytes
+
+
+@lru_cache(maxsize=1024)
+def address_of(endpoint: str) -> Address:
+    """The address in a base URL such as http://10.0.0.3:8080."""
+    parts = urlsplit(endpoint)
+    return Address(parts.hostname or "", parts.port or 80, parts.netloc.encode(), parts.path.rstrip("/").encode())
+
+
+class AnswerTaker(Protocol):
+    """Takes an engine's answer as it comes. After `on_end` or `on_broken` it hears no more, and the connection is not
+    its any more."""
+
+    takes_chunks: bool
+    """Whether whole chunks of the answer's body can be given to it in their coding."""
+
+    def on_head(self, head: ResponseHead, *, alone: bool) -> None:
+        """The answer begins. `alone`: nothing of its body has come with it. Interim answers are left out."""
+        ...
+
+    def on_chunks(self, coded: bytes, size: int) -> None:
+        """Whole chunks of the body, in HTTP/1.1's chunked coding, with `size` bytes of the body in them."""
+        ...
+
+    def on_body(self, data: bytes) -> None:
+        """The next bytes of the body."""
+        ...
+
+    def on_end(self) -> None:
+        """The answer is whole."""
+        ...
+
+    def on_broken(self, error: BrokenError) -> None:
+        """The answer ends before it is whole, or before it has begun."""
+        ...
+
+
+class _Stage(Enum):
+    IDLE = auto()
+    HEAD = auto()
+    LENGTH = auto()
+    CHUNKS = auto()
+    UNTIL_CLOSED = auto()
+
+
+# Bound once: looking a member up in its class takes Python 3.11 longer than all that is done with it.
+_IDLE, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSED = _Stage
+
+
+class EngineConnection(asyncio.Protocol):
+    """One connection to an engine."""
+
+    __slots__ = (
+        "_bodyless",
+        "_decoder",
+        "_head_bytes",
+        "_keep_alive",
+        "_left",
+        "_lost",
+        "_on_lost",
+        "_partial",
+        "_paused",
+        "_stage",
+        "_taker",
+        "_transport",
+        "idle_since",
+        "received_any",
+        "reused",
+    )
+
+    def __init__(self, head_bytes: int, on_lost: Callable[["EngineConnection"], None] | None = None) -> None:
+        self._head_bytes = head_bytes
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._taker: AnswerTaker | None = None
+        self._stage = _IDLE
+        self._partial = b""
+        """What came of a head that is not whole."""
+        self._left = 0
+        self._decoder: ChunkedDecoder | None = None
+        self._bodyless = False
+        self._keep_alive = False
+        self._paused = False
+        self._lost = False
+        self.reused = False
+        self.received_any = False
+        """Whether a byte of the current answer came."""
+        self.idle_since = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be sent."""
+        return self._stage is _IDLE and not self._lost
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the answer is over and the engine keeps the connection open."""
+        return self.usable and self._keep_alive
+
+    def send(self, taker: AnswerTaker, request: bytes, *, bodyless: bool = False) -> None:
+        """Sends a request. `bodyless`: whatever the head of its answer says, it has no body, as that of HEAD. Raises
+        BrokenError."""
+        if not self.usable or self._transport is None:
+            raise BrokenError("the connection was closed")
+        self._taker = taker
+        self._stage = _HEAD
+        self._bodyless = bodyless
+        self._keep_alive = False
+        self.received_any = False
+        self._transport.write(request)
+
+    def pause(self) -> None:
+        """Has the engine wait: its answer is taken more slowly than it comes."""
+        if self._transport and not self._lost and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Undoes `pause`."""
+        if self._transport and not self._lost and self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Closes at once, and tells nobody; an engine in the middle of an answer stops making it."""
+        self._taker = None
+        self._lost = True
+        if self._transport:
+            self._transport.abort()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        taker = self._taker
+        if taker is None:
+            # Bytes that no request asked for: the next answer on this connection could not be trusted.
+            self.close()
+            return
+        stage = self._stage
+        if stage is _CHUNKS:
+            self._on_chunked(taker, data)
+        elif stage is _LENGTH:
+            self._on_counted(taker, data)
+        elif stage is _UNTIL_CLOSED:
+            taker.on_body(data)
+        else:
+            self._on_head(taker, data)
+
+    def eof_received(self) -> bool:
+        """The engine sends no more. The event loop closes the connection."""
+        if self._stage is _UNTIL_CLOSED:
+            self._finish(b"")
+        if self._stage is _IDLE:
+            self._lost = True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._lost = True
+        if self._on_lost:
+            self._on_lost(self)
+        self._break_off(f"the engine closed the connection{f': {exc}' if exc else ''}")
+
+    # -- an answer
+
+    def _on_head(self, taker: AnswerTaker, data: bytes) -> None:
+        self.received_any = True
+        if self._partial:
+            data = self._partial + data
+        while True:
+            end = data.find(HEAD_END)
+            if end < 0:
+                self._partial = data
+                if len(data) > self._head_bytes:
+                    self._break_off("the head of the engine's answer is too long")
+                return
+            try:
+                head = parse_response_head(data[: end + 4])
+            except HeadError as error:
+                self._break_off(f"the engine's answer is not HTTP: {error}")
+                return
+            data = data[end + 4 :]
+            if not head.interim:
+                break
+        self._partial = b""
+        self._begin_body(head)
+        taker.on_head(head, alone=not data)
+        if self._taker is not taker:
+            return
+        if self._stage is _LENGTH and self._left == 0:
+            self._finish(data)
+        elif data:
+            self.data_received(data)
+
+    def _begin_body(self, head: ResponseHead) -> None:
+        self._keep_alive = head.keep_alive
+        if self._bodyless:
+            self._stage, self._left = _LENGTH, 0
+        elif head.chunked:
+            self._stage, self._decoder = _CHUNKS, ChunkedDecoder()
+        elif head.length is not None:
+            self._stage, self._left = _LENGTH, head.length
+        else:
+            self._stage = _UNTIL_CLOSED
+
+    def _on_counted(self, taker: AnswerTaker, data: bytes) -> None:
+        if len(data) < self._left:
+            self._left -= len(data)
+            taker.on_body(data)
+            return
+        rest = data[self._left :] if len(data) > self._left else b""
+        taker.on_body(data[: self._left] if rest else data)
+        if self._taker is taker:
+            self._finish(rest)
+
+    def _on_chunked(self, taker: AnswerTaker, data: bytes) -> None:
+        decoder = cast("ChunkedDecoder", self._decoder)
+        if taker.takes_chunks and decoder.between_chunks and (size := whole_chunks(data)):
+            # The decoder stands where the first of these begins and would stand there again after the last: it need not
+            # see them.
+            taker.on_chunks(data, size)
+            return
+        try:
+            body = decoder.feed(data)
+        except ChunkError as error:
+            self._break_off(f"the engine's answer is not HTTP: {error}")
+            return
+        if body:
+            taker.on_body(body)
+        if decoder.ended and self._taker is taker:
+            self._finish(decoder.rest)
+
+    def _finish(self, rest: bytes) -> None:
+        """The answer is whole. `rest`: what came behind it, which nobody asked for."""
+        taker, self._taker = self._taker, None
+        self._decoder = None
+        self.resume()
+        if self._stage is _UNTIL_CLOSED or rest:
+            self._keep_alive = False
+        self._stage = _IDLE
+        if taker:
+            taker.on_end()
+
+    def _break_off(self, reason: str) -> None:
+        taker = self._taker
+        self.close()
+        if taker:
+            taker.on_broken(BrokenError(reason))
+
+
+class EnginePool:
+    """Idle connections by engine; the one used last is taken first, so that the rest can time out."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, head_bytes: int, connect_seconds: float, peer_seconds: float) -> None:
+        self._loop = loop
+        self._head_bytes = head_bytes
+        self._connect_seconds = connect_seconds
+        self._peer_seconds = peer_seconds
+        self._idle: dict[Address, list[EngineConnection]] = {}
+
+    def idle(self, address: Address) -> EngineConnection | None:
+        """An idle connection; None where there is none."""
+        idle = self._idle.get(address)
+        while idle:
+            connection = idle.pop()
+            if connection.usable and self._loop.time() - connection.idle_since < IDLE_SECONDS:
+                connection.reused = True
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self, address: Address) -> EngineConnection:
+        """A new connection. Raises ConnectError."""
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                connected = await self._connected(address)
+                connection = EngineConnection(self._head_bytes, lambda lost: self._forget(address, lost))
+                await self._loop.create_connection(lambda: connection, sock=connected)
+        except (OSError, TimeoutError) as error:
+            reason = str(error) or "timed out"
+            raise ConnectError(f"no connection to the engine at {address.host}:{address.port}: {reason}") from error
+        return connection
+
+    def release(self, address: Address, connection: EngineConnection) -> None:
+        """Takes a connection back: kept when its answer was whole and the engine keeps it open, else closed."""
+        idle = self._idle.setdefault(address, [])
+        if not connection.reusable or len(idle) >= MAX_IDLE_PER_ENGINE:
+            connection.close()
+            if not idle:
+                del self._idle[address]
+            return
+        connection.idle_since = self._loop.time()
+        idle.append(connection)
+
+    def sweep(self) -> None:
+        """Closes what has been idle for too long. An engine that is drained waits for nothing else."""
+        oldest = self._loop.time() - IDLE_SECONDS
+        for address, idle in list(self._idle.items()):
+            fresh = [connection for connection in idle if connection.idle_since > oldest]
+            for connection in idle[: len(idle) - len(fresh)]:
+                connection.close()
+            if fresh:
+                self._idle[address] = fresh
+            else:
+                del self._idle[address]
+
+    @property
+    def empty(self) -> bool:
+        """Whether no connection is idle."""
+        return not self._idle
+
+    def close(self) -> None:
+        """Closes all idle connections."""
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
+        self._idle.clear()
+
+    def _forget(self, address: Address, connection: EngineConnection) -> None:
+        """Takes a closed connection out: engines close idle ones, and an engine that is gone leaves no entry behind."""
+        idle = self._idle.get(address)
+        if idle and connection in idle:
+            idle.remove(connection)
+            if not idle:
+                del self._idle[address]
+
+    async def _connected(self, address: Address) -> socket.socket:
+        """A socket connected to one of the host's addresses. Raises OSError."""
+        resolved = await self._loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        connected = await start_connection(resolved)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(connected, self._peer_seconds)
+        return connected

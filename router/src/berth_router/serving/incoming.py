@@ -1,0 +1,106 @@
+"""The body of a request on its way in, and who gets the request when it is whole."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from berth_router.errors import HttpError, RequestTooLargeError, UnavailableError
+from berth_router.serving.chunked import ChunkedDecoder, ChunkError
+from berth_router.serving.exchange import Exchange
+from berth_router.serving.limits import Budget
+
+
+class Destination(Protocol):
+    """Answers the requests of some paths."""
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes of the longest body that it takes."""
+        ...
+
+    def serve(self, exchange: Exchange, body: bytes) -> None:
+        """Answers the request, now or later."""
+        ...
+
+
+class IncomingBody:
+    """The body of one request that has not come whole."""
+
+    __slots__ = ("_budget", "_decoder", "_left", "_parts", "_size", "destination", "exchange", "give_up_waiting", "until")
+
+    def __init__(self, exchange: Exchange, destination: Destination, budget: Budget, until: float) -> None:
+        head = exchange.head
+        self.exchange = exchange
+        self.destination = destination
+        self.until = until
+        """When the body must be whole, on the loop's clock."""
+        self.give_up_waiting: Callable[[], None] | None = None
+        """What ends the wait for room, while there is one."""
+        self._budget = budget
+        self._decoder = ChunkedDecoder() if head.chunked else None
+        self._left = head.length
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def take_room(self, granted: Callable[[], None]) -> bool:
+        """Whether there is room for the body now. Else `granted` is called once there is.
+
+        A body in chunks takes its room as it comes, since nobody knows how long it is.
+        """
+        length = self._left
+        if self._decoder or self._budget.reserve(length):
+            self.exchange.room = length
+            return True
+
+        def take() -> None:
+            self.give_up_waiting = None
+            self.exchange.room = length
+            granted()
+
+        self.give_up_waiting = self._budget.wait(length, take)
+        return False
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Takes the next bytes. Returns what came behind the body once it is whole, None before that. Raises APIError."""
+        if self._decoder is None:
+            part = data[: self._left]
+            self._left -= len(part)
+            self._parts.append(part)
+            return None if self._left else data[len(part) :]
+        try:
+            part = self._decoder.feed(data)
+        except ChunkError as error:
+            raise HttpError(f"The body of the request is not in the chunked coding: {error}.") from error
+        self._size += len(part)
+        check_length(self._size, self.destination)
+        if not self._budget.reserve(len(part)):
+            raise no_room()
+        self.exchange.room += len(part)
+        self._parts.append(part)
+        return self._decoder.rest if self._decoder.ended else None
+
+    def serve(self) -> None:
+        """Has the request answered, whose body is whole."""
+        body = b"".join(self._parts)
+        self._parts.clear()
+        self.destination.serve(self.exchange, body)
+
+    def drop(self) -> None:
+        """Nobody waits for the body any more."""
+        if self.give_up_waiting:
+            self.give_up_waiting()
+
+
+def check_length(length: int, destination: Destination) -> None:
+    """Raises RequestTooLargeError for a body of more bytes than are taken."""
+    limit = destination.body_limit
+    if length > limit:
+        raise RequestTooLargeError(f"The body is larger than the {limit} bytes that this router takes.", code="request_too_large")
+
+
+def no_room() -> UnavailableError:
+    """What a request is told for whose body there is no room."""
+    return UnavailableError(
+        "The bodies of requests in hand take all the room that this router has for them.",
+        code="too_many_bodies",
+        retry_after=5,
+    )

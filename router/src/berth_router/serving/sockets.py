@@ -1,0 +1,27 @@
+"""Options of sockets: how a peer that is gone without a word is noticed."""
+
+import socket
+
+_PROBES = 3
+
+
+def keep_alive(connection: socket.socket, seconds: float) -> None:
+    """Has the kernel end the connection when its peer acknowledges nothing for about so many seconds. A listener's
+    connections inherit it.
+
+    A peer that is merely stopped, or slow, still acknowledges.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    interval = max(1, round(seconds / (_PROBES + 1)))
+    options = {
+        "TCP_KEEPIDLE": interval,
+        "TCP_KEEPALIVE": interval,  # what macOS calls TCP_KEEPIDLE
+        "TCP_KEEPINTVL": interval,
+        "TCP_KEEPCNT": _PROBES,
+        # Of bytes that were sent: keep-alive probes are not sent while there are some.
+        "TCP_USER_TIMEOUT": round(seconds * 1000),
+    }
+    for name, value in options.items():
+        option: int | None = getattr(socket, name, None)
+        if option is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
