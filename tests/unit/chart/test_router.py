@@ -7,6 +7,7 @@ import pytest
 
 from berth_api.model_deployment import Backend, Device
 from berth_router.profiles import Profile
+from berth_router.serving.limits import Limits
 from berth_router.settings import Settings
 from tests.unit.chart.rendering import RefusedError, environment, render
 
@@ -50,6 +51,19 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
             "maxDeployments": 5,
             "maxWaitingPerModel": 6,
             "drainSeconds": 7,
+            "lameDuckSeconds": 8,
+            "limits": {"requestsPerModel": 9, "requestsPerKey": 10, "connections": 11, "bodyBytes": 4294967296, "bodiesBytes": 8589934592},
+            "timeouts": {
+                "head": 12,
+                "keepAlive": 13,
+                "bodySilence": 14,
+                "body": 15,
+                "stalledClient": 16,
+                "engineConnect": 17,
+                "engineFirstByte": 18,
+                "engineSilence": 19.5,
+                "peer": 20,
+            },
             "host": "::",
             "port": 9000,
         },
@@ -65,6 +79,23 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert (settings.host, settings.port) == ("::", 9000)
     assert settings.profiles == {"long": Profile(n_ctx=1048576)}
     assert (settings.max_deployments, settings.max_waiting_per_model, settings.drain_seconds) == (5, 6, 7)
+    assert settings.lame_duck_seconds == 8
+    assert settings.limits() == Limits(
+        requests_per_model=9,
+        requests_per_key=10,
+        connections=11,
+        body_bytes=4294967296,
+        bodies_bytes=8589934592,
+        head_seconds=12,
+        keep_alive_seconds=13,
+        body_silence_seconds=14,
+        body_seconds=15,
+        stalled_client_seconds=16,
+        connect_seconds=17,
+        first_byte_seconds=18,
+        silence_seconds=19.5,
+        peer_seconds=20,
+    )
 
 
 def test_an_engine_that_was_taken_away_is_not_offered(settings_of: SettingsOf) -> None:
@@ -88,7 +119,8 @@ def test_answers_under_way_outlive_an_upgrade() -> None:
     pod = deployment["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == 130
     [container] = pod["containers"]
-    assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    # It goes on answering by itself until nobody is led to it any more.
+    assert "lifecycle" not in container
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
 
