@@ -214,11 +214,29 @@ class Release:
         """Pods of the operator or the router."""
         return self.kubectl.json("get", "pods", "-l", f"app.kubernetes.io/component={component}")["items"]
 
-    def kill_9(self, pod: Object, process: str) -> None:
-        """Ends the processes of this name in the pod as a crash does."""
+    async def until_gone(self, component: str) -> None:
+        """Returns when no pod of the operator or the router is ending any more."""
+
+        def none_ends(pods: dict[str, Object]) -> bool | None:
+            ending = [
+                pod
+                for pod in pods.values()
+                if pod["metadata"].get("labels", {}).get("app.kubernetes.io/component") == component
+                and "deletionTimestamp" in pod["metadata"]
+            ]
+            return True if not ending else None
+
+        await self.until(PODS, none_ends)
+
+    def processes(self, pod: Object, process: str) -> list[int]:
+        """The processes of this name in the pod, by their numbers on this machine."""
         pids = [pid for pid in _processes_of(pod["metadata"]["uid"]) if process in _command_line(pid)]
         assert pids, f"no process {process} of {pod['metadata']['name']} runs on this machine"
-        for pid in pids:
+        return pids
+
+    def kill_9(self, pod: Object, process: str) -> None:
+        """Ends the processes of this name in the pod as a crash does."""
+        for pid in self.processes(pod, process):
             os.kill(pid, SIGKILL)
 
 

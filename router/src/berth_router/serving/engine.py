@@ -133,6 +133,11 @@ class EngineConnection(asyncio.Protocol):
         self.idle_since = 0.0
 
     @property
+    def made(self) -> bool:
+        """Whether the event loop has the connection."""
+        return self._transport is not None
+
+    @property
     def usable(self) -> bool:
         """Whether a request can be sent."""
         return self._stage is _IDLE and not self._lost
@@ -321,14 +326,19 @@ class EnginePool:
 
     async def connect(self, address: Address) -> EngineConnection:
         """A new connection. Raises ConnectError."""
+        connection = EngineConnection(self._head_bytes, lambda lost: self._forget(address, lost))
+        connected: socket.socket | None = None
         try:
             async with asyncio.timeout(self._connect_seconds):
                 connected = await self._connected(address)
-                connection = EngineConnection(self._head_bytes, lambda lost: self._forget(address, lost))
                 await self._loop.create_connection(lambda: connection, sock=connected)
         except (OSError, TimeoutError) as error:
+            _close(connection, connected)
             reason = str(error) or "timed out"
             raise ConnectError(f"no connection to the engine at {address.host}:{address.port}: {reason}") from error
+        except asyncio.CancelledError:
+            _close(connection, connected)
+            raise
         return connection
 
     def release(self, address: Address, connection: EngineConnection) -> None:
@@ -381,3 +391,11 @@ class EnginePool:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         keep_alive(connected, self._peer_seconds)
         return connected
+
+
+def _close(connection: EngineConnection, connected: socket.socket | None) -> None:
+    """Leaves nothing open of a connection that was not finished."""
+    if connection.made:
+        connection.close()
+    elif connected:
+        connected.close()
