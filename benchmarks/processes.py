@@ -5,6 +5,8 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+"""In a second, of the times in /proc/stat."""
 
 
 def below(pid: int) -> list[int]:
@@ -39,6 +41,24 @@ def schedstat_ns(text: str) -> int:
             return int(on_processor)
         case _:
             raise ValueError(f"not a schedstat of three numbers: {text!r}")
+
+
+def processor_seconds(stat: str, processor: int) -> float:
+    """Seconds that processes have had of a processor, and a hypervisor has taken of it. `stat`: the text of /proc/stat.
+
+    Raises ValueError where there is no such processor.
+    """
+    for line in stat.splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{processor}":
+            user, nice, system, _idle, _iowait, _irq, _softirq, steal = map(int, ticks[:8])
+            return (user + nice + system + steal) / _TICKS
+    raise ValueError(f"/proc/stat has no processor {processor}")
+
+
+def processor_seconds_now(processor: int) -> float:
+    """The same of this moment."""
+    return processor_seconds((_PROC / "stat").read_text(), processor)
 
 
 def _own_cpu_ns(pid: int) -> int:

@@ -15,8 +15,10 @@ measured:
   number of streams. The upstream holds all of them after their first chunk until the last one is open.
 - Streams that were dropped. Each stream's chunks carry its number, and its client checks all of its bytes.
 
-Processor time does not depend on who is the limit, but the table says how fast the upstream is by itself, and for how
-much of the time each contender was busy. A ratio is the median of those of the single rounds.
+A ratio is the median of those of the single rounds. Who is the limit of the requests a second matters little to the
+processor time of each, but the table says how fast the upstream is by itself, and for how much of the time a contender
+was busy. It says too what others had of the processors meanwhile: a contender that they keep waiting finds more to do
+at once and needs less for each piece, with colder caches. Only a quiet machine gives figures to rely on.
 
 wrk is needed, and nginx is wanted: `apt-get install wrk nginx-light`. vllm-router is installed from PyPI, into an
 environment of its own in Berth's cache folder.
@@ -51,7 +53,7 @@ from benchmarks.router.contenders import (
     splice,
 )
 from benchmarks.router.report import result, table
-from benchmarks.router.rounds import FULL, QUICK, Figures, Plan, bench
+from benchmarks.router.rounds import FULL, QUICK, Measured, Plan, Processors, bench
 from benchmarks.router.vllm_router import VERSION, installed, vllm_router
 from benchmarks.router.wrk import wrk_missing
 
@@ -81,11 +83,11 @@ def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
     return found, [*told, f"Python {platform.python_version()}", f"uvloop {version('uvloop')}"]
 
 
-def processors() -> tuple[int, int]:
-    """The contenders' processor and the load's. Raises SystemExit where there is only one."""
+def processors() -> Processors:
+    """The first two of those that this process may use. Raises SystemExit where there is only one."""
     match sorted(os.sched_getaffinity(0)):
-        case [contender, load, *_]:
-            return contender, load
+        case [contenders, load, *_]:
+            return Processors(contenders, load)
         case _:
             raise SystemExit("benchmarks.router: two processors are needed: the contenders', and the load's")
 
@@ -112,12 +114,12 @@ def machine() -> str:
     return f"{os.cpu_count()} processors ({model}), Linux {platform.release()}, {when}"
 
 
-async def run(plan: Plan, found: dict[str, Start]) -> tuple[Figures, dict[str, Figures]]:
+async def run(plan: Plan, found: dict[str, Start]) -> Measured:
     """Measures everything."""
-    contender_processor, load_processor = processors()
-    os.sched_setaffinity(0, {load_processor})  # what this process starts is there too, where nothing else is said
+    where = processors()
+    os.sched_setaffinity(0, {where.load})  # what this process starts is there too, where nothing else is said
     with tempfile.TemporaryDirectory(prefix="berth-router-") as scratch:
-        async with bench(plan, Path(scratch), load_processor, contender_processor) as measuring:
+        async with bench(plan, Path(scratch), where) as measuring:
             return await measuring.measure(found)
 
 
@@ -136,16 +138,17 @@ def main() -> int:
     found, told = contenders(arguments.contender or NAMES)
     where, load_before = machine(), os.getloadavg()[0]
     try:
-        direct, figures = uvloop.run(run(plan, found))
+        measured = uvloop.run(run(plan, found))
     except (RuntimeError, OSError) as error:
         print(f"benchmarks.router: {error}", file=sys.stderr)
         return 1
     load = f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
     print(f"Through a router, {plan.rounds} rounds on {where}; {load}")
     print(", ".join(told), end="\n\n")
-    print(table(direct, figures), end="\n\n")
-    print(result(direct, figures))
-    return 1 if BERTH in found and (BERTH not in figures or figures[BERTH].faults) else 0
+    print(table(measured), end="\n\n")
+    print(result(measured))
+    berths = measured.contenders.get(BERTH)
+    return 1 if BERTH in found and (berths is None or berths.faults) else 0
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from benchmarks.router.contenders import BERTH, NGINX
-from benchmarks.router.rounds import CHUNKS_PER_SECOND, CLIENTS, STREAMS, Cost, Figures
+from benchmarks.router.rounds import CHUNKS_PER_SECOND, CLIENTS, STREAMS, Cost, Figures, Measured, Others
 
 _LABEL_WIDTH = 14
 _BUSY = 0.9
-"""A contender that was busy for less of the time waited: its rate is not its most, while its cost is its own."""
+"""A contender that was busy for less of the rounds of requests was kept waiting: by load and upstream, or by others."""
+
+_QUIET = 0.03
+"""What others may have of a processor."""
 
 Costs = Callable[[Figures], Sequence[Cost]]
 
@@ -24,8 +27,9 @@ def added(through: Sequence[float], direct: Sequence[float]) -> float:
     return median(one - other for one, other in zip(through, direct, strict=True))
 
 
-def result(direct: Figures, figures: Mapping[str, Figures]) -> str:
+def result(measured: Measured) -> str:
     """One JSON object; null is what could not be measured."""
+    direct, figures, _ = measured
     berth = figures.get(BERTH)
     return json.dumps(
         {
@@ -38,15 +42,16 @@ def result(direct: Figures, figures: Mapping[str, Figures]) -> str:
     )
 
 
-def table(direct: Figures, figures: Mapping[str, Figures]) -> str:
+def table(measured: Measured) -> str:
     """Everything that was measured."""
+    direct, figures, others = measured
     chunk = f"a chunk of {STREAMS} streams, {CHUNKS_PER_SECOND} a second each"
     parts = [
         [f"a request of {CLIENTS} clients: microseconds of processor", *_costs(figures, _of_requests)],
         [f"{chunk}: microseconds of processor", *_costs(figures, _of_chunks)],
         ["a request of one client: microseconds to its answer, half take no longer", *_latencies(direct, figures)],
         ["many streams at once", *_crowds(figures)],
-        _upstream(direct, figures),
+        [*_upstream(direct, figures), *_others(others)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts)
 
@@ -103,10 +108,14 @@ def _upstream(direct: Figures, figures: Mapping[str, Figures]) -> list[str]:
     lines = [f"the upstream asked directly: {rate:.0f} requests a second, {own:.1f} microseconds of its processor each"]
     waited = [name for name, found in figures.items() if median(cost.share for cost in found.requests) < _BUSY]
     if waited:
-        lines.append(
-            f"{', '.join(waited)}: busy for less than {_BUSY:.0%} of the rounds of requests, so kept waiting, by load"
-            " and upstream or by others on the processor: requests a second are not the most, the microseconds hold"
-        )
+        lines.append(f"{', '.join(waited)}: kept waiting, so the requests a second are not the most there could be")
+    return lines
+
+
+def _others(others: Others) -> list[str]:
+    lines = [f"others had {others.contenders:.1%} of the contenders' processor and {others.load:.1%} of the load's"]
+    if max(others) > _QUIET:
+        lines.append("that is much: measure again on a quiet machine before you rely on these figures")
     return lines
 
 

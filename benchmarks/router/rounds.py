@@ -1,6 +1,7 @@
 """The rounds of a measurement, in which the contenders take turns."""
 
 import asyncio
+import resource
 import sys
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import aiohttp
 
 from benchmarks.contenders import free_port
-from benchmarks.processes import below, cpu_ns, resident_bytes
+from benchmarks.processes import below, cpu_ns, processor_seconds_now, resident_bytes
 from benchmarks.router.contenders import Place, Running, Start, module, process
 from benchmarks.router.streams import ENDING_SECONDS, Streams, opened
 from benchmarks.router.traffic import Pace
@@ -30,6 +31,9 @@ _SETTLING_SECONDS = 0.3
 _CROWD_CHUNKS = 4
 _CROWD_PER_SECOND = 2
 _WARMING_STREAMS = 20
+
+_OWN = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+"""This process, and what it has started that has ended: each wrk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +88,46 @@ class Figures:
     """What was wrong with streams that did not end whole, and with how many of them."""
 
 
-class Bench:
-    """Makes the rounds. The upstream and the load run on this process's processor, each contender on another."""
+class Others(NamedTuple):
+    """What processes that have nothing to do with the measurement had of two processors."""
 
-    def __init__(self, plan: Plan, folder: Path, upstream: Running, processor: int) -> None:
+    contenders: float
+    """Of the contenders' processor: seconds, or a share of the time."""
+    load: float
+    """Of the one that the load and the upstream are on."""
+
+
+class Measured(NamedTuple):
+    """All that was measured."""
+
+    direct: Figures
+    """Of the upstream asked directly, which has requests and p50_us alone."""
+    contenders: dict[str, Figures]
+    others: Others
+    """Shares of the time in which the contenders took turns."""
+
+
+class Processors(NamedTuple):
+    """Where everything runs. This process is on the load's processor too."""
+
+    contenders: int
+    load: int
+
+
+class Bench:
+    """Makes the rounds."""
+
+    def __init__(self, plan: Plan, folder: Path, upstream: Running, processors: Processors) -> None:
         self._plan = plan
         self._folder = folder
         self._upstream = upstream
-        self._processor = processor
+        self._processors = processors
         self._wrk = Wrk(folder)
         self._streams = 0
         self._places = 0
 
-    async def measure(self, starts: Mapping[str, Start]) -> tuple[Figures, dict[str, Figures]]:
-        """What the upstream does by itself, and each contender before it, but those that do not come up.
+    async def measure(self, starts: Mapping[str, Start]) -> Measured:
+        """Measures the contenders, but those that do not come up.
 
         Raises RuntimeError where one that has come up does not answer as it should.
         """
@@ -110,12 +140,23 @@ class Bench:
                 except RuntimeError as error:
                     _say(f"{name} is left out: {error}")
             figures = {contender.name: Figures() for contender in running}
+            began, before = time.monotonic(), self._seconds_of_others(running)
             await self._take_turns(running, direct, figures)
+            seconds, after = time.monotonic() - began, self._seconds_of_others(running)
         for name, found in figures.items():
             _say(f"{self._plan.crowd} streams at once: {name}")
             async with starts[name](self._place(name)) as contender:
                 await self._crowd(contender, found)
-        return direct, figures
+        shares = ((end - start) / seconds for start, end in zip(before, after, strict=True))
+        return Measured(direct, figures, Others(*shares))
+
+    def _seconds_of_others(self, contenders: Sequence[Running]) -> Others:
+        """Processor time so far."""
+        own = sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in _OWN)
+        return Others(
+            processor_seconds_now(self._processors.contenders) - sum(cpu_ns(each.pid) for each in contenders) / 1e9,
+            processor_seconds_now(self._processors.load) - cpu_ns(self._upstream.pid) / 1e9 - own,
+        )
 
     async def _take_turns(self, contenders: Sequence[Running], direct: Figures, figures: Mapping[str, Figures]) -> None:
         everyone = [(self._upstream, direct), *((contender, figures[contender.name]) for contender in contenders)]
@@ -197,16 +238,17 @@ class Bench:
 
     def _place(self, name: str) -> Place:
         self._places += 1
-        return Place(self._folder / f"{self._places} {name}".replace(" ", "-"), self._upstream.port, self._processor)
+        folder = self._folder / f"{self._places} {name}".replace(" ", "-")
+        return Place(folder, self._upstream.port, self._processors.contenders)
 
 
 @asynccontextmanager
-async def bench(plan: Plan, folder: Path, load_processor: int, contender_processor: int) -> AsyncGenerator[Bench]:
+async def bench(plan: Plan, folder: Path, processors: Processors) -> AsyncGenerator[Bench]:
     """A bench with its upstream."""
     port = free_port()
-    place = Place(folder / "upstream", port, load_processor)
+    place = Place(folder / "upstream", port, processors.load)
     async with process("the upstream", module("upstream", port), port, place) as upstream:
-        yield Bench(plan, folder, upstream, contender_processor)
+        yield Bench(plan, folder, upstream, processors)
 
 
 def _memory(contender: Running) -> int:

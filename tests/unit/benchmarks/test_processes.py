@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from benchmarks.processes import below, cpu_ns, resident_bytes, schedstat_ns
+from benchmarks.processes import below, cpu_ns, processor_seconds, processor_seconds_now, resident_bytes, schedstat_ns
 
 WORK_NS = 20_000_000
 
@@ -31,6 +31,21 @@ def test_a_schedstat_begins_with_the_time_on_a_processor(text: str, nanoseconds:
 def test_what_is_no_schedstat_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="three numbers"):
         schedstat_ns(text)
+
+
+STAT = """cpu  395285 12010 95115 115532 3192 0 7310 1813 0 0
+cpu0 193319 5522 45211 66144 783 0 3216 935 0 0
+cpu1 201965 6487 49904 49387 2409 0 4093 877 0 0
+intr 12345
+"""
+
+
+def test_a_processor_was_had_by_processes_and_the_hypervisor() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert processor_seconds(STAT, 1) == pytest.approx((201965 + 6487 + 49904 + 877) / ticks)
+    assert processor_seconds_now(min(os.sched_getaffinity(0))) > 0
+    with pytest.raises(ValueError, match="no processor 2"):
+        processor_seconds(STAT, 2)
 
 
 def test_the_time_of_every_thread_counts() -> None:

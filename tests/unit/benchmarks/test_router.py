@@ -14,7 +14,7 @@ import pytest
 from benchmarks.contenders import free_port
 from benchmarks.router.contenders import BERTH, NGINX, Place, Running, Start, berth, module, process, splice
 from benchmarks.router.report import result, table
-from benchmarks.router.rounds import Cost, Crowd, Figures
+from benchmarks.router.rounds import Cost, Crowd, Figures, Measured, Others
 from benchmarks.router.streams import opened
 from benchmarks.router.traffic import (
     ANSWER_BYTES,
@@ -132,7 +132,7 @@ async def test_streams_come_whole_and_wait_for_the_last_one(place: Place, start:
         assert streams.chunks == len(PACES) * (5 + len(DONE) / CHUNK_BYTES)
 
 
-async def test_a_splice_of_more_clients_than_its_pool_has_connections_loses_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_splice_whose_pool_is_used_up_loses_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = [Pace(number, 2, 1000) for number in range(300)]
     monkeypatch.setattr("benchmarks.router.streams.OPENING_AT_ONCE", len(paces))
     monkeypatch.setattr("benchmarks.router.streams.OPENING_SECONDS", 10)
@@ -262,8 +262,11 @@ BY_BERTH = Figures(
 )
 
 
+MEASURED = Measured(DIRECT, {NGINX: BY_NGINX, BERTH: BY_BERTH}, Others(0.004, 0.021))
+
+
 def test_the_result_is_one_object_of_medians_over_rounds() -> None:
-    assert json.loads(result(DIRECT, {NGINX: BY_NGINX, BERTH: BY_BERTH})) == {
+    assert json.loads(result(MEASURED)) == {
         "cpu_ratio_vs_nginx": 2.5,
         "chunk_ratio_vs_nginx": 1.25,
         "stream_kib": 8.0,
@@ -273,13 +276,13 @@ def test_the_result_is_one_object_of_medians_over_rounds() -> None:
 
 
 def test_what_could_not_be_measured_is_null() -> None:
-    told = json.loads(result(DIRECT, {BERTH: BY_BERTH}))
+    told = json.loads(result(MEASURED._replace(contenders={BERTH: BY_BERTH})))
     assert (told["cpu_ratio_vs_nginx"], told["chunk_ratio_vs_nginx"], told["added_p50_us"]) == (None, None, 150)
-    assert set(json.loads(result(DIRECT, {NGINX: BY_NGINX})).values()) == {None}
+    assert set(json.loads(result(MEASURED._replace(contenders={NGINX: BY_NGINX}))).values()) == {None}
 
 
 def test_the_table_has_each_contender_beside_nginx() -> None:
-    *parts, told = table(DIRECT, {NGINX: BY_NGINX, BERTH: BY_BERTH}).split("\n\n")
+    *parts, told = table(MEASURED).split("\n\n")
     of_requests, of_chunks, of_latencies, of_crowds = ([row.split() for row in part.splitlines()[2:]] for part in parts)
     assert of_requests == [
         ["nginx", "20.0", "20.0", "40.0", "1.00", "1.00", "1.00", "45000", "100%"],
@@ -292,10 +295,23 @@ def test_the_table_has_each_contender_beside_nginx() -> None:
         ["Berth", "170", "160", "185", "150"],
     ]
     assert of_crowds[1] == ["Berth", "4999", "8.0", "5620", "3", "cut:", "2", "status", "503:", "1"]
-    assert told == "the upstream asked directly: 40000 requests a second, 10.0 microseconds of its processor each"
+    assert told.splitlines() == [
+        "the upstream asked directly: 40000 requests a second, 10.0 microseconds of its processor each",
+        "others had 0.4% of the contenders' processor and 2.1% of the load's",
+    ]
 
 
-def test_who_was_not_busy_is_told_not_to_have_shown_its_most() -> None:
+def test_who_was_kept_waiting_is_told_not_to_have_shown_its_most() -> None:
     idle = Figures(requests=[Cost(20, 30_000, 0.6)] * 3, p50_us=[120] * 3, chunks=BY_NGINX.chunks)
-    assert table(DIRECT, {NGINX: idle, BERTH: BY_BERTH}).splitlines()[-1].startswith("nginx: busy for less than 90%")
-    assert "-" in table(DIRECT, {BERTH: BY_BERTH}).splitlines()[2].split()  # without nginx there is no ratio
+    told = table(MEASURED._replace(contenders={NGINX: idle, BERTH: BY_BERTH}))
+    assert "\nnginx: kept waiting" in told
+
+
+@pytest.mark.parametrize("others", [Others(0.031, 0), Others(0, 0.2)])
+def test_a_machine_that_is_not_quiet_is_told(others: Others) -> None:
+    assert "on a quiet machine" in table(MEASURED._replace(others=others))
+
+
+def test_without_nginx_there_is_no_ratio_in_the_table() -> None:
+    told = table(MEASURED._replace(contenders={BERTH: BY_BERTH}))
+    assert told.splitlines()[2].split()[4:7] == ["-", "-", "-"]
