@@ -48,7 +48,7 @@ class Plan:
     """Streams at once."""
 
 
-FULL = Plan(rounds=9, request_seconds=3, latency_seconds=2, stream_seconds=4, crowd=5000)
+FULL = Plan(rounds=9, request_seconds=2, latency_seconds=1, stream_seconds=3, crowd=5000)
 QUICK = Plan(rounds=3, request_seconds=1, latency_seconds=1, stream_seconds=1, crowd=1000)
 
 
