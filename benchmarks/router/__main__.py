@@ -61,7 +61,7 @@ NAMES = (NGINX, SPLICE, BERTH, VLLM_ROUTER)
 
 
 def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
-    """Those of the names that are to be had here, and for people: their versions, and why others are missing."""
+    """Those of the names that are to be had here, and lines for people: their versions, and why others are missing."""
     found: dict[str, Start] = {}
     told: list[str] = []
     if NGINX in names:
@@ -79,8 +79,8 @@ def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
             found[VLLM_ROUTER] = vllm_router(installed())
             told.append(f"vllm-router {VERSION}")
         except (RuntimeError, OSError) as error:
-            told.append(f"vllm-router is missing: {error}")
-    return found, [*told, f"Python {platform.python_version()}", f"uvloop {version('uvloop')}"]
+            told.append(f"vllm-router is missing: {' '.join(str(error).split())}")
+    return found, [*told, f"Python {platform.python_version()}, uvloop {version('uvloop')}"]
 
 
 def processors() -> Processors:
@@ -144,7 +144,7 @@ def main() -> int:
         return 1
     load = f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
     print(f"Through a router, {plan.rounds} rounds on {where}; {load}")
-    print(", ".join(told), end="\n\n")
+    print("\n".join(told), end="\n\n")
     print(table(measured), end="\n\n")
     print(result(measured))
     berths = measured.contenders.get(BERTH)

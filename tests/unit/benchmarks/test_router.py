@@ -12,7 +12,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contenders import free_port
-from benchmarks.router.contenders import BERTH, NGINX, Place, Running, Start, berth, module, process, splice
+from benchmarks.router import __main__ as program
+from benchmarks.router.contenders import (
+    BERTH,
+    NGINX,
+    SPLICE,
+    VLLM_ROUTER,
+    Place,
+    Running,
+    Start,
+    berth,
+    module,
+    process,
+    splice,
+)
 from benchmarks.router.report import result, table
 from benchmarks.router.rounds import Cost, Crowd, Figures, Measured, Others
 from benchmarks.router.streams import opened
@@ -139,6 +152,18 @@ async def test_a_splice_whose_pool_is_used_up_loses_nothing(place: Place, monkey
     async with splice(place) as contender, opened(contender.port, paces) as streams:
         await go(place)
         assert await streams.end(10) == Counter()
+
+
+def test_who_cannot_be_had_is_told_and_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_installed() -> Path:
+        raise RuntimeError("pip install failed:\n  no network")
+
+    monkeypatch.setattr(program, "nginx_program", lambda: None)
+    monkeypatch.setattr(program, "installed", not_installed)
+    found, told = program.contenders((NGINX, SPLICE, BERTH, VLLM_ROUTER))
+    assert list(found) == [SPLICE, BERTH]
+    assert told[0].endswith("apt-get install nginx-light")
+    assert told[1] == "vllm-router is missing: pip install failed: no network"
 
 
 async def test_a_server_that_does_not_come_up_is_told_with_its_last_words(place: Place, tmp_path: Path) -> None:
