@@ -26,6 +26,7 @@ from berth_router.settings import Settings
 async def serve(cluster: Cluster, settings: Settings) -> None:
     """All that is known here of how a router is served: the same as `berth_router.main.serve`, but for the cluster."""
     config = server_config(Router(cluster, settings), settings)
+    # As there, so that the collector does not walk all modules every few requests.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

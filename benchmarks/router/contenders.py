@@ -159,11 +159,15 @@ def _berth_settings(folder: Path, port: int) -> dict[str, str]:
 async def _deploy_all(port: int) -> None:
     """Has the router create the deployments, by asking for each model. Raises RuntimeError."""
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    async with aiohttp.ClientSession(headers=headers) as session:
+    timeout = aiohttp.ClientTimeout(total=_STARTING_SECONDS)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         for model in MODELS:
-            async with session.post(f"http://127.0.0.1:{port}{PATH}", data=plain_body(model)) as response:
-                if response.status != 200:
-                    raise RuntimeError(f"Berth answered with status {response.status}: {await response.text()}")
+            try:
+                async with session.post(f"http://127.0.0.1:{port}{PATH}", data=plain_body(model)) as response:
+                    if response.status != 200:
+                        raise RuntimeError(f"Berth answered with status {response.status}: {await response.text()}")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise RuntimeError(f"Berth did not answer for {model}: {error or type(error).__name__}") from error
 
 
 @asynccontextmanager
