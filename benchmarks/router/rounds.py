@@ -25,10 +25,10 @@ STREAMS = 200
 CHUNKS_PER_SECOND = 50
 """Of one stream."""
 
-_SETTLING_SECONDS = 0.3
+_SETTLING_SECONDS = 0.2
 """Before and after what is counted of the streams."""
 
-_CROWD_CHUNKS = 4
+_CROWD_CHUNKS = 3
 _CROWD_PER_SECOND = 2
 _WARMING_STREAMS = 20
 
@@ -160,7 +160,7 @@ class Bench:
 
     async def _take_turns(self, contenders: Sequence[Running], direct: Figures, figures: Mapping[str, Figures]) -> None:
         everyone = [(self._upstream, direct), *((contender, figures[contender.name]) for contender in contenders)]
-        for contender, _ in everyone:
+        for contender in contenders:
             await self._load(contender, CLIENTS, 1)  # warms it, and is not counted
         for number in range(1, self._plan.rounds + 1):
             _say(f"round {number} of {self._plan.rounds}")
