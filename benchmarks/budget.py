@@ -12,7 +12,6 @@ said), how many times a model was started, and the most memory that was seen, be
 import argparse
 import asyncio
 import json
-import os
 import random
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from gguf import GGMLQuantizationType
 
 from benchmarks.chat import AnswerError, text_of
 from benchmarks.contenders import BERTH_PARALLEL, CONTEXT_SIZE, Server, berth, body
+from benchmarks.processes import below, resident_bytes
 from benchmarks.requantize import requantize
 from benchmarks.steps import percentile
 from benchmarks.switch import CACHE, models
@@ -36,7 +36,6 @@ THIRD = "SmolLM2-135M-Instruct-Q5_1"
 SAMPLE_SECONDS = 0.1
 LONGEST_ANSWER = 48
 _REQUEST_SECONDS = 600
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(slots=True)
@@ -123,32 +122,13 @@ async def _sample(server: Server, counts: Counts) -> None:
     """Adds up the resident memory of everything below the server, again and again."""
     engines: set[int] = set()
     while True:
-        family = _below(server.pid)
-        counts.most_bytes = max(counts.most_bytes, sum(map(_resident_bytes, family)))
+        family = below(server.pid)
+        counts.most_bytes = max(counts.most_bytes, sum(map(resident_bytes, family)))
         counts.samples += 1
-        serving = {pid for pid in family if _resident_bytes(pid) > 100 << 20}
+        serving = {pid for pid in family if resident_bytes(pid) > 100 << 20}
         counts.starts += len(serving - engines)
         engines |= serving
         await asyncio.sleep(SAMPLE_SECONDS)
-
-
-def _below(pid: int) -> list[int]:
-    """All processes that stem from this one."""
-    found: list[int] = []
-    try:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            for child in (thread / "children").read_text().split():
-                found += [int(child), *_below(int(child))]
-    except OSError:
-        pass  # it has ended
-    return found
-
-
-def _resident_bytes(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return 0
 
 
 def table(counts: Counts) -> str:

@@ -1,0 +1,68 @@
+"""Requests as fast as they are answered, made by wrk, which costs little itself."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from benchmarks.router.traffic import KEY, PATH, plain_body
+
+_SCRIPT = Path(__file__).with_name("ask.lua")
+
+
+class WrkError(Exception):
+    """wrk could not measure, or not all requests were answered with 200; the message says what it told."""
+
+
+class Load(NamedTuple):
+    """What one run brought."""
+
+    requests: int
+    seconds: float
+    p50_us: float
+    """Half of all answers took no longer."""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+
+class Wrk:
+    """wrk with the request of `traffic`. `folder` is for its body."""
+
+    def __init__(self, folder: Path) -> None:
+        self._body = folder / "request.json"
+        self._body.write_bytes(plain_body())
+
+    async def run(self, port: int, clients: int, seconds: int) -> Load:
+        """So many clients ask whoever listens there, each on one connection. Raises WrkError."""
+        process = await asyncio.create_subprocess_exec(
+            *("wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s", "--timeout", "10s"),
+            *("--script", str(_SCRIPT), f"http://127.0.0.1:{port}{PATH}", "--", str(self._body), KEY),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        if process.returncode != 0:
+            raise WrkError(f"wrk ended with {process.returncode}: {output.decode(errors='replace')}")
+        return load_of(output.decode())
+
+
+def wrk_missing() -> str | None:
+    """How to get wrk, where it is not on PATH."""
+    return None if shutil.which("wrk") else "wrk makes the load, and is not on PATH: apt-get install wrk"
+
+
+def load_of(output: str) -> Load:
+    """What ask.lua says in the last line of wrk's output. Raises WrkError where it is missing, or requests failed."""
+    try:
+        told = orjson.loads(output.rstrip().rsplit("\n", 1)[-1])
+        load, failed = Load(told["requests"], told["seconds"], told["p50_us"]), told["failed"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise WrkError(f"wrk told no result: {output}") from None
+    if failed or not load.requests:
+        raise WrkError(f"{failed} of {load.requests} requests failed: {output}")
+    return load
