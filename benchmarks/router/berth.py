@@ -7,30 +7,16 @@ router makes is ready at once, and its engine is at ENGINE_URL.
 """
 
 import asyncio
-import gc
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 
-import uvicorn
 import uvloop
 
 from berth_api.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, Cluster
 from berth_local.cluster import LocalCluster
-from berth_router.app import Router
-from berth_router.main import configure_logging
-from berth_router.server import server_config
+from berth_router.main import configure_logging, serve
 from berth_router.settings import Settings
-
-
-async def serve(cluster: Cluster, settings: Settings) -> None:
-    """All that is known here of how a router is served: the same as `berth_router.main.serve`, but for the cluster."""
-    config = server_config(Router(cluster, settings), settings)
-    # As there, so that the collector does not walk all modules every few requests.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    await uvicorn.Server(config).serve()
 
 
 async def play_operator(cluster: Cluster, engine_url: str) -> None:

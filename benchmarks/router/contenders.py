@@ -152,6 +152,7 @@ def _berth_settings(folder: Path, port: int) -> dict[str, str]:
         "BERTH_API_KEY_SCOPES": f'{{"{KEY_NAME}": ["inference"], "{OTHER_KEY_NAME}": ["inference", "manage"]}}',
         "BERTH_STATS_CONFIG_MAP": "stats",
         "BERTH_DRAIN_SECONDS": "5",
+        "BERTH_LAME_DUCK_SECONDS": "0",
         **dict.fromkeys(bounds, str(2 * MOST_STREAMS)),  # here one client asks for all there is
     }
 

@@ -10,7 +10,7 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
-from berth_api.cluster import UnavailableError
+from berth_api.cluster import Cluster, UnavailableError
 from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_router.app import Router
 from berth_router.serving.signals import ending_signals
@@ -56,20 +56,25 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def serve(settings: Settings) -> None:
+async def run(settings: Settings) -> None:
     """Serves until a signal ends it. Raises UnavailableError where there is no cluster to connect to, OSError where the port is taken."""
     cluster = await KubernetesCluster.connect(settings.namespace)
     try:
-        router = Router(cluster, settings)
-        with listen(settings.host, settings.port) as listener, ending_signals((signal.SIGINT, signal.SIGTERM)) as ending:
-            async with router.serving(listener) as server:
-                _calm_garbage_collection()
-                _log.info("router_started", port=settings.port, namespace=cluster.namespace, replica=settings.replica)
-                await ending.told.wait()
-                _log.info("router_draining", seconds=settings.drain_seconds, in_flight=server.in_flight)
-                await router.drain(server, settings.drain_seconds, settings.lame_duck_seconds, ending.hurry)
+        await serve(cluster, settings)
     finally:
         await cluster.close()
+
+
+async def serve(cluster: Cluster, settings: Settings) -> None:
+    """Serves what this cluster holds until a signal ends it. Raises OSError where the port is taken."""
+    router = Router(cluster, settings)
+    with listen(settings.host, settings.port) as listener, ending_signals((signal.SIGINT, signal.SIGTERM)) as ending:
+        async with router.serving(listener) as server:
+            _calm_garbage_collection()
+            _log.info("router_started", port=settings.port, replica=settings.replica)
+            await ending.told.wait()
+            _log.info("router_draining", seconds=settings.drain_seconds, in_flight=server.in_flight)
+            await router.drain(server, settings.drain_seconds, settings.lame_duck_seconds, ending.hurry)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -87,6 +92,6 @@ def main() -> None:
         raise SystemExit(f"berth-router: the settings are wrong: {error}") from None
     configure_logging(settings.log_level)
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(run(settings))
     except (UnavailableError, OSError) as error:
         raise SystemExit(f"berth-router: {error}") from None
