@@ -122,7 +122,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         stage = self.stage
-        if stage is _HEAD:
+        if stage is _HEAD and not self._early:  # what came early is taken up in a moment, and comes first
             self._on_head_bytes(data)
         elif stage is _BODY:
             self._on_body_bytes(data)

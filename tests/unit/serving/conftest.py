@@ -1,0 +1,59 @@
+"""The router's byte path on real sockets, on both event loops that it runs on.
+
+uvloop is what `berth-router` and `berth up` use, asyncio's own what `berth run` has in its background.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+import uvloop
+
+from tests.unit.router.conftest import MODEL, Serving, cluster, engine, ready, serving, settings
+from tests.unit.serving.raw_engine import RawEngine, RawEngineConnection, counted
+from tests.unit.serving.wire import Wire, chat, request
+
+__all__ = ["cluster", "engine", "ready", "serving", "settings"]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test runs on each."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _short_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines are looked at so often that no test waits for that."""
+    monkeypatch.setattr("berth_router.serving.server._SWEEP_SECONDS", 0.05)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A router whose model is served by an engine of bare sockets.
+
+    One connection has answered once and is idle.
+    """
+
+    serving: Serving
+    engine: RawEngine
+    idle: RawEngineConnection
+    deployment: str
+
+    @property
+    def port(self) -> int:
+        """The router's."""
+        return self.serving.port
+
+
+@pytest.fixture
+async def raw(serving: Serving) -> AsyncIterator[Raw]:
+    with RawEngine() as bare, await Wire.connect(serving.port) as wire:
+        await wire.send(request(chat(MODEL)))
+        name = await serving.created()
+        await serving.set_status(name, phase="Ready", endpoint=bare.url, loadedAt="2026-01-01T00:00:00Z", conditions=[])
+        idle = await bare.connection()
+        await idle.request()
+        idle.send(counted(b"{}"))
+        assert (await wire.answer()).status == 200
+        yield Raw(serving, bare, idle, name)
