@@ -45,6 +45,16 @@ class Raw:
         """The router's."""
         return self.serving.port
 
+    async def asked(self) -> RawEngineConnection:
+        """The connection on which a request has come: the idle one, where the router has not closed that meanwhile."""
+        try:
+            await self.idle.request()
+        except EOFError:
+            another = await self.engine.connection()
+            await another.request()
+            return another
+        return self.idle
+
 
 @pytest.fixture
 async def raw(serving: Serving) -> AsyncIterator[Raw]:

@@ -37,6 +37,13 @@ class RawEngineConnection:
         body, self._received = self._received[:length], self._received[length:]
         return orjson.loads(body)
 
+    def has_received(self) -> bool:
+        """Whether bytes are there that nobody has read."""
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return False
+
     def send(self, data: bytes) -> None:
         """Sends these few bytes now."""
         assert self.socket.send(data) == len(data)

@@ -168,12 +168,13 @@ class Wire:
         self.socket.close()
 
     @classmethod
-    async def connect(cls, port: int, *, receive_buffer: int | None = None) -> Self:
-        """A connection to loopback. `receive_buffer`: bytes that the kernel takes for a client that does not read."""
+    async def connect(cls, port: int, *, buffers: int | None = None) -> Self:
+        """A connection to loopback. `buffers`: bytes that the kernel keeps for a client, each way; more if left out."""
         connected = socket.socket()
         connected.setblocking(False)
-        if receive_buffer is not None:
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if buffers is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
         await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", port))
         return cls(connected)
 

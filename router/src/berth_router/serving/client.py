@@ -133,7 +133,14 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more, which means that it has left: nobody could tell the two apart. The event loop
-        closes the connection."""
+        closes the connection, once what is kept of whole answers has been taken."""
+        exchange, self.exchange = self.exchange, None
+        if exchange:
+            exchange.client_left()
+            self.abort()
+        elif self.stage is not _CLOSED:
+            self.stage = _CLOSED
+            self.deadline = self._front.loop.time() + self._front.limits.stalled_client_seconds
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -157,10 +164,13 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has taken what was kept for it."""
         self.slow = False
-        if self.stage is _ANSWER:
-            self.deadline = inf
+        if self.stage is not _ANSWER:
+            return
+        self.deadline = inf
         if self.exchange:
             self.exchange.client_ready()
+        else:  # the answer was over before
+            self._next()
 
     # -- for the exchange: see ClientSide
 
@@ -184,10 +194,10 @@ class ClientConnection(asyncio.Protocol):
         if not whole:
             self.stage = _CLOSED
             self._transport.abort()
-        elif reusable:
-            self._next()
-        else:
+        elif not reusable:
             self._linger()
+        elif not self.slow:
+            self._next()
 
     # -- the life of a connection
 
