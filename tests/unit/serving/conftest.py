@@ -23,9 +23,11 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @pytest.fixture(autouse=True)
-def _short_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deadlines are looked at so often that no test waits for that."""
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no setting, and what no test should wait for."""
     monkeypatch.setattr("berth_router.serving.server._SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("berth_router.serving.client.LINGER_SECONDS", 0.3)
+    monkeypatch.setattr("berth_router.serving.inference._REASON_SECONDS", 0.3)
 
 
 @dataclass(frozen=True)

@@ -314,6 +314,8 @@ class ClientConnection(asyncio.Protocol):
     # -- a request
 
     def _on_head_bytes(self, data: bytes) -> None:
+        if self._partial == b"\r":  # half of an empty line, maybe
+            data = self._take_partial() + data
         if self._partial:
             searched = max(0, len(self._partial) - 3)
             self._partial += data
@@ -342,7 +344,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._front.heads.reserve(len(data)):
             self._heads_room += len(data)
         else:
-            self._refuse(no_room())
+            self._refuse(no_room("heads"))
 
     def _take_partial(self) -> bytes:
         """The head that has become whole, and what came behind it."""

@@ -97,10 +97,10 @@ def check_length(length: int, destination: Destination) -> None:
         raise RequestTooLargeError(f"The body is larger than the {limit} bytes that this router takes.", code="request_too_large")
 
 
-def no_room() -> UnavailableError:
-    """What a request is told for whose body there is no room."""
+def no_room(part: str = "bodies") -> UnavailableError:
+    """What a request is told for whose body, or other part, there is no room."""
     return UnavailableError(
-        "The bodies of requests in hand take all the room that this router has for them.",
-        code="too_many_bodies",
+        f"The {part} of requests in hand take all the room that this router has for them.",
+        code=f"too_many_{part}",
         retry_after=5,
     )
