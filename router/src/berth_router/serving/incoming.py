@@ -9,6 +9,10 @@ from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import Budget
 
 
+_SMALL_PART = 4096
+"""Bytes up to which parts of a body are put together as they come: by itself, each takes some fifty bytes more."""
+
+
 class Destination(Protocol):
     """Answers the requests of some paths."""
 
@@ -64,7 +68,7 @@ class IncomingBody:
         if self._decoder is None:
             part = data[: self._left]
             self._left -= len(part)
-            self._parts.append(part)
+            self._keep(part)
             return None if self._left else data[len(part) :]
         try:
             part = self._decoder.feed(data)
@@ -75,8 +79,14 @@ class IncomingBody:
         if not self._budget.reserve(len(part)):
             raise no_room()
         self.exchange.room += len(part)
-        self._parts.append(part)
+        self._keep(part)
         return self._decoder.rest if self._decoder.ended else None
+
+    def _keep(self, part: bytes) -> None:
+        if self._parts and len(self._parts[-1]) + len(part) <= _SMALL_PART:
+            self._parts[-1] += part
+        else:
+            self._parts.append(part)
 
     def serve(self) -> None:
         """Has the request answered, whose body is whole."""
