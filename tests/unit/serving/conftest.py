@@ -11,8 +11,9 @@ import pytest
 import uvloop
 
 from tests.unit.router.conftest import MODEL, Serving, cluster, engine, ready, serving, settings
+from tests.unit.router.engine import Engine
 from tests.unit.serving.raw_engine import RawEngine, RawEngineConnection, counted
-from tests.unit.serving.wire import Wire, chat, request
+from tests.unit.serving.wire import PATIENCE_SECONDS, Wire, chat, request
 
 __all__ = ["cluster", "engine", "ready", "serving", "settings"]
 
@@ -28,6 +29,14 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("berth_router.serving.server._SWEEP_SECONDS", 0.05)
     monkeypatch.setattr("berth_router.serving.client.LINGER_SECONDS", 0.3)
     monkeypatch.setattr("berth_router.serving.inference._REASON_SECONDS", 0.3)
+
+
+async def called(engine: Engine, count: int) -> None:
+    """Returns when the engine has got so many requests."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(engine.calls) < count:  # noqa: ASYNC110 (only the engine knows)
+            await asyncio.sleep(0.005)
+    assert len(engine.calls) == count
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ def head(length: int, more: str = "", path: str = CHAT) -> bytes:
 
 async def room_taken(serving: Serving, size: int, requests: int | None = None) -> None:
     """Returns when the bodies in hand take so many bytes, and when so many requests are in hand."""
-    server = serving.server
+    budget, count = serving.server.budget, requests
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while server.budget.taken != size or requests not in (None, server.in_flight):
+        while budget.taken != size or count not in (None, serving.server.in_flight):  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.005)
 
 
@@ -63,7 +63,8 @@ async def test_a_body_that_is_not_in_the_coding_is_refused(ready: Serving) -> No
 
 @pytest.mark.parametrize("settings", [SHORT], indirect=True)
 async def test_half_a_body_has_its_time(serving: Serving) -> None:
-    for half in (head(1000) + b"{", request(headers=CHUNKED) + b"5\r\n{", request(headers=CHUNKED), head(5, path="/v1/models/unload")):
+    chunks = request(headers=CHUNKED)
+    for half in (head(1000) + b"{", chunks + b"5\r\n{", chunks, head(5, path="/v1/models/unload")):
         with await Wire.connect(serving.port) as wire:
             answer = await wire.ask(half)
             assert (answer.status, answer.error["code"], answer.closes) == (408, "request_timeout", True)
@@ -113,7 +114,7 @@ async def test_a_body_for_which_there_is_no_room_for_long_is_refused(serving: Se
         answering = asyncio.create_task(second.ask(head(20 * KB)))
         await room_taken(serving, 90 * KB, requests=2)
         with await Wire.connect(serving.port) as third, await Wire.connect(serving.port) as fourth:
-            # What has no body waits for nobody; what comes in chunks, and nobody knows how long it is, waits not at all.
+            # What has no body waits for nobody; what comes in chunks, of nobody knows what length, waits not at all.
             assert (await third.ask(get("/healthz"))).status == 200
             answer = await fourth.ask(request(headers=CHUNKED) + chunked(b" " * 20 * KB))
             assert (answer.status, answer.error["code"]) == (503, "too_many_bodies")
@@ -174,8 +175,8 @@ async def test_the_deepest_body_passes_and_a_deeper_one_is_refused(ready: Servin
         return b'{"model":"%b","messages":[],"x":' % MODEL.encode() + b"[" * levels + b"]" * levels + b"}"
 
     with await Wire.connect(ready.port) as wire:
-        statuses = {levels: (await wire.ask(request(nested(levels)))).status for levels in (1, 250, 252, 253, 254, 255, 256, 900)}
-    assert statuses == {1: 200, 250: 200, 252: 200, 253: 200, 254: 400, 255: 400, 256: 400, 900: 400}
+        for levels, status in ((1, 200), (252, 200), (253, 200), (254, 400), (255, 400), (900, 400)):
+            assert (await wire.ask(request(nested(levels)))).status == status, levels
 
 
 async def test_100_continue_is_said_where_the_body_is_wanted(ready: Serving) -> None:

@@ -370,8 +370,8 @@ class ClientConnection(asyncio.Protocol):
             destination = front.destination(exchange)
             check_length(head.length, destination)
         except APIError as error:
-            if not head.length and not head.chunked:
-                self._whole(data[end:])
+            if not head.chunked and len(data) - end >= head.length:
+                self._whole(data[end + head.length :])
             exchange.fail(error)
             return
         if not head.chunked and len(data) - end >= head.length and front.budget.reserve(head.length):

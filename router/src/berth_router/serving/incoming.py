@@ -8,7 +8,6 @@ from berth_router.serving.chunked import ChunkedDecoder, ChunkError
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import Budget
 
-
 _SMALL_PART = 4096
 """Bytes up to which parts of a body are put together as they come: by itself, each takes some fifty bytes more."""
 
