@@ -31,6 +31,13 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("berth_router.serving.inference._REASON_SECONDS", 0.3)
 
 
+async def connections(serving: Serving, count: int) -> None:
+    """Returns when so many connections of clients are open."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while serving.server.open != count:  # noqa: ASYNC110 (only the server knows)
+            await asyncio.sleep(0.005)
+
+
 async def called(engine: Engine, count: int) -> None:
     """Returns when the engine has got so many requests."""
     async with asyncio.timeout(PATIENCE_SECONDS):

@@ -7,16 +7,10 @@ import pytest
 
 from berth_router.serving.limits import Budget
 from tests.unit.router.conftest import MODEL, Serving
-from tests.unit.serving.wire import PATIENCE_SECONDS, Wire, chat, get, request
+from tests.unit.serving.conftest import connections
+from tests.unit.serving.wire import Wire, chat, get, request
 
 KIB = 1024
-
-
-async def connections(serving: Serving, count: int) -> None:
-    """Returns when so many are open."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while serving.server.open != count:  # noqa: ASYNC110 (only the server knows)
-            await asyncio.sleep(0.005)
 
 
 async def test_a_head_may_come_in_pieces_cut_anywhere(serving: Serving) -> None:
