@@ -6,6 +6,9 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?")
 """A chunk's size, and extensions, which nobody here knows and which are left out."""
 
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+"""A trailer, which is left out. What is none could be the next message, behind a body that ends otherwise."""
+
 _LONGEST_LINE = 512
 """Bytes of a line with a size and extensions."""
 
@@ -94,6 +97,8 @@ class ChunkedDecoder:
         if self._trailers >= 0:
             self._trailers += len(line) + 2
             self.ended = not line
+            if line and not _TRAILER.fullmatch(line):
+                raise ChunkError(f"{line[:20]!r} is no trailer")
         else:
             self._begin_chunk(line)
         return after

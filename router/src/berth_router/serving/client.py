@@ -122,7 +122,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         stage = self.stage
-        if stage is _HEAD:
+        if stage is _HEAD and not self._early:  # what came early is taken up in a moment, and comes first
             self._on_head_bytes(data)
         elif stage is _BODY:
             self._on_body_bytes(data)
@@ -133,7 +133,14 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more, which means that it has left: nobody could tell the two apart. The event loop
-        closes the connection."""
+        closes the connection, once what is kept of whole answers has been taken."""
+        exchange, self.exchange = self.exchange, None
+        if exchange:
+            exchange.client_left()
+            self.abort()
+        elif self.stage is not _CLOSED:
+            self.stage = _CLOSED
+            self.deadline = self._front.loop.time() + self._front.limits.stalled_client_seconds
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -157,10 +164,13 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has taken what was kept for it."""
         self.slow = False
-        if self.stage is _ANSWER:
-            self.deadline = inf
+        if self.stage is not _ANSWER:
+            return
+        self.deadline = inf
         if self.exchange:
             self.exchange.client_ready()
+        else:  # the answer was over before
+            self._next()
 
     # -- for the exchange: see ClientSide
 
@@ -184,10 +194,10 @@ class ClientConnection(asyncio.Protocol):
         if not whole:
             self.stage = _CLOSED
             self._transport.abort()
-        elif reusable:
-            self._next()
-        else:
+        elif not reusable:
             self._linger()
+        elif not self.slow:
+            self._next()
 
     # -- the life of a connection
 
@@ -304,6 +314,8 @@ class ClientConnection(asyncio.Protocol):
     # -- a request
 
     def _on_head_bytes(self, data: bytes) -> None:
+        if self._partial == b"\r":  # half of an empty line, maybe
+            data = self._take_partial() + data
         if self._partial:
             searched = max(0, len(self._partial) - 3)
             self._partial += data
@@ -332,7 +344,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._front.heads.reserve(len(data)):
             self._heads_room += len(data)
         else:
-            self._refuse(no_room())
+            self._refuse(no_room("heads"))
 
     def _take_partial(self) -> bytes:
         """The head that has become whole, and what came behind it."""
@@ -358,8 +370,8 @@ class ClientConnection(asyncio.Protocol):
             destination = front.destination(exchange)
             check_length(head.length, destination)
         except APIError as error:
-            if not head.length and not head.chunked:
-                self._whole(data[end:])
+            if not head.chunked and len(data) - end >= head.length:
+                self._whole(data[end + head.length :])
             exchange.fail(error)
             return
         if not head.chunked and len(data) - end >= head.length and front.budget.reserve(head.length):

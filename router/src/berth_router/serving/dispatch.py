@@ -10,6 +10,15 @@ from berth_router.serving.inference import InferencePath
 from berth_router.serving.limits import Share
 
 
+class _WithoutBody:
+    """Passes on what has no body. Of whoever needs no key a body would take room that others need."""
+
+    body_limit = 0
+
+    def __init__(self, destination: Destination) -> None:
+        self.serve = destination.serve
+
+
 class Dispatcher:
     """Inference paths go to engines, everything else to the management API."""
 
@@ -18,6 +27,7 @@ class Dispatcher:
     ) -> None:
         self._inference = inference
         self._management = management
+        self._open = _WithoutBody(management)
         self._keys = keys
         self._in_hand = Share(requests_per_key)
 
@@ -27,7 +37,10 @@ class Dispatcher:
         path = self._inference.get(head.path)
         if path:
             exchange.dialect = path.endpoint.dialect
-        if self._keys and (needed := scopes_that_allow(head.path, self._inference)):
+        if self._keys:
+            needed = scopes_that_allow(head.path, self._inference)
+            if needed is None:
+                return self._open
             exchange.key = self._keys.check(head.headers, needed)
             self._count(exchange, exchange.key)
         if path is None:

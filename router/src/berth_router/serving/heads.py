@@ -5,8 +5,9 @@ behind the head can be taken for a part of it. What it lets through and a proxy 
 sections 3.2, 6.1 and 11.2.
 """
 
+import re
 from http import HTTPStatus
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import httptools
 
@@ -16,6 +17,13 @@ MAX_HEADERS = 200
 
 _BODILESS = frozenset({204, 304})
 """Statuses of an answer that has no body: RFC 9110 section 6.4.1."""
+
+_ABSOLUTE = re.compile(
+    rb"https?://(?:\[[0-9a-f:.]+\]|[\w.~%!$&'()*+,;=@-]+)(?::[0-9]*)?(/[^?]*)?(\?.*)?",
+    re.IGNORECASE,
+)
+"""A target in the absolute form, which every server must take: RFC 9112 section 3.2.2. Whose it is, is nothing to this
+server."""
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, in the order in which they came."""
@@ -90,19 +98,24 @@ def parse_request_head(head: bytes) -> RequestHead:
         raise HeadError(f"The request is not valid HTTP/1.1: {error}.") from error
     if not request.target:
         raise HeadError("The request is not valid HTTP/1.1: its first line is not complete.")
-    request.method = parser.get_method().decode("ascii")
+    method = parser.get_method()
+    request.method = method.decode("ascii")
+    if b" \r\n" in head or b"\t\r\n" in head:
+        request.headers = _without_white_space(request.headers)
     request.fields = fields = dict(request.headers)
     version = parser.get_http_version()
     if version == "1.1":
         if b"host" not in fields:
             raise HeadError("The request has no Host header.")
-        request.keep_alive = b"connection" not in fields or b"close" not in _tokens(fields[b"connection"])
+        request.keep_alive = b"connection" not in fields or b"close" not in _connection_tokens(request.headers)
     elif version == "1.0":
         request.http10 = True  # one request a connection: RFC 9112 section 9.3 leaves more to whoever wants it
     else:
         raise HeadError("This server speaks HTTP/1.1.", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-    if len(fields) != len(request.headers):
-        _check_repeated(request.headers)
+    if not head.startswith(b"%b %b HTTP/" % (method, request.target)):
+        # llhttp skips white space, and reads RTSP and ICE.
+        raise HeadError("The request is not valid HTTP/1.1: its first line must be `METHOD TARGET HTTP/1.1`.")
+    _check_names(request.headers, fields)
     _read_framing(request)
     if b"expect" in fields:
         if fields[b"expect"].lower() != b"100-continue":
@@ -112,10 +125,12 @@ def parse_request_head(head: bytes) -> RequestHead:
     return request
 
 
-def _check_repeated(headers: Headers) -> None:
+def _check_names(headers: Headers, fields: dict[bytes, bytes]) -> None:
     """Raises HeadError where a header came twice that must not, or where there are too many."""
     if len(headers) > MAX_HEADERS:
-        raise HeadError(f"The request has more than {MAX_HEADERS} headers.", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        raise HeadError(f"There are more than {MAX_HEADERS} headers.", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+    if len(fields) == len(headers):
+        return
     names = [name for name, _ in headers]
     for name in (b"host", b"content-length", b"transfer-encoding", b"expect"):
         if names.count(name) > 1:
@@ -137,12 +152,15 @@ def _read_framing(request: RequestHead) -> None:
 
 def _read_target(request: RequestHead) -> None:
     target = request.target
+    if target == b"*" or request.method == "CONNECT":
+        raise HeadError("This server is no proxy: the request must name a path.")
+    if b"#" in target:
+        raise HeadError("The target of the request has a fragment, which is its sender's own.")
     if not target.startswith(b"/"):
-        if target == b"*" or request.method == "CONNECT":
-            raise HeadError("This server is no proxy: the request must name a path.")
-        # The absolute form, which every server must take: RFC 9112 section 3.2.2.
-        parts = urlsplit(target)
-        request.target = target = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            raise HeadError("The target of the request is neither a path nor a URL of HTTP.")
+        request.target = target = (absolute[1] or b"/") + (absolute[2] or b"")
     path = target.partition(b"?")[0] if b"?" in target else target
     try:
         request.path = unquote(path.decode("ascii"), errors="strict") if b"%" in path else path.decode("ascii")
@@ -150,8 +168,14 @@ def _read_target(request: RequestHead) -> None:
         raise HeadError("The path is not UTF-8.") from error
 
 
-def _tokens(value: bytes) -> set[bytes]:
-    return {token.strip() for token in value.lower().split(b",")}
+def _without_white_space(headers: Headers) -> Headers:
+    """White space behind a value is no part of it: RFC 9110 section 5.5. llhttp leaves it there."""
+    return [(name, value.rstrip(b" \t")) for name, value in headers]
+
+
+def _connection_tokens(headers: Headers) -> set[bytes]:
+    """What all Connection headers say together."""
+    return {token.strip() for name, value in headers if name == b"connection" for token in value.lower().split(b",")}
 
 
 class ResponseHead:
@@ -173,7 +197,7 @@ class ResponseHead:
     @property
     def streams_events(self) -> bool:
         """Whether the body is server-sent events."""
-        return self.fields.get(b"content-type", b"").startswith(b"text/event-stream")
+        return self.fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
     @property
     def interim(self) -> bool:
@@ -188,22 +212,26 @@ class ResponseHead:
         """Hears from the parser that the head is whole."""
         self._whole = True
 
-    def complete(self, parser: httptools.HttpResponseParser) -> None:
+    def complete(self, parser: httptools.HttpResponseParser, head: bytes) -> None:
         """Reads what the lines mean. Raises HeadError."""
         if not self._whole:
             raise HeadError("its first line is not complete")
         self.status = parser.get_status_code()
+        if not head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or self.status < 100:
+            raise HeadError("its first line is not HTTP/1.1's")
+        if b" \r\n" in head or b"\t\r\n" in head:
+            self.headers = _without_white_space(self.headers)
         self.fields = fields = dict(self.headers)
-        if len(fields) != len(self.headers):
-            _check_repeated(self.headers)
-        http11 = parser.get_http_version() == "1.1"
-        tokens = _tokens(fields[b"connection"]) if b"connection" in fields else ()
+        _check_names(self.headers, fields)
+        http11 = head.startswith(b"HTTP/1.1")
+        tokens = _connection_tokens(self.headers) if b"connection" in fields else ()
         self.keep_alive = b"close" not in tokens if http11 else b"keep-alive" in tokens
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None and (coding.lower() != b"chunked" or not http11):
+            raise HeadError("its transfer coding is not chunked")
         if self.status < 200 or self.status in _BODILESS:
             self.length = 0
-        elif b"transfer-encoding" in fields:
-            if fields[b"transfer-encoding"].lower() != b"chunked" or not http11:
-                raise HeadError("its transfer coding is not chunked")
+        elif coding:
             self.chunked = True
         elif length := fields.get(b"content-length"):
             self.length = int(length)
@@ -221,7 +249,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
         raise HeadError("it switches protocols") from error
     except httptools.HttpParserError as error:
         raise HeadError(str(error)) from error
-    response.complete(parser)
+    response.complete(parser, head)
     if response.status == 101:
         raise HeadError("it switches protocols")
     return response

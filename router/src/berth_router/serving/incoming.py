@@ -8,6 +8,9 @@ from berth_router.serving.chunked import ChunkedDecoder, ChunkError
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import Budget
 
+_SMALL_PART = 4096
+"""Bytes up to which parts of a body are put together as they come: by itself, each takes some fifty bytes more."""
+
 
 class Destination(Protocol):
     """Answers the requests of some paths."""
@@ -64,7 +67,7 @@ class IncomingBody:
         if self._decoder is None:
             part = data[: self._left]
             self._left -= len(part)
-            self._parts.append(part)
+            self._keep(part)
             return None if self._left else data[len(part) :]
         try:
             part = self._decoder.feed(data)
@@ -75,8 +78,14 @@ class IncomingBody:
         if not self._budget.reserve(len(part)):
             raise no_room()
         self.exchange.room += len(part)
-        self._parts.append(part)
+        self._keep(part)
         return self._decoder.rest if self._decoder.ended else None
+
+    def _keep(self, part: bytes) -> None:
+        if self._parts and len(self._parts[-1]) + len(part) <= _SMALL_PART:
+            self._parts[-1] += part
+        else:
+            self._parts.append(part)
 
     def serve(self) -> None:
         """Has the request answered, whose body is whole."""
@@ -97,10 +106,10 @@ def check_length(length: int, destination: Destination) -> None:
         raise RequestTooLargeError(f"The body is larger than the {limit} bytes that this router takes.", code="request_too_large")
 
 
-def no_room() -> UnavailableError:
-    """What a request is told for whose body there is no room."""
+def no_room(part: str = "bodies") -> UnavailableError:
+    """What a request is told for whose body, or other part, there is no room."""
     return UnavailableError(
-        "The bodies of requests in hand take all the room that this router has for them.",
-        code="too_many_bodies",
+        f"The {part} of requests in hand take all the room that this router has for them.",
+        code=f"too_many_{part}",
         retry_after=5,
     )

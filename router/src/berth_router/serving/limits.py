@@ -71,9 +71,10 @@ class Budget:
         return self._total - self._free
 
     def reserve(self, size: int) -> bool:
-        """Whether there is room at once; it is taken then. A body longer than the whole budget gets all of it."""
+        """Whether there is room at once; it is taken then. A body longer than the whole budget gets all of it; what has
+        no body needs no room, and waits for nobody."""
         size = min(size, self._total)
-        if self._waiting or size > self._free:
+        if size and (self._waiting or size > self._free):
             return False
         self._free -= size
         return True

@@ -58,7 +58,11 @@ class Management:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        await loop.connect_accepted_socket(lambda: HttpToolsProtocol(self._config, self._state, {}, loop), theirs)
+        try:
+            await loop.connect_accepted_socket(lambda: HttpToolsProtocol(self._config, self._state, {}, loop), theirs)
+        except BaseException:  # the client has left, say; from here on the event loop owns both
+            ours.close()
+            raise
         connection = EngineConnection(self._head_bytes)
         await loop.create_connection(lambda: connection, sock=ours)
         return connection

@@ -1,0 +1,77 @@
+"""Requests that come before the answer to the one before them: served in order, or closed, and told so."""
+
+import asyncio
+
+from tests.unit.router.conftest import MODEL, Serving
+from tests.unit.router.engine import COMPLETION, Call, chunk
+from tests.unit.serving.conftest import Raw
+from tests.unit.serving.raw_engine import CHUNKED, EVENTS, counted
+from tests.unit.serving.wire import CHAT, Wire, chat, get, request
+
+STREAM = request(chat(MODEL, stream=True))
+
+
+async def echo(call: Call) -> None:
+    """Answers with the prompt."""
+    prompt = call.body["messages"][0]["content"]
+    if call.body.get("stream"):
+        await call.begin_stream()
+        for word in (prompt, prompt, prompt):
+            await call.stream(chunk(word))
+        await call.stream(b"")
+    else:
+        await call.answer({**COMPLETION, "prompt": prompt})
+
+
+async def test_ten_requests_at_once_are_answered_in_their_order(ready: Serving) -> None:
+    ready.engine.behaviour = echo
+    requests = [
+        request(chat(MODEL, "one", stream=True)),
+        get("/healthz"),
+        request(chat(MODEL, "two")),
+        get("/v1/models"),
+        get("/nowhere"),
+        request(chat(MODEL, "three", stream=True)),
+        request(b"not json"),
+        get(CHAT),
+        request(method="HEAD", path="/healthz"),
+        request(chat(MODEL, "four")),
+    ]
+    with await Wire.connect(ready.port) as wire:
+        await wire.send(b"".join(requests))
+        answers = [await wire.answer("HEAD" if number == 8 else "POST") for number in range(10)]
+        assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200, 400, 405, 405, 200]
+        assert all(answer.whole and not answer.closes for answer in answers)
+        for number, word in ((0, b"one"), (2, b"two"), (5, b"three"), (9, b"four")):
+            assert word in answers[number].body
+            assert not any(word in answer.body for answer in answers if answer is not answers[number])
+        assert wire.answers.unread == b""
+        assert (await wire.ask(get("/healthz"))).status == 200
+
+
+async def test_a_thousand_requests_at_once_are_answered_in_their_order(ready: Serving) -> None:
+    async with asyncio.timeout(60):
+        with await Wire.connect(ready.port) as wire:
+            requests = [get(CHAT, f"X-Request-Id: number-{number}\r\n") for number in range(1000)]
+            sending = asyncio.create_task(wire.send(b"".join(requests)))
+            for number in range(1000):
+                answer = await wire.answer()
+                assert (answer.status, answer.headers["x-request-id"]) == (405, f"number-{number}")
+            await sending
+
+
+async def test_the_rest_of_a_request_never_overtakes_its_beginning(raw: Raw) -> None:
+    """The beginning came while the answer before was made; the rest in the same moment as the end of that answer."""
+    second = request(chat(MODEL, "second"))
+    with await Wire.connect(raw.port) as wire:
+        await wire.send(STREAM + second[:100])
+        await raw.idle.request()
+        raw.idle.send(EVENTS + CHUNKED + b"5\r\nfirst\r\n")
+        await wire.until(b"first")
+        # Nothing is awaited in between: the router finds both when it looks next, and the engine's bytes first.
+        raw.idle.send(b"0\r\n\r\n")
+        wire.socket.send(second[100:])
+        body = await raw.idle.request()
+        assert body["messages"][0]["content"] == "second"
+        raw.idle.send(counted(b"second"))
+        assert b"HTTP/1.1 200" in await wire.until(b"second")
