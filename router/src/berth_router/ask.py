@@ -21,7 +21,7 @@ from berth_api.model_deployment import (
     LlamaCppSettings,
     ModelDeploymentSpec,
 )
-from berth_router.endpoints import Endpoint
+from berth_router.endpoints import INFERENCE_PATHS, Endpoint
 from berth_router.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.errors import InvalidRequestError
 from berth_router.profiles import ENGINE_OF_SETTING, Profile, stranger_among
@@ -122,6 +122,15 @@ class RequestFields(BerthFields):
     max_output_tokens: int | None = Field(default=None, ge=1, description="The name of `max_tokens` in the Responses API.")
 
 
+_CHECKED_FIELDS = tuple(RequestFields.model_fields)
+
+
+def _checked_values(body: dict[str, Any]) -> list[Any]:
+    """What the body has of the fields that are checked; None for what it has not, which is the same to all but `model`."""
+    get = body.get
+    return [get(name) for name in _CHECKED_FIELDS]
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What a request asks of Berth. None: not stated, so it constrains nothing."""
@@ -171,23 +180,38 @@ class RequestParser:
 
     def __init__(self, profiles: Mapping[str, Profile]) -> None:
         self._profiles = profiles
-        # Most requests ask of Berth what others have asked before.
+        # Most requests ask of Berth what others have asked before. Typed, since true is 1 to a cache, and no number to a field.
         self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
+        self._known = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._checked)
 
     def parse(self, raw: bytes, endpoint: Endpoint) -> InferenceRequest:
         """Splits a body into what Berth is asked and what the engine gets. Raises InvalidRequestError."""
         body = _json_object(raw)
         try:
+            ask, name, samples = self._known(endpoint.path, *_checked_values(body))
+        except (ValidationError, TypeError):  # wrong, or of a type that no cache can hold, which is wrong too
+            ask, name, samples = self._check(body, endpoint)
+        endpoint.check_prompt(body)
+        return InferenceRequest(ask, name, engine_body(body, _OWN_FIELDS, endpoint), samples)
+
+    def _checked(self, path: str, *values: Any) -> tuple[Ask, str, bool]:
+        """What these values of the checked fields ask for, on this path: see `_check`. Raises ValidationError too."""
+        return self._understood(RequestFields.model_validate(dict(zip(_CHECKED_FIELDS, values, strict=True))), INFERENCE_PATHS[path])
+
+    def _check(self, body: dict[str, Any], endpoint: Endpoint) -> tuple[Ask, str, bool]:
+        """What the body asks for, under which name, and whether chance has a part. Raises InvalidRequestError."""
+        try:
             fields = RequestFields.model_validate(body)
         except ValidationError as error:
             raise invalid_field(error) from None
-        endpoint.check_prompt(body)
+        return self._understood(fields, endpoint)
+
+    def _understood(self, fields: RequestFields, endpoint: Endpoint) -> tuple[Ask, str, bool]:
         if endpoint.output_limit_required and fields.max_tokens is None:
             raise InvalidRequestError("`max_tokens` is missing.", param="max_tokens", code="missing_required_parameter")
         stated = (fields.backend, fields.device, fields.n_ctx, fields.n_gpu_layers, fields.gpu_memory_utilization, fields.max_model_len)
         ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
-        samples = endpoint.samples and fields.temperature != 0
-        return InferenceRequest(ask, fields.model, engine_body(body, _OWN_FIELDS, endpoint), samples)
+        return ask, fields.model, endpoint.samples and fields.temperature != 0
 
     def named(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
         """What is asked for by a model's name alone, with or without a profile. Raises InvalidRequestError."""

@@ -65,6 +65,8 @@ class ApiKeys:
         self._secret = secrets.token_bytes(32)
         self._keys: list[tuple[bytes, str, Scopes]] = []
         self._names: list[str] | None = None
+        self.times_read = 0
+        """How often the folder was read: what was found out about a key before need not hold any more."""
 
     def read(self) -> None:
         """Takes the keys that the folder has now. Raises OSError where it cannot be read; the keys known before stay valid then."""
@@ -81,6 +83,7 @@ class ApiKeys:
                 known, scopes = found.get(digest, (name, ANY_SCOPE - ANY_SCOPE))
                 found[digest] = (known, scopes | frozenset(allowed))
                 names.append(name)
+        self.times_read += 1
         self._keys = [(digest, name, scopes) for digest, (name, scopes) in found.items()]
         if names != self._names:
             missing = sorted(self._scopes.keys() - set(names))

@@ -214,7 +214,7 @@ async def test_a_body_in_the_smallest_pieces_takes_no_more_room_than_it_has_byte
 
     count = 100_000
     exchange = Exchange(serving.server, _Nobody(), parse_request_head(head(2 * count)))
-    body = IncomingBody(exchange, Anywhere(), Budget(Limits.body_bytes), 0)
+    body = IncomingBody(exchange, Anywhere(), 2 * count, Budget(Limits.body_bytes), 0)
     pieces = [bytes([number & 255, number >> 8 & 255]) for number in range(count)]
     tracemalloc.start()
     try:

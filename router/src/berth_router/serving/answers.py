@@ -9,26 +9,6 @@ from berth_router.serving.heads import Headers
 CLIENT_LEFT = 499
 """The status, known from nginx, under which a client is counted that left before its answer began."""
 
-_NOT_PASSED_ON = frozenset(
-    {
-        # Hop by hop, RFC 9110 section 7.6.1.
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        # The router's own to say.
-        b"access-control-allow-origin",
-        b"content-length",
-        b"date",
-        b"server",
-        b"x-request-id",
-    }
-)
-
 
 def _status_line(status: int) -> bytes:
     try:
@@ -46,23 +26,22 @@ _BODILESS = frozenset({204, 304})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def passed_headers(headers: Headers) -> Headers:
-    """An engine's headers that go on to the client."""
-    return [pair for pair in headers if pair[0] not in _NOT_PASSED_ON]
+def header_lines(headers: Headers) -> bytes:
+    """The lines of these headers."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
 
 
-def answer_head(status: int, headers: Headers, request_id: str, length: int | None, *, chunked: bool, closing: bool) -> bytes:
-    """The head of an answer. `length`: bytes of its body; None where that is not known."""
-    lines = [_STATUS_LINES.get(status) or _status_line(status), _date.line()]
-    lines += [b"%b: %b\r\n" % pair for pair in headers]
+def answer_head(status: int, headers: bytes, request_id: str, length: int | None, *, chunked: bool, closing: bool) -> bytes:
+    """The head of an answer. `headers`: its own lines; `length`: bytes of its body, None where that is not known."""
+    framing = b""
     if chunked:
-        lines.append(b"transfer-encoding: chunked\r\n")
+        framing = b"transfer-encoding: chunked\r\n"
     elif length is not None and status not in _BODILESS:
-        lines.append(b"content-length: %d\r\n" % length)
+        framing = b"content-length: %d\r\n" % length
     if closing:
-        lines.append(b"connection: close\r\n")
-    lines.append(b"x-request-id: %b\r\n\r\n" % request_id.encode())
-    return b"".join(lines)
+        framing += b"connection: close\r\n"
+    line = _STATUS_LINES.get(status) or _status_line(status)
+    return b"%b%b%b%bx-request-id: %b\r\n\r\n" % (line, _date.line(), headers, framing, request_id.encode())
 
 
 class _Date:

@@ -16,13 +16,15 @@ from berth_router.errors import (
     UnavailableError,
     new_request_id,
 )
-from berth_router.serving.answers import CONTINUE, answer_head
+from berth_router.serving.answers import CONTINUE, answer_head, header_lines
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.heads import HEAD_END, HeadError, parse_request_head
+from berth_router.serving.heads import HEAD_END, HeadError, RequestHead, parse_request_head
 from berth_router.serving.incoming import Destination, IncomingBody, check_length, no_room
 from berth_router.serving.limits import EARLY_BYTES, LINGER_SECONDS, Budget, Limits
+from berth_router.serving.repeats import Repeat
 
 _EMPTY_LINE = b"\r\n"
+_CR = 0x0D
 
 
 class Front(Protocol):
@@ -75,6 +77,7 @@ class ClientConnection(asyncio.Protocol):
         "_front",
         "_heads_room",
         "_incoming",
+        "_known",
         "_partial",
         "_reading",
         "_transport",
@@ -96,6 +99,8 @@ class ClientConnection(asyncio.Protocol):
         self._early = b""
         """What came behind the request that is being answered."""
         self._incoming: IncomingBody | None = None
+        self._known: tuple[Repeat, RequestHead] | None = None
+        """The last head, which mostly comes again."""
         self._reading = True
         self._unsent = 0
         """Bytes that the client had not taken when that was last looked at."""
@@ -299,7 +304,7 @@ class ClientConnection(asyncio.Protocol):
         body = orjson.dumps(error.content())
         headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
         headers.append((b"content-type", b"application/json"))
-        self.write(answer_head(error.status, headers, new_request_id(), len(body), chunked=False, closing=True) + body)
+        self.write(answer_head(error.status, header_lines(headers), new_request_id(), len(body), chunked=False, closing=True) + body)
 
     def _pause_reading(self) -> None:
         if self._reading and self._transport:
@@ -314,7 +319,7 @@ class ClientConnection(asyncio.Protocol):
     # -- a request
 
     def _on_head_bytes(self, data: bytes) -> None:
-        if self._partial == b"\r":  # half of an empty line, maybe
+        if len(self._partial) == 1 and self._partial[0] == _CR:  # half of an empty line, maybe
             data = self._take_partial() + data
         if self._partial:
             searched = max(0, len(self._partial) - 3)
@@ -359,28 +364,41 @@ class ClientConnection(asyncio.Protocol):
     def _on_head(self, data: bytes, end: int) -> None:
         front = self._front
         try:
-            head = parse_request_head(data[:end])
+            head, length = self._read_head(data, end)
         except HeadError as error:
             self._refuse(HttpError(str(error), error.status))
             return
         exchange = self.exchange = Exchange(front, self, head)
         self.stage = _BODY
         self.deadline = inf
+        body_end = end + length
+        came_whole = not head.chunked and len(data) >= body_end
         try:
             destination = front.destination(exchange)
-            check_length(head.length, destination)
+            check_length(length, destination)
         except APIError as error:
-            if not head.chunked and len(data) - end >= head.length:
-                self._whole(data[end + head.length :])
+            if came_whole:
+                self._whole(data[body_end:])
             exchange.fail(error)
             return
-        if not head.chunked and len(data) - end >= head.length and front.budget.reserve(head.length):
-            exchange.room = head.length
-            body_end = end + head.length
+        if came_whole and front.budget.reserve(length):
+            exchange.room = length
             self._whole(data[body_end:])
             destination.serve(exchange, data[end:body_end])
         else:
-            self._begin_body(exchange, destination, data[end:])
+            self._begin_body(exchange, destination, length, data[end:])
+
+    def _read_head(self, data: bytes, end: int) -> tuple[RequestHead, int]:
+        """The head in `data[:end]`, and the length of the body that it tells. Raises HeadError."""
+        known = self._known
+        if known:
+            length = known[0].length(data, end)
+            if length >= 0:
+                return known[1], length
+        raw = data[:end]
+        head = parse_request_head(raw)
+        self._known = Repeat(raw), head
+        return head, head.length
 
     def _whole(self, early: bytes) -> None:
         """The request is whole. `early`: what came behind it."""
@@ -388,10 +406,10 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = inf
         self._early = early
 
-    def _begin_body(self, exchange: Exchange, destination: Destination, data: bytes) -> None:
+    def _begin_body(self, exchange: Exchange, destination: Destination, length: int, data: bytes) -> None:
         front = self._front
         now = front.loop.time()
-        body = self._incoming = IncomingBody(exchange, destination, front.budget, now + front.limits.body_seconds)
+        body = self._incoming = IncomingBody(exchange, destination, length, front.budget, now + front.limits.body_seconds)
         if body.take_room(self._read_body_on):
             self._read_body(body, data)
         else:

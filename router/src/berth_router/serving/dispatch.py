@@ -1,13 +1,25 @@
 """Who answers a request, decided on its head alone: whoever is not let in has no body read."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from berth_router.auth import ApiKeys, scopes_that_allow
-from berth_router.errors import MethodNotAllowedError, TooManyRequestsError
+from berth_router.errors import Dialect, MethodNotAllowedError, TooManyRequestsError
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Destination
 from berth_router.serving.inference import InferencePath
 from berth_router.serving.limits import Share
+
+
+@dataclass(frozen=True, slots=True)
+class _Routed:
+    """What requests with one and the same head come to."""
+
+    destination: Destination
+    key: str | None
+    dialect: Dialect
+    keys_read: int
+    """How often the keys had been read when that was found out: it holds no longer."""
 
 
 class _WithoutBody:
@@ -34,20 +46,31 @@ class Dispatcher:
     def route(self, exchange: Exchange) -> Destination:
         """The request's destination. Raises APIError."""
         head = exchange.head
+        keys_read = self._keys.times_read if self._keys else 0
+        known = head.routed
+        if not isinstance(known, _Routed) or known.keys_read != keys_read:
+            known = head.routed = self._find(exchange, keys_read)
+        exchange.dialect = known.dialect
+        if known.key is not None:
+            exchange.key = known.key
+            self._count(exchange, known.key)
+        return known.destination
+
+    def _find(self, exchange: Exchange, keys_read: int) -> "_Routed":
+        """Where requests with this head go, and with whose key. Raises APIError."""
+        head = exchange.head
         path = self._inference.get(head.path)
         if path:
-            exchange.dialect = path.endpoint.dialect
+            exchange.dialect = path.endpoint.dialect  # of the refusals to come
+        key = None
         if self._keys:
             needed = scopes_that_allow(head.path, self._inference)
             if needed is None:
-                return self._open
-            exchange.key = self._keys.check(head.headers, needed)
-            self._count(exchange, exchange.key)
-        if path is None:
-            return self._management
-        if head.method != "POST":
+                return _Routed(self._open, None, exchange.dialect, keys_read)
+            key = self._keys.check(head.headers, needed)
+        if path and head.method != "POST":
             raise MethodNotAllowedError(head.method, path.endpoint.path, "POST")
-        return path
+        return _Routed(path or self._management, key, exchange.dialect, keys_read)
 
     def _count(self, exchange: Exchange, key: str) -> None:
         if not self._in_hand.take(key):

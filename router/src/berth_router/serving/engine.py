@@ -14,6 +14,7 @@ from aiohappyeyeballs import start_connection  # pyright: ignore[reportUnknownVa
 
 from berth_router.serving.chunked import ChunkedDecoder, ChunkError, whole_chunks
 from berth_router.serving.heads import HEAD_END, HeadError, ResponseHead, parse_response_head
+from berth_router.serving.repeats import Repeat
 from berth_router.serving.sockets import keep_alive
 
 IDLE_SECONDS = 4.0
@@ -100,6 +101,7 @@ class EngineConnection(asyncio.Protocol):
         "_decoder",
         "_head_bytes",
         "_keep_alive",
+        "_known",
         "_left",
         "_lost",
         "_on_lost",
@@ -124,6 +126,8 @@ class EngineConnection(asyncio.Protocol):
         self._left = 0
         self._decoder: ChunkedDecoder | None = None
         self._bodyless = False
+        self._known: tuple[Repeat, ResponseHead] | None = None
+        """The last head, which mostly comes again."""
         self._keep_alive = False
         self._paused = False
         self._lost = False
@@ -230,7 +234,7 @@ class EngineConnection(asyncio.Protocol):
                     self._break_off("the head of the engine's answer is too long")
                 return
             try:
-                head = parse_response_head(data[: end + 4])
+                head = self._read_head(data, end + 4)
             except HeadError as error:
                 self._break_off(f"the engine's answer is not HTTP: {error}")
                 return
@@ -246,6 +250,20 @@ class EngineConnection(asyncio.Protocol):
             self._finish(data)
         elif data:
             self.data_received(data)
+
+    def _read_head(self, data: bytes, end: int) -> ResponseHead:
+        """The head in `data[:end]`. Raises HeadError."""
+        known = self._known
+        if known:
+            repeat, head = known
+            length = repeat.length(data, end)
+            if length >= 0:
+                return head if head.length is None else head.with_length(length)
+        raw = data[:end]
+        head = parse_response_head(raw)
+        if not head.interim and (head.length is None or (b"content-length" in head.fields and not head.bodiless)):
+            self._known = Repeat(raw), head
+        return head
 
     def _begin_body(self, head: ResponseHead) -> None:
         self._keep_alive = head.keep_alive

@@ -22,9 +22,9 @@ import orjson
 import structlog
 
 from berth_router.errors import APIError, Dialect, EngineFailedError, InternalError, error_event, request_id
-from berth_router.serving.answers import CLIENT_LEFT, answer_head, passed_headers
+from berth_router.serving.answers import CLIENT_LEFT, answer_head, header_lines
 from berth_router.serving.engine import BrokenError, EngineConnection
-from berth_router.serving.heads import Headers, RequestHead, ResponseHead
+from berth_router.serving.heads import RequestHead, ResponseHead
 from berth_router.serving.sides import AnswerRules, ClientSide, Host
 
 _log = structlog.get_logger(__name__)
@@ -33,12 +33,12 @@ MAX_ERROR_BYTES = 64 * 1024
 """Bytes of an engine's refusal that are read to put it into the API's shape. A longer one passes as it is."""
 
 _EVENT_STREAM = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # a proxy in between must pass each event on as it comes
+    b"content-type: text/event-stream; charset=utf-8\r\n"
+    b"cache-control: no-cache\r\n"
+    b"x-accel-buffering: no\r\n"  # a proxy in between must pass each event on as it comes
 )
 
-_JSON = (b"content-type", b"application/json")
+_JSON = b"content-type: application/json\r\n"
 _REFUSED = 400
 """Statuses from here on are refusals and failures."""
 
@@ -158,12 +158,12 @@ class Exchange:
 
     # -- the answer, for whoever makes it
 
-    def begin(self, status: int, headers: Headers, *, length: int | None, streams_events: bool = False) -> None:
-        """Begins the answer. `length`: bytes of its body; None where it is not known."""
+    def begin(self, status: int, headers: bytes, *, length: int | None, streams_events: bool = False) -> None:
+        """Begins the answer. `headers`: its lines; `length`: bytes of its body, None where it is not known."""
         self._begin(status, headers, length, streams_events)
         self._flush()
 
-    def _begin(self, status: int, headers: Headers, length: int | None, streams_events: bool) -> None:
+    def _begin(self, status: int, headers: bytes, length: int | None, streams_events: bool) -> None:
         """As `begin`; the head goes with the first bytes of the body, which come at once."""
         client = self._client
         if client is None or self._done:
@@ -193,7 +193,7 @@ class Exchange:
         """Sends a comment, which clients of an event stream skip; begins the stream where it has not begun. Not to a
         client that is slow."""
         if not self.started:
-            self.begin(200, list(_EVENT_STREAM), length=None, streams_events=True)
+            self.begin(200, _EVENT_STREAM, length=None, streams_events=True)
         if self._client and not self._client.slow:
             self.write(b": " + text.encode() + b"\n\n")
 
@@ -211,8 +211,8 @@ class Exchange:
             client.write(last)
         self._end(whole=True)
 
-    def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Sends a whole answer."""
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Sends a whole answer. `headers`: its lines."""
         self._begin(status, headers, len(body), streams_events=False)
         self.finish(body)
 
@@ -225,7 +225,7 @@ class Exchange:
             return
         if not self.started:
             headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
-            self.answer(error.status, [_JSON, *headers], orjson.dumps(error.content(self.dialect)))
+            self.answer(error.status, _JSON + header_lines(headers), orjson.dumps(error.content(self.dialect)))
         elif self.streams_events:
             self._fail_stream(error.content(self.dialect))
         else:
@@ -327,7 +327,7 @@ class Exchange:
         changed = bool(rules.renaming or self._ending)
         if not self.started:
             length = None if changed or head.chunked else head.length
-            self._begin(head.status, passed_headers(head.headers), length, head.streams_events)
+            self._begin(head.status, head.passed, length, head.streams_events)
         self.takes_chunks = self._chunked and not changed
 
     def _collect(self, head: ResponseHead, data: bytes, rules: AnswerRules) -> None:
@@ -347,9 +347,9 @@ class Exchange:
         if self.started:
             self._fail_stream(content or EngineFailedError(f"The engine answered with status {head.status}.").content(self.dialect))
         elif content is None:
-            self.answer(head.status, passed_headers(head.headers), self._collected)
+            self.answer(head.status, head.passed, self._collected)
         else:
-            self.answer(head.status, [_JSON], orjson.dumps(content))
+            self.answer(head.status, _JSON, orjson.dumps(content))
 
     # -- the client's side
 

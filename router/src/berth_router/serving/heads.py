@@ -18,6 +18,27 @@ MAX_HEADERS = 200
 _BODILESS = frozenset({204, 304})
 """Statuses of an answer that has no body: RFC 9110 section 6.4.1."""
 
+_NOT_PASSED_ON = frozenset(
+    {
+        # Hop by hop, RFC 9110 section 7.6.1.
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        # The router's own to say.
+        b"access-control-allow-origin",
+        b"content-length",
+        b"date",
+        b"server",
+        b"x-request-id",
+    }
+)
+"""Headers of an engine's answer that its client does not get."""
+
 _ABSOLUTE = re.compile(
     rb"https?://(?:\[[0-9a-f:.]+\]|[\w.~%!$&'()*+,;=@-]+)(?::[0-9]*)?(/[^?]*)?(\?.*)?",
     re.IGNORECASE,
@@ -51,6 +72,7 @@ class RequestHead:
         "length",
         "method",
         "path",
+        "routed",
         "target",
     )
 
@@ -69,6 +91,8 @@ class RequestHead:
         self.http10 = False
         self.keep_alive = False
         self.expects_continue = False
+        self.routed: object = None
+        """What the dispatcher has found out about requests with this head."""
         self._url = b""
 
     def on_url(self, url: bytes) -> None:
@@ -181,7 +205,7 @@ def _connection_tokens(headers: Headers) -> set[bytes]:
 class ResponseHead:
     """The head of an engine's answer."""
 
-    __slots__ = ("_whole", "chunked", "fields", "headers", "keep_alive", "length", "status")
+    __slots__ = ("_whole", "chunked", "fields", "headers", "keep_alive", "length", "passed", "status", "streams_events")
 
     def __init__(self) -> None:
         self.headers: Headers = []
@@ -192,12 +216,30 @@ class ResponseHead:
         """Bytes of the body; None where it is chunked, or ends with the connection."""
         self.chunked = False
         self.keep_alive = False
+        self.streams_events = False
+        """Whether the body is server-sent events."""
+        self.passed = b""
+        """The lines that a client gets of it."""
         self._whole = False
 
+    def with_length(self, length: int) -> "ResponseHead":
+        """The same head, of an answer whose body has another length. Only of one that tells a length."""
+        other = ResponseHead.__new__(ResponseHead)
+        other.headers = self.headers
+        other.fields = self.fields
+        other.status = self.status
+        other.length = length
+        other.chunked = False
+        other.keep_alive = self.keep_alive
+        other.streams_events = self.streams_events
+        other.passed = self.passed
+        other._whole = True
+        return other
+
     @property
-    def streams_events(self) -> bool:
-        """Whether the body is server-sent events."""
-        return self.fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+    def bodiless(self) -> bool:
+        """Whether the status allows no body, whatever length is told."""
+        return self.status in _BODILESS
 
     @property
     def interim(self) -> bool:
@@ -226,6 +268,8 @@ class ResponseHead:
         http11 = head.startswith(b"HTTP/1.1")
         tokens = _connection_tokens(self.headers) if b"connection" in fields else ()
         self.keep_alive = b"close" not in tokens if http11 else b"keep-alive" in tokens
+        self.streams_events = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+        self.passed = b"".join([b"%b: %b\r\n" % pair for pair in self.headers if pair[0] not in _NOT_PASSED_ON])
         coding = fields.get(b"transfer-encoding")
         if coding is not None and (coding.lower() != b"chunked" or not http11):
             raise HeadError("its transfer coding is not chunked")

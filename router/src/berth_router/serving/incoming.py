@@ -30,8 +30,7 @@ class IncomingBody:
 
     __slots__ = ("_budget", "_decoder", "_left", "_parts", "_size", "destination", "exchange", "give_up_waiting", "until")
 
-    def __init__(self, exchange: Exchange, destination: Destination, budget: Budget, until: float) -> None:
-        head = exchange.head
+    def __init__(self, exchange: Exchange, destination: Destination, length: int, budget: Budget, until: float) -> None:
         self.exchange = exchange
         self.destination = destination
         self.until = until
@@ -39,8 +38,8 @@ class IncomingBody:
         self.give_up_waiting: Callable[[], None] | None = None
         """What ends the wait for room, while there is one."""
         self._budget = budget
-        self._decoder = ChunkedDecoder() if head.chunked else None
-        self._left = head.length
+        self._decoder = ChunkedDecoder() if exchange.head.chunked else None
+        self._left = length
         self._parts: list[bytes] = []
         self._size = 0
 
