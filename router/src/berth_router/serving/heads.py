@@ -15,8 +15,8 @@ HEAD_END = b"\r\n\r\n"
 MAX_HEADERS = 200
 """Lines of a head. Browsers and SDKs send some twenty."""
 
-_BODILESS = frozenset({204, 304})
-"""Statuses of an answer that has no body: RFC 9110 section 6.4.1."""
+BODILESS = frozenset({204, 304})
+"""Statuses of an answer that has no body, and no length of one: RFC 9110 sections 6.4.1 and 8.6."""
 
 _ABSOLUTE = re.compile(
     rb"https?://(?:\[[0-9a-f:.]+\]|[\w.~%!$&'()*+,;=@-]+)(?::[0-9]*)?(/[^?]*)?(\?.*)?",
@@ -229,7 +229,7 @@ class ResponseHead:
         coding = fields.get(b"transfer-encoding")
         if coding is not None and (coding.lower() != b"chunked" or not http11):
             raise HeadError("its transfer coding is not chunked")
-        if self.status < 200 or self.status in _BODILESS:
+        if self.status < 200 or self.status in BODILESS:
             self.length = 0
         elif coding:
             self.chunked = True
