@@ -44,6 +44,15 @@ class RawEngineConnection:
         except BlockingIOError:
             return False
 
+    def has_ended(self) -> bool:
+        """Whether the router has closed the connection."""
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+
     async def receives(self) -> bool:
         """Waits until bytes are there, and leaves them there; False where the router closes the connection."""
         async with asyncio.timeout(PATIENCE_SECONDS):
