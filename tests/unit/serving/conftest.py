@@ -64,14 +64,16 @@ class Raw:
         return self.serving.port
 
     async def asked(self) -> RawEngineConnection:
-        """The connection on which a request has come: the idle one, where the router has not closed that meanwhile."""
-        try:
-            await self.idle.request()
-        except EOFError:
-            another = await self.engine.connection()
-            await another.request()
-            return another
-        return self.idle
+        """The connection on which a request has come, which is read."""
+        called = await self.called()
+        await called.request()
+        return called
+
+    async def called(self) -> RawEngineConnection:
+        """The connection on which a request comes: the idle one, where nobody has closed that meanwhile."""
+        if self.idle.socket.fileno() >= 0 and await self.idle.receives():
+            return self.idle
+        return await self.engine.connection()
 
 
 @pytest.fixture

@@ -44,6 +44,24 @@ class RawEngineConnection:
         except BlockingIOError:
             return False
 
+    def has_ended(self) -> bool:
+        """Whether the router has closed the connection."""
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+
+    async def receives(self) -> bool:
+        """Waits until bytes are there, and leaves them there; False where the router closes the connection."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    return self.socket.recv(1, socket.MSG_PEEK) != b""
+                except BlockingIOError:
+                    await asyncio.sleep(0.001)
+
     def send(self, data: bytes) -> None:
         """Sends these few bytes now."""
         assert self.socket.send(data) == len(data)

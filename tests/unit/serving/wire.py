@@ -57,6 +57,8 @@ class AnswerReader:
     def __init__(self, source: Callable[[], Awaitable[bytes]]) -> None:
         self._source = source
         self._buffer = b""
+        self._body = bytearray()
+        """Of the answer that is being read."""
 
     @property
     def unread(self) -> bytes:
@@ -66,8 +68,10 @@ class AnswerReader:
     async def answer(self, method: str = "POST") -> Answer:
         """The next answer, or what came of it. Raises NotHttpError."""
         answer = Answer()
+        self._body.clear()
         with suppress(EOFError, ConnectionError):
             await self._read(answer, method)
+        answer.body = bytes(self._body)
         return answer
 
     async def rest(self) -> bytes:
@@ -94,7 +98,7 @@ class AnswerReader:
         elif "content-length" in headers:
             await self._counted(answer, int(headers["content-length"]))
         elif "connection" in headers:
-            answer.body = await self.rest()
+            self._body += await self.rest()
             answer.whole = True
         else:
             raise NotHttpError(f"nobody knows where this ends: {status} {headers}")
@@ -113,10 +117,10 @@ class AnswerReader:
         return int(found[1]), headers
 
     async def _counted(self, answer: Answer, length: int) -> None:
-        while (left := length - len(answer.body)) > 0:
+        while (left := length - len(self._body)) > 0:
             if not self._buffer:
                 await self._more()
-            answer.body += self._buffer[:left]
+            self._body += self._buffer[:left]
             self._buffer = self._buffer[left:]
         answer.whole = True
 
@@ -133,10 +137,10 @@ class AnswerReader:
                 return
             while len(self._buffer) < size + 2:
                 taken = min(len(self._buffer), size)
-                answer.body += self._buffer[:taken]
+                self._body += self._buffer[:taken]
                 self._buffer, size = self._buffer[taken:], size - taken
                 await self._more()
-            answer.body += self._buffer[:size]
+            self._body += self._buffer[:size]
             if self._buffer[size : size + 2] != b"\r\n":
                 raise NotHttpError(f"a chunk goes on: {self._buffer[size : size + 20]!r}")
             self._buffer = self._buffer[size + 2 :]

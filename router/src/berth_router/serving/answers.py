@@ -4,7 +4,7 @@ import time
 from email.utils import formatdate
 from http import HTTPStatus
 
-from berth_router.serving.heads import Headers
+from berth_router.serving.heads import BODILESS, Headers
 
 CLIENT_LEFT = 499
 """The status, known from nginx, under which a client is counted that left before its answer began."""
@@ -20,9 +20,6 @@ def _status_line(status: int) -> bytes:
 
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 
-_BODILESS = frozenset({204, 304})
-"""Statuses whose answers have no body, and no length of one: RFC 9110 section 8.6."""
-
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -36,7 +33,7 @@ def answer_head(status: int, headers: bytes, request_id: str, length: int | None
     framing = b""
     if chunked:
         framing = b"transfer-encoding: chunked\r\n"
-    elif length is not None and status not in _BODILESS:
+    elif length is not None and status not in BODILESS:
         framing = b"content-length: %d\r\n" % length
     if closing:
         framing += b"connection: close\r\n"

@@ -107,6 +107,7 @@ class EngineConnection(asyncio.Protocol):
         "_on_lost",
         "_partial",
         "_paused",
+        "_socket",
         "_stage",
         "_taker",
         "_transport",
@@ -115,7 +116,13 @@ class EngineConnection(asyncio.Protocol):
         "reused",
     )
 
-    def __init__(self, head_bytes: int, on_lost: Callable[["EngineConnection"], None] | None = None) -> None:
+    def __init__(
+        self,
+        connected: socket.socket,
+        head_bytes: int,
+        on_lost: Callable[["EngineConnection"], None] | None = None,
+    ) -> None:
+        self._socket = connected  # its transport reads, writes and closes it; here it is only looked at
         self._head_bytes = head_bytes
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -150,6 +157,16 @@ class EngineConnection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether the answer is over and the engine keeps the connection open."""
         return self.usable and self._keep_alive
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come that the event loop has not read yet: neither bytes that nobody asked for, which
+        would be taken for the next answer, nor the end."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+        return False
 
     def send(self, taker: AnswerTaker, request: bytes, *, bodyless: bool = False) -> None:
         """Sends a request. `bodyless`: whatever the head of its answer says, it has no body, as that of HEAD. Raises
@@ -336,7 +353,7 @@ class EnginePool:
         idle = self._idle.get(address)
         while idle:
             connection = idle.pop()
-            if connection.usable and self._loop.time() - connection.idle_since < IDLE_SECONDS:
+            if connection.usable and self._loop.time() - connection.idle_since < IDLE_SECONDS and connection.silent:
                 connection.reused = True
                 return connection
             connection.close()
@@ -344,12 +361,14 @@ class EnginePool:
 
     async def connect(self, address: Address) -> EngineConnection:
         """A new connection. Raises ConnectError."""
-        connection = EngineConnection(self._head_bytes, lambda lost: self._forget(address, lost))
+        connection: EngineConnection | None = None
         connected: socket.socket | None = None
         try:
             async with asyncio.timeout(self._connect_seconds):
                 connected = await self._connected(address)
-                await self._loop.create_connection(lambda: connection, sock=connected)
+                connection = EngineConnection(connected, self._head_bytes, lambda lost: self._forget(address, lost))
+                made = connection
+                await self._loop.create_connection(lambda: made, sock=connected)
         except (OSError, TimeoutError) as error:
             _close(connection, connected)
             reason = str(error) or "timed out"
@@ -411,9 +430,9 @@ class EnginePool:
         return connected
 
 
-def _close(connection: EngineConnection, connected: socket.socket | None) -> None:
+def _close(connection: EngineConnection | None, connected: socket.socket | None) -> None:
     """Leaves nothing open of a connection that was not finished."""
-    if connection.made:
+    if connection and connection.made:
         connection.close()
     elif connected:
         connected.close()

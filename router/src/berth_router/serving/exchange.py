@@ -24,7 +24,7 @@ import structlog
 from berth_router.errors import APIError, Dialect, EngineFailedError, InternalError, error_event, request_id
 from berth_router.serving.answers import CLIENT_LEFT, answer_head, header_lines
 from berth_router.serving.engine import BrokenError, EngineConnection
-from berth_router.serving.heads import RequestHead, ResponseHead
+from berth_router.serving.heads import BODILESS, RequestHead, ResponseHead
 from berth_router.serving.sides import AnswerRules, ClientSide, Host
 
 _log = structlog.get_logger(__name__)
@@ -171,6 +171,7 @@ class Exchange:
         self.status = status
         self.streams_events = streams_events
         http10 = self.head.http10
+        self._bodyless = self._bodyless or status in BODILESS
         self._chunked = length is None and not http10 and not self._bodyless
         self._closing = client.closing or (length is None and http10)
         self._unsent = answer_head(status, headers, self.request_id, length, chunked=self._chunked, closing=self._closing)

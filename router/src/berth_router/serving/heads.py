@@ -15,8 +15,11 @@ HEAD_END = b"\r\n\r\n"
 MAX_HEADERS = 200
 """Lines of a head. Browsers and SDKs send some twenty."""
 
-_BODILESS = frozenset({204, 304})
-"""Statuses of an answer that has no body: RFC 9110 section 6.4.1."""
+BODILESS = frozenset({204, 304})
+"""Statuses of an answer that has no body, and no length of one: RFC 9110 sections 6.4.1 and 8.6."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
+"""The first line of an answer. llhttp reads RTSP's too, and lets control characters into the reason."""
 
 _NOT_PASSED_ON = frozenset(
     {
@@ -239,7 +242,7 @@ class ResponseHead:
     @property
     def bodiless(self) -> bool:
         """Whether the status allows no body, whatever length is told."""
-        return self.status in _BODILESS
+        return self.status in BODILESS
 
     @property
     def interim(self) -> bool:
@@ -259,7 +262,7 @@ class ResponseHead:
         if not self._whole:
             raise HeadError("its first line is not complete")
         self.status = parser.get_status_code()
-        if not head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or self.status < 100:
+        if not _STATUS_LINE.match(head) or self.status < 100:
             raise HeadError("its first line is not HTTP/1.1's")
         if b" \r\n" in head or b"\t\r\n" in head:
             self.headers = _without_white_space(self.headers)
@@ -273,7 +276,7 @@ class ResponseHead:
         coding = fields.get(b"transfer-encoding")
         if coding is not None and (coding.lower() != b"chunked" or not http11):
             raise HeadError("its transfer coding is not chunked")
-        if self.status < 200 or self.status in _BODILESS:
+        if self.status < 200 or self.status in BODILESS:
             self.length = 0
         elif coding:
             self.chunked = True

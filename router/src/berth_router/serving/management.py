@@ -63,7 +63,7 @@ class Management:
         except BaseException:  # the client has left, say; from here on the event loop owns both
             ours.close()
             raise
-        connection = EngineConnection(self._head_bytes)
+        connection = EngineConnection(ours, self._head_bytes)
         await loop.create_connection(lambda: connection, sock=ours)
         return connection
 

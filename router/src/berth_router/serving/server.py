@@ -64,7 +64,7 @@ class HttpServer:
         """Answers on this socket, whose options its connections inherit."""
         raise_file_limit()
         if listener.family != socket.AF_UNIX:
-            keep_alive(listener, self.limits.peer_seconds)
+            keep_alive(listener, self.limits.peer_seconds, self.limits.stalled_client_seconds)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._servers.append(await self.loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=_BACKLOG))
 

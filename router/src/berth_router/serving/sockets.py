@@ -5,11 +5,12 @@ import socket
 _PROBES = 3
 
 
-def keep_alive(connection: socket.socket, seconds: float) -> None:
+def keep_alive(connection: socket.socket, seconds: float, unread_seconds: float = 0) -> None:
     """Has the kernel end the connection when its peer acknowledges nothing for about so many seconds. A listener's
     connections inherit it.
 
-    A peer that is merely stopped, or slow, still acknowledges.
+    A peer that is merely stopped, or slow, still acknowledges. Linux ends its connection too, once the peer has had no
+    room for what is on its way to it for as long: for `unread_seconds`, where those are more.
     """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     interval = max(1, round(seconds / (_PROBES + 1)))
@@ -19,7 +20,7 @@ def keep_alive(connection: socket.socket, seconds: float) -> None:
         "TCP_KEEPINTVL": interval,
         "TCP_KEEPCNT": _PROBES,
         # Of bytes that were sent: keep-alive probes are not sent while there are some.
-        "TCP_USER_TIMEOUT": round(seconds * 1000),
+        "TCP_USER_TIMEOUT": round(max(seconds, unread_seconds) * 1000),
     }
     for name, value in options.items():
         option: int | None = getattr(socket, name, None)
