@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from berth_api.model_deployment import Backend, Device, Toleration
+from berth_api.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN
 from berth_api.repository import DEFAULT_HUB
 
 
@@ -112,7 +113,12 @@ class Timing(_Section):
 class Settings(_Section):
     """The operator's settings."""
 
-    namespace: str | None = Field(default=None, description="The one namespace that is served. None: the pod's own.")
+    namespace: str | None = Field(
+        default=None,
+        max_length=NAMESPACE_LENGTH,
+        pattern=NAMESPACE_PATTERN,
+        description="The one namespace that is served. None: the pod's own.",
+    )
     health_port: int = Field(default=8081, description="Port of /healthz.")
     metrics_port: int = Field(default=8082, ge=0, le=65535, description="Port of /metrics. 0: none.")
     engines: dict[Backend, dict[Device, EngineImage]] = Field(

@@ -26,6 +26,7 @@ from berth_api.cluster import (
 from berth_api.cluster import ConflictError as ChangedError
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload, ModelDownloadSpec, destination_of, download_name
+from berth_api.names import is_object_name
 from berth_formats.errors import FormatError
 from berth_router.descriptions import origin_of
 from berth_router.errors import APIError, ConflictError, InvalidRequestError, UnavailableError, UnknownPathError
@@ -69,6 +70,8 @@ class Downloads:
 
     async def get(self, name: str) -> ModelDownload:
         """The download of this name. Raises APIError."""
+        if not is_object_name(name):
+            raise _not_found(name)
         try:
             return ModelDownload.parse(await self._cluster.get(MODEL_DOWNLOADS, name))
         except NotFoundError as error:

@@ -10,7 +10,7 @@ import uvicorn
 import uvloop
 from pydantic import ValidationError
 
-from berth_api.cluster import UnavailableError
+from berth_api.cluster import ClusterError
 from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_router.app import Router
 from berth_router.server import server_config
@@ -78,7 +78,7 @@ def _calm_garbage_collection() -> None:
 
 
 async def serve(settings: Settings) -> None:
-    """Serves until a signal ends it. Raises UnavailableError where there is no cluster to connect to."""
+    """Serves until a signal ends it. Raises ClusterError where there is no cluster to connect to."""
     cluster = await KubernetesCluster.connect(settings.namespace)
     try:
         router = Router(cluster, settings)
@@ -99,5 +99,5 @@ def main() -> None:
     configure_logging(settings.log_level)
     try:
         uvloop.run(serve(settings))
-    except UnavailableError as error:
+    except ClusterError as error:
         raise SystemExit(f"berth-router: {error}") from None

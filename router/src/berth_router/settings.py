@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
+from berth_api.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN, OBJECT_NAME_LENGTH, OBJECT_NAME_PATTERN
 from berth_api.repository import DEFAULT_HUB
 from berth_router.auth import KeyScope
 from berth_router.profiles import PROFILE_NAME_PATTERN, Profile
@@ -35,7 +36,13 @@ class Settings(BaseSettings):
         alias="DEFAULT_TTL",
         description="Seconds without a request after which a model goes, where the request that started it says nothing; 0 is never.",
     )
-    namespace: str | None = Field(default=None, alias="BERTH_NAMESPACE", description="Namespace of the deployments. Unset: the pod's own.")
+    namespace: str | None = Field(
+        default=None,
+        max_length=NAMESPACE_LENGTH,
+        pattern=NAMESPACE_PATTERN,
+        alias="BERTH_NAMESPACE",
+        description="Namespace of the deployments. Unset: the pod's own.",
+    )
     replica: str = Field(
         default_factory=_default_replica,
         min_length=1,
@@ -84,6 +91,8 @@ class Settings(BaseSettings):
     )
     stats_config_map: str | None = Field(
         default=None,
+        max_length=OBJECT_NAME_LENGTH,
+        pattern=OBJECT_NAME_PATTERN,
         alias="BERTH_STATS_CONFIG_MAP",
         description="ConfigMap through which the replicas add up their counts. Unset: each knows its own, since it started.",
     )

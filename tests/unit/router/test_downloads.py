@@ -76,6 +76,15 @@ async def test_another_content_for_a_place_that_is_being_filled_is_refused(servi
     assert (await request(serving, "acme/other@v2"))[0] == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("job_id", ["x%3Fwatch=true", "..", "%2e%2e", "x%23y", "a%20b", "X", "x" * 300, "%00", "%ff"])
+async def test_what_cannot_be_a_downloads_name_is_not_found_at_once(serving: Serving, method: str, job_id: str) -> None:
+    serving.cluster.calls.clear()
+    status, answer = await call(serving, method, f"/v1/models/download/{job_id}")
+    assert (status, answer["error"]["code"]) == (404, "download_not_found")
+    assert (serving.cluster.calls["get"], serving.cluster.calls["delete"]) == (0, 0)
+
+
 async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, settings: Settings) -> None:
     (Path(settings.model_store) / "byhand").mkdir()
     (Path(settings.model_store) / "byhand" / "model.gguf").write_bytes(b"GGUF")

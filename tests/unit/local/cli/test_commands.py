@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from berth_api.cluster import MODEL_DOWNLOADS
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_router.settings import Settings
 from tests.unit.local.cli.conftest import Command, Ran
@@ -99,6 +100,23 @@ async def test_list(berth: Command, settings: Settings) -> None:
     rows = (await berth("list")).out.splitlines()
     assert [row.split()[0] for row in rows] == ["MODEL", "large.gguf", "tiny"]
     assert "2 MB" in rows[1] or "3 MB" in rows[1]
+
+
+@pytest.mark.parametrize("name", ["../download/{job}", "/models/../download/{job}", "tiny/../../download/{job}", "..", ".", "", "/models/"])
+async def test_rm_reaches_nothing_but_models(serving: Serving, berth: Command, name: str) -> None:
+    await serving.cluster.create(
+        MODEL_DOWNLOADS,
+        {
+            "apiVersion": MODEL_DOWNLOADS.api_version,
+            "kind": MODEL_DOWNLOADS.kind,
+            "metadata": {"name": "other"},
+            "spec": {"repository": "acme/other"},
+        },
+    )
+    ran = await berth("rm", name.format(job="other"))
+    assert ran.code == 3
+    assert ran.err.startswith("berth: no model is called ")
+    assert len((await serving.cluster.list(MODEL_DOWNLOADS)).items) == 1
 
 
 async def test_stop(ready: Serving, berth: Command) -> None:
