@@ -31,6 +31,7 @@ from berth_formats.errors import FormatError
 from berth_router.descriptions import origin_of
 from berth_router.errors import APIError, ConflictError, InvalidRequestError, UnavailableError, UnknownPathError
 from berth_router.resolve import MANAGER
+from berth_router.store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -121,7 +122,7 @@ class Downloads:
             return True
         if download.status.phase is not DownloadPhase.SUCCEEDED:
             return False
-        return not await asyncio.to_thread((self._root / download.destination).exists)
+        return not await asyncio.to_thread(_is_there, self._root / download.destination)
 
     async def check_place(self, spec: ModelDownloadSpec) -> None:
         """Raises ConflictError where something else is, or is about to be, at the download's place, above or below it."""
@@ -175,10 +176,22 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
+def _is_there(place: Path) -> bool:
+    """Whether anything is at the place. Raises UnavailableError where the store does not say."""
+    try:
+        place.stat()
+    except OSError as error:
+        if is_absence(error):
+            return False
+        raise store_unavailable(error) from error
+    return True
+
+
 def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
     """What stands in the way of a download at its place, to be read after the place's name; None where nothing does.
 
-    The same repository does not: the download itself finds out whether its files are those that are there.
+    The same repository does not: the download itself finds out whether its files are those that are there. Raises UnavailableError where
+    the store does not say.
     """
     place = root / destination
     try:
@@ -190,9 +203,11 @@ def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
         if origin is None:
             return "holds something that was not downloaded" if any(place.iterdir()) else None
     except FormatError as error:
+        if isinstance(error.__cause__, OSError):
+            raise store_unavailable(error.__cause__) from error
         return f"holds a model of which {error}"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        raise store_unavailable(error) from error
     return None if origin.repository == repository else f"holds the model {origin.repository}@{origin.commit[:12]}"
 
 
