@@ -5,10 +5,8 @@ import hashlib
 import json
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 import structlog
 
@@ -25,15 +23,14 @@ from berth_api.repository import (
 )
 from berth_hub.download import Download, Request, Source
 from berth_hub.errors import DownloadError
-from berth_hub.progress import Progress, report_text
+from berth_hub.progress import Progress
 from berth_hub.progress_server import serve_progress
 from berth_hub.selection import Selection
 from berth_hub.staging import checked_id, remove_staging
+from berth_hub.termination import end_on_sigterm, leave_message
 
 EXIT_TRY_AGAIN = 1
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
-_TERMINATION_LOG = "/dev/termination-log"
 _KEPT_FREE = 1 << 30
 """Bytes of the store that stay free, unless BERTH_MIN_FREE_BYTES says otherwise."""
 
@@ -44,6 +41,7 @@ def main() -> int:
     """Runs one attempt. Exit code 0: the model is in its place; 3: it failed for good; any other: another attempt may succeed."""
     _configure_logging()
     progress = Progress()
+    end_on_sigterm(progress)
     try:
         arguments = _parse(sys.argv[1:])
         store: Path = arguments.store
@@ -61,7 +59,6 @@ def main() -> int:
         return _fail(progress, "InvalidArgument", str(error), EXIT_FAILED)
     except DownloadError as error:  # what could not be removed
         return _fail(progress, error.reason, str(error), EXIT_TRY_AGAIN)
-    signal.signal(signal.SIGTERM, lambda number, frame: _terminated(progress, number, frame))
     with serve_progress(progress, arguments.host, arguments.port):
         return _attempt(download, name, progress)
 
@@ -75,31 +72,15 @@ def _attempt(download: Download, name: str, progress: Progress) -> int:
         _log.exception("unexpected")
         return _fail(progress, "Unexpected", f"{type(error).__name__}: see the log of the download's pod", EXIT_TRY_AGAIN)
     _log.info("done", message=progress.report().message)
-    _leave_message(progress)
+    leave_message(progress)
     return 0
 
 
 def _fail(progress: Progress, reason: str, message: str, code: int) -> int:
     progress.enter(DownloadStep.FAILED, reason, message)
     _log.error("failed", reason=reason, message=message, again=code != EXIT_FAILED)
-    _leave_message(progress)
+    leave_message(progress)
     return code
-
-
-def _terminated(progress: Progress, _number: int, _frame: FrameType | None) -> None:
-    """Ends at once: what is in the store can be taken up at any point."""
-    progress.enter(DownloadStep.FAILED, "Interrupted", "the download was told to end; the next attempt takes up where it was")
-    _leave_message(progress)
-    os._exit(EXIT_TERMINATED)
-
-
-def _leave_message(progress: Progress) -> None:
-    path = Path(os.environ.get("BERTH_TERMINATION_LOG") or _TERMINATION_LOG)
-    if path.parent.is_dir():
-        try:
-            path.write_text(report_text(progress.report()))
-        except OSError as error:
-            _log.warning("the termination message cannot be written", path=str(path), error=error.strerror)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
