@@ -12,6 +12,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from berth_api.cluster import InvalidError, UnavailableError
 from berth_api.names import is_namespace_name
+from berth_api.settings_error import SettingsError, shown
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -20,24 +21,24 @@ async def load_connection(namespace: str | None, kubeconfig: str | None) -> tupl
     """The client's configuration, and the namespace: the one given, else the pod's own or the kubeconfig context's.
 
     `kubeconfig` is a file; None: the one that KUBECONFIG names, else the pod's service account where there is one. Raises UnavailableError
-    where there is neither, or a proxy that cannot be used, and InvalidError where the namespace cannot be one.
+    where there is neither, InvalidError where the namespace cannot be one, and SettingsError where KUBECONFIG or a proxy's variable is
+    wrong.
     """
     configuration = Configuration()
     # In-cluster only without an explicit kubeconfig: a developer's shell inside a pod means the cluster it names.
-    kubeconfig = kubeconfig or os.environ.get("KUBECONFIG")
+    named = os.environ.get("KUBECONFIG") if kubeconfig is None else None
     loaders = cast("Any", config)  # not typed
     try:
-        if kubeconfig or not _NAMESPACE_FILE.exists():  # noqa: ASYNC240 (once, at start)
-            loader = await loaders.load_kube_config(kubeconfig, client_configuration=configuration)
+        if kubeconfig or named or not _NAMESPACE_FILE.exists():  # noqa: ASYNC240 (once, at start)
+            loader = await loaders.load_kube_config(kubeconfig or named, client_configuration=configuration)
             default = loader.current_context.get("context", {}).get("namespace") or "default"
         else:
             loaders.load_incluster_config(client_configuration=configuration)
             default = _NAMESPACE_FILE.read_text().strip()  # noqa: ASYNC240
-    except (config.ConfigException, OSError) as error:
-        raise UnavailableError(f"no cluster to connect to: {error}") from error
     except Exception as error:  # (a file of another kind ends the loader in whatever comes first)
-        what = kubeconfig or "the pod's service account"
-        raise UnavailableError(f"no cluster to connect to: {what} cannot be read ({type(error).__name__}): is it a kubeconfig?") from error
+        if named:
+            raise SettingsError(f"KUBECONFIG is {shown(named)}: it must be the path of a kubeconfig file ({_why(error)})") from error
+        raise UnavailableError(f"no cluster to connect to: {_why(error)}") from error
     namespace = namespace or str(default)
     if not is_namespace_name(namespace):
         raise InvalidError(f"no namespace can be called {namespace!r}: write lower-case letters, digits and '-', 63 at most")
@@ -49,7 +50,7 @@ async def load_connection(namespace: str | None, kubeconfig: str | None) -> tupl
 
 
 def _proxy(host: str, proxies: Mapping[str, str]) -> str | None:
-    """The proxy that HTTPS_PROXY or HTTP_PROXY names, where NO_PROXY does not except the API server. Raises UnavailableError."""
+    """The proxy that HTTPS_PROXY or HTTP_PROXY names, where NO_PROXY does not except the API server. Raises SettingsError."""
     server = urlsplit(host)
     proxy = proxies.get(server.scheme)
     if not proxy or proxy_bypass(server.hostname or ""):
@@ -61,5 +62,12 @@ def _proxy(host: str, proxies: Mapping[str, str]) -> str | None:
     except ValueError:
         usable = False
     if not usable:
-        raise UnavailableError(f"{server.scheme.upper()}_PROXY is no address of a proxy: write it like http://proxy.example.com:3128")
+        variable = f"{server.scheme.upper()}_PROXY"
+        raise SettingsError(f"{variable} is {shown(proxy)}: it must be the address of a proxy, such as http://proxy.example.com:3128")
     return url
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, config.ConfigException | OSError):
+        return " ".join(str(error).split())
+    return f"{type(error).__name__}: it is no kubeconfig"

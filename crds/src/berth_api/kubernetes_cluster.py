@@ -70,7 +70,7 @@ class KubernetesCluster:
         """Connects as the pod's service account, or with a kubeconfig file when one is given or KUBECONFIG names one.
 
         The namespace defaults to the pod's own, or to the kubeconfig context's. Raises UnavailableError without either configuration,
-        InvalidError where the namespace cannot be one.
+        InvalidError where the namespace cannot be one, SettingsError where a variable of the environment is wrong.
         """
         configuration, namespace = await load_connection(namespace, kubeconfig)
         return cls(ApiClient(configuration), namespace)

@@ -23,11 +23,11 @@ _log = structlog.get_logger(__name__)
 def leave_message(progress: Progress) -> None:
     """Writes the progress as the container's termination message, where there is a place for one."""
     path = Path(os.environ.get("BERTH_TERMINATION_LOG") or _TERMINATION_LOG)
-    if path.parent.is_dir():
-        try:
+    try:
+        if path.parent.is_dir():
             path.write_text(report_text(progress.report()))
-        except OSError as error:
-            _log.warning("the termination message cannot be written", path=str(path), error=error.strerror)
+    except OSError as error:
+        _log.warning("the termination message cannot be written", path=str(path), error=error.strerror)
 
 
 def end_on_sigterm(progress: Progress) -> None:

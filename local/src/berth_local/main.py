@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from berth_api.settings_error import SettingsError
 from berth_local.cli import completion, get, logs, models, ps, pull, run, status, stop, up, version
 from berth_local.errors import CommandError, InterruptedByUserError, UsageError
 from berth_local.output import print_error
@@ -66,6 +67,8 @@ def exit_code(arguments: list[str]) -> int:
         return _failed(UsageError(_usage(error)))
     except CommandError as error:
         return _failed(error)
+    except SettingsError as error:
+        return _failed(UsageError(str(error)))
     except SystemExit as answered:  # a shell that asked how the command line may go on
         return answered.code if isinstance(answered.code, int) else 0
     except (KeyboardInterrupt, typer.Abort):

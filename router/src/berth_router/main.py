@@ -2,16 +2,17 @@
 
 import gc
 import logging
+import os
 import sys
 from types import FrameType
 
 import structlog
 import uvicorn
 import uvloop
-from pydantic import ValidationError
 
 from berth_api.cluster import ClusterError
 from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_api.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
 from berth_router.app import Router
 from berth_router.server import server_config
 from berth_router.settings import Settings
@@ -90,14 +91,24 @@ async def serve(settings: Settings) -> None:
         await cluster.close()
 
 
-def main() -> None:
-    """Runs the router with the settings of the environment."""
+def main() -> int:
+    """Runs the router with the settings of the environment. Exit code 2: they are wrong; 1: there is no cluster."""
     try:
-        settings = Settings()
-    except ValidationError as error:
-        raise SystemExit(f"berth-router: the settings are wrong: {error}") from None
-    configure_logging(settings.log_level)
-    try:
+        settings = Settings.of_environment()
+        _check_keys_folder(settings)
+        configure_logging(settings.log_level)
         uvloop.run(serve(settings))
+    except SettingsError as error:
+        print(f"berth-router: {error}", file=sys.stderr)
+        return EXIT_WRONG_SETTINGS
     except ClusterError as error:
-        raise SystemExit(f"berth-router: {error}") from None
+        print(f"berth-router: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check_keys_folder(settings: Settings) -> None:
+    """Raises SettingsError where there are to be keys, but no folder with them: without one nobody could ever be let in."""
+    folder = settings.api_keys_dir
+    if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+        raise SettingsError(f"BERTH_API_KEYS_DIR is {shown(str(folder))}: it must be a folder that the router may read")

@@ -24,6 +24,7 @@ from berth_api.cluster import (
 )
 from berth_api.json_lines import lines_of
 from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_api.settings_error import SettingsError
 from tests.unit.crds.api_server import Answer, ApiServer, OneObject, api_server, kubeconfig
 
 DOWNLOADS = "/apis/berth.dev/v1alpha1/namespaces/ns/modeldownloads"
@@ -264,13 +265,16 @@ async def test_a_proxy_that_cannot_be_one_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("HTTP_PROXY", proxy)
     async with api_server(tmp_path, always(b"{}")) as server:
-        with pytest.raises(UnavailableError, match="HTTP_PROXY is no address of a proxy"):
+        with pytest.raises(SettingsError, match=r"HTTP_PROXY is .*: it must be the address of a proxy"):
             await server.connect()
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xff", b"{", b"7", b"- a", b'{"contexts": 7, "current-context": "x"}'])
-async def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "kubeconfig"
     path.write_bytes(content)
     with pytest.raises(UnavailableError, match="no cluster to connect to"):
         await KubernetesCluster.connect("ns", str(path))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(SettingsError, match=r"KUBECONFIG is .*: it must be the path of a kubeconfig file"):
+        await KubernetesCluster.connect("ns")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["berth_hub.main"])
+_processes.set_forkserver_preload(["berth_hub.main", "berth_hub.download"])
 
 ENVIRONMENT = {"HF_TOKEN": "hf_verysecret", "BERTH_MIN_FREE_BYTES": "0"}
 
