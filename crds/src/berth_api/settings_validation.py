@@ -1,4 +1,4 @@
-"""What pydantic found wrong with settings, in the words of those who set them."""
+"""What pydantic found wrong, in the words of those who wrote it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,7 +35,12 @@ NameOf = Callable[[Sequence[str]], str]
 
 def settings_error(error: ValidationError, name_of: NameOf = ".".join, patterns: Mapping[str, str] | None = None) -> SettingsError:
     """The error for what pydantic found. `patterns`: a pattern's meaning, to be read after "it must be"."""
-    return SettingsError("; ".join(dict.fromkeys(_line(item, name_of, patterns or {}) for item in error.errors(include_url=False))))
+    return SettingsError(findings(error, name_of, patterns))
+
+
+def findings(error: ValidationError, name_of: NameOf = ".".join, patterns: Mapping[str, str] | None = None) -> str:
+    """What pydantic found, in one line."""
+    return "; ".join(dict.fromkeys(_line(item, name_of, patterns or {}) for item in error.errors(include_url=False)))
 
 
 def _line(item: ErrorDetails, name_of: NameOf, patterns: Mapping[str, str]) -> str:

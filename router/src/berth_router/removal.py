@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Cluster, ClusterError
+from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Cluster, ClusterError, Object
 from berth_api.model_deployment import MODEL_STORE
 from berth_router.downloads import unfinished
 from berth_router.errors import APIError, ConflictError, ForbiddenError, ModelNotFoundError, UnavailableError
@@ -78,7 +78,7 @@ class Remover:
             downloads = (await self._cluster.list(MODEL_DOWNLOADS)).items
         except ClusterError as error:
             raise UnavailableError(f"Whether {path} is in use cannot be known now: {error}", code="cluster_unavailable") from error
-        users = [one["metadata"]["name"] for one in deployments if _is_within(one["spec"]["model"], path)]
+        users = [one["metadata"]["name"] for one in deployments if _is_within(_model_of(one), path)]
         if users:
             raise ConflictError(
                 f"{path} is in use by {_listed('ModelDeployment', users)}. Unload it (POST /v1/models/unload), and delete what a person"
@@ -91,6 +91,15 @@ class Remover:
                 f"{path} is being downloaded by {_listed('ModelDownload', fillers)}. Cancel it with DELETE /v1/models/download/JOB_ID.",
                 code="model_in_use",
             )
+
+
+def _model_of(deployment: Object) -> str:
+    """The path of its model, also where all else of it is of another version; empty where it has none."""
+    match deployment:
+        case {"spec": {"model": str(model)}}:
+            return model
+        case _:
+            return ""
 
 
 def _is_within(inner: str, outer: str) -> bool:
