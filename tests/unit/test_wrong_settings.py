@@ -1,7 +1,8 @@
-"""What is wrong in the environment or in a file of settings: one line that names it, what it has, and what would be right."""
+"""A wrong setting, of the environment or of a file: one line that names it, what it has, and what would be right."""
 
 import os
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from pydantic import AliasChoices
@@ -22,7 +23,16 @@ VARIABLES = {
 ANY_TEXT = {"BERTH_MODEL_STORE", "BERTH_ENGINE_STORE", "BERTH_HUB_TOKEN", "HF_TOKEN"}
 """Variables in which no text is wrong by itself."""
 
-LIBRARYS_WORDS = ("pydantic", "Input should", "Value error", "type=", "Traceback", "validation error", "NoneType", "valid dictionary")
+LIBRARYS_WORDS = (
+    "pydantic",
+    "Input should",
+    "Value error",
+    "type=",
+    "Traceback",
+    "validation error",
+    "NoneType",
+    "valid dictionary",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,19 +60,35 @@ WRONG = [
     ("HOST", "not a host", f"HOST is 'not a host': {ADDRESS}"),
     ("HOST", "192.0.2.1", f"HOST is '192.0.2.1': {ADDRESS}"),
     ("DEFAULT_TTL", "-1", "DEFAULT_TTL is '-1': it must be 0 or more"),
-    ("BERTH_COLD_START_DEADLINE", "inf", "BERTH_COLD_START_DEADLINE is 'inf': it must be a number that is not infinite"),
+    (
+        "BERTH_COLD_START_DEADLINE",
+        "inf",
+        "BERTH_COLD_START_DEADLINE is 'inf': it must be a number that is not infinite",
+    ),
     ("BERTH_NAMESPACE", "A/B", "BERTH_NAMESPACE is 'A/B': it must be made of lower-case letters, digits and '-'"),
     ("BERTH_STORE_WRITABLE", "perhaps", "BERTH_STORE_WRITABLE is 'perhaps': it must be true or false"),
-    ("BERTH_DEFAULT_BACKEND", "ollama", "BERTH_DEFAULT_BACKEND is 'ollama': it must be 'vllm', 'transformers' or 'llamacpp'"),
+    (
+        "BERTH_DEFAULT_BACKEND",
+        "ollama",
+        "BERTH_DEFAULT_BACKEND is 'ollama': it must be 'vllm', 'transformers' or 'llamacpp'",
+    ),
     ("BERTH_ENGINES", "{", "BERTH_ENGINES is '{': it must be a JSON object (Expecting"),
     ("BERTH_ENGINES", "[]", "BERTH_ENGINES is []: it must be a set of names and values"),
     ("BERTH_ENGINES", '{"vllm": ["tpu"]}', "BERTH_ENGINES.vllm.0 is 'tpu': it must be 'cuda' or 'cpu'"),
     ("BERTH_ENGINES", '{"llamacpp": []}', "BERTH_ENGINES: every backend needs at least one device"),
     ("BERTH_PROFILES", '{"a": {"n_ctx": 1}}', "BERTH_PROFILES.a.n_ctx is 1: it must be 256 or more"),
     ("BERTH_PROFILES", '{"a": {"ctx": 1}}', "BERTH_PROFILES.a.ctx is no setting: is it misspelt?"),
-    ("BERTH_PROFILES", '{"A": {}}', "BERTH_PROFILES.A is the name 'A': it must be made of lower-case letters, digits and '-', 63 at most"),
+    (
+        "BERTH_PROFILES",
+        '{"A": {}}',
+        "BERTH_PROFILES.A is the name 'A': it must be made of lower-case letters, digits and '-', 63 at most",
+    ),
     ("BERTH_PROFILES", '{"a": {"backend": "vllm", "n_ctx": 512}}', "BERTH_PROFILES.a: n_ctx is a setting of llamacpp"),
-    ("BERTH_API_KEYS_DIR", "/proc/nonsense", "BERTH_API_KEY_SCOPES gives no key any scope, so that BERTH_API_KEYS_DIR lets nobody in"),
+    (
+        "BERTH_API_KEYS_DIR",
+        "/proc/nonsense",
+        "BERTH_API_KEY_SCOPES gives no key any scope, so that BERTH_API_KEYS_DIR lets nobody in",
+    ),
     ("BERTH_API_KEYS_DIR", "", "BERTH_API_KEYS_DIR is '': it must be a folder, or not be set at all"),
     ("HF_HUB_DOWNLOAD_TIMEOUT", "soon", "HF_HUB_DOWNLOAD_TIMEOUT is 'soon': it must be a whole number, 0 or more"),
 ]
@@ -89,11 +115,15 @@ def test_nonsense_in_any_variable_is_named(monkeypatch: pytest.MonkeyPatch, name
     assert is_one_line_about(expected, str(refused.value))
 
 
-def test_a_folder_of_keys_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_keys_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("BERTH_API_KEYS_DIR", "/proc/nonsense")
     monkeypatch.setenv("BERTH_API_KEY_SCOPES", '{"admin": ["manage"]}')
     assert router.main() == 2
-    assert capsys.readouterr().err == "berth-router: BERTH_API_KEYS_DIR is '/proc/nonsense': it must be a folder that the router may read\n"
+    told = "BERTH_API_KEYS_DIR is '/proc/nonsense': it must be a folder that the router may read"
+    assert capsys.readouterr().err == f"berth-router: {told}\n"
 
 
 @pytest.mark.parametrize("level", ["debug", "Debug", "DEBUG", " debug "])
@@ -142,7 +172,10 @@ def test_the_operator_names_the_field(
     assert is_one_line_about(content.partition(":")[0], told_of)
 
 
-@pytest.mark.parametrize("content", [b"- a\n- b", b"just text", b"7", b"\xff\xfe\x00", b"a: [", b"a: b: c", b"[" * 5000, b"\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [b"- a\n- b", b"just text", b"7", b"\xff\xfe\x00", b"a: [", b"a: b: c", b"[" * 5000, b"\x00"],
+)
 def test_the_operator_names_a_file_that_holds_no_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
@@ -154,7 +187,10 @@ def test_the_operator_names_a_file_that_holds_no_settings(
     assert is_one_line_about(str(file), capsys.readouterr().err)
 
 
-def test_the_operator_names_a_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_operator_names_a_file_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("BERTH_CONFIG", "/proc/nonsense")
     assert operator.main() == 2
     told = "berth-operator: /proc/nonsense cannot be read: No such file or directory; BERTH_CONFIG names another file\n"
@@ -179,7 +215,11 @@ def test_the_operator_names_its_variable(
         ("BERTH_MIN_FREE_BYTES", "1GB", "BERTH_MIN_FREE_BYTES is '1GB': it must be a whole number, 0 or more"),
         ("HF_HUB_ETAG_TIMEOUT", "soon", "HF_HUB_ETAG_TIMEOUT is 'soon': it must be a whole number, 0 or more"),
         ("HTTPS_PROXY", "ftp://x", "HTTPS_PROXY is 'ftp://x': it must be like http://proxy.example.com:3128"),
-        ("SSL_CERT_FILE", "/etc/passwd", "SSL_CERT_FILE is '/etc/passwd': it must be a file or a folder of certificates in PEM"),
+        (
+            "SSL_CERT_FILE",
+            "/etc/passwd",
+            "SSL_CERT_FILE is '/etc/passwd': it must be a file or a folder of certificates in PEM",
+        ),
     ],
 )
 def test_a_download_names_the_variable_and_is_final(tmp_path: Path, name: str, value: str, told: str) -> None:
@@ -192,6 +232,20 @@ def test_a_download_names_the_variable_and_is_final(tmp_path: Path, name: str, v
     assert "Traceback" not in running.output.read_text()
 
 
+@pytest.fixture
+def levels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The levels that a log was configured with. It is not: the log is this whole process's."""
+    taken: list[str] = []
+
+    def configure_log(stream: TextIO, level: str) -> None:
+        taken.append(level)
+
+    for module in ("berth_local.logging_setup", "berth_local.embedded"):
+        monkeypatch.setattr(f"{module}.configure_log", configure_log)
+    return taken
+
+
+@pytest.mark.usefixtures("levels")
 @pytest.mark.parametrize("command", ["list", "up --port 0"])
 @pytest.mark.parametrize(
     ("name", "value", "told"),
@@ -202,8 +256,16 @@ def test_a_download_names_the_variable_and_is_final(tmp_path: Path, name: str, v
         ("BERTH_DRAIN_SECONDS", "soon", "BERTH_DRAIN_SECONDS is 'soon': it must be a whole number"),
         ("DEFAULT_TTL", "soon", "DEFAULT_TTL is 'soon': it must be a whole number"),
         ("BERTH_PROFILES", "{", "BERTH_PROFILES is '{': it must be a JSON object"),
-        ("BERTH_HOME", "/proc/nonsense", "BERTH_HOME is '/proc/nonsense': it must be a folder that can be made and written to"),
-        ("BERTH_VLLM_ENV", "/proc/nonsense", "BERTH_VLLM_ENV is '/proc/nonsense': it must be the folder of a Python environment"),
+        (
+            "BERTH_HOME",
+            "/proc/nonsense",
+            "BERTH_HOME is '/proc/nonsense': it must be a folder that can be made and written to",
+        ),
+        (
+            "BERTH_VLLM_ENV",
+            "/proc/nonsense",
+            "BERTH_VLLM_ENV is '/proc/nonsense': it must be the folder of a Python environment",
+        ),
         ("HF_HUB_DOWNLOAD_TIMEOUT", "soon", "HF_HUB_DOWNLOAD_TIMEOUT is 'soon': it must be a whole number, 0 or more"),
     ],
 )
@@ -217,12 +279,15 @@ def test_a_command_names_the_variable(tmp_path: Path, command: str, name: str, v
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        ({"BERTH_URL": "nonsense"}, "--url (or BERTH_URL) is 'nonsense': it must be the address of a server"),
-        ({"BERTH_URL": "http://["}, "--url (or BERTH_URL) is 'http://[': it must be the address of a server"),
+        ({"BERTH_URL": "nonsense"}, "--url (or BERTH_URL) is 'nonsense': it must be a server's address"),
+        ({"BERTH_URL": "http://["}, "--url (or BERTH_URL) is 'http://[': it must be a server's address"),
         ({"BERTH_API_KEY": "schlüssel"}, "--api-key (or BERTH_API_KEY) has a character that no key can have"),
         ({"BERTH_API_KEY": "a\nb"}, "--api-key (or BERTH_API_KEY) has a character that no key can have"),
         ({"HTTPS_PROXY": "ftp://x"}, "HTTPS_PROXY is 'ftp://x': it must be like http://proxy.example.com:3128"),
-        ({"SSL_CERT_FILE": "/etc/passwd"}, "SSL_CERT_FILE is '/etc/passwd': it must be a file or a folder of certificates"),
+        (
+            {"SSL_CERT_FILE": "/etc/passwd"},
+            "SSL_CERT_FILE is '/etc/passwd': it must be a file or a folder of certificates",
+        ),
     ],
 )
 def test_a_command_names_what_keeps_it_from_its_server(environment: dict[str, str], told: str) -> None:
@@ -232,10 +297,21 @@ def test_a_command_names_what_keeps_it_from_its_server(environment: dict[str, st
     assert is_one_line_about(next(iter(environment)), ran.err)
 
 
-@pytest.mark.parametrize("level", ["debug", "Warning"])
-def test_a_commands_level_is_right_in_any_case(tmp_path: Path, level: str) -> None:
-    environment = {"BERTH_HOME": str(tmp_path), "BERTH_URL": "", "BERTH_LOG_LEVEL": level, "LOG_LEVEL": "info", "HF_ENDPOINT": ""}
-    assert run_command(("list",), environment).code == 0
+@pytest.mark.parametrize(("level", "taken"), [("debug", "DEBUG"), ("Warning", "WARNING"), ("", "INFO")])
+def test_a_commands_level_is_right_in_any_case(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    levels: list[str],
+    level: str,
+    taken: str,
+) -> None:
+    async def serve(options: object) -> None: ...
+
+    monkeypatch.setattr("berth_local.cli.up._serve", serve)
+    environment = {"BERTH_HOME": str(tmp_path), "BERTH_URL": "", "BERTH_LOG_LEVEL": level, "LOG_LEVEL": "info"}
+    assert run_command(("up",), environment).code == 0
+    assert levels == [taken]
+    assert run_command(("list",), {**environment, "HF_ENDPOINT": ""}).code == 0
 
 
 def test_the_launcher_takes_nothing_from_a_wrong_variable(

@@ -1,4 +1,4 @@
-"""Where the API server is, and the way to it: from the pod's service account or a kubeconfig file, and a proxy's where one is set."""
+"""Where the API server is, by the pod's service account or a kubeconfig file, and the proxy on the way to it."""
 
 import os
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 async def load_connection(namespace: str | None, kubeconfig: str | None) -> tuple[Configuration, str]:
     """The client's configuration, and the namespace: the one given, else the pod's own or the kubeconfig context's.
 
-    `kubeconfig` is a file; None: the one that KUBECONFIG names, else the pod's service account where there is one. Raises UnavailableError
-    where there is neither, InvalidError where the namespace cannot be one, and SettingsError where KUBECONFIG or a proxy's variable is
-    wrong.
+    `kubeconfig` is a file; None: the one that KUBECONFIG names, else the pod's service account where there is one.
+    Raises UnavailableError where there is neither, InvalidError where the namespace cannot be one, and SettingsError
+    where KUBECONFIG or a proxy's variable is wrong.
     """
     configuration = Configuration()
     # In-cluster only without an explicit kubeconfig: a developer's shell inside a pod means the cluster it names.
@@ -37,20 +37,27 @@ async def load_connection(namespace: str | None, kubeconfig: str | None) -> tupl
             default = _NAMESPACE_FILE.read_text().strip()  # noqa: ASYNC240
     except Exception as error:  # (a file of another kind ends the loader in whatever comes first)
         if named:
-            raise SettingsError(f"KUBECONFIG is {shown(named)}: it must be the path of a kubeconfig file ({_why(error)})") from error
+            raise SettingsError(
+                f"KUBECONFIG is {shown(named)}: it must be the path of a kubeconfig file ({_why(error)})",
+            ) from error
         raise UnavailableError(f"no cluster to connect to: {_why(error)}") from error
     namespace = namespace or str(default)
     if not is_namespace_name(namespace):
-        raise InvalidError(f"no namespace can be called {namespace!r}: write lower-case letters, digits and '-', 63 at most")
-    # The client's session would look for proxies and for ~/.netrc before each request, in a thread; and a machine that .netrc names would
-    # end every call, since two kinds of credentials are one too many.
+        raise InvalidError(
+            f"no namespace can be called {namespace!r}: write lower-case letters, digits and '-', 63 at most",
+        )
+    # The client's session would look for proxies and for ~/.netrc before each request, in a thread; and a machine that
+    # .netrc names would end every call, since two kinds of credentials are one too many.
     configuration.client_session_kwargs = {"trust_env": False}
     configuration.proxy = configuration.proxy or _proxy(str(configuration.host), getproxies())
     return configuration, namespace
 
 
 def _proxy(host: str, proxies: Mapping[str, str]) -> str | None:
-    """The proxy that HTTPS_PROXY or HTTP_PROXY names, where NO_PROXY does not except the API server. Raises SettingsError."""
+    """The proxy that HTTPS_PROXY or HTTP_PROXY names, where NO_PROXY does not except the API server.
+
+    Raises SettingsError.
+    """
     server = urlsplit(host)
     proxy = proxies.get(server.scheme)
     if not proxy or proxy_bypass(server.hostname or ""):
@@ -63,7 +70,9 @@ def _proxy(host: str, proxies: Mapping[str, str]) -> str | None:
         usable = False
     if not usable:
         variable = f"{server.scheme.upper()}_PROXY"
-        raise SettingsError(f"{variable} is {shown(proxy)}: it must be the address of a proxy, such as http://proxy.example.com:3128")
+        raise SettingsError(
+            f"{variable} is {shown(proxy)}: it must be the address of a proxy, such as http://proxy.example.com:3128",
+        )
     return url
 
 

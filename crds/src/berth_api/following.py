@@ -40,7 +40,10 @@ class RetryWaits:
         return well
 
     def take(self) -> float:
-        """Seconds to wait now, 10 at most. Half of it is chance, so that clients cut off together do not come back together."""
+        """Seconds to wait now, 10 at most.
+
+        Half of it is chance, so that clients cut off together do not come back together.
+        """
         wait = self._next
         self._next = min(wait * 2, _LONGEST_RETRY_SECONDS)
         return wait * random.uniform(0.5, 1.0)  # noqa: S311 (nothing secret)
@@ -77,5 +80,10 @@ async def follow(
         if began is not None and waits.stood_well(clock() - began) and why is None:
             continue  # it ended as watches do, and goes on where it was
         wait = waits.take()
-        _log.warning("watch_interrupted", kind=kind.plural, error=str(why or "it ended at once"), retry_seconds=round(wait, 2))
+        _log.warning(
+            "watch_interrupted",
+            kind=kind.plural,
+            error=str(why or "it ended at once"),
+            retry_seconds=round(wait, 2),
+        )
         await sleep(wait)

@@ -8,7 +8,7 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 UNUSABLE = (ImportError, OSError, ValueError)
-"""What making a client raises where the environment is wrong: no SOCKS here, no such file or no certificate in it, no proxy's address."""
+"""What making a client raises where the environment is wrong: no SOCKS here, no file, no certificate, no address."""
 
 
 def client_error(error: Exception, environment: Mapping[str, str]) -> SettingsError:
@@ -19,6 +19,7 @@ def client_error(error: Exception, environment: Mapping[str, str]) -> SettingsEr
         stated, right = f"{name} is {shown(environment.get(name, ''))}: it", "a file or a folder of certificates in PEM"
     else:
         names = [name for name in (*_PROXIES, *(name.lower() for name in _PROXIES)) if environment.get(name)]
-        stated = " and ".join(f"{name} is {shown(environment[name])}" for name in names) + (": each" if len(names) > 1 else ": it")
+        stated = " and ".join(f"{name} is {shown(environment[name])}" for name in names)
+        stated += ": each" if len(names) > 1 else ": it"
         right = "like http://proxy.example.com:3128"
     return SettingsError(f"{stated} must be {right} ({why})")

@@ -4,7 +4,10 @@ from collections.abc import AsyncIterator
 
 
 async def lines_of(pieces: AsyncIterator[bytes], longest: int) -> AsyncIterator[bytes]:
-    """The lines without their ends, the last one also where it has none. Raises ValueError beyond `longest` bytes of one line."""
+    """The lines without their ends, the last one also where it has none.
+
+    Raises ValueError beyond `longest` bytes of one line.
+    """
     begun = bytearray()
     async for piece in pieces:
         first, *others = piece.split(b"\n")

@@ -40,7 +40,10 @@ WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=100)
 """A watch that brings not even a bookmark for this long stands on a dead connection."""
 
 _LONGEST_EVENT_BYTES = 16 << 20
-"""etcd takes no object beyond 1.5 MiB. In an event's JSON it may be several times that: a control character becomes six."""
+"""etcd takes no object beyond 1.5 MiB.
+
+In an event's JSON it may be several times that: a control character becomes six.
+"""
 
 _STATUS_TRIES = 5
 """How often a status is read and written again because somebody else wrote it in between."""
@@ -69,8 +72,9 @@ class KubernetesCluster:
     async def connect(cls, namespace: str | None = None, kubeconfig: str | None = None) -> Self:
         """Connects as the pod's service account, or with a kubeconfig file when one is given or KUBECONFIG names one.
 
-        The namespace defaults to the pod's own, or to the kubeconfig context's. Raises UnavailableError without either configuration,
-        InvalidError where the namespace cannot be one, SettingsError where a variable of the environment is wrong.
+        The namespace defaults to the pod's own, or to the kubeconfig context's. Raises UnavailableError without either
+        configuration, InvalidError where the namespace cannot be one, SettingsError where a variable of the environment
+        is wrong.
         """
         configuration, namespace = await load_connection(namespace, kubeconfig)
         return cls(ApiClient(configuration), namespace)
@@ -131,8 +135,8 @@ class KubernetesCluster:
         path, patch = self._path_of(kind, name, "status"), {"status": status}
         if preconditions is None or preconditions.resource_version:
             return await self._patch(path, patch, preconditions)
-        # With a status the API server ignores a uid that is not the object's, and writes to a successor of the same name. No two objects
-        # ever have the same version, so the version of the right one is what it must have.
+        # With a status the API server ignores a uid that is not the object's, and writes to a successor of the same
+        # name. No two objects ever have the same version, so the version of the right one is what it must have.
         for _ in range(_STATUS_TRIES):
             metadata = (await self.get(kind, name))["metadata"]
             if metadata["uid"] != preconditions.uid:
@@ -219,11 +223,16 @@ class KubernetesCluster:
 
 
 def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:
-    """The query that selects what carries the labels. Raises InvalidError where nothing can: in a selector it would mean something else."""
+    """The query that selects what carries the labels.
+
+    Raises InvalidError where nothing can: in a selector it would mean something else.
+    """
     if not labels:
         return {}
     if wrong := impossible_label(labels):
-        raise InvalidError(f"no object can carry the label {wrong[:100]!a}: a value has 63 letters, digits, '-', '_' and '.' at most")
+        raise InvalidError(
+            f"no object can carry the label {wrong[:100]!a}: a value has 63 letters, digits, '-', '_' and '.' at most",
+        )
     return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
 
 
@@ -277,11 +286,13 @@ def _error(status: int, content: bytes) -> ClusterError:
     reason = answer.get("reason")
     if reason == "Invalid" and _is_about_the_uid(answer):
         return ConflictError(f"it was deleted and made anew since it was read: {message}")
-    return _ERRORS_BY_REASON.get(reason, UnavailableError)(message) if isinstance(reason, str) else UnavailableError(message)
+    if not isinstance(reason, str):
+        return UnavailableError(message)
+    return _ERRORS_BY_REASON.get(reason, UnavailableError)(message)
 
 
 def _is_about_the_uid(status: Object) -> bool:
-    """Whether a Status says that another uid was stated than the object has: it is invalid, not in conflict, to the API server."""
+    """Whether a Status says that another uid was stated than the object has: to the API server, that is invalid."""
     match status:
         case {"details": {"causes": [*causes]}}:
             return any(_field(cause) == "metadata.uid" for cause in causes)

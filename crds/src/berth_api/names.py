@@ -38,7 +38,10 @@ def is_namespace_name(text: str) -> bool:
 
 def impossible_label(labels: Mapping[str, str]) -> str | None:
     """The first label, as `key=value`, that no object can have; None where all are possible."""
-    return next((f"{key}={value}" for key, value in labels.items() if not (_is_label_key(key) and _is_label_value(value))), None)
+    return next(
+        (f"{key}={value}" for key, value in labels.items() if not (_is_label_key(key) and _is_label_value(value))),
+        None,
+    )
 
 
 def _is_label_key(text: str) -> bool:

@@ -91,13 +91,15 @@ def parse_source(text: str, allowed_endpoints: Iterable[str] = (DEFAULT_HUB,)) -
 
 
 def is_endpoint(text: str) -> bool:
-    """Whether it can be the base URL of a hub: http or https, a host, perhaps a port, and a path without anything encoded."""
+    """Whether it can be the base URL of a hub: http or https, a host, perhaps a port, and a path, nothing encoded."""
     try:
         url = urlsplit(text)
         has_place = url.scheme in _PORTS and bool(url.hostname) and url.port != 0
     except ValueError:
         return False
-    return has_place and _PRINTABLE.fullmatch(text) is not None and not any(character in text for character in _BESIDE_A_PATH)
+    if not has_place or _PRINTABLE.fullmatch(text) is None:
+        return False
+    return not any(character in text for character in _BESIDE_A_PATH)
 
 
 def checked_repository(text: str) -> str:

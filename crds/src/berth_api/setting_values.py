@@ -1,4 +1,7 @@
-"""Values that several programs' settings have. Each function gives the value that a text means, or raises WrongValueError."""
+"""Values that several programs' settings have.
+
+Each function gives the value that a text means, or raises WrongValueError.
+"""
 
 from berth_api.repository import is_endpoint
 from berth_api.settings_error import WrongValueError

@@ -21,7 +21,10 @@ class WrongValueError(ValueError):
 
 
 def read_variable(environment: Mapping[str, str], name: str, parse: Callable[[str], T], default: T) -> T:
-    """What the variable says; the default where it is unset or empty. `parse` raises WrongValueError. Raises SettingsError."""
+    """What the variable says; the default where it is unset or empty.
+
+    `parse` raises WrongValueError. Raises SettingsError.
+    """
     text = environment.get(name)
     if not text:
         return default

@@ -33,7 +33,11 @@ NameOf = Callable[[Sequence[str]], str]
 """Gives a value the name that people know it by: of the field's name and of the keys that lead to the value in it."""
 
 
-def settings_error(error: ValidationError, name_of: NameOf = ".".join, patterns: Mapping[str, str] | None = None) -> SettingsError:
+def settings_error(
+    error: ValidationError,
+    name_of: NameOf = ".".join,
+    patterns: Mapping[str, str] | None = None,
+) -> SettingsError:
     """The error for what pydantic found. `patterns`: a pattern's meaning, to be read after "it must be"."""
     return SettingsError(findings(error, name_of, patterns))
 

@@ -48,8 +48,8 @@ _log = structlog.get_logger(__name__)
 def main() -> int:
     """Runs one attempt.
 
-    Exit code 0: the model is in its place; 3: it failed for good; 2: a setting or the command line is wrong; any other: another attempt
-    may succeed.
+    Exit code 0: the model is in its place; 3: it failed for good; 2: a setting or the command line is wrong; any other:
+    another attempt may succeed.
     """
     _configure_logging()
     progress = Progress()

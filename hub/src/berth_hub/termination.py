@@ -33,8 +33,8 @@ def leave_message(progress: Progress) -> None:
 def end_on_sigterm(progress: Progress) -> None:
     """From now on, SIGTERM ends the process at once, with its last words. Call it before there are other threads.
 
-    A thread waits for the signal. A handler would run in the main thread, in the middle of whatever that does, and wait for ever for a
-    lock that the main thread holds itself.
+    A thread waits for the signal. A handler would run in the main thread, in the middle of whatever that does, and wait
+    for ever for a lock that the main thread holds itself.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # in this thread, and in all that it starts
     threading.Thread(target=_wait_for_sigterm, args=(progress,), name="sigterm", daemon=True).start()
@@ -52,5 +52,9 @@ def _wait_for_sigterm(progress: Progress) -> None:
 
 
 def _tell(progress: Progress) -> None:
-    progress.enter(DownloadStep.FAILED, "Interrupted", "the download was told to end; the next attempt takes up where it was")
+    progress.enter(
+        DownloadStep.FAILED,
+        "Interrupted",
+        "the download was told to end; the next attempt takes up where it was",
+    )
     leave_message(progress)

@@ -16,7 +16,15 @@ import httpx2
 from berth_api.http_environment import UNUSABLE, client_error
 from berth_api.settings_error import shown
 from berth_local.connection import check_key
-from berth_local.errors import CommandError, FailedError, KeyRefusedError, NoServerError, NotFoundError, NotNowError, UsageError
+from berth_local.errors import (
+    CommandError,
+    FailedError,
+    KeyRefusedError,
+    NoServerError,
+    NotFoundError,
+    NotNowError,
+    UsageError,
+)
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 120.0
@@ -68,11 +76,16 @@ ChatEvent = Waiting | Text | Finished
 
 
 class Client:
-    """One server. Every method raises a CommandError; making one raises UsageError, or SettingsError where the environment is wrong."""
+    """One server.
+
+    Every method raises a CommandError; making one raises UsageError, or SettingsError where the environment is wrong.
+    """
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         if not _is_server(url):
-            raise UsageError(f"--url (or BERTH_URL) is {shown(url)}: it must be the address of a server, such as http://127.0.0.1:8080")
+            raise UsageError(
+                f"--url (or BERTH_URL) is {shown(url)}: it must be a server's address, such as http://127.0.0.1:8080",
+            )
         check_key(api_key)
         self.url = url.rstrip("/").removesuffix("/v1")
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
@@ -151,9 +164,10 @@ def _is_server(url: str) -> bool:
     """Whether it can be the address of a server."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and _PRINTABLE.fullmatch(url) is not None
+        has_place = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+    return has_place and _PRINTABLE.fullmatch(url) is not None
 
 
 def _verifies(url: str) -> bool:

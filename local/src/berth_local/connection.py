@@ -32,9 +32,7 @@ class Server:
 def check_key(api_key: str | None) -> None:
     """Raises UsageError for an API key that no request can carry."""
     if api_key and not _KEY.fullmatch(api_key):
-        raise UsageError(
-            "--api-key (or BERTH_API_KEY) has a character that no key can have: letters, digits and signs of ASCII can be in one"
-        )
+        raise UsageError("--api-key (or BERTH_API_KEY) has a character that no key can have: use letters and digits")
 
 
 @contextmanager

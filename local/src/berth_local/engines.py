@@ -86,7 +86,9 @@ def check_environments(environment: Mapping[str, str] = os.environ) -> None:
     for name in ENVIRONMENT_VARIABLES.values():
         given = environment.get(name)
         if given and not (Path(given) / "bin").is_dir():
-            raise SettingsError(f"{name} is {shown(given)}: it must be the folder of a Python environment, with a folder bin in it")
+            raise SettingsError(
+                f"{name} is {shown(given)}: it must be the folder of a Python environment, with a folder bin in it",
+            )
 
 
 def _has_nvidia(environment: Mapping[str, str]) -> bool:

@@ -21,7 +21,9 @@ def wrong_home(home: Path, error: OSError) -> SettingsError | None:
     stated = os.environ.get("BERTH_HOME")
     if not stated or Path(stated) != home:
         return None
-    return SettingsError(f"BERTH_HOME is {shown(stated)}: it must be a folder that can be made and written to ({error.strerror})")
+    return SettingsError(
+        f"BERTH_HOME is {shown(stated)}: it must be a folder that can be made and written to ({error.strerror})",
+    )
 
 
 def model_store(home: Path) -> Path:

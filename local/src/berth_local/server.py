@@ -16,7 +16,14 @@ from berth_api.model_deployment import Backend, Device
 from berth_local.admission import SCHEMAS, Ports
 from berth_local.cluster import LocalCluster
 from berth_local.containers import environment_here
-from berth_local.engines import ENVIRONMENT_VARIABLES, Engines, EnvironmentLauncher, available_engines, check_environments, python_engine
+from berth_local.engines import (
+    ENVIRONMENT_VARIABLES,
+    Engines,
+    EnvironmentLauncher,
+    available_engines,
+    check_environments,
+    python_engine,
+)
 from berth_local.home import home_directory, model_store
 from berth_local.http_server import HttpServer, answering, ending_signals
 from berth_local.jobs import LABEL_JOB, JobController
@@ -86,7 +93,8 @@ class Server:
 async def serving(options: Options) -> AsyncGenerator[Server]:
     """A Berth that serves while this is open.
 
-    Raises StartError: the folder is in use, the address cannot be used, no engine, no key; SettingsError: the environment is wrong.
+    Raises StartError: the folder is in use, the address cannot be used, no engine, no key; SettingsError: the
+    environment is wrong.
     """
     home = options.home or home_directory()
     check_environments()
@@ -121,9 +129,8 @@ async def _compose(
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
     router = Router(cluster, settings, more_routes=[logs_routes(pods.output)])
     budget = {Device.CPU: options.memory_bytes or default_budget()}
-    await _reconcile(
-        stack, cluster, operator_settings(engines, settings), MemoryGate(cluster, budget, MemoryEstimates(store), router.evictor)
-    )
+    gate = MemoryGate(cluster, budget, MemoryEstimates(store), router.evictor)
+    await _reconcile(stack, cluster, operator_settings(engines, settings), gate)
     http = await stack.enter_async_context(answering(router, settings, listener))
     await launcher.prepare()
     return http
@@ -150,7 +157,12 @@ async def _run_pods(
     return launcher, pods
 
 
-async def _reconcile(stack: AsyncExitStack, cluster: LocalCluster, settings: OperatorSettings, gate: MemoryGate) -> None:
+async def _reconcile(
+    stack: AsyncExitStack,
+    cluster: LocalCluster,
+    settings: OperatorSettings,
+    gate: MemoryGate,
+) -> None:
     """What the operator is in Kubernetes."""
     prober = await stack.enter_async_context(EngineProber())
     reconciler = Reconciler(cluster, prober, settings, gate=gate)

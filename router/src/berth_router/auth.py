@@ -69,9 +69,10 @@ class ApiKeys:
         self._names: list[str] | None = None
 
     def read(self) -> None:
-        """Takes the keys that the folder has now. Raises OSError where it cannot be read; the keys known before stay valid then.
+        """Takes the keys that the folder has now.
 
-        So does a key whose own file cannot be read. It keeps no other one from being taken.
+        Raises OSError where it cannot be read; the keys known before stay valid then. So does a key whose own file
+        cannot be read. It keeps no other one from being taken.
         """
         self._folder.stat()
         digests = {name: digest for name in sorted(self._scopes) if (digest := self._digest_of(name))}

@@ -98,7 +98,10 @@ class Descriptions:
         return self._answer
 
     async def begin(self, store: ModelStore) -> None:
-        """Begins to read all that the store has, so that it is known when somebody asks. Where the store fails, whoever asks begins."""
+        """Begins to read all that the store has, so that it is known when somebody asks.
+
+        Where the store fails, whoever asks begins.
+        """
         try:
             await self.of(await store.models(), 0)
         except UnavailableError as error:

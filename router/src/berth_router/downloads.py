@@ -30,7 +30,14 @@ from berth_api.names import is_object_name
 from berth_api.settings_validation import findings
 from berth_formats.errors import FormatError
 from berth_router.descriptions import origin_of
-from berth_router.errors import APIError, ConflictError, InvalidRequestError, NotUnderstoodError, UnavailableError, UnknownPathError
+from berth_router.errors import (
+    APIError,
+    ConflictError,
+    InvalidRequestError,
+    NotUnderstoodError,
+    UnavailableError,
+    UnknownPathError,
+)
 from berth_router.resolve import MANAGER
 from berth_router.store import is_absence, store_unavailable
 
@@ -108,9 +115,9 @@ class Downloads:
         raise UnavailableError(f"The download {name} is being cancelled.", code="download_changing", retry_after=2)
 
     async def cancel(self, name: str) -> ModelDownload | None:
-        """Deletes the download, with all that it has not finished. What it finished stays in the store. Raises APIError.
+        """Deletes the download, with all that it has not finished. What it finished stays in the store.
 
-        Gives what it was; None where this version cannot read it.
+        Gives what it was; None where this version cannot read it. Raises APIError.
         """
         found = await self._read(name)
         try:
@@ -214,8 +221,8 @@ def _is_there(place: Path) -> bool:
 def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
     """What stands in the way of a download at its place, to be read after the place's name; None where nothing does.
 
-    The same repository does not: the download itself finds out whether its files are those that are there. Raises UnavailableError where
-    the store does not say.
+    The same repository does not: the download itself finds out whether its files are those that are there. Raises
+    UnavailableError where the store does not say.
     """
     place = root / destination
     try:

@@ -12,7 +12,7 @@ APIError
 ├── RequestTooLargeError     413
 ├── HeadTooLargeError        431
 ├── InternalError            500  a fault of the router itself; its log has more under the request's id
-├── NotUnderstoodError       500  an object of the cluster is of another version; the message names it and what to do
+├── NotUnderstoodError       500  an object of the cluster is of another version; the message names it
 ├── EngineFailedError        502  the engine broke off before it answered
 └── UnavailableError         503  not now: `code` says why, Retry-After when to try again
     ├── StartFailedError          the model cannot start; the message has the real reason

@@ -80,7 +80,11 @@ class Hub:
             open_client()
             repository = list_repository(source.repository, source.revision, self.endpoint, self._token)
         except SettingsError as error:
-            raise UnavailableError(f"The router cannot reach the hub: {error}", code="hub_unavailable", retry_after=60) from error
+            raise UnavailableError(
+                f"The router cannot reach the hub: {error}",
+                code="hub_unavailable",
+                retry_after=60,
+            ) from error
         except errors.RepositoryNotFoundError as error:
             return Look(exists=False, problem=str(error))
         except errors.RepositoryGatedError as error:

@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def _check_keys_folder(settings: Settings) -> None:
-    """Raises SettingsError where there are to be keys, but no folder with them: without one nobody could ever be let in."""
+    """Raises SettingsError where there are to be keys, but no folder with them: nobody could ever be let in."""
     folder = settings.api_keys_dir
     if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
         raise SettingsError(f"BERTH_API_KEYS_DIR is {shown(str(folder))}: it must be a folder that the router may read")

@@ -43,8 +43,8 @@ class Remover:
     async def remove(self, name: str) -> None:
         """Deletes the model of this name below the store, which must be one.
 
-        Raises ConflictError where something uses it, ForbiddenError where the store does not let it, ModelNotFoundError where somebody
-        else has just deleted it, UnavailableError where the cluster cannot be asked or the store fails.
+        Raises ConflictError where something uses it, ForbiddenError where the store does not let it, ModelNotFoundError
+        where somebody else has just deleted it, UnavailableError where the cluster cannot be asked or the store fails.
         """
         await self._check_unused(name)
         place = self._root / name
@@ -65,7 +65,8 @@ class Remover:
     def begin_sweep(self) -> threading.Thread:
         """Begins to delete what an earlier router moved aside and did not live to delete; what goes wrong is logged.
 
-        It has a thread of its own, which nobody waits for: neither the start nor the end of a router depends on how fast the store is.
+        It has a thread of its own, which nobody waits for: neither the start nor the end of a router depends on how
+        fast the store is.
         """
         sweeping = threading.Thread(target=_sweep, args=(self._root, time.time()), name="sweep", daemon=True)
         sweeping.start()
@@ -119,7 +120,11 @@ async def _moved(source: Path, target: Path, name: str) -> None:
 
 def _not_moved(error: OSError, name: str) -> APIError:
     if is_absence(error):
-        return ModelNotFoundError(f"{MODEL_STORE}/{name} is not in the model store any more.", param="name", code="model_not_found")
+        return ModelNotFoundError(
+            f"{MODEL_STORE}/{name} is not in the model store any more.",
+            param="name",
+            code="model_not_found",
+        )
     if error.errno in _NOT_WRITABLE:
         return ForbiddenError(
             f"{MODEL_STORE}/{name} cannot be moved in the store: {error.strerror}. Does the store belong to the router's user?",
@@ -134,7 +139,13 @@ async def _moved_back(aside: Path, place: Path) -> None:
         await asyncio.to_thread(aside.rename, place)
     except OSError as error:
         hours = LEFT_OVER_SECONDS // 3600
-        _log.error("model_left_aside", path=str(aside), belongs_at=str(place), error=str(error), deleted_after_hours=hours)
+        _log.error(
+            "model_left_aside",
+            path=str(aside),
+            belongs_at=str(place),
+            error=str(error),
+            deleted_after_hours=hours,
+        )
 
 
 def _remove_if_empty(folder: Path, root: Path) -> None:

@@ -71,7 +71,11 @@ class Settings(BaseSettings):
     # A variable that is empty is as one that is unset.
     model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
 
-    host: Annotated[str, AfterValidator(_listening_address)] = Field(default="0.0.0.0", alias="HOST", description="Address to listen on.")
+    host: Annotated[str, AfterValidator(_listening_address)] = Field(
+        default="0.0.0.0",
+        alias="HOST",
+        description="Address to listen on.",
+    )
     port: int = Field(default=8080, ge=0, le=65535, alias="PORT", description="Port to listen on.")
     default_ttl: int = Field(
         default=DEFAULT_TTL_SECONDS,
@@ -201,7 +205,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """As pydantic says; but a variable has the one name that is written here: NAMESPACE or LOG_LEVEL may be somebody else's."""
+        """As pydantic says; but a variable has the one name that stands here: LOG_LEVEL may be somebody else's."""
         if isinstance(env_settings, EnvSettingsSource):
             by_alias = env_settings.config.copy()
             by_alias["populate_by_name"] = False
@@ -225,5 +229,8 @@ def _variable(path: Sequence[str]) -> str:
     """The variable that a setting came from, of one that has two the one that is set, and what in its JSON is meant."""
     name, *keys = path
     fields = (field.validation_alias for field in Settings.model_fields.values())
-    choices = next((alias.choices for alias in fields if isinstance(alias, AliasChoices) and name in alias.choices), [name])
+    choices = next(
+        (alias.choices for alias in fields if isinstance(alias, AliasChoices) and name in alias.choices),
+        [name],
+    )
     return ".".join([next((str(choice) for choice in choices if str(choice) in os.environ), name), *keys])

@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 class SharedCall(Generic[T]):
-    """Calls `function`, never twice at once, and gives each who asks the result of a call that began after they had asked.
+    """Calls `function`, never twice at once; who asks gets the result of a call that began after the asking.
 
-    What happened before the asking is so always in the answer; a call that is under way may have looked already. However many ask
-    meanwhile, one more call serves all of them.
+    What happened before the asking is so always in the answer; a call that is under way may have looked already.
+    However many ask meanwhile, one more call serves all of them.
     """
 
     def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
@@ -20,7 +20,10 @@ class SharedCall(Generic[T]):
         self._next: asyncio.Task[T] | None = None
 
     async def __call__(self) -> T:
-        """The result. Raises what the function raises. A caller that leaves does not end the call, which others may wait for."""
+        """The result.
+
+        Raises what the function raises. A caller that leaves does not end the call, which others may wait for.
+        """
         if self._next is None:
             self._next = asyncio.create_task(self._call(self._running))
             self._next.add_done_callback(_take_note)

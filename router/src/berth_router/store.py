@@ -3,7 +3,8 @@
 A store may hold a thousand models and lie on a network file system. So it is read in a thread, one reading at a time, and what was read
 is kept: a model is read again when one of its directories has changed, or what is known of it has become old.
 
-What cannot be read is not absent: a store that fails is told as such, and a model that cannot be read is among the others, with the reason.
+What cannot be read is not absent: a store that fails is told as such, and a model that cannot be read is among the
+others, with the reason.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ _RACY_NS = 2_000_000_000
 """A directory that had changed so shortly before it was read may have changed again without a new time stamp."""
 
 _ABSENCES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
-"""No such file, a file in place of a directory, a name that the file system cannot have, and links that lead nowhere."""
+"""No such file, a file in place of a directory, a name that no file can have, and links that lead nowhere."""
 
 _OLD_NS = 300_000_000_000
 """What is known for so long is read again: a file that grows in place changes no directory."""
@@ -154,8 +155,8 @@ class ModelStore:
     async def models(self) -> Sequence[StoredModel]:
         """All models, by path: directories and .gguf files at the top of the store; for a directory that holds only directories, those.
 
-        As they are now, or later: what was put there before the call is among them. The same object as before where nothing has changed.
-        Empty where there is no store.
+        As they are now, or later: what was put there before the call is among them. The same object as before where
+        nothing has changed. Empty where there is no store.
         """
         try:
             return await self._refreshed()
@@ -213,7 +214,10 @@ class ModelStore:
 
 
 def is_absence(error: OSError) -> bool:
-    """Whether the error says that there is no such file. All others say that it is not known, or that this process may not know."""
+    """Whether the error says that there is no such file.
+
+    All others say that it is not known, or that this process may not know.
+    """
     return error.errno in _ABSENCES
 
 
@@ -222,7 +226,7 @@ def store_unavailable(error: OSError) -> UnavailableError:
     why = error.strerror or type(error).__name__
     _log.warning("store_not_read", path=str(error.filename), error=why)
     return UnavailableError(
-        f"The model store cannot be read now: {why}. Where that stays so, its file system or its permissions need a look.",
+        f"The model store cannot be read now: {why}. If that stays so, look at its file system and permissions.",
         code="store_unavailable",
     )
 
@@ -271,9 +275,10 @@ def _unreadable(path: str, error: OSError) -> StoredModel:
 
 
 def _files(directory: Path, stamps: dict[str, tuple[int, int]]) -> list[StoredFile]:
-    """The files of a model by name; hidden ones, which downloads in progress are, left out. Notes the stamp of every directory.
+    """The files of a model by name; hidden ones, which downloads in progress are, left out.
 
-    What goes away meanwhile is left out too. Raises OSError where the directory itself is not there, or any in it cannot be read.
+    What goes away meanwhile is left out too. Notes the stamp of every directory. Raises OSError where the directory
+    itself is not there, or any in it cannot be read.
     """
     files: list[StoredFile] = []
     open_directories = [(str(directory), "", 0)]

@@ -63,13 +63,15 @@ def kubeconfig(url: str, namespace: str = "of-the-context") -> dict[str, Any]:
 
 def failure(code: int, reason: str, message: str, **details: Any) -> web.Response:
     """The Status object of a refusal."""
-    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": reason, "code": code}
-    return web.json_response({**status, "details": details}, status=code)
+    told = {"status": "Failure", "message": message, "reason": reason, "code": code, "details": details}
+    return web.json_response({"kind": "Status", "apiVersion": "v1", **told}, status=code)
 
 
 class OneObject:
-    """An object with the API server's rules of versions and uids: `k8s.io/apiserver/pkg/registry/generic/registry/store.go` (Update),
-    `.../registry/rest/update.go` (BeforeUpdate) and `k8s.io/apiextensions-apiserver/pkg/registry/customresource/status_strategy.go`, 1.37.
+    """An object with the API server's rules of versions and uids.
+
+    They are in k8s.io/apiserver, pkg/registry/generic/registry/store.go (Update) and pkg/registry/rest/update.go
+    (BeforeUpdate), and in k8s.io/apiextensions-apiserver, pkg/registry/customresource/status_strategy.go; of 1.37.
     """
 
     def __init__(self, uid: str) -> None:

@@ -6,7 +6,16 @@ from typing import cast
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ExpiredError, Kind, ObjectList, UnavailableError, WatchEvent
+from berth_api.cluster import (
+    MODEL_DEPLOYMENTS,
+    Cluster,
+    ClusterError,
+    ExpiredError,
+    Kind,
+    ObjectList,
+    UnavailableError,
+    WatchEvent,
+)
 from berth_api.following import Snapshot, follow
 
 HOUR = 3600.0
@@ -69,7 +78,8 @@ async def test_after_a_watch_that_stood_well_the_waits_begin_anew(stands: float)
 
 async def test_a_watch_that_fails_at_once_each_time_is_waited_for_longer_each_time() -> None:
     waits = await waits_of(Scripted([Watch(0.01)] * 10))
-    assert all(0.5 * most <= wait <= most for wait, most in zip(waits, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10], strict=True))
+    longest = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10]
+    assert all(0.5 * most <= wait <= most for wait, most in zip(waits, longest, strict=True))
 
 
 async def test_a_cluster_that_answers_no_list_is_asked_less_and_less() -> None:

@@ -49,7 +49,22 @@ def always(body: bytes, status: int = 200, content_type: str = "application/json
     return answer
 
 
-IMPOSSIBLE = ["", ".", "..", "x?watch=true", "?labelSelector=a", "x#y", "a b", "x/status", "x%2Fy", "é", "X", "-x", "x" * 254, "x\n"]
+IMPOSSIBLE = [
+    "",
+    ".",
+    "..",
+    "x?watch=true",
+    "?labelSelector=a",
+    "x#y",
+    "a b",
+    "x/status",
+    "x%2Fy",
+    "é",
+    "X",
+    "-x",
+    "x" * 254,
+    "x\n",
+]
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
@@ -82,7 +97,10 @@ async def test_a_namespace_that_cannot_be_one_is_refused_at_once(tmp_path: Path,
             await server.connect(namespace)
 
 
-@pytest.mark.parametrize("labels", [{"a": "b,c!=d"}, {"a": "x" * 64}, {"a!": "b"}, {"a,b": "c"}, {"/a": "b"}, {"": "b"}, {"a": "b "}])
+@pytest.mark.parametrize(
+    "labels",
+    [{"a": "b,c!=d"}, {"a": "x" * 64}, {"a!": "b"}, {"a,b": "c"}, {"/a": "b"}, {"": "b"}, {"a": "b "}],
+)
 async def test_a_label_that_no_object_can_carry_selects_nothing_else(tmp_path: Path, labels: Mapping[str, str]) -> None:
     async with connected(tmp_path, always(b"{}")) as (server, cluster):
         with pytest.raises(InvalidError, match="no object can carry"):
@@ -100,7 +118,17 @@ async def test_possible_labels_are_a_selector(tmp_path: Path) -> None:
         assert URL(path).query == {"labelSelector": "berth.dev/download=x,a="}
 
 
-NOT_AN_API_SERVER = [b"<html>Sign in</html>", b'{"metadata": {"na', b"", b"[]", b"null", b'"x"', b"7", b'{"hello": "world"}', b"\xff\xfe"]
+NOT_AN_API_SERVER = [
+    b"<html>Sign in</html>",
+    b'{"metadata": {"na',
+    b"",
+    b"[]",
+    b"null",
+    b'"x"',
+    b"7",
+    b'{"hello": "world"}',
+    b"\xff\xfe",
+]
 
 
 @pytest.mark.parametrize("body", NOT_AN_API_SERVER)
@@ -118,9 +146,16 @@ async def test_a_page_in_place_of_an_answer_is_no_answer(tmp_path: Path, body: b
                 await call()
 
 
-@pytest.mark.parametrize("body", [*NOT_AN_API_SERVER, b'{"message": 7, "reason": ["NotFound"]}', b'{"reason": "Invalid", "details": 7}'])
+@pytest.mark.parametrize(
+    "body",
+    [*NOT_AN_API_SERVER, b'{"message": 7, "reason": ["NotFound"]}', b'{"reason": "Invalid", "details": 7}'],
+)
 @pytest.mark.parametrize("status", [302, 400, 404, 500, 502])
-async def test_a_refusal_that_is_no_status_object_is_one_of_the_clusters_errors(tmp_path: Path, body: bytes, status: int) -> None:
+async def test_a_refusal_that_is_no_status_object_is_one_of_the_clusters_errors(
+    tmp_path: Path,
+    body: bytes,
+    status: int,
+) -> None:
     async with connected(tmp_path, always(body, status)) as (_, cluster):
         with pytest.raises(ClusterError):
             await cluster.get(MODEL_DOWNLOADS, "x")
@@ -128,7 +163,14 @@ async def test_a_refusal_that_is_no_status_object_is_one_of_the_clusters_errors(
             await anext(cluster.watch(MODEL_DOWNLOADS, "1"))
 
 
-WATCHED = [b"<html>", b"[]", b'{"type": "ADDED"}', b'{"type": "ADDED", "object": {}}', b'{"type": "ERROR", "object": []}', b'{"type": 7}']
+WATCHED = [
+    b"<html>",
+    b"[]",
+    b'{"type": "ADDED"}',
+    b'{"type": "ADDED", "object": {}}',
+    b'{"type": "ERROR", "object": []}',
+    b'{"type": 7}',
+]
 
 
 @pytest.mark.parametrize("line", WATCHED)
@@ -233,7 +275,12 @@ async def test_netrc_has_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("excepted", "proxied"), [("", True), ("api.example.com", False)])
-async def test_the_environments_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excepted: str, proxied: bool) -> None:
+async def test_the_environments_proxy_is_used(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    excepted: str,
+    proxied: bool,
+) -> None:
     requests: list[tuple[str, str | None]] = []
 
     async def proxy(request: web.Request) -> web.StreamResponse:
@@ -270,7 +317,11 @@ async def test_a_proxy_that_cannot_be_one_is_named(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xff", b"{", b"7", b"- a", b'{"contexts": 7, "current-context": "x"}'])
-async def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_is_no_kubeconfig_is_named(
+    tmp_path: Path,
+    content: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     path = tmp_path / "kubeconfig"
     path.write_bytes(content)
     with pytest.raises(UnavailableError, match="no cluster to connect to"):

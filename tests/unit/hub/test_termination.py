@@ -1,4 +1,4 @@
-"""A download that is told to end, at the worst of moments: just when its main thread holds a lock that its last words need."""
+"""A download that is told to end just when its main thread holds a lock that its last words need."""
 
 import os
 import signal

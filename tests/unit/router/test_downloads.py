@@ -227,7 +227,11 @@ POISON: list[Any] = [None, {}, {"repository": "a--b/c"}, {"repository": 7}, {"so
 
 @pytest.mark.in_memory("a real API server refuses such an object, unless it is of another version")
 @pytest.mark.parametrize("spec", POISON)
-async def test_a_download_that_cannot_be_read_is_told_deleted_and_in_nobodys_way(engine: Engine, settings: Settings, spec: Any) -> None:
+async def test_a_download_that_cannot_be_read_is_told_deleted_and_in_nobodys_way(
+    engine: Engine,
+    settings: Settings,
+    spec: Any,
+) -> None:
     cluster = OfAnotherVersion()
     await cluster.store(MODEL_DOWNLOADS, "poison", spec)
     async with served(cluster, engine, settings.model_copy(update={"store_writable": True})) as serving:
@@ -257,8 +261,16 @@ async def test_one_of_the_same_name_that_cannot_be_read_is_told(engine: Engine, 
 
 
 @pytest.mark.in_memory("a real API server refuses such an object, unless it is of another version")
-@pytest.mark.parametrize(("spec", "deletes"), [(None, 200), ({}, 200), ({"model": 7}, 200), ({"model": MODEL, "backend": "new"}, 409)])
-async def test_a_deployment_that_cannot_be_read_ends_no_router(engine: Engine, settings: Settings, spec: Any, deletes: int) -> None:
+@pytest.mark.parametrize(
+    ("spec", "deletes"),
+    [(None, 200), ({}, 200), ({"model": 7}, 200), ({"model": MODEL, "backend": "new"}, 409)],
+)
+async def test_a_deployment_that_cannot_be_read_ends_no_router(
+    engine: Engine,
+    settings: Settings,
+    spec: Any,
+    deletes: int,
+) -> None:
     cluster = OfAnotherVersion()
     await cluster.store(MODEL_DEPLOYMENTS, "poison", spec)
     async with served(cluster, engine, settings.model_copy(update={"store_writable": True})) as serving:

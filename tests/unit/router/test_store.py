@@ -135,7 +135,10 @@ async def test_a_store_that_cannot_be_read_is_no_models_absence(root: Path, mode
     assert len(await store.models()) == 3
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT, errno.ENOMEM])
+@pytest.mark.parametrize(
+    "number",
+    [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT, errno.ENOMEM],
+)
 def test_only_what_is_not_there_is_absent(number: int) -> None:
     assert not is_absence(OSError(number, "failed"))
     assert is_absence(FileNotFoundError(errno.ENOENT, "gone"))
@@ -161,7 +164,10 @@ async def test_one_that_cannot_be_read_is_told_and_hides_no_other(root: Path, mo
     assert [model.unreadable for model in await store.models()] == [None] * 4
 
 
-async def test_a_file_that_goes_away_meanwhile_takes_nothing_with_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_goes_away_meanwhile_takes_nothing_with_it(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Such as a part of a download, just when the model is looked at."""
     write(root / "smol/extra/part.bin", 7)
     write(root / "smol/part.bin", 7)

@@ -64,7 +64,10 @@ def remove(model: ModelName, output: Output = Format.TABLE, url: Url = None, api
 
 
 def _checked_name(model: str) -> str:
-    """The model's path below the store. Raises NotFoundError where it would lead out of there, and so to another part of the API."""
+    """The model's path below the store.
+
+    Raises NotFoundError where it would lead out of there, and so to another part of the API.
+    """
     name = model_name(model)
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise NotFoundError(f"no model is called {model!r}: `berth list` shows those there are")

@@ -48,7 +48,10 @@ def make_download_job(download: ModelDownload, image: str, settings: Settings) -
         "ports": [{"name": "progress", "containerPort": PORT}]
     }
     rules = [
-        {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(FINAL_EXITS)}},
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(FINAL_EXITS)},
+        },
         # A drained node is not the download's fault, and costs it no try.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]
