@@ -139,7 +139,7 @@ class KubernetesCluster:
         # name. No two objects ever have the same version, so the version of the right one is what it must have.
         for _ in range(_STATUS_TRIES):
             metadata = (await self.get(kind, name))["metadata"]
-            if metadata["uid"] != preconditions.uid:
+            if metadata.get("uid") != preconditions.uid:
                 raise _made_anew(kind.kind, name)
             try:
                 return await self._patch(path, patch, Preconditions(preconditions.uid, metadata["resourceVersion"]))
@@ -159,7 +159,7 @@ class KubernetesCluster:
         if preconditions and preconditions.resource_version:
             patch = _with_metadata(patch, resourceVersion=preconditions.resource_version)
         patched = await self._object("PATCH", path, body=patch)
-        if preconditions and patched["metadata"]["uid"] != preconditions.uid:
+        if preconditions and patched["metadata"].get("uid") != preconditions.uid:
             raise _made_anew(str(patched.get("kind")), patched["metadata"]["name"])
         return patched
 
@@ -252,7 +252,7 @@ def _json_object(content: bytes) -> Object | None:
 def _is_object(answer: Any) -> bool:
     """Whether it has what Berth relies on in every object."""
     match answer:
-        case {"metadata": {"name": str(), "uid": str(), "resourceVersion": str()}}:
+        case {"metadata": {"name": str(), "resourceVersion": str()}}:
             return True
         case _:
             return False
