@@ -2,9 +2,7 @@
 
 import argparse
 import signal
-import threading
 from pathlib import Path
-from types import FrameType
 
 from tests.hub.server import HubServer
 
@@ -15,20 +13,15 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     arguments = parser.parse_args()
-    ended = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    ending = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     with HubServer(arguments.host, arguments.port) as hub:
         for text in arguments.repositories:
             name, _, directory = text.partition("=")
             root = Path(directory)
             hub.repository(name).commit({str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()})
         print(hub.url, flush=True)
-        ended.wait()
+        signal.sigwait(ending)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,10 @@ class UnavailableError(ClusterError):
 
 
 class Cluster(Protocol):
-    """Objects of one namespace. Every method raises a ClusterError; each call is bounded in time."""
+    """Objects of one namespace. Every method raises a ClusterError; each call is bounded in time.
+
+    A name that no object can have is not found; labels that none can carry are an InvalidError.
+    """
 
     async def get(self, kind: Kind, name: str) -> Object:
         """The object as it is now."""
@@ -140,7 +143,7 @@ class Cluster(Protocol):
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
         """Merges `status` into the object's status (JSON merge patch: null removes a key) and returns the whole object.
 
-        ConflictError where a precondition does not hold. Given a uid alone, a successor of the same name may have been written to.
+        ConflictError where a precondition does not hold: then nothing was written.
         """
         ...
 

@@ -6,12 +6,16 @@ from typing import Self
 from pydantic import Field, ValidationError
 
 from berth_api.schema import Schema
+from berth_api.settings_error import EXIT_WRONG_SETTINGS
 
 REPORT_BYTES = 4096
 """The longest report: what Kubernetes keeps of a termination message."""
 
 EXIT_FAILED = 3
 """Exit code of a download that failed for good: another try would end the same."""
+
+FINAL_EXITS = (EXIT_WRONG_SETTINGS, EXIT_FAILED)
+"""Exit codes after which no other try is made."""
 
 
 class DownloadStep(StrEnum):

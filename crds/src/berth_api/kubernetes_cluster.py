@@ -4,17 +4,16 @@ Plain JSON through the official client's ApiClient: its typed models cost more m
 nothing here needs them.
 """
 
-import os
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any, Self, cast
+from urllib.parse import quote
 
 import aiohttp
 import orjson
-from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException
 
+from berth_api.api_connection import load_connection
 from berth_api.cluster import (
     AlreadyExistsError,
     ClusterError,
@@ -30,6 +29,8 @@ from berth_api.cluster import (
     UnavailableError,
     WatchEvent,
 )
+from berth_api.json_lines import lines_of
+from berth_api.names import impossible_label, is_object_name
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 WATCH_SECONDS = 240
@@ -38,7 +39,14 @@ WATCH_SECONDS = 240
 WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=100)
 """A watch that brings not even a bookmark for this long stands on a dead connection."""
 
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_LONGEST_EVENT_BYTES = 16 << 20
+"""etcd takes no object beyond 1.5 MiB.
+
+In an event's JSON it may be several times that: a control character becomes six.
+"""
+
+_STATUS_TRIES = 5
+"""How often a status is read and written again because somebody else wrote it in between."""
 
 _ERRORS_BY_REASON: dict[str, type[ClusterError]] = {
     "NotFound": NotFoundError,
@@ -64,22 +72,12 @@ class KubernetesCluster:
     async def connect(cls, namespace: str | None = None, kubeconfig: str | None = None) -> Self:
         """Connects as the pod's service account, or with a kubeconfig file when one is given or KUBECONFIG names one.
 
-        The namespace defaults to the pod's own, or to the kubeconfig context's. Raises UnavailableError without either configuration.
+        The namespace defaults to the pod's own, or to the kubeconfig context's. Raises UnavailableError without either
+        configuration, InvalidError where the namespace cannot be one, SettingsError where a variable of the environment
+        is wrong.
         """
-        configuration = Configuration()
-        # In-cluster only without an explicit kubeconfig: a developer's shell inside a pod means the cluster it names.
-        kubeconfig = kubeconfig or os.environ.get("KUBECONFIG")
-        loaders = cast("Any", config)  # not typed
-        try:
-            if kubeconfig or not _NAMESPACE_FILE.exists():  # noqa: ASYNC240 (once, at start)
-                loader = await loaders.load_kube_config(kubeconfig, client_configuration=configuration)
-                default = loader.current_context.get("context", {}).get("namespace") or "default"
-            else:
-                loaders.load_incluster_config(client_configuration=configuration)
-                default = _NAMESPACE_FILE.read_text().strip()  # noqa: ASYNC240
-        except config.ConfigException as error:
-            raise UnavailableError(f"no cluster to connect to: {error}") from error
-        return cls(ApiClient(configuration), namespace or default)
+        configuration, namespace = await load_connection(namespace, kubeconfig)
+        return cls(ApiClient(configuration), namespace)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -87,14 +85,18 @@ class KubernetesCluster:
 
     async def get(self, kind: Kind, name: str) -> Object:
         """See Cluster.get."""
-        return await self._call("GET", self._path(kind, name))
+        return await self._object("GET", self._path_of(kind, name))
 
     async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
         """See Cluster.list."""
         answer = await self._call("GET", self._path(kind), query=_selector(labels))
-        # Items of a list carry neither apiVersion nor kind; give them what a single read has.
-        items = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in answer["items"]]
-        return ObjectList(items, answer["metadata"]["resourceVersion"])
+        match answer:
+            case {"items": [*found], "metadata": {"resourceVersion": str(version)}} if all(map(_is_object, found)):
+                # Items of a list carry neither apiVersion nor kind; give them what a single read has.
+                items: list[Object] = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in found]
+                return ObjectList(items, version)
+            case _:
+                raise _no_api_server(f"no list of {kind.plural}")
 
     async def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
         """See Cluster.watch."""
@@ -109,28 +111,41 @@ class KubernetesCluster:
         try:
             if response.status != 200:
                 raise _error(response.status, await response.read())
-            async for line in response.content:
-                event: dict[str, Any] = orjson.loads(line)
-                if event["type"] == "ERROR":
-                    raise _error(event["object"].get("code", 500), orjson.dumps(event["object"]))
-                if event["type"] != "BOOKMARK":
-                    yield WatchEvent(event["type"], event["object"])
+            async for line in lines_of(response.content.iter_any(), _LONGEST_EVENT_BYTES):
+                if event := _event(line):
+                    yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise UnavailableError(f"the watch of {kind.plural} broke: {error}") from error
+            raise UnavailableError(f"the watch of {kind.plural} broke: {error or type(error).__name__}") from error
         finally:
             response.close()
 
     async def create(self, kind: Kind, manifest: Object) -> Object:
         """See Cluster.create."""
-        return await self._call("POST", self._path(kind), body=manifest)
+        return await self._object("POST", self._path(kind), body=manifest)
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         """See Cluster.patch."""
-        return await self._patch(kind, self._path(kind, name), patch, preconditions)
+        if preconditions:
+            # A uid is never changed, so that the API server refuses a patch that states another one than there is.
+            patch = _with_metadata(patch, uid=preconditions.uid)
+        return await self._patch(self._path_of(kind, name), patch, preconditions)
 
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
         """See Cluster.patch_status."""
-        return await self._patch(kind, self._path(kind, name, "status"), {"status": status}, preconditions)
+        path, patch = self._path_of(kind, name, "status"), {"status": status}
+        if preconditions is None or preconditions.resource_version:
+            return await self._patch(path, patch, preconditions)
+        # With a status the API server ignores a uid that is not the object's, and writes to a successor of the same
+        # name. No two objects ever have the same version, so the version of the right one is what it must have.
+        for _ in range(_STATUS_TRIES):
+            metadata = (await self.get(kind, name))["metadata"]
+            if metadata.get("uid") != preconditions.uid:
+                raise _made_anew(kind.kind, name)
+            try:
+                return await self._patch(path, patch, Preconditions(preconditions.uid, metadata["resourceVersion"]))
+            except ConflictError:
+                continue  # somebody else wrote meanwhile, which is no matter of this caller
+        raise UnavailableError(f"{kind.kind} {name} is being written by others all the time")
 
     async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
         """See Cluster.delete."""
@@ -138,31 +153,45 @@ class KubernetesCluster:
         if preconditions:
             version = preconditions.resource_version
             options["preconditions"] = {"uid": preconditions.uid, **({"resourceVersion": version} if version else {})}
-        await self._call("DELETE", self._path(kind, name), body=options)
+        await self._call("DELETE", self._path_of(kind, name), body=options)
 
-    async def _patch(self, kind: Kind, path: str, patch: Object, preconditions: Preconditions | None) -> Object:
+    async def _patch(self, path: str, patch: Object, preconditions: Preconditions | None) -> Object:
         if preconditions and preconditions.resource_version:
-            patch = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": preconditions.resource_version}}
-        patched = await self._call("PATCH", path, body=patch)
-        if preconditions and patched["metadata"]["uid"] != preconditions.uid:
-            # The API server takes no uid with a patch; a successor of the same name is noticed only by what came back.
-            raise ConflictError(f"{kind.kind} {patched['metadata']['name']} is not the one that was read: it was deleted and made anew")
+            patch = _with_metadata(patch, resourceVersion=preconditions.resource_version)
+        patched = await self._object("PATCH", path, body=patch)
+        if preconditions and patched["metadata"].get("uid") != preconditions.uid:
+            raise _made_anew(str(patched.get("kind")), patched["metadata"]["name"])
         return patched
 
-    def _path(self, kind: Kind, name: str = "", subresource: str = "") -> str:
+    def _path(self, kind: Kind) -> str:
+        """Of all objects of a kind."""
         root = "/apis/" if "/" in kind.api_version else "/api/"
-        parts = [f"{root}{kind.api_version}/namespaces/{self.namespace}/{kind.plural}", name, subresource]
-        return "/".join(part for part in parts if part)
+        return f"{root}{kind.api_version}/namespaces/{quote(self.namespace, safe='')}/{kind.plural}"
+
+    def _path_of(self, kind: Kind, name: str, subresource: str = "") -> str:
+        """Of one object. Raises NotFoundError where none can have the name, so that no name leads elsewhere."""
+        if not is_object_name(name):
+            raise NotFoundError(f"{kind.plural} {name[:100]!a} not found: no object can be called so")
+        return f"{self._path(kind)}/{quote(name, safe='')}" + (f"/{subresource}" if subresource else "")
+
+    async def _object(self, method: str, path: str, *, body: Object | None = None) -> Object:
+        answer = await self._call(method, path, body=body)
+        if not _is_object(answer):
+            raise _no_api_server("no object")
+        return answer
 
     async def _call(self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Object | None = None) -> Object:
         response = await self._request(method, path, query=query, body=body, limits=REQUEST_TIMEOUT)
         try:
             content = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise UnavailableError(f"the API server broke off: {error}") from error
+            raise UnavailableError(f"the API server broke off: {error or type(error).__name__}") from error
         if response.status >= 300:
             raise _error(response.status, content)
-        return orjson.loads(content)
+        answer = _json_object(content)
+        if answer is None:
+            raise _no_api_server(f"{content[:80].decode(errors='replace')!r}")
+        return answer
 
     async def _request(
         self,
@@ -188,20 +217,92 @@ class KubernetesCluster:
                 auth_settings=["BearerToken"],
             )
             answer = await client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limits)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, ConfigException, TimeoutError, OSError, ValueError) as error:
             raise UnavailableError(f"the API server cannot be reached: {error or type(error).__name__}") from error
         return answer.response
 
 
 def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:
-    return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())} if labels else {}
+    """The query that selects what carries the labels.
+
+    Raises InvalidError where nothing can: in a selector it would mean something else.
+    """
+    if not labels:
+        return {}
+    if wrong := impossible_label(labels):
+        raise InvalidError(
+            f"no object can carry the label {wrong[:100]!a}: a value has 63 letters, digits, '-', '_' and '.' at most",
+        )
+    return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
+
+
+def _with_metadata(patch: Object, **fields: str) -> Object:
+    return {**patch, "metadata": {**patch.get("metadata", {}), **fields}}
+
+
+def _json_object(content: bytes) -> Object | None:
+    """The JSON object; None where it is anything else, such as a proxy's page or one half of an answer."""
+    try:
+        answer: Any = orjson.loads(content)
+    except ValueError:
+        return None
+    return cast("Object", answer) if isinstance(answer, dict) else None
+
+
+def _is_object(answer: Any) -> bool:
+    """Whether it has what Berth relies on in every object."""
+    match answer:
+        case {"metadata": {"name": str(), "resourceVersion": str()}}:
+            return True
+        case _:
+            return False
+
+
+def _event(line: bytes) -> WatchEvent | None:
+    """What a line of a watch tells; None for what is no change. Raises a ClusterError."""
+    match _json_object(line):
+        case {"type": "BOOKMARK"}:
+            return None
+        case {"type": "ERROR", "object": status}:
+            raise _error(500, orjson.dumps(status))
+        case {"type": "ADDED" | "MODIFIED" | "DELETED" as change, "object": found} if _is_object(found):
+            return WatchEvent(change, found)
+        case _:
+            raise _no_api_server(f"{line[:80].decode(errors='replace')!r} in a watch")
+
+
+def _no_api_server(answered: str) -> UnavailableError:
+    return UnavailableError(f"what answers is not, or not all of, an API server: it sent {answered}")
+
+
+def _made_anew(kind: str, name: str) -> ConflictError:
+    return ConflictError(f"{kind} {name} is not the one that was read: it was deleted and made anew")
 
 
 def _error(status: int, content: bytes) -> ClusterError:
     """The error that a Status object means."""
-    try:
-        answer: dict[str, Any] = orjson.loads(content)
-    except ValueError:
-        answer = {}
-    message = answer.get("message") or content[:500].decode(errors="replace") or f"HTTP status {status}"
-    return _ERRORS_BY_REASON.get(answer.get("reason", ""), UnavailableError)(message)
+    answer = _json_object(content) or {}
+    message = str(answer.get("message") or "") or content[:500].decode(errors="replace") or f"HTTP status {status}"
+    reason = answer.get("reason")
+    if reason == "Invalid" and _is_about_the_uid(answer):
+        return ConflictError(f"it was deleted and made anew since it was read: {message}")
+    if not isinstance(reason, str):
+        return UnavailableError(message)
+    return _ERRORS_BY_REASON.get(reason, UnavailableError)(message)
+
+
+def _is_about_the_uid(status: Object) -> bool:
+    """Whether a Status says that another uid was stated than the object has: to the API server, that is invalid."""
+    match status:
+        case {"details": {"causes": [*causes]}}:
+            return any(_field(cause) == "metadata.uid" for cause in causes)
+        case _:
+            return False
+
+
+def _field(cause: Any) -> str | None:
+    match cause:
+        case {"field": str(field)}:
+            return field
+        case _:
+            return None

@@ -298,6 +298,6 @@ class ModelDeployment:
             created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
             deleting="deletionTimestamp" in metadata,
             labels=metadata.get("labels") or {},
-            spec=ModelDeploymentSpec.model_validate(manifest["spec"]),
+            spec=ModelDeploymentSpec.model_validate(manifest.get("spec")),
             status=ModelDeploymentStatus.model_validate(manifest.get("status") or {}),
         )

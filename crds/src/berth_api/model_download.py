@@ -151,7 +151,7 @@ class ModelDownload:
             created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
             deleting="deletionTimestamp" in metadata,
             labels=metadata.get("labels") or {},
-            spec=ModelDownloadSpec.model_validate(manifest["spec"]),
+            spec=ModelDownloadSpec.model_validate(manifest.get("spec")),
             status=ModelDownloadStatus.model_validate(manifest.get("status") or {}),
         )
 

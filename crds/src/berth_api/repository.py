@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 DEFAULT_HUB = "https://huggingface.co"
 DEFAULT_REVISION = "main"
@@ -49,6 +50,7 @@ _URL = re.compile(
 )
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,2048}")
 _PORTS = {"http": 80, "https": 443}
+_BESIDE_A_PATH = "%?#@\\"
 _NOT_MODELS = ("datasets", "spaces")
 _SHOWN = 80
 """Characters of a refused text that an error repeats."""
@@ -86,6 +88,18 @@ def parse_source(text: str, allowed_endpoints: Iterable[str] = (DEFAULT_HUB,)) -
         repository, at, revision = text.partition("@")
         return Source(checked_repository(repository), checked_revision(revision) if at else DEFAULT_REVISION)
     return _parse_url(text, list(allowed_endpoints))
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether it can be the base URL of a hub: http or https, a host, perhaps a port, and a path, nothing encoded."""
+    try:
+        url = urlsplit(text)
+        has_place = url.scheme in _PORTS and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    if not has_place or _PRINTABLE.fullmatch(text) is None:
+        return False
+    return not any(character in text for character in _BESIDE_A_PATH)
 
 
 def checked_repository(text: str) -> str:
@@ -154,7 +168,7 @@ def _parse_url(text: str, allowed_endpoints: list[str]) -> Source:
     if rest is None:
         hubs = ", ".join(allowed_endpoints)
         raise InvalidSourceError("url", f"{_shown(text)} is not on a hub that may be used: the administrator allows {hubs}")
-    if any(character in rest for character in "%?#@\\"):
+    if any(character in rest for character in _BESIDE_A_PATH):
         _refuse_url(text, "has encoded characters, a query or a fragment")
     segments = rest.removesuffix("/").split("/")
     if segments[0] in _NOT_MODELS:

@@ -1,39 +1,44 @@
-"""The command `berth-download`: the program of a download's Job."""
+"""The command `berth-download`: the program of a download's Job.
+
+The hub's client is imported late: what is wrong in the environment would end its import, and nobody would be told.
+"""
 
 import argparse
 import hashlib
 import json
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
-from berth_api.download_report import EXIT_FAILED, DownloadStep
+from berth_api.download_report import EXIT_FAILED, FINAL_EXITS, DownloadStep
 from berth_api.json_log import configure_json_log
 from berth_api.repository import (
     DEFAULT_HUB,
-    InvalidSourceError,
     checked_destination,
     checked_globs,
     checked_quantization,
     checked_repository,
     checked_revision,
 )
-from berth_hub.download import Download, Request, Source
+from berth_api.setting_values import hub_endpoint, whole_number
+from berth_api.settings_error import EXIT_WRONG_SETTINGS, SettingsError, read_variable
+from berth_hub.client_environment import open_client
 from berth_hub.errors import DownloadError
-from berth_hub.progress import Progress, report_text
+from berth_hub.progress import Progress
 from berth_hub.progress_server import serve_progress
 from berth_hub.selection import Selection
 from berth_hub.staging import checked_id, remove_staging
+from berth_hub.termination import end_on_sigterm, leave_message
+
+if TYPE_CHECKING:
+    from berth_hub.download import Download, Request
 
 EXIT_TRY_AGAIN = 1
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
-_TERMINATION_LOG = "/dev/termination-log"
 _KEPT_FREE = 1 << 30
 """Bytes of the store that stay free, unless BERTH_MIN_FREE_BYTES says otherwise."""
 
@@ -41,32 +46,48 @@ _log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """Runs one attempt. Exit code 0: the model is in its place; 3: it failed for good; any other: another attempt may succeed."""
+    """Runs one attempt.
+
+    Exit code 0: the model is in its place; 3: it failed for good; 2: a setting or the command line is wrong; any other:
+    another attempt may succeed.
+    """
     _configure_logging()
     progress = Progress()
+    end_on_sigterm(progress)
     try:
         arguments = _parse(sys.argv[1:])
         store: Path = arguments.store
         if arguments.remove_staging:
             remove_staging(store, checked_id(arguments.remove_staging))
             return 0
-        request = _request(arguments)
-        name = checked_id(arguments.id or _digest(request))
-        source = Source(_endpoint(), os.environ.get("HF_TOKEN", "").strip() or None)
-        kept_free = int(os.environ.get("BERTH_MIN_FREE_BYTES") or _KEPT_FREE)
-        download = Download(request, source, store, kept_free, progress)
-    except InvalidSourceError as error:
-        return _fail(progress, "InvalidArgument", str(error), EXIT_FAILED)
+        download, name = _download(arguments, progress)
+    except SettingsError as error:
+        return _fail(progress, "InvalidSettings", str(error), EXIT_WRONG_SETTINGS)
     except ValueError as error:
         return _fail(progress, "InvalidArgument", str(error), EXIT_FAILED)
     except DownloadError as error:  # what could not be removed
         return _fail(progress, error.reason, str(error), EXIT_TRY_AGAIN)
-    signal.signal(signal.SIGTERM, lambda number, frame: _terminated(progress, number, frame))
-    with serve_progress(progress, arguments.host, arguments.port):
-        return _attempt(download, name, progress)
+    try:
+        with serve_progress(progress, arguments.host, arguments.port):
+            return _attempt(download, name, progress)
+    except (OSError, OverflowError) as error:  # of the address alone: an attempt tells its own failures
+        message = f"--host {arguments.host} --port {arguments.port}: progress cannot be served there ({error})"
+        return _fail(progress, "InvalidArgument", message, EXIT_TRY_AGAIN)
 
 
-def _attempt(download: Download, name: str, progress: Progress) -> int:
+def _download(arguments: argparse.Namespace, progress: Progress) -> "tuple[Download, str]":
+    """The download that the arguments ask for, and the name it runs under. Raises SettingsError, or ValueError."""
+    open_client()
+    endpoint = read_variable(os.environ, "HF_ENDPOINT", hub_endpoint, DEFAULT_HUB)
+    kept_free = read_variable(os.environ, "BERTH_MIN_FREE_BYTES", whole_number, _KEPT_FREE)
+    from berth_hub.download import Download, Source  # noqa: PLC0415 (late, see above)
+
+    request = _request(arguments)
+    source = Source(endpoint, os.environ.get("HF_TOKEN", "").strip() or None)
+    return Download(request, source, arguments.store, kept_free, progress), checked_id(arguments.id or _digest(request))
+
+
+def _attempt(download: "Download", name: str, progress: Progress) -> int:
     try:
         download.run(name)
     except DownloadError as error:
@@ -75,31 +96,15 @@ def _attempt(download: Download, name: str, progress: Progress) -> int:
         _log.exception("unexpected")
         return _fail(progress, "Unexpected", f"{type(error).__name__}: see the log of the download's pod", EXIT_TRY_AGAIN)
     _log.info("done", message=progress.report().message)
-    _leave_message(progress)
+    leave_message(progress)
     return 0
 
 
 def _fail(progress: Progress, reason: str, message: str, code: int) -> int:
     progress.enter(DownloadStep.FAILED, reason, message)
-    _log.error("failed", reason=reason, message=message, again=code != EXIT_FAILED)
-    _leave_message(progress)
+    _log.error("failed", reason=reason, message=message, again=code not in FINAL_EXITS)
+    leave_message(progress)
     return code
-
-
-def _terminated(progress: Progress, _number: int, _frame: FrameType | None) -> None:
-    """Ends at once: what is in the store can be taken up at any point."""
-    progress.enter(DownloadStep.FAILED, "Interrupted", "the download was told to end; the next attempt takes up where it was")
-    _leave_message(progress)
-    os._exit(EXIT_TERMINATED)
-
-
-def _leave_message(progress: Progress) -> None:
-    path = Path(os.environ.get("BERTH_TERMINATION_LOG") or _TERMINATION_LOG)
-    if path.parent.is_dir():
-        try:
-            path.write_text(report_text(progress.report()))
-        except OSError as error:
-            _log.warning("the termination message cannot be written", path=str(path), error=error.strerror)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -119,8 +124,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _request(arguments: argparse.Namespace) -> Request:
+def _request(arguments: argparse.Namespace) -> "Request":
     """What the arguments ask for, checked once more. Raises InvalidSourceError."""
+    from berth_hub.download import Request  # noqa: PLC0415 (late, see above)
+
     selection = Selection(
         quantization=checked_quantization(arguments.quantization) if arguments.quantization else None,
         include=tuple(checked_globs("include", arguments.include)),
@@ -135,11 +142,7 @@ def _request(arguments: argparse.Namespace) -> Request:
     )
 
 
-def _endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or DEFAULT_HUB).rstrip("/")
-
-
-def _digest(request: Request) -> str:
+def _digest(request: "Request") -> str:
     return hashlib.sha256(json.dumps(request.stated(), sort_keys=True).encode()).hexdigest()[:16]
 
 

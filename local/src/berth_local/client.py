@@ -1,6 +1,7 @@
 """The API over HTTP, as the commands need it: the management routes, and chat as a stream of events."""
 
 import json
+import os
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -8,10 +9,22 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 import httpx2
 
-from berth_local.errors import CommandError, FailedError, KeyRefusedError, NoServerError, NotFoundError, NotNowError
+from berth_api.http_environment import UNUSABLE, client_error
+from berth_api.settings_error import shown
+from berth_local.connection import check_key
+from berth_local.errors import (
+    CommandError,
+    FailedError,
+    KeyRefusedError,
+    NoServerError,
+    NotFoundError,
+    NotNowError,
+    UsageError,
+)
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 120.0
@@ -33,6 +46,7 @@ _COMMANDS = {
 _FAULTS = frozenset({"engine_failed", "engine_error", "internal_error"})
 """Codes of errors that trying again later does not mend by itself."""
 
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _ENDPOINT = re.compile(r"\b(?:GET|POST|DELETE) /v1/[a-z/-]+(?:\{\w+\})?")
 
 
@@ -62,9 +76,17 @@ ChatEvent = Waiting | Text | Finished
 
 
 class Client:
-    """One server. Every method raises a CommandError."""
+    """One server.
+
+    Every method raises a CommandError; making one raises UsageError, or SettingsError where the environment is wrong.
+    """
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
+        if not _is_server(url):
+            raise UsageError(
+                f"--url (or BERTH_URL) is {shown(url)}: it must be a server's address, such as http://127.0.0.1:8080",
+            )
+        check_key(api_key)
         self.url = url.rstrip("/").removesuffix("/v1")
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         # What HTTP_PROXY says is for the world outside, not for a port of this machine.
@@ -72,8 +94,8 @@ class Client:
         try:
             timeout = httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
             self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=proxied, verify=_verifies(self.url))
-        except (httpx2.InvalidURL, ValueError) as error:
-            raise NoServerError(f"{url!r} is no address of a server ({error}): such as http://127.0.0.1:8080") from None
+        except UNUSABLE as error:
+            raise client_error(error, os.environ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -121,8 +143,6 @@ class Client:
     def _answering(self) -> Generator[None]:
         try:
             yield
-        except httpx2.UnsupportedProtocol:
-            raise NoServerError(f"{self.url!r} is no address of a server: such as http://127.0.0.1:8080") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise NoServerError(f"no server answers at {self.url} ({_cause(error)}): `berth up` starts one, --url names another") from None
         except httpx2.TimeoutException:
@@ -136,8 +156,18 @@ def is_berth(url: str) -> bool:
     try:
         answer = httpx2.get(f"{url}/healthz", timeout=httpx2.Timeout(5.0, connect=1.0), trust_env=False, verify=_verifies(url))
         return isinstance(answer.json(), dict) and "status" in answer.json()
-    except (httpx2.HTTPError, ValueError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, *UNUSABLE):
         return False
+
+
+def _is_server(url: str) -> bool:
+    """Whether it can be the address of a server."""
+    try:
+        parts = urlsplit(url)
+        has_place = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return has_place and _PRINTABLE.fullmatch(url) is not None
 
 
 def _verifies(url: str) -> bool:

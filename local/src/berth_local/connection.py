@@ -1,5 +1,6 @@
 """Which server a command speaks to: the one that is named, the one that runs on this machine, or one of its own that ends with it."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
+_KEY = re.compile(r"[\x21-\x7e]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -24,6 +27,12 @@ class Server:
     api_key: str | None = None
     models: Path | None = None
     """A directory of models to serve, where the command serves by itself."""
+
+
+def check_key(api_key: str | None) -> None:
+    """Raises UsageError for an API key that no request can carry."""
+    if api_key and not _KEY.fullmatch(api_key):
+        raise UsageError("--api-key (or BERTH_API_KEY) has a character that no key can have: use letters and digits")
 
 
 @contextmanager

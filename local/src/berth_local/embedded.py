@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from berth_local.errors import FailedError
-from berth_local.home import home_directory
+from berth_local.home import home_directory, wrong_home
 from berth_local.logging_setup import configure_log
 from berth_local.output import print_note
 from berth_local.server import Options, Server, StartError, serving
@@ -91,6 +91,8 @@ def _opened_log(home: Path) -> TextIO:
         home.mkdir(parents=True, exist_ok=True)
         return (home / LOG_FILE).open("w")
     except OSError as error:
+        if wrong := wrong_home(home, error):
+            raise wrong from None
         raise FailedError(f"{home} cannot be used: {error.strerror}; BERTH_HOME names another directory") from None
 
 

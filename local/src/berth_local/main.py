@@ -6,11 +6,20 @@ from typing import Annotated
 
 import typer
 
+from berth_api.settings_error import SettingsError
 from berth_local.cli import completion, get, logs, models, ps, pull, run, status, stop, up, version
 from berth_local.errors import CommandError, InterruptedByUserError, UsageError
 from berth_local.output import print_error
 
 _WIDEST_HELP = 120
+
+_WORDS = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "it must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "it must be a number",
+    "Input should be": "it must be",
+}
+"""What typer says of a wrong value, and what we do."""
 
 app = typer.Typer(
     name="berth",
@@ -60,12 +69,15 @@ def exit_code(arguments: list[str]) -> int:
     """Runs the command; says in one line on stderr what went wrong."""
     completion.prepare_completion()
     try:
+        _check_text(arguments)
         ended = app(arguments or ["--help"], prog_name="berth", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         return _failed(UsageError(_usage(error)))
     except CommandError as error:
         return _failed(error)
+    except SettingsError as error:
+        return _failed(UsageError(str(error)))
     except SystemExit as answered:  # a shell that asked how the command line may go on
         return answered.code if isinstance(answered.code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
@@ -76,8 +88,20 @@ def exit_code(arguments: list[str]) -> int:
     return ended if isinstance(ended, int) else 0
 
 
+def _check_text(arguments: list[str]) -> None:
+    """Raises UsageError for an argument that is not text. A folder of this machine need not be."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if "--models" not in (before, argument.partition("=")[0]) and not argument.isascii():
+            try:
+                argument.encode()
+            except UnicodeEncodeError:
+                raise UsageError(f"{argument!a} is not text in UTF-8") from None
+
+
 def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
+    for words, ours in _WORDS.items():
+        message = message.replace(words, ours)
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "berth"
     return f"{message[:1].lower()}{message[1:]} ({command} --help)"

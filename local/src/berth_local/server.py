@@ -16,7 +16,14 @@ from berth_api.model_deployment import Backend, Device
 from berth_local.admission import SCHEMAS, Ports
 from berth_local.cluster import LocalCluster
 from berth_local.containers import environment_here
-from berth_local.engines import ENVIRONMENT_VARIABLES, Engines, EnvironmentLauncher, available_engines, python_engine
+from berth_local.engines import (
+    ENVIRONMENT_VARIABLES,
+    Engines,
+    EnvironmentLauncher,
+    available_engines,
+    check_environments,
+    python_engine,
+)
 from berth_local.home import home_directory, model_store
 from berth_local.jobs import LABEL_JOB, JobController
 from berth_local.launching import Launcher
@@ -33,6 +40,7 @@ from berth_operator.budget import MemoryGate
 from berth_operator.downloads import DownloadReconciler, ProgressReader
 from berth_operator.readiness import EngineProber
 from berth_operator.reconciler import Reconciler
+from berth_operator.settings import Settings as OperatorSettings
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
 
@@ -83,9 +91,11 @@ class Server:
 async def serving(options: Options) -> AsyncGenerator[Server]:
     """A Berth that serves while this is open; what is under way at the end is told and cut, so drain it first.
 
-    Raises StartError: the folder is in use, the address cannot be used, no engine, no key.
+    Raises StartError: the folder is in use, the address cannot be used, no engine, no key; SettingsError: the
+    environment is wrong.
     """
     home = options.home or home_directory()
+    check_environments()
     engines = available_engines()
     if Backend.LLAMACPP not in engines:
         raise StartError("llama.cpp is not on this machine: install berth-local[llamacpp], or put llama-server on PATH")
@@ -116,7 +126,8 @@ async def _compose(
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
     router = Router(cluster, settings, more_routes=[logs_routes(pods.output)])
     budget = {Device.CPU: options.memory_bytes or default_budget()}
-    await _reconcile(stack, cluster, engines, MemoryGate(cluster, budget, MemoryEstimates(store), router.evictor))
+    gate = MemoryGate(cluster, budget, MemoryEstimates(store), router.evictor)
+    await _reconcile(stack, cluster, operator_settings(engines, settings), gate)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
     return Server(url_of(listener), router, http, settings.drain_seconds)
@@ -143,9 +154,13 @@ async def _run_pods(
     return launcher, pods
 
 
-async def _reconcile(stack: AsyncExitStack, cluster: LocalCluster, engines: Engines, gate: MemoryGate) -> None:
+async def _reconcile(
+    stack: AsyncExitStack,
+    cluster: LocalCluster,
+    settings: OperatorSettings,
+    gate: MemoryGate,
+) -> None:
     """What the operator is in Kubernetes."""
-    settings = operator_settings(engines)
     prober = await stack.enter_async_context(EngineProber())
     reconciler = Reconciler(cluster, prober, settings, gate=gate)
     stack.push_async_callback(reconciler.close)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from berth_api.model_deployment import Backend
-from berth_api.repository import DEFAULT_HUB
 from berth_local.engines import Engines
 from berth_operator.settings import Settings as OperatorSettings
 from berth_router.auth import KeyScope
@@ -23,13 +22,14 @@ _GRACE_SECONDS = 5
 """What an engine gets to end in. It has nothing to save."""
 
 
-def operator_settings(engines: Engines) -> OperatorSettings:
-    """The operator's settings: images are names of programs."""
+def operator_settings(engines: Engines, router: RouterSettings) -> OperatorSettings:
+    """The operator's settings: images are names of programs. What both have is the router's, from the environment."""
     images = {backend: {device: {"image": backend.value} for device in devices} for backend, devices in engines.items()}
     downloads: dict[str, Any] = {
         "image": DOWNLOADER,
-        "hubEndpoint": os.environ.get("HF_ENDPOINT") or DEFAULT_HUB,
-        "minFreeBytes": os.environ.get("BERTH_MIN_FREE_BYTES") or 1 << 30,
+        "hubEndpoint": router.hub_endpoint,
+        "minFreeBytes": router.min_free_bytes,
+        "allowPickle": router.allow_pickle,
         # Where Kubernetes has a Secret, this process has its environment.
         "tokenSecret": {"name": "environment", "key": "HF_TOKEN"},
     }
@@ -38,7 +38,7 @@ def operator_settings(engines: Engines) -> OperatorSettings:
 
 
 def router_settings(engines: Engines, store: Path, host: str, port: int) -> RouterSettings:
-    """The router's settings."""
+    """The router's settings; what is not given here is the environment's. Raises SettingsError."""
     backend = Backend.LLAMACPP if Backend.LLAMACPP in engines else next(iter(engines))
     settings: dict[str, Any] = {
         "HOST": host,
@@ -50,9 +50,9 @@ def router_settings(engines: Engines, store: Path, host: str, port: int) -> Rout
         "BERTH_DEFAULT_BACKEND": backend,
         "BERTH_DEFAULT_DEVICE": engines[backend][0],
         "BERTH_STORE_WRITABLE": True,
-        "BERTH_DRAIN_SECONDS": os.environ.get("BERTH_DRAIN_SECONDS", _DRAIN_SECONDS),
+        "BERTH_DRAIN_SECONDS": os.environ.get("BERTH_DRAIN_SECONDS") or _DRAIN_SECONDS,
     }
-    return RouterSettings(**settings)
+    return RouterSettings.of_environment(**settings)
 
 
 def with_key(settings: RouterSettings, key: str, folder: Path) -> RouterSettings:

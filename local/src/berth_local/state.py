@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from berth_local.home import RUNNING, running_server
+from berth_local.home import RUNNING, running_server, wrong_home
 
 _LOCK = "lock"
 _SCRATCH = "run"
@@ -34,12 +34,17 @@ class StateFolder:
 
 @contextmanager
 def held(home: Path) -> Generator[StateFolder]:
-    """The folder, made where it is missing, and held until the end. Raises StartError where another process holds it."""
+    """The folder, made where it is missing, and held until the end. Raises StartError where another process holds it.
+
+    Raises SettingsError where it is the one that BERTH_HOME names, and cannot be used.
+    """
     try:
         home.mkdir(parents=True, exist_ok=True)
         # The kernel lets go of the lock with the process, however it ends. Children do not inherit it.
         lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
+        if wrong := wrong_home(home, error):
+            raise wrong from error
         raise StartError(f"{home} cannot be used: {error.strerror}; BERTH_HOME names another directory") from error
     try:
         try:

@@ -11,11 +11,12 @@ from prometheus_client import start_http_server
 from berth_api.cluster import ClusterError
 from berth_api.json_log import configure_json_log
 from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_api.settings_error import EXIT_WRONG_SETTINGS, SettingsError
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
 from berth_operator.readiness import EngineProber
 from berth_operator.reconciler import Reconciler
-from berth_operator.settings import Settings, SettingsError
+from berth_operator.settings import Settings
 
 DEFAULT_CONFIG = "/etc/berth/operator.yaml"
 
@@ -24,11 +25,11 @@ def main() -> int:
     """Runs the operator until it is told to end. Exit code 2: the settings are wrong; 1: there is no cluster."""
     configure_json_log()
     try:
-        settings = Settings.load(Path(os.environ.get("BERTH_CONFIG", DEFAULT_CONFIG)))
+        settings = Settings.load(Path(os.environ.get("BERTH_CONFIG") or DEFAULT_CONFIG))
         uvloop.run(_run(settings))
     except SettingsError as error:
         print(f"berth-operator: {error}", file=sys.stderr)
-        return 2
+        return EXIT_WRONG_SETTINGS
     except ClusterError as error:
         print(f"berth-operator: {error}", file=sys.stderr)
         return 1
@@ -39,7 +40,7 @@ async def _run(settings: Settings) -> None:
     cluster = await KubernetesCluster.connect(settings.namespace)
     metrics = DownloadMetrics()
     if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
+        _serve_metrics(settings.metrics_port, metrics)
     async with EngineProber() as prober, ProgressReader() as reader:
         deployments = Reconciler(cluster, prober, settings)
         downloads = DownloadReconciler(cluster, reader, settings, metrics)
@@ -48,6 +49,13 @@ async def _run(settings: Settings) -> None:
         finally:
             await asyncio.gather(deployments.close(), downloads.close())
             await cluster.close()
+
+
+def _serve_metrics(port: int, metrics: DownloadMetrics) -> None:
+    try:
+        start_http_server(port, registry=metrics.registry)
+    except OSError as error:
+        raise SettingsError(f"metricsPort is {port}: it must be a port that is free ({error.strerror})") from error
 
 
 if __name__ == "__main__":

@@ -1,20 +1,25 @@
 """What an administrator sets: one YAML file, which the chart writes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from berth_api import setting_values
 from berth_api.model_deployment import Backend, Device, Toleration
+from berth_api.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN
 from berth_api.repository import DEFAULT_HUB
+from berth_api.settings_error import SettingsError, shown
+from berth_api.settings_validation import settings_error
 
+INTERVAL_VARIABLE = "CLEANUP_INTERVAL"
+"""Seconds: goes before the file's timing.resync."""
 
-class SettingsError(Exception):
-    """The settings cannot be used. The message names the file, the field and what is wrong."""
+_PATTERNS = {NAMESPACE_PATTERN: "made of lower-case letters, digits and '-'"}
 
 
 class _Section(BaseModel):
@@ -71,7 +76,9 @@ class Downloads(_Section):
 
     image: str | None = Field(default=None, description="Image reference of the downloader. None: nothing can be downloaded.")
     pull_policy: str = Field(default="IfNotPresent", description="As in a pod.")
-    hub_endpoint: str = Field(default=DEFAULT_HUB, description="Base URL of the hub, or of a mirror that speaks its API.")
+    hub_endpoint: Annotated[str, AfterValidator(setting_values.hub_endpoint)] = Field(
+        default=DEFAULT_HUB, description="Base URL of the hub, or of a mirror that speaks its API."
+    )
     token_secret: SecretKey | None = Field(default=None, description="The hub's token, for gated and private repositories.")
     allow_pickle: bool = Field(default=False, description="Whether pickled weights are taken too. They run code when they are loaded.")
     min_free_bytes: int = Field(
@@ -112,8 +119,13 @@ class Timing(_Section):
 class Settings(_Section):
     """The operator's settings."""
 
-    namespace: str | None = Field(default=None, description="The one namespace that is served. None: the pod's own.")
-    health_port: int = Field(default=8081, description="Port of /healthz.")
+    namespace: str | None = Field(
+        default=None,
+        max_length=NAMESPACE_LENGTH,
+        pattern=NAMESPACE_PATTERN,
+        description="The one namespace that is served. None: the pod's own.",
+    )
+    health_port: int = Field(default=8081, ge=1, le=65535, description="Port of /healthz.")
     metrics_port: int = Field(default=8082, ge=0, le=65535, description="Port of /metrics. 0: none.")
     engines: dict[Backend, dict[Device, EngineImage]] = Field(
         default_factory=dict[Backend, dict[Device, EngineImage]], description="Images by engine and device. What is not here cannot be run."
@@ -131,17 +143,35 @@ class Settings(_Section):
     @classmethod
     def load(cls, path: Path, environment: Mapping[str, str] = os.environ) -> Self:
         """Reads the file. CLEANUP_INTERVAL goes before its timing.resync. Raises SettingsError where anything is missing or wrong."""
+        content = _content(path)
+        interval = environment.get(INTERVAL_VARIABLE)
+        timing: Any = content.get("timing") or {}
+        if interval and isinstance(timing, dict):
+            content["timing"] = {**timing, "resync": interval}
+
+        def name_of(keys: Sequence[str]) -> str:
+            return INTERVAL_VARIABLE if interval and list(keys) == ["timing", "resync"] else f"{path}: {'.'.join(keys)}"
+
         try:
-            content: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
-            if interval := environment.get("CLEANUP_INTERVAL"):
-                content["timing"] = {**(content.get("timing") or {}), "resync": interval}
             return cls.model_validate(content)
-        except (OSError, yaml.YAMLError) as error:
-            raise SettingsError(f"{path}: {error}") from error
         except ValidationError as error:
-            details = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-            raise SettingsError(f"{path}: {details}") from error
+            raise settings_error(error, name_of, _PATTERNS) from None
 
     def image_for(self, backend: Backend, device: Device) -> EngineImage | None:
         """The image that runs this engine on this device; None where there is none."""
         return self.engines.get(backend, {}).get(device)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What stands in the file. Raises SettingsError."""
+    try:
+        content: Any = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}; BERTH_CONFIG names another file") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} has {shown(content)}: it must have names of settings and their values")
+    return cast("dict[str, Any]", content)

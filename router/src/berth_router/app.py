@@ -152,7 +152,7 @@ class Router:
         for task in tasks:
             task.add_done_callback(self._ended)
         if self._remover:
-            await self._remover.sweep()
+            self._remover.begin_sweep()
         reading = asyncio.create_task(self._descriptions.begin(self._store), name="headers")
         try:
             yield

@@ -64,27 +64,27 @@ class ApiKeys:
         self._scopes = scopes
         self._secret = secrets.token_bytes(32)
         self._keys: list[tuple[bytes, str, Scopes]] = []
+        self._digests: dict[str, bytes] = {}
+        """Of each key that is valid, by its name."""
         self._names: list[str] | None = None
         self.times_read = 0
         """How often the folder was read: what was found out about a key before need not hold any more."""
 
     def read(self) -> None:
-        """Takes the keys that the folder has now. Raises OSError where it cannot be read; the keys known before stay valid then."""
+        """Takes the keys that the folder has now.
+
+        Raises OSError where it cannot be read; the keys known before stay valid then. So does a key whose own file
+        cannot be read. It keeps no other one from being taken.
+        """
         self._folder.stat()
+        digests = {name: digest for name in sorted(self._scopes) if (digest := self._digest_of(name))}
         found: dict[bytes, tuple[str, Scopes]] = {}
-        names: list[str] = []
-        for name, allowed in sorted(self._scopes.items()):
-            try:
-                key = (self._folder / name).read_bytes().strip()
-            except FileNotFoundError:
-                continue
-            if key:
-                digest = self._digest(key)
-                known, scopes = found.get(digest, (name, ANY_SCOPE - ANY_SCOPE))
-                found[digest] = (known, scopes | frozenset(allowed))
-                names.append(name)
+        for name, digest in digests.items():
+            known, scopes = found.get(digest, (name, Scopes()))
+            found[digest] = (known, scopes | frozenset(self._scopes[name]))
         self.times_read += 1
         self._keys = [(digest, name, scopes) for digest, (name, scopes) in found.items()]
+        self._digests, names = digests, list(digests)
         if names != self._names:
             missing = sorted(self._scopes.keys() - set(names))
             if missing:
@@ -100,6 +100,19 @@ class ApiKeys:
                 await asyncio.to_thread(self.read)
             except OSError as error:
                 _log.warning("api_keys_not_read", error=str(error))
+            except Exception:  # noqa: BLE001 (the keys that are known stay valid, and the router goes on with them)
+                _log.exception("api_keys_not_read")
+
+    def _digest_of(self, name: str) -> bytes | None:
+        """The digest of the key in this file; None where there is none in it, or no such file."""
+        try:
+            key = (self._folder / name).read_bytes().strip()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _log.warning("api_key_not_read", name=name, error=error.strerror)
+            return self._digests.get(name)
+        return self._digest(key) if key else None
 
     def check(self, headers: Headers, allowing: Scopes) -> str:
         """The name of the key that the headers carry. Raises AuthenticationError, or PermissionDeniedError for want of a scope."""

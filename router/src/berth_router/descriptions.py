@@ -7,7 +7,7 @@ asks gets what is known by then, and reading goes on in a thread of its own. A m
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ from berth_formats.errors import FormatError
 from berth_formats.model import ModelDescription
 from berth_formats.stream import content_of
 from berth_hub.publishing import MANIFEST
+from berth_router.errors import UnavailableError
 from berth_router.store import ModelStore, StoredModel
 
 _log = structlog.get_logger(__name__)
 
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+_AGAIN_SECONDS = 30.0
+"""What could not be read is tried again after this time: a file system that failed once tells nothing of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,19 @@ class Described:
     origin: Origin | None = None
     read: bool = False
     """Whether its files have been read."""
+    again: bool = False
+    """Whether reading them failed in a way that says nothing of the model itself."""
 
 
 class Descriptions:
-    """Reads models, and remembers them."""
+    """Reads models, and remembers them. `clock` counts seconds."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
+        self._clock = clock
         self._known: dict[str, Described] = {}
+        self._again_at: dict[str, float] = {}
+        """When what could not be read is tried again, by the path."""
         self._wanted: Sequence[StoredModel] = ()
         self._reading: asyncio.Task[None] | None = None
         self._waiting = 0
@@ -67,22 +76,36 @@ class Descriptions:
         The same object as before where nothing has changed.
         """
         self._wanted = models
-        if self._next() is not None and not self._closed:
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(asyncio.to_thread(self._read_all))
+        deadline = time.monotonic() + within
+        while self._next() is not None and not self._closed:
+            reading = self._reading
+            if reading is None or reading.done():
+                reading = self._reading = asyncio.create_task(asyncio.to_thread(self._read_all))
             self._waiting += 1
             try:
-                await asyncio.wait({self._reading}, timeout=within)
+                await asyncio.wait({reading}, timeout=deadline - time.monotonic())
             finally:
                 self._waiting -= 1
+            if not reading.done() or time.monotonic() >= deadline:
+                break
+            if fault := reading.exception():
+                _log.error("headers_not_read", exc_info=fault)
+                break
+            # The reading may have been at its very end when more was wanted of it: then another one goes on.
         answer = tuple(self._of(model) or Described(model) for model in models)
         if answer != self._answer:
             self._answer = answer
         return self._answer
 
     async def begin(self, store: ModelStore) -> None:
-        """Begins to read all that the store has, so that it is known when somebody asks."""
-        await self.of(await store.models(), 0)
+        """Begins to read all that the store has, so that it is known when somebody asks.
+
+        Where the store fails, whoever asks begins.
+        """
+        try:
+            await self.of(await store.models(), 0)
+        except UnavailableError as error:
+            _log.warning("headers_not_read", error=error.message)
 
     async def close(self) -> None:
         """Stops reading."""
@@ -92,7 +115,9 @@ class Descriptions:
 
     def _of(self, model: StoredModel) -> Described | None:
         known = self._known.get(model.path)
-        return known if known and known.model == model else None
+        if known is None or known.model != model:
+            return None
+        return None if known.again and self._clock() >= self._again_at.get(model.path, 0) else known
 
     def _next(self) -> StoredModel | None:
         return next((model for model in self._wanted if self._of(model) is None), None)
@@ -107,16 +132,20 @@ class Descriptions:
                 if self._of(model) is None:
                     began = time.monotonic()
                     self.read_models += 1
-                    self._known[model.path] = read_model(self._root, model)
+                    described = read_model(self._root, model)
+                    self._again_at[model.path] = self._clock() + _AGAIN_SECONDS
+                    self._known[model.path] = described
                     if not self._waiting:  # requests are being answered in the same process: they get every other moment
                         time.sleep(time.monotonic() - began)
             present = {model.path for model in wanted}
             for path in self._known.keys() - present:
-                del self._known[path]
+                del self._known[path], self._again_at[path]
 
 
 def read_model(root: Path, model: StoredModel) -> Described:
     """The model with what its files say. `root`: where the store is."""
+    if model.unreadable:
+        return Described(model, broken=f"it cannot be read: {model.unreadable}", read=True, again=True)
     place = root / model.name
     origin: Origin | None = None
     try:
@@ -128,9 +157,9 @@ def read_model(root: Path, model: StoredModel) -> Described:
         alone = len(model.files) == 1 and model.files[0].name == model.name and model.name.endswith(".gguf")
         description = describe(place) if alone else describe_files(place, [(file.name, file.size) for file in model.files])
     except FormatError as error:
-        return Described(model, broken=str(error), origin=origin, read=True)
+        return Described(model, broken=str(error), origin=origin, read=True, again=isinstance(error.__cause__, OSError))
     except OSError as error:
-        return Described(model, broken=f"it cannot be read: {error.strerror}", origin=origin, read=True)
+        return Described(model, broken=f"it cannot be read: {error.strerror}", origin=origin, read=True, again=True)
     except Exception:  # noqa: BLE001 (a fault here must not keep the other models from being read)
         _log.exception("model_not_described", model=model.path)
         return Described(model, broken="Berth failed to read it; the router's log says more", origin=origin, read=True)

@@ -26,10 +26,20 @@ from berth_api.cluster import (
 from berth_api.cluster import ConflictError as ChangedError
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload, ModelDownloadSpec, destination_of, download_name
+from berth_api.names import is_object_name
+from berth_api.settings_validation import findings
 from berth_formats.errors import FormatError
 from berth_router.descriptions import origin_of
-from berth_router.errors import APIError, ConflictError, InvalidRequestError, UnavailableError, UnknownPathError
+from berth_router.errors import (
+    APIError,
+    ConflictError,
+    InvalidRequestError,
+    NotUnderstoodError,
+    UnavailableError,
+    UnknownPathError,
+)
 from berth_router.resolve import MANAGER
+from berth_router.store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +56,19 @@ def parsed(items: Iterable[Object]) -> list[ModelDownload]:
         except ValidationError as error:
             _log.warning("download_not_understood", name=item["metadata"]["name"], error=str(error))
     return sorted(downloads, key=lambda download: download.name)
+
+
+def _understood(item: Object) -> ModelDownload:
+    """The download. Raises NotUnderstoodError."""
+    try:
+        return ModelDownload.parse(item)
+    except ValidationError as error:
+        name = item["metadata"]["name"]
+        raise NotUnderstoodError(
+            f"The ModelDownload {name} cannot be read by this version of Berth: {findings(error)}."
+            f" DELETE /v1/models/download/{name} deletes it; models that are in the store stay.",
+            code="download_not_understood",
+        ) from error
 
 
 def unfinished(items: Iterable[Object]) -> list[ModelDownload]:
@@ -69,12 +92,7 @@ class Downloads:
 
     async def get(self, name: str) -> ModelDownload:
         """The download of this name. Raises APIError."""
-        try:
-            return ModelDownload.parse(await self._cluster.get(MODEL_DOWNLOADS, name))
-        except NotFoundError as error:
-            raise _not_found(name) from error
-        except ClusterError as error:
-            raise _refusal(error) from error
+        return _understood(await self._read(name))
 
     async def request(self, spec: ModelDownloadSpec) -> ModelDownload:
         """The download of this content: the one there is, or a new one.
@@ -89,28 +107,45 @@ class Downloads:
                     return found
                 await self.check_place(spec)
                 if found:
-                    await self._delete(found)
+                    await self._delete(found.name, found.uid)
                 if created := await self._create(spec, name):
                     return created
         except ClusterError as error:
             raise _refusal(error) from error
         raise UnavailableError(f"The download {name} is being cancelled.", code="download_changing", retry_after=2)
 
-    async def cancel(self, name: str) -> ModelDownload:
-        """Deletes the download, with all that it has not finished. What it finished stays in the store. Raises APIError."""
-        found = await self.get(name)
+    async def cancel(self, name: str) -> ModelDownload | None:
+        """Deletes the download, with all that it has not finished. What it finished stays in the store.
+
+        Gives what it was; None where this version cannot read it. Raises APIError.
+        """
+        found = await self._read(name)
         try:
-            await self._delete(found)
+            await self._delete(name, found["metadata"]["uid"])
         except ClusterError as error:
             raise _refusal(error) from error
-        return found
+        try:
+            return ModelDownload.parse(found)
+        except ValidationError:
+            return None
+
+    async def _read(self, name: str) -> Object:
+        """The download as the cluster has it. Raises APIError."""
+        if not is_object_name(name):
+            raise _not_found(name)
+        try:
+            return await self._cluster.get(MODEL_DOWNLOADS, name)
+        except NotFoundError as error:
+            raise _not_found(name) from error
+        except ClusterError as error:
+            raise _refusal(error) from error
 
     async def _find(self, name: str) -> ModelDownload | None:
+        """The download of this name, if there is one. Raises ClusterError, or NotUnderstoodError."""
         try:
-            found = ModelDownload.parse(await self._cluster.get(MODEL_DOWNLOADS, name))
+            return _understood(await self._cluster.get(MODEL_DOWNLOADS, name))
         except NotFoundError:
             return None
-        return found
 
     async def _to_repeat(self, download: ModelDownload) -> bool:
         """Whether what there is of it brings nobody the model."""
@@ -118,7 +153,7 @@ class Downloads:
             return True
         if download.status.phase is not DownloadPhase.SUCCEEDED:
             return False
-        return not await asyncio.to_thread((self._root / download.destination).exists)
+        return not await asyncio.to_thread(_is_there, self._root / download.destination)
 
     async def check_place(self, spec: ModelDownloadSpec) -> None:
         """Raises ConflictError where something else is, or is about to be, at the download's place, above or below it."""
@@ -145,12 +180,12 @@ class Downloads:
                 code="destination_taken",
             )
 
-    async def _delete(self, download: ModelDownload) -> None:
+    async def _delete(self, name: str, uid: str) -> None:
         try:
-            await self._cluster.delete(MODEL_DOWNLOADS, download.name, Preconditions(download.uid))
+            await self._cluster.delete(MODEL_DOWNLOADS, name, Preconditions(uid))
         except (NotFoundError, ChangedError):  # somebody else was faster
             return
-        _log.info("download_deleted", download=download.name)
+        _log.info("download_deleted", download=name)
 
     async def _create(self, spec: ModelDownloadSpec, name: str) -> ModelDownload | None:
         """The new download; None where somebody else made one of the name meanwhile."""
@@ -165,17 +200,29 @@ class Downloads:
         except AlreadyExistsError:
             return None
         _log.info("download_created", download=name, repository=spec.repository)
-        return ModelDownload.parse(created)
+        return _understood(created)
 
 
 def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
+def _is_there(place: Path) -> bool:
+    """Whether anything is at the place. Raises UnavailableError where the store does not say."""
+    try:
+        place.stat()
+    except OSError as error:
+        if is_absence(error):
+            return False
+        raise store_unavailable(error) from error
+    return True
+
+
 def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
     """What stands in the way of a download at its place, to be read after the place's name; None where nothing does.
 
-    The same repository does not: the download itself finds out whether its files are those that are there.
+    The same repository does not: the download itself finds out whether its files are those that are there. Raises
+    UnavailableError where the store does not say.
     """
     place = root / destination
     try:
@@ -187,9 +234,11 @@ def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
         if origin is None:
             return "holds something that was not downloaded" if any(place.iterdir()) else None
     except FormatError as error:
+        if isinstance(error.__cause__, OSError):
+            raise store_unavailable(error.__cause__) from error
         return f"holds a model of which {error}"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        raise store_unavailable(error) from error
     return None if origin.repository == repository else f"holds the model {origin.repository}@{origin.commit[:12]}"
 
 

@@ -15,6 +15,7 @@ APIError
 ├── HeadTooLargeError        431
 ├── HttpError                     what came is no request that HTTP/1.1 allows; with a status of its own
 ├── InternalError            500  a fault of the router itself; its log has more under the request's id
+├── NotUnderstoodError       500  an object of the cluster is of another version; the message names it
 ├── EngineFailedError        502  the engine broke off before it answered
 └── UnavailableError         503  not now: `code` says why, Retry-After when to try again
     ├── StartFailedError          the model cannot start; the message has the real reason
@@ -202,6 +203,10 @@ class InternalError(APIError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(f"The router failed. Its log says more under request id {request_id}.", code="internal_error")
+
+
+class NotUnderstoodError(APIError):
+    """An object of the cluster cannot be read by this version of Berth. It stands in nobody else's way."""
 
 
 class EngineFailedError(APIError):

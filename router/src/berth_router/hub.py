@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from berth_api.repository import Source
+from berth_api.settings_error import SettingsError
 from berth_router.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -72,10 +73,18 @@ class Hub:
 
     def _look(self, source: Source, wanted: Wanted) -> Look:
         from berth_hub import errors  # noqa: PLC0415 (late, see above)
+        from berth_hub.client_environment import open_client  # noqa: PLC0415
         from berth_hub.listing import list_repository  # noqa: PLC0415
 
         try:
+            open_client()
             repository = list_repository(source.repository, source.revision, self.endpoint, self._token)
+        except SettingsError as error:
+            raise UnavailableError(
+                f"The router cannot reach the hub: {error}",
+                code="hub_unavailable",
+                retry_after=60,
+            ) from error
         except errors.RepositoryNotFoundError as error:
             return Look(exists=False, problem=str(error))
         except errors.RepositoryGatedError as error:

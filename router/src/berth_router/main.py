@@ -2,16 +2,17 @@
 
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
 
 import structlog
 import uvloop
-from pydantic import ValidationError
 
-from berth_api.cluster import Cluster, UnavailableError
+from berth_api.cluster import Cluster, ClusterError
 from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_api.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
 from berth_router.app import Router
 from berth_router.serving.signals import ending_signals
 from berth_router.settings import Settings
@@ -57,7 +58,7 @@ def _calm_garbage_collection() -> None:
 
 
 async def run(settings: Settings) -> None:
-    """Serves until a signal ends it. Raises UnavailableError where there is no cluster to connect to, OSError where the port is taken."""
+    """Serves until a signal ends it. Raises ClusterError where there is no cluster, OSError where the port is taken."""
     cluster = await KubernetesCluster.connect(settings.namespace)
     try:
         await serve(cluster, settings)
@@ -84,14 +85,25 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, dualstack_ipv6=both, reuse_port=False)
 
 
-def main() -> None:
-    """Runs the router with the settings of the environment."""
+def main() -> int:
+    """Runs the router with the settings of the environment. Exit code 2: they are wrong; 1: there is no cluster, or the port
+    is taken."""
     try:
-        settings = Settings()
-    except ValidationError as error:
-        raise SystemExit(f"berth-router: the settings are wrong: {error}") from None
-    configure_logging(settings.log_level)
-    try:
+        settings = Settings.of_environment()
+        _check_keys_folder(settings)
+        configure_logging(settings.log_level)
         uvloop.run(run(settings))
-    except (UnavailableError, OSError) as error:
-        raise SystemExit(f"berth-router: {error}") from None
+    except SettingsError as error:
+        print(f"berth-router: {error}", file=sys.stderr)
+        return EXIT_WRONG_SETTINGS
+    except (ClusterError, OSError) as error:
+        print(f"berth-router: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check_keys_folder(settings: Settings) -> None:
+    """Raises SettingsError where there are to be keys, but no folder with them: nobody could ever be let in."""
+    folder = settings.api_keys_dir
+    if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+        raise SettingsError(f"BERTH_API_KEYS_DIR is {shown(str(folder))}: it must be a folder that the router may read")

@@ -4,8 +4,10 @@ A model is never half there under its own name. What a crash leaves of one that 
 """
 
 import asyncio
+import errno
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,10 +15,11 @@ from pathlib import Path
 
 import structlog
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Cluster, ClusterError
+from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Cluster, ClusterError, Object
 from berth_api.model_deployment import MODEL_STORE
 from berth_router.downloads import unfinished
-from berth_router.errors import ConflictError, ForbiddenError, UnavailableError
+from berth_router.errors import APIError, ConflictError, ForbiddenError, ModelNotFoundError, UnavailableError
+from berth_router.store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +28,8 @@ ASIDE = ".deleted-"
 
 LEFT_OVER_SECONDS = 3600
 """A model that was moved aside so long ago is nobody's work any more."""
+
+_NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class Remover:
@@ -38,8 +43,8 @@ class Remover:
     async def remove(self, name: str) -> None:
         """Deletes the model of this name below the store, which must be one.
 
-        Raises ConflictError where something uses it, ForbiddenError where the store does not let it, UnavailableError where the cluster
-        cannot be asked.
+        Raises ConflictError where something uses it, ForbiddenError where the store does not let it, ModelNotFoundError
+        where somebody else has just deleted it, UnavailableError where the cluster cannot be asked or the store fails.
         """
         await self._check_unused(name)
         place = self._root / name
@@ -49,7 +54,7 @@ class Remover:
             # A deployment may have been made meanwhile. One that is made from now on finds no model.
             await self._check_unused(name)
         except BaseException:
-            await _moved(aside, place, name)
+            await _moved_back(aside, place)
             raise
         await asyncio.to_thread(_remove_if_empty, place.parent, self._root)
         task = asyncio.create_task(asyncio.to_thread(_delete, aside))
@@ -57,9 +62,15 @@ class Remover:
         task.add_done_callback(self._deleting.discard)
         _log.info("model_deleted", model=f"{MODEL_STORE}/{name}")
 
-    async def sweep(self) -> None:
-        """Deletes what an earlier router moved aside and did not live to delete."""
-        await asyncio.to_thread(_sweep, self._root, time.time())
+    def begin_sweep(self) -> threading.Thread:
+        """Begins to delete what an earlier router moved aside and did not live to delete; what goes wrong is logged.
+
+        It has a thread of its own, which nobody waits for: neither the start nor the end of a router depends on how
+        fast the store is.
+        """
+        sweeping = threading.Thread(target=_sweep, args=(self._root, time.time()), name="sweep", daemon=True)
+        sweeping.start()
+        return sweeping
 
     async def _check_unused(self, name: str) -> None:
         path = f"{MODEL_STORE}/{name}"
@@ -68,7 +79,7 @@ class Remover:
             downloads = (await self._cluster.list(MODEL_DOWNLOADS)).items
         except ClusterError as error:
             raise UnavailableError(f"Whether {path} is in use cannot be known now: {error}", code="cluster_unavailable") from error
-        users = [one["metadata"]["name"] for one in deployments if _is_within(one["spec"]["model"], path)]
+        users = [one["metadata"]["name"] for one in deployments if _is_within(_model_of(one), path)]
         if users:
             raise ConflictError(
                 f"{path} is in use by {_listed('ModelDeployment', users)}. Unload it (POST /v1/models/unload), and delete what a person"
@@ -83,6 +94,15 @@ class Remover:
             )
 
 
+def _model_of(deployment: Object) -> str:
+    """The path of its model, also where all else of it is of another version; empty where it has none."""
+    match deployment:
+        case {"spec": {"model": str(model)}}:
+            return model
+        case _:
+            return ""
+
+
 def _is_within(inner: str, outer: str) -> bool:
     return inner == outer or inner.startswith(f"{outer}/")
 
@@ -95,10 +115,37 @@ async def _moved(source: Path, target: Path, name: str) -> None:
     try:
         await asyncio.to_thread(source.rename, target)
     except OSError as error:
-        raise ForbiddenError(
+        raise _not_moved(error, name) from error
+
+
+def _not_moved(error: OSError, name: str) -> APIError:
+    if is_absence(error):
+        return ModelNotFoundError(
+            f"{MODEL_STORE}/{name} is not in the model store any more.",
+            param="name",
+            code="model_not_found",
+        )
+    if error.errno in _NOT_WRITABLE:
+        return ForbiddenError(
             f"{MODEL_STORE}/{name} cannot be moved in the store: {error.strerror}. Does the store belong to the router's user?",
             code="store_not_writable",
-        ) from error
+        )
+    return store_unavailable(error)
+
+
+async def _moved_back(aside: Path, place: Path) -> None:
+    """Undoes a move. Where that fails, the log tells how a person can."""
+    try:
+        await asyncio.to_thread(aside.rename, place)
+    except OSError as error:
+        hours = LEFT_OVER_SECONDS // 3600
+        _log.error(
+            "model_left_aside",
+            path=str(aside),
+            belongs_at=str(place),
+            error=str(error),
+            deleted_after_hours=hours,
+        )
 
 
 def _remove_if_empty(folder: Path, root: Path) -> None:
@@ -120,9 +167,22 @@ def _delete(aside: Path) -> None:
 
 def _sweep(root: Path, now: float) -> None:
     try:
-        left = [entry for entry in root.iterdir() if entry.name.startswith(ASIDE) and now - entry.lstat().st_ctime > LEFT_OVER_SECONDS]
-    except OSError:  # there is no store yet
-        return
-    for entry in left:
-        _delete(entry)
-        _log.info("leftover_deleted", path=str(entry))
+        for entry in root.iterdir():
+            if entry.name.startswith(ASIDE) and now - _changed_at(entry, now) > LEFT_OVER_SECONDS:
+                _delete(entry)
+                _log.info("leftover_deleted", path=str(entry))
+    except OSError as error:
+        if not is_absence(error):  # there is no store yet
+            _log.warning("store_not_swept", path=str(root), error=str(error))
+    except Exception:  # noqa: BLE001 (nobody waits for this thread: the log is the only one to tell)
+        _log.exception("store_not_swept", path=str(root))
+
+
+def _changed_at(entry: Path, now: float) -> float:
+    """When it was moved aside; now where it is gone already: another router sweeps too."""
+    try:
+        return entry.lstat().st_ctime
+    except OSError as error:
+        if is_absence(error):
+            return now
+        raise

@@ -1,15 +1,22 @@
 """What an administrator can set, each from the environment variable named in its alias."""
 
+import json
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from berth_api import setting_values
 from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
+from berth_api.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN, OBJECT_NAME_LENGTH, OBJECT_NAME_PATTERN
 from berth_api.repository import DEFAULT_HUB
+from berth_api.settings_error import SettingsError, WrongValueError
+from berth_api.settings_validation import settings_error
+from berth_hub.client_environment import check_client_environment
 from berth_router.auth import KeyScope
 from berth_router.profiles import PROFILE_NAME_PATTERN, Profile
 from berth_router.serving.limits import Limits
@@ -19,29 +26,78 @@ MIB = 1024 * 1024
 API_KEY_NAME_PATTERN = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
 """As the keys of a Secret, but none that begins with a dot: those are the kubelet's own in a mounted Secret."""
 
+REPLICA_PATTERN = "^[A-Za-z0-9._-]+$"
+"""What a key of a ConfigMap can be."""
+
+_PATTERNS = {
+    NAMESPACE_PATTERN: "made of lower-case letters, digits and '-'",
+    OBJECT_NAME_PATTERN: "made of lower-case letters, digits, '-' and '.'",
+    PROFILE_NAME_PATTERN: "made of lower-case letters, digits and '-', 63 at most",
+    API_KEY_NAME_PATTERN: "made of letters, digits, '-', '_' and '.', and not begin with '.'",
+    REPLICA_PATTERN: "made of letters, digits, '-', '_' and '.'",
+}
+_YEAR_SECONDS = 31_536_000
+_KEYS_DIR = "BERTH_API_KEYS_DIR"
+
 
 def _default_replica() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
+def _from_json(value: Any) -> Any:
+    """What a variable's JSON says; anything else than a text as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise WrongValueError(f"a JSON object ({error})") from None
+
+
+def _listening_address(host: str) -> str:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as probe:
+            probe.bind(address)
+    except (OSError, UnicodeError):
+        raise WrongValueError("an address of this machine, such as 0.0.0.0 or ::") from None
+    return host
+
+
+JSON = (NoDecode, BeforeValidator(_from_json))
+"""Of a setting whose variable holds JSON."""
+
+
 class Settings(BaseSettings):
     """Settings of one router replica."""
 
-    model_config = SettingsConfigDict(populate_by_name=True, extra="ignore")
+    # A variable that is empty is as one that is unset.
+    model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
 
-    host: str = Field(default="0.0.0.0", alias="HOST", description="Address to listen on.")
+    host: Annotated[str, AfterValidator(_listening_address)] = Field(
+        default="0.0.0.0",
+        alias="HOST",
+        description="Address to listen on.",
+    )
     port: int = Field(default=8080, ge=0, le=65535, alias="PORT", description="Port to listen on.")
     default_ttl: int = Field(
         default=DEFAULT_TTL_SECONDS,
         ge=0,
-        le=31_536_000,
+        le=_YEAR_SECONDS,
         alias="DEFAULT_TTL",
         description="Seconds without a request after which a model goes, where the request that started it says nothing; 0 is never.",
     )
-    namespace: str | None = Field(default=None, alias="BERTH_NAMESPACE", description="Namespace of the deployments. Unset: the pod's own.")
+    namespace: str | None = Field(
+        default=None,
+        max_length=NAMESPACE_LENGTH,
+        pattern=NAMESPACE_PATTERN,
+        alias="BERTH_NAMESPACE",
+        description="Namespace of the deployments. Unset: the pod's own.",
+    )
     replica: str = Field(
         default_factory=_default_replica,
-        min_length=1,
+        max_length=OBJECT_NAME_LENGTH,
+        pattern=REPLICA_PATTERN,
         alias="POD_NAME",
         description="This replica's name in the activity of a deployment; unlike every other replica's.",
     )
@@ -50,6 +106,8 @@ class Settings(BaseSettings):
     cold_start_deadline: float = Field(
         default=540,
         gt=0,
+        le=_YEAR_SECONDS,
+        allow_inf_nan=False,
         alias="BERTH_COLD_START_DEADLINE",
         description="Seconds that a request is held for a model to start: below the 600 s at which OpenAI's clients give up.",
     )
@@ -60,7 +118,7 @@ class Settings(BaseSettings):
         alias="BERTH_MAX_DEPLOYMENTS",
         description="Deployments that routers made and that exist at once; a request that would need one more is refused.",
     )
-    engines: dict[Backend, list[Device]] = Field(
+    engines: Annotated[dict[Backend, list[Device]], *JSON] = Field(
         default={backend: [Device.CPU] for backend in Backend},
         min_length=1,
         alias="BERTH_ENGINES",
@@ -70,34 +128,35 @@ class Settings(BaseSettings):
         default=Backend.LLAMACPP, alias="BERTH_DEFAULT_BACKEND", description="Backend where the request states none."
     )
     default_device: Device = Field(default=Device.CPU, alias="BERTH_DEFAULT_DEVICE", description="Device where the request states none.")
-    profiles: dict[Annotated[str, Field(pattern=PROFILE_NAME_PATTERN)], Profile] = Field(
+    profiles: Annotated[dict[Annotated[str, Field(pattern=PROFILE_NAME_PATTERN)], Profile], *JSON] = Field(
         default_factory=dict[str, Profile],
         alias="BERTH_PROFILES",
         description="Named sets of a backend, a device and engine settings, as a JSON object; a request chooses one as model@profile.",
     )
     api_keys_dir: Path | None = Field(
         default=None,
-        alias="BERTH_API_KEYS_DIR",
+        alias=_KEYS_DIR,
         description="Folder with one file for each API key, named after it. Unset: whoever reaches the router may do everything.",
     )
-    api_key_scopes: dict[Annotated[str, Field(pattern=API_KEY_NAME_PATTERN)], list[KeyScope]] = Field(
+    api_key_scopes: Annotated[dict[Annotated[str, Field(pattern=API_KEY_NAME_PATTERN)], list[KeyScope]], *JSON] = Field(
         default_factory=dict[str, list[KeyScope]],
         alias="BERTH_API_KEY_SCOPES",
         description="What each API key allows, as a JSON object: its name and a list of inference and manage.",
     )
     stats_config_map: str | None = Field(
         default=None,
+        max_length=OBJECT_NAME_LENGTH,
+        pattern=OBJECT_NAME_PATTERN,
         alias="BERTH_STATS_CONFIG_MAP",
         description="ConfigMap through which the replicas add up their counts. Unset: each knows its own, since it started.",
     )
     store_writable: bool = Field(
         default=False, alias="BERTH_STORE_WRITABLE", description="Whether the router may delete models: its mount of the store is writable."
     )
-    hub_endpoint: str = Field(
+    hub_endpoint: Annotated[str, AfterValidator(setting_values.hub_endpoint)] = Field(
         default=DEFAULT_HUB,
         alias="BERTH_HUB_ENDPOINT",
         validation_alias=AliasChoices("BERTH_HUB_ENDPOINT", "HF_ENDPOINT"),
-        pattern="^https?://[^/]",
         description="The hub that models come from, and the only one that a request may name.",
     )
     hub_token: SecretStr | None = Field(
@@ -136,53 +195,72 @@ class Settings(BaseSettings):
         default=512, ge=1, alias="BERTH_MAX_REQUESTS_PER_KEY", description="Requests in hand at once with one API key; more get a 429."
     )
     head_seconds: float = Field(
-        default=10, gt=0, alias="BERTH_HEAD_SECONDS", description="Seconds that a client has for the head of a request."
+        default=10, gt=0, le=_YEAR_SECONDS, alias="BERTH_HEAD_SECONDS", description="Seconds that a client has for the head of a request."
     )
     keep_alive_seconds: float = Field(
-        default=120, gt=0, alias="BERTH_KEEP_ALIVE_SECONDS", description="Seconds that a client's connection may be idle between requests."
+        default=120,
+        gt=0,
+        le=_YEAR_SECONDS,
+        alias="BERTH_KEEP_ALIVE_SECONDS",
+        description="Seconds that a client's connection may be idle between requests.",
     )
     body_silence_seconds: float = Field(
-        default=60, gt=0, alias="BERTH_BODY_SILENCE_SECONDS", description="Longest silence within a request's body, in seconds."
+        default=60,
+        gt=0,
+        le=_YEAR_SECONDS,
+        alias="BERTH_BODY_SILENCE_SECONDS",
+        description="Longest silence within a request's body, in seconds.",
     )
-    body_seconds: float = Field(default=600, gt=0, alias="BERTH_BODY_SECONDS", description="Seconds that a client has for a whole body.")
+    body_seconds: float = Field(
+        default=600, gt=0, le=_YEAR_SECONDS, alias="BERTH_BODY_SECONDS", description="Seconds that a client has for a whole body."
+    )
     stalled_client_seconds: float = Field(
         default=60,
         gt=0,
+        le=_YEAR_SECONDS,
         alias="BERTH_STALLED_CLIENT_SECONDS",
         description="Seconds after which a client that takes nothing of its answer loses its connection.",
     )
     engine_connect_seconds: float = Field(
-        default=5, gt=0, alias="BERTH_ENGINE_CONNECT_SECONDS", description="Seconds to connect to an engine."
+        default=5, gt=0, le=_YEAR_SECONDS, alias="BERTH_ENGINE_CONNECT_SECONDS", description="Seconds to connect to an engine."
     )
     engine_first_byte_seconds: float = Field(
         default=600,
         gt=0,
+        le=_YEAR_SECONDS,
         alias="BERTH_ENGINE_FIRST_BYTE_SECONDS",
         description="Seconds until an engine must begin to answer. One that is not asked to stream computes its whole answer before.",
     )
     engine_silence_seconds: float = Field(
-        default=300, gt=0, alias="BERTH_ENGINE_SILENCE_SECONDS", description="Longest silence within an engine's answer, in seconds."
+        default=300,
+        gt=0,
+        le=_YEAR_SECONDS,
+        alias="BERTH_ENGINE_SILENCE_SECONDS",
+        description="Longest silence within an engine's answer, in seconds.",
     )
     peer_seconds: float = Field(
         default=60,
         ge=4,
+        le=_YEAR_SECONDS,
         alias="BERTH_PEER_SECONDS",
         description="Seconds after which a connection ends whose other side acknowledges nothing, as a dead node does.",
     )
     drain_seconds: int = Field(
-        default=300, ge=0, alias="BERTH_DRAIN_SECONDS", description="Seconds that running answers get to end at a shutdown."
+        default=300,
+        ge=0,
+        le=_YEAR_SECONDS,
+        alias="BERTH_DRAIN_SECONDS",
+        description="Seconds that running answers get to end at a shutdown.",
     )
     lame_duck_seconds: float = Field(
         default=15,
         ge=0,
+        le=_YEAR_SECONDS,
         alias="BERTH_LAME_DUCK_SECONDS",
         description="Seconds at a shutdown in which new requests are still answered, each as its connection's last; part of the drain.",
     )
-    log_level: str = Field(
-        default="INFO",
-        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
-        alias="BERTH_LOG_LEVEL",
-        description="DEBUG, INFO, WARNING or ERROR.",
+    log_level: Annotated[str, AfterValidator(setting_values.log_level)] = Field(
+        default="INFO", alias="BERTH_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR, in any case."
     )
 
     def limits(self) -> Limits:
@@ -204,6 +282,33 @@ class Settings(BaseSettings):
             peer_seconds=self.peer_seconds,
         )
 
+    @classmethod
+    def of_environment(cls, **given: Any) -> Self:
+        """What the environment says, but for what is given, by the variables' names. Raises SettingsError."""
+        check_client_environment(os.environ)
+        if os.environ.get(_KEYS_DIR) == "":  # unset, it opens the router to all: that is not done by mistake
+            raise SettingsError(f"{_KEYS_DIR} is '': it must be a folder, or not be set at all")
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise settings_error(error, _variable, _PATTERNS) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """As pydantic says; but a variable has the one name that stands here: LOG_LEVEL may be somebody else's."""
+        if isinstance(env_settings, EnvSettingsSource):
+            by_alias = env_settings.config.copy()
+            by_alias["populate_by_name"] = False
+            env_settings.config = by_alias
+        return init_settings, env_settings
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if not all(self.engines.values()):
@@ -213,5 +318,16 @@ class Settings(BaseSettings):
                 f"BERTH_DEFAULT_BACKEND is {self.default_backend}, which BERTH_ENGINES does not list: {', '.join(self.engines)}"
             )
         if self.api_keys_dir and not any(self.api_key_scopes.values()):
-            raise ValueError("BERTH_API_KEY_SCOPES gives no key any scope, so that nobody could be let in")
+            raise ValueError("BERTH_API_KEY_SCOPES gives no key any scope, so that BERTH_API_KEYS_DIR lets nobody in")
         return self
+
+
+def _variable(path: Sequence[str]) -> str:
+    """The variable that a setting came from, of one that has two the one that is set, and what in its JSON is meant."""
+    name, *keys = path
+    fields = (field.validation_alias for field in Settings.model_fields.values())
+    choices = next(
+        (alias.choices for alias in fields if isinstance(alias, AliasChoices) and name in alias.choices),
+        [name],
+    )
+    return ".".join([next((str(choice) for choice in choices if str(choice) in os.environ), name), *keys])

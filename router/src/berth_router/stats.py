@@ -14,6 +14,7 @@ import structlog
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from berth_api.cluster import CONFIG_MAPS, Cluster, ClusterError, ConflictError, NotFoundError, Object, Preconditions
+from berth_api.settings_validation import findings
 from berth_router.activity import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
@@ -69,6 +70,8 @@ class Stats:
         self._others = Counts()
         self._written: Counts | None = None
         """What the ConfigMap has of this replica; None: not yet known."""
+        self._not_understood: dict[str, str] = {}
+        """What stands under other keys that cannot be read, as it was told in the log."""
         self._lock = asyncio.Lock()
 
     def count(self, *, hit: bool) -> None:
@@ -90,6 +93,8 @@ class Stats:
                 await self._sync()
             except ClusterError as error:
                 _log.warning("stats_not_written", error=str(error))
+            except Exception:  # noqa: BLE001 (no count is worth a restart of the router, which ends its streams)
+                _log.exception("stats_not_written")
             await asyncio.sleep(WRITE_SECONDS)
 
     async def close(self) -> None:
@@ -119,7 +124,7 @@ class Stats:
             self._written = Counts()
             raise
         now = self._clock()
-        entries = _entries(read)
+        entries = self._entries(read)
         stored = entries.pop(self._replica, None)
         self._take_up(stored)
         gone = [name for name, entry in entries.items() if name != GONE and now - entry.at > GONE_AFTER]
@@ -135,6 +140,21 @@ class Stats:
         await self._cluster.patch(CONFIG_MAPS, config_map, {"data": patch}, Preconditions(metadata["uid"], metadata["resourceVersion"]))
         self._written = own
 
+    def _entries(self, config_map: Object) -> dict[str, _Entry]:
+        """What the replicas told. What cannot be read is left as it is, and told once."""
+        data: dict[str, str] = config_map.get("data") or {}
+        entries: dict[str, _Entry] = {}
+        unreadable: dict[str, str] = {}
+        for name, text in data.items():
+            try:
+                entries[name] = _Entry.model_validate_json(text)
+            except ValidationError as error:
+                unreadable[name] = text
+                if self._not_understood.get(name) != text:
+                    _log.warning("stats_not_understood", key=name, error=findings(error))
+        self._not_understood = unreadable
+        return entries
+
     def _take_up(self, stored: _Entry | None) -> None:
         """Goes on from what an earlier process of this replica wrote; leaves to the gone what was taken for theirs meanwhile."""
         if self._written is None:
@@ -145,17 +165,6 @@ class Stats:
         else:
             self._own -= self._written
             self._written = Counts()
-
-
-def _entries(config_map: Object) -> dict[str, _Entry]:
-    data: dict[str, str] = config_map.get("data") or {}
-    entries: dict[str, _Entry] = {}
-    for name, text in data.items():
-        try:
-            entries[name] = _Entry.model_validate_json(text)
-        except ValidationError as error:
-            _log.warning("stats_not_understood", key=name, error=str(error))
-    return entries
 
 
 def _text(counts: Counts, now: datetime) -> str:

@@ -101,11 +101,11 @@ def report(error: LaunchError) -> None:
     termination_log = Path(os.environ.get("BERTH_TERMINATION_LOG", TERMINATION_LOG))
     line = error.line()
     print(line, file=sys.stderr, flush=True)
-    if termination_log.exists():  # there only where a kubelet asked for it, which made the file
-        try:
+    try:
+        if termination_log.exists():  # there only where a kubelet asked for it, which made the file
             termination_log.write_text(line)
-        except OSError as unwritable:
-            print(f"berth-launch: {termination_log}: {unwritable.strerror}", file=sys.stderr)
+    except OSError as unwritable:
+        print(f"berth-launch: {str(termination_log)[:200]}: {unwritable.strerror}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,20 +4,34 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["berth_hub.main"])
+_processes.set_forkserver_preload(["berth_hub.main", "berth_hub.download"])
 
 ENVIRONMENT = {"HF_TOKEN": "hf_verysecret", "BERTH_MIN_FREE_BYTES": "0"}
 
 
-class Running:
-    """One attempt. Its output and its termination message go to files beside the store."""
+def nothing() -> None:
+    """Changes nothing."""
 
-    def __init__(self, store: Path, endpoint: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+
+class Running:
+    """One attempt. Its output and its termination message go to files beside the store.
+
+    `prepare`, a function of a module, is called in the process before the program.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        endpoint: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        prepare: Callable[[], None] = nothing,
+    ) -> None:
         self.output = store.parent / f"{store.name}.log"
         self._message = store.parent / f"{store.name}.termination"
         self._message.unlink(missing_ok=True)
@@ -25,7 +39,7 @@ class Running:
         command = [*arguments, "--store", str(store), "--host", "127.0.0.1"]
         if "--port" not in command:
             command += ["--port", "0"]
-        self.process = _processes.Process(target=_main, args=(command, variables, str(self.output)))
+        self.process = _processes.Process(target=_main, args=(command, variables, str(self.output), prepare))
         self.process.start()
 
     def ended(self) -> int:
@@ -50,7 +64,7 @@ def run(store: Path, endpoint: str, *arguments: str, environment: Mapping[str, s
     return running.ended(), running.message()
 
 
-def _main(arguments: list[str], environment: dict[str, str], output: str) -> None:
+def _main(arguments: list[str], environment: dict[str, str], output: str, prepare: Callable[[], None]) -> None:
     from berth_hub.main import main
 
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -58,4 +72,5 @@ def _main(arguments: list[str], environment: dict[str, str], output: str) -> Non
         os.dup2(descriptor, number)
     os.environ.update(environment)
     sys.argv = ["berth-download", *arguments]
+    prepare()
     sys.exit(main())

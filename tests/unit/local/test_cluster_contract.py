@@ -60,6 +60,18 @@ async def test_errors_say_what_is_wrong(cluster: Cluster) -> None:
         await cluster.patch_status(MODEL_DEPLOYMENTS, "nobody", status("Ready"))
 
 
+@pytest.mark.parametrize("name", ["", "..", "x?watch=true", "smol/status", "smol#", "a b"])
+async def test_a_name_that_no_object_can_have_is_not_found(cluster: Cluster, name: str) -> None:
+    await cluster.create(MODEL_DEPLOYMENTS, manifest())
+    with pytest.raises(NotFoundError):
+        await cluster.get(MODEL_DEPLOYMENTS, name)
+    with pytest.raises(NotFoundError):
+        await cluster.patch_status(MODEL_DEPLOYMENTS, name, status("Ready"))
+    with pytest.raises(NotFoundError):
+        await cluster.delete(MODEL_DEPLOYMENTS, name)
+    assert len((await cluster.list(MODEL_DEPLOYMENTS)).items) == 1
+
+
 async def test_a_status_is_merged_and_null_removes(cluster: Cluster) -> None:
     await cluster.create(MODEL_DEPLOYMENTS, manifest())
     await cluster.patch_status(MODEL_DEPLOYMENTS, "smol", {"phase": "Ready", "endpoint": "http://x"})
@@ -76,8 +88,13 @@ async def test_preconditions_hold_for_what_was_read_only(cluster: Cluster) -> No
         await cluster.patch_status(MODEL_DEPLOYMENTS, "smol", status("Sleeping"), as_read)
     with pytest.raises(ConflictError):
         await cluster.delete(MODEL_DEPLOYMENTS, "smol", as_read)
-    with pytest.raises(ConflictError):
-        await cluster.patch_status(MODEL_DEPLOYMENTS, "smol", status("Ready"), Preconditions("another-uid"))
+    for other in (Preconditions("another-uid"), Preconditions("another-uid", read["resourceVersion"])):
+        with pytest.raises(ConflictError):
+            await cluster.patch_status(MODEL_DEPLOYMENTS, "smol", status("Sleeping"), other)
+        with pytest.raises(ConflictError):
+            await cluster.patch(MODEL_DEPLOYMENTS, "smol", {"metadata": {"labels": {"a": "b"}}}, other)
+    kept = await cluster.get(MODEL_DEPLOYMENTS, "smol")
+    assert (kept["status"]["phase"], kept["metadata"].get("labels")) == ("Ready", None)
     await cluster.delete(MODEL_DEPLOYMENTS, "smol", Preconditions(read["uid"]))
 
 

@@ -33,6 +33,10 @@ def test_a_port_that_is_taken_is_told_with_a_way_out() -> None:
             listen(resolve("127.0.0.1", port, has_key=False))
 
 
-def test_a_host_that_is_none_is_told() -> None:
+HOSTS = ["no-such-host.invalid", "no-such-host-" + "x" * 70, "no-such-host..", "no-such-host\udcff"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_that_is_none_is_told(host: str) -> None:
     with pytest.raises(StartError, match="no-such-host"):
-        resolve("no-such-host.invalid", 0, has_key=False)
+        resolve(host, 0, has_key=False)

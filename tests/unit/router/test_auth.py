@@ -156,6 +156,50 @@ def test_keys_that_cannot_be_read_for_a_moment_stay_valid(folder: Path) -> None:
     assert _valid(keys, CLIENT)
 
 
+def test_a_key_that_cannot_be_read_stays_valid_and_keeps_no_other_one_out(folder: Path) -> None:
+    keys = ApiKeys(folder, SCOPES)
+    keys.read()
+    (folder / "client").unlink()
+    (folder / "client").mkdir()
+    (folder / "admin").write_text("another-key")
+    keys.read()
+    assert _valid(keys, CLIENT)
+    assert _valid(keys, "another-key")
+    (folder / "client").rmdir()
+    keys.read()
+    assert not _valid(keys, CLIENT)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00", b"a\nb", "schl\u00fcssel".encode()])
+def test_whatever_is_in_a_key_file_the_others_are_read(folder: Path, content: bytes) -> None:
+    (folder / "admin").write_bytes(content)
+    keys = ApiKeys(folder, SCOPES)
+    keys.read()
+    assert _valid(keys, CLIENT)
+
+
+async def test_a_fault_while_keys_are_read_ends_no_router(
+    cluster: InstrumentedCluster, engine: Engine, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": SCOPES})
+    async with served(cluster, engine, guarded) as running:
+        await running.until_ready()
+        failed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def failing(keys: ApiKeys) -> None:
+            loop.call_soon_threadsafe(failed.set)
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a fault that nobody expected")
+
+        monkeypatch.setattr(ApiKeys, "read", failing)
+        for _ in range(2):
+            failed.clear()
+            async with asyncio.timeout(10):
+                await failed.wait()
+        assert (await ask(running, "GET", "/healthz")).status == 200
+        assert (await ask(running, "GET", "/v1/models", f"x-api-key: {CLIENT}")).status == 200
+
+
 def test_an_empty_key_lets_nobody_in(folder: Path) -> None:
     (folder / "client").write_text("\n")
     keys = ApiKeys(folder, SCOPES)

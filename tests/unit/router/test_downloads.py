@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import MODEL_DOWNLOADS, Object, UnavailableError
+from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Kind, Object, UnavailableError
+from berth_api.model_download import ModelDownloadSpec, download_name
 from berth_api.repository import DEFAULT_HUB
 from berth_router.settings import Settings
-from tests.unit.router.conftest import Serving
+from tests.unit.memory_cluster import MemoryCluster
+from tests.unit.router.conftest import MODEL, Serving, served
+from tests.unit.router.engine import Engine
 from tests.unit.router.management import call
 
 
@@ -74,6 +77,15 @@ async def test_another_content_for_a_place_that_is_being_filled_is_refused(servi
         assert "acme/other@main" in answer["error"]["message"]
     await set_status(serving, first["job_id"], phase="Failed", message="The repository is gone.")
     assert (await request(serving, "acme/other@v2"))[0] == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("job_id", ["x%3Fwatch=true", "..", "%2e%2e", "x%23y", "a%20b", "X", "x" * 300, "%00"])
+async def test_what_cannot_be_a_downloads_name_is_not_found_at_once(serving: Serving, method: str, job_id: str) -> None:
+    serving.cluster.calls.clear()
+    status, answer = await call(serving, method, f"/v1/models/download/{job_id}")
+    assert (status, answer["error"]["code"]) == (404, "download_not_found")
+    assert (serving.cluster.calls["get"], serving.cluster.calls["delete"]) == (0, 0)
 
 
 async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, settings: Settings) -> None:
@@ -196,3 +208,74 @@ async def test_a_cluster_that_is_away_is_503(serving: Serving) -> None:
     serving.cluster.fail_next("get", UnavailableError("no answer"))
     status, answer = await request(serving)
     assert (status, answer["error"]["code"]) == (503, "cluster_unavailable")
+
+
+class OfAnotherVersion(MemoryCluster):
+    """A cluster that has stored what this version's schema does not let in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._admission = {}
+
+    async def store(self, kind: Kind, name: str, spec: Any) -> None:
+        manifest: Object = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}}
+        await self.create(kind, manifest if spec is None else {**manifest, "spec": spec})
+
+
+POISON: list[Any] = [None, {}, {"repository": "a--b/c"}, {"repository": 7}, {"source": {"ollama": "x"}}, [], "x"]
+
+
+@pytest.mark.in_memory("a real API server refuses such an object, unless it is of another version")
+@pytest.mark.parametrize("spec", POISON)
+async def test_a_download_that_cannot_be_read_is_told_deleted_and_in_nobodys_way(
+    engine: Engine,
+    settings: Settings,
+    spec: Any,
+) -> None:
+    cluster = OfAnotherVersion()
+    await cluster.store(MODEL_DOWNLOADS, "poison", spec)
+    async with served(cluster, engine, settings.model_copy(update={"store_writable": True})) as serving:
+        await serving.until_ready()
+        assert (await request(serving, "acme/other"))[0] == 200
+        status, listed = await call(serving, "GET", "/v1/models/download")
+        assert (status, [one["repository"] for one in listed["downloads"]]) == (200, ["acme/other"])
+        assert (await call(serving, "DELETE", "/v1/models/inventory/tiny"))[0] == 200
+        status, answer = await call(serving, "GET", "/v1/models/download/poison")
+        assert (status, answer["error"]["code"]) == (500, "download_not_understood")
+        assert "DELETE /v1/models/download/poison" in answer["error"]["message"]
+        assert (await call(serving, "DELETE", "/v1/models/download/poison"))[0] == 200
+        assert (await call(serving, "GET", "/v1/models/download/poison"))[0] == 404
+
+
+@pytest.mark.in_memory("a real API server refuses such an object, unless it is of another version")
+async def test_one_of_the_same_name_that_cannot_be_read_is_told(engine: Engine, settings: Settings) -> None:
+    cluster = OfAnotherVersion()
+    name = download_name(ModelDownloadSpec(repository="acme/other"))
+    await cluster.store(MODEL_DOWNLOADS, name, {"repository": "a--b/c"})
+    async with served(cluster, engine, settings) as serving:
+        await serving.until_ready()
+        status, answer = await request(serving, "acme/other")
+        assert (status, answer["error"]["code"]) == (500, "download_not_understood")
+        assert (await call(serving, "DELETE", f"/v1/models/download/{name}"))[0] == 200
+        assert (await request(serving, "acme/other"))[0] == 200
+
+
+@pytest.mark.in_memory("a real API server refuses such an object, unless it is of another version")
+@pytest.mark.parametrize(
+    ("spec", "deletes"),
+    [(None, 200), ({}, 200), ({"model": 7}, 200), ({"model": MODEL, "backend": "new"}, 409)],
+)
+async def test_a_deployment_that_cannot_be_read_ends_no_router(
+    engine: Engine,
+    settings: Settings,
+    spec: Any,
+    deletes: int,
+) -> None:
+    cluster = OfAnotherVersion()
+    await cluster.store(MODEL_DEPLOYMENTS, "poison", spec)
+    async with served(cluster, engine, settings.model_copy(update={"store_writable": True})) as serving:
+        await serving.until_ready()
+        await cluster.store(MODEL_DEPLOYMENTS, "poison-later", spec)
+        assert (await call(serving, "GET", "/v1/models/loaded"))[1]["total_count"] == 0
+        assert (await call(serving, "DELETE", "/v1/models/inventory/tiny"))[0] == deletes
+        assert (await call(serving, "GET", "/healthz"))[0] == 200

@@ -1,6 +1,7 @@
 """What the inventory says of models beyond their names and sizes, and how one is deleted."""
 
 import asyncio
+import errno
 import json
 import os
 import threading
@@ -10,14 +11,17 @@ from typing import Any
 import pytest
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
-from berth_router import descriptions
+from berth_router import descriptions, removal
 from berth_router.descriptions import Described, Descriptions, read_model
+from berth_router.errors import ModelNotFoundError
 from berth_router.management import inventory
 from berth_router.removal import ASIDE, LEFT_OVER_SECONDS, Remover
 from berth_router.settings import Settings
 from berth_router.store import ModelStore, StoredModel
 from tests.unit.formats.weights import write_checkpoint, write_gguf
-from tests.unit.router.conftest import MODEL, InstrumentedCluster, Serving
+from tests.unit.open_files import no_more_files
+from tests.unit.router.conftest import MODEL, InstrumentedCluster, Serving, served
+from tests.unit.router.engine import Engine
 from tests.unit.router.management import call
 
 DELETABLE = {"store_writable": True}
@@ -241,9 +245,117 @@ async def test_what_a_crash_left_is_deleted_once_it_is_old(
 ) -> None:
     write_gguf(tmp_path / f"{ASIDE}0123" / "model.gguf")
     remover = Remover(cluster, tmp_path)
-    await remover.sweep()
+    remover.begin_sweep().join()
     assert (tmp_path / f"{ASIDE}0123").exists()  # another router may be about to move it back
     monkeypatch.setattr("berth_router.removal.LEFT_OVER_SECONDS", -1)
-    await remover.sweep()
+    remover.begin_sweep().join()
     assert aside(tmp_path) == []
     assert LEFT_OVER_SECONDS > 600
+
+
+@pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
+async def test_a_router_starts_and_ends_while_a_slow_store_is_still_swept(
+    cluster: InstrumentedCluster, engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(root: Path, now: float) -> None:
+        begun.set()
+        may_end.wait(30)
+
+    monkeypatch.setattr(removal, "_sweep", slow)
+    async with served(cluster, engine, settings) as serving:
+        await serving.until_ready()
+        assert begun.is_set()
+        assert await models(serving)
+    assert not may_end.is_set()
+    may_end.set()
+
+
+async def test_a_sweep_that_fails_is_logged(
+    cluster: InstrumentedCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(self: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", failing)
+    Remover(cluster, tmp_path).begin_sweep().join()
+    monkeypatch.undo()
+    printed = capsys.readouterr().out
+    assert "store_not_swept" in printed
+    assert "Input/output error" in printed
+
+
+async def test_a_model_that_somebody_else_has_just_deleted_is_not_found(
+    cluster: InstrumentedCluster,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ModelNotFoundError):
+        await Remover(cluster, tmp_path).remove("gone")
+
+
+async def test_a_model_that_could_not_be_read_is_read_again(store: Path) -> None:
+    write_gguf(store / "one" / "model.gguf")
+    [one] = [model for model in await ModelStore(store).models() if model.name == "one"]
+    now = 0.0
+    known = Descriptions(store, clock=lambda: now)
+    with no_more_files():
+        [described] = await known.of([one], 10)
+    assert described.broken == "model.gguf cannot be read: Too many open files"
+    assert await known.of([one], 10) == (described,)
+    now = 31.0
+    [described] = await known.of([one], 10)
+    assert described.broken is None
+    assert described.description
+    await known.close()
+
+
+class EndsLate(Descriptions):
+    """Its first reading is over, but takes until the test says so to end."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.at_its_end, self.may_end = threading.Event(), threading.Event()
+
+    def _read_all(self) -> None:
+        super()._read_all()
+        self.at_its_end.set()
+        self.may_end.wait(10)
+
+
+async def test_who_asks_when_a_reading_is_at_its_end_is_not_left_without(store: Path) -> None:
+    for name in ("one", "two"):
+        write_gguf(store / name / "model.gguf")
+    [one, two] = [model for model in await ModelStore(store).models() if model.name in ("one", "two")]
+    known = EndsLate(store)
+    first = asyncio.create_task(known.of([one], 10))
+    await asyncio.to_thread(known.at_its_end.wait)
+    second = asyncio.create_task(known.of([one, two], 10))
+    await asyncio.sleep(0)
+    known.may_end.set()
+    assert all(described.read for described in [*await first, *await second])
+    await known.close()
+
+
+async def test_a_store_that_fails_is_told_with_when_to_try_again(
+    serving: Serving,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The file system's own failure has to be played."""
+
+    def failing(path: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    monkeypatch.setattr(os, "scandir", failing)
+    monkeypatch.setattr(os, "listdir", failing)
+    for method, path, body in (
+        ("POST", "/v1/chat/completions", b'{"model": "tiny", "messages": []}'),
+        ("GET", "/v1/models", b""),
+        ("GET", "/v1/models/inventory", b""),
+        ("GET", "/v1/models/manifest?model=tiny", b""),
+    ):
+        reply = await serving.raw(method, path, body, "Content-Type: application/json\r\n")
+        error = json.loads(reply.body)["error"]
+        assert (reply.status, error["code"]) == (503, "store_unavailable")
+        assert "Stale file handle" in error["message"]
+        assert int(reply.headers["retry-after"]) >= 1

@@ -10,13 +10,16 @@ from typing import Any
 import openai
 import orjson
 import pytest
+from aiohttp import web
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, Kind, ObjectList, UnavailableError
 from berth_api.model_deployment import Backend, Device
-from berth_router import unloader
+from berth_router import stats, unloader
 from berth_router.management.inventory import recommended_backends
 from berth_router.settings import Settings
 from berth_router.store import FileType
+from tests.instruments import Instrumented
+from tests.unit.crds.api_server import api_server
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
 from tests.unit.router.engine import Call, Engine
@@ -317,6 +320,32 @@ async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: Settings
     async with served(Away(), engine, settings) as serving:
         assert (await serving.raw("GET", "/readyz")).status == 503
         assert (await serving.raw("GET", "/healthz")).status == 200
+
+
+@pytest.mark.in_memory("what answers here is no cluster at all")
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"items": [', b'{"metadata": {}}', b"null"])
+async def test_a_proxy_that_answers_in_the_clusters_place_is_no_reason_to_restart(
+    settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body)
+
+    monkeypatch.setattr(stats, "WRITE_SECONDS", 0.01)
+    (tmp_path / "api").mkdir()
+    async with api_server(tmp_path / "api", answer) as server:
+        away = await server.connect()
+        try:
+            counting = settings.model_copy(update={"stats_config_map": "berth-stats"})
+            async with served(Instrumented(away), engine, counting) as serving:
+                for kind in ("configmaps", "modeldeployments"):
+                    async with asyncio.timeout(20):
+                        while sum(kind in path for _, path in server.seen) < 3:  # noqa: ASYNC110 (it only counts)
+                            await asyncio.sleep(0.01)
+                assert (await serving.raw("GET", "/healthz")).status == 200
+                assert (await serving.raw("GET", "/v1/models/stats")).status == 200
+                assert (await serving.raw("GET", "/v1/models/download")).status == 503
+        finally:
+            await away.close()
 
 
 async def test_metrics_count_requests_by_status(ready: Serving) -> None:

@@ -1,10 +1,13 @@
 """The counts of all replicas: added up, kept over restarts, lost by nobody's write."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from berth_api.cluster import CONFIG_MAPS, ConflictError, UnavailableError
+from berth_router import stats
 from berth_router.stats import GONE_AFTER, Counts, Stats
 from tests.instruments import InstrumentedCluster
 
@@ -134,3 +137,46 @@ async def test_without_a_config_map_a_replica_counts_for_itself(cluster: Instrum
     stats = Stats(cluster, None, "router-1", clock)
     count(stats, 1, 1)
     assert await stats.total() == Counts(1, 1)
+
+
+async def test_a_count_that_cannot_be_read_is_left_alone_and_told_once(
+    shared: InstrumentedCluster, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unreadable = {"router-8": "no JSON", "router-9": '{"hits": -1, "misses": "x"}', "_gone": "[]"}
+    await shared.patch(CONFIG_MAPS, NAME, {"data": unreadable})
+    one, two = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
+    count(one, 1, 1)
+    count(two, 2, 2)
+    await one.total()
+    capsys.readouterr()
+    for _ in range(3):
+        assert await two.total() == Counts(3, 3)
+    assert capsys.readouterr().out.count("stats_not_understood") == len(unreadable)
+    assert (await shared.get(CONFIG_MAPS, NAME))["data"].items() >= unreadable.items()
+
+
+async def test_a_replica_whose_own_count_cannot_be_read_begins_anew(shared: InstrumentedCluster, clock: Clock) -> None:
+    await shared.patch(CONFIG_MAPS, NAME, {"data": {"router-1": "no JSON"}})
+    one = Stats(shared, NAME, "router-1", clock)
+    count(one, 1, 1)
+    assert await one.total() == Counts(1, 1)
+    assert await Stats(shared, NAME, "router-2", clock).total() == Counts(1, 1)
+
+
+async def test_a_fault_that_nobody_expected_ends_no_counting(
+    shared: InstrumentedCluster, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as an answer that is no object: whatever it is, it is no reason to restart a router."""
+    monkeypatch.setattr(stats, "WRITE_SECONDS", 0.01)
+    fault: Any = KeyError("metadata")
+    shared.fail_next("get", fault)
+    one = Stats(shared, NAME, "router-1", clock)
+    count(one, 1, 1)
+    running = asyncio.create_task(one.run())
+    async with asyncio.timeout(10):
+        while shared.calls["patch"] == 0:  # noqa: ASYNC110 (the calls are a number)
+            await asyncio.sleep(0.01)
+    assert "router-1" in (await shared.get(CONFIG_MAPS, NAME))["data"]
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait({running})

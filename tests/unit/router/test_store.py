@@ -1,12 +1,18 @@
 """The model store: what counts as a model, and what is read again."""
 
+import asyncio
+import errno
 import os
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from berth_router.store import FileType, ModelStore, type_of
+from berth_router.errors import UnavailableError
+from berth_router.store import FileType, ModelStore, StoredModel, is_absence, type_of
+from tests.unit.open_files import no_more_files
 
 LONG_AGO = time.time() - 3600
 
@@ -112,6 +118,116 @@ async def test_a_lookup_tells_the_kinds_of_weights(root: Path, model: str, weigh
 async def test_a_lookup_in_vain_tells_what_there_is(root: Path) -> None:
     found = await ModelStore(root).lookup(f"/models/{'x' * 300}")
     assert (found.exists, found.models) == (False, ["/models/alone.gguf", "/models/org/one", "/models/smol"])
+
+
+@pytest.mark.parametrize("model", ["/models/smol", "/models/org/one", "/models/absent"])
+async def test_a_store_that_cannot_be_read_is_no_models_absence(root: Path, model: str) -> None:
+    store = ModelStore(root)
+    await store.models()
+    with no_more_files(), pytest.raises(UnavailableError) as refused:
+        await store.lookup(model)
+    assert (refused.value.status, refused.value.code) == (503, "store_unavailable")
+    assert refused.value.headers()["retry-after"]
+    assert "Too many open files" in refused.value.message
+    with no_more_files(), pytest.raises(UnavailableError, match="Too many open files"):
+        await store.models()
+    assert (await store.lookup("/models/smol")).exists
+    assert len(await store.models()) == 3
+
+
+@pytest.mark.parametrize(
+    "number",
+    [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT, errno.ENOMEM],
+)
+def test_only_what_is_not_there_is_absent(number: int) -> None:
+    assert not is_absence(OSError(number, "failed"))
+    assert is_absence(FileNotFoundError(errno.ENOENT, "gone"))
+    assert is_absence(NotADirectoryError(errno.ENOTDIR, "inside a file"))
+
+
+async def test_one_that_cannot_be_read_is_told_and_hides_no_other(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system's own failure has to be played."""
+    write(root / "org/two/model.safetensors", 7)
+    broken = {str(root / "org/one"), str(root / "smol")}
+    scandir = os.scandir
+
+    def failing(path: "str | os.PathLike[str]") -> object:
+        if str(path) in broken:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return scandir(path)
+
+    store = ModelStore(root)
+    monkeypatch.setattr(os, "scandir", failing)
+    told = {model.name: model.unreadable for model in await store.models()}
+    assert told == {"alone.gguf": None, "org/one": "Input/output error", "org/two": None, "smol": "Input/output error"}
+    broken.clear()
+    assert [model.unreadable for model in await store.models()] == [None] * 4
+
+
+async def test_a_file_that_goes_away_meanwhile_takes_nothing_with_it(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as a part of a download, just when the model is looked at."""
+    write(root / "smol/extra/part.bin", 7)
+    write(root / "smol/part.bin", 7)
+    scandir = os.scandir
+
+    class Entries(list["os.DirEntry[str]"]):
+        def __enter__(self) -> Sequence["os.DirEntry[str]"]:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def and_then_gone(path: "str | os.PathLike[str]") -> Entries:
+        with scandir(path) as entries:
+            found = Entries(entries)
+        for entry in found:
+            if entry.name == "part.bin":
+                Path(entry.path).unlink()
+            if entry.name == "extra":
+                entry.is_dir()
+                (Path(entry.path) / "part.bin").unlink()
+                Path(entry.path).rmdir()
+        return found
+
+    monkeypatch.setattr(os, "scandir", and_then_gone)
+    found = await ModelStore(root).lookup("/models/smol")
+    assert (found.exists, found.weights) == (True, {"gguf"})
+
+
+async def test_links_that_lead_in_a_circle_hide_no_model(root: Path) -> None:
+    (root / "smol/a").symlink_to(root / "smol/b")
+    (root / "smol/b").symlink_to(root / "smol/a")
+    assert await paths(ModelStore(root)) == ["/models/alone.gguf", "/models/org/one", "/models/smol"]
+    assert (await ModelStore(root).lookup("/models/smol")).weights == {"gguf"}
+
+
+class HeldStore(ModelStore):
+    """Each reading waits, after it has looked at what there is, until the test lets it go on."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.looked = threading.Semaphore(0)
+        self.may_go_on = threading.Semaphore(0)
+
+    def _refresh(self) -> tuple[StoredModel, ...]:
+        found = super()._refresh()
+        self.looked.release()
+        assert self.may_go_on.acquire(timeout=10)
+        return found
+
+
+async def test_what_was_put_there_just_now_is_there_for_whoever_asks_next(root: Path) -> None:
+    store = HeldStore(root)
+    before = asyncio.create_task(store.models())
+    await asyncio.to_thread(store.looked.acquire)
+    write(root / "new/model.gguf", 7)
+    after = asyncio.create_task(paths(store))
+    store.may_go_on.release()
+    assert len(await before) == 3
+    store.may_go_on.release()
+    assert "/models/new" in await after
 
 
 @pytest.mark.parametrize(

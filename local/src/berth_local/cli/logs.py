@@ -1,6 +1,7 @@
 """berth logs: what an engine printed."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -20,7 +21,11 @@ def logs(
     with connect(Server(url, api_key)) as client:
         deployment = client.get("/v1/models/manifest", model=model)["metadata"]["name"]
         try:
-            for line in client.lines(f"/v1/models/loaded/{deployment}/logs", follow=str(follow).lower(), tail=str(tail)):
+            for line in client.lines(
+                f"/v1/models/loaded/{quote(deployment, safe='')}/logs",
+                follow=str(follow).lower(),
+                tail=str(tail),
+            ):
                 print(line, flush=True)
         except FailedError as error:
             if error.code != "unknown_path":

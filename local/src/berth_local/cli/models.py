@@ -6,6 +6,7 @@ from urllib.parse import quote
 from berth_local.cli.options import ApiKey, Format, ModelName, Output, Url
 from berth_local.cli.ps import without_empty
 from berth_local.connection import Server, connect_or_serve
+from berth_local.errors import NotFoundError
 from berth_local.output import Column, count, model_name, print_json, print_note, print_table, size
 
 _GB = 1e9
@@ -53,9 +54,21 @@ def row(model: dict[str, Any]) -> list[str]:
 
 def remove(model: ModelName, output: Output = Format.TABLE, url: Url = None, api_key: ApiKey = None) -> None:
     """Delete a model from the store."""
+    name = _checked_name(model)
     with connect_or_serve(Server(url, api_key)) as client:
-        removed = client.delete(f"/v1/models/inventory/{quote(model_name(model))}")
+        removed = client.delete(f"/v1/models/inventory/{quote(name)}")
     if output is Format.JSON:
         print_json(removed)
     else:
         print(removed["message"])
+
+
+def _checked_name(model: str) -> str:
+    """The model's path below the store.
+
+    Raises NotFoundError where it would lead out of there, and so to another part of the API.
+    """
+    name = model_name(model)
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise NotFoundError(f"no model is called {model!r}: `berth list` shows those there are")
+    return name

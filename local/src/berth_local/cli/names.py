@@ -2,6 +2,7 @@
 
 import os
 
+from berth_api.settings_error import SettingsError
 from berth_local.errors import CommandError
 
 
@@ -14,7 +15,7 @@ def complete_model(incomplete: str) -> list[str]:
     try:
         with connect(Server(os.environ.get("BERTH_URL"), os.environ.get("BERTH_API_KEY"))) as client:
             names = [model_name(model["id"]) for model in client.get("/v1/models")["data"]]
-    except CommandError:
+    except (CommandError, SettingsError):
         store = model_store(home_directory())
         names = [entry.name for entry in store.iterdir() if not entry.name.startswith(".")] if store.is_dir() else []
     return sorted(name for name in names if name.startswith(incomplete))

@@ -5,6 +5,7 @@ import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import quote
 
 import typer
 
@@ -84,7 +85,7 @@ def _followed(client: "Client", job_id: str) -> dict[str, Any]:
     """The download, once it has ended."""
     with _Interruption() as interruption, DownloadProgress(sys.stderr) as progress:
         while True:
-            job: dict[str, Any] = client.get(f"/v1/models/download/{job_id}")
+            job: dict[str, Any] = client.get(f"/v1/models/download/{quote(job_id, safe='')}")
             progress.show(job)
             if job["phase"] in (_DONE, _FAILED):
                 return job

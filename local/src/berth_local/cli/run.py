@@ -117,10 +117,17 @@ def _question(words: list[str]) -> str | None:
         return None
     if not words:
         words = ["-"]
-    prompt = " ".join(sys.stdin.read().strip() if word == "-" else word for word in words)
+    prompt = " ".join(_stdin() if word == "-" else word for word in words)
     if not prompt.strip():
         raise UsageError("the prompt is empty: say it after MODEL, or pipe it in")
     return prompt
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise UsageError("what stdin holds is not text in UTF-8") from None
 
 
 def _converse(conversation: "Conversation", model: str, *, verbose: bool) -> None:

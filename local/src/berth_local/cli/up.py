@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from berth_api.setting_values import log_level
+from berth_api.settings_error import read_variable
 from berth_local.cli.options import ApiKey, Models, Sample
-from berth_local.connection import Server, local_store
+from berth_local.connection import Server, check_key, local_store
 from berth_local.errors import FailedError, UsageError
 from berth_local.output import counted, print_note
 
@@ -35,6 +37,8 @@ def up(
 ) -> None:
     """Serve this machine's models, until Ctrl-C."""
     memory_bytes = parsed_size(memory) if memory else None
+    check_key(api_key)
+    level = read_variable(os.environ, "BERTH_LOG_LEVEL", log_level, "INFO")
     if sample:
         from berth_local.cli.sampling import ensure_sample  # noqa: PLC0415 (only where it is wanted)
 
@@ -44,7 +48,7 @@ def up(
     from berth_local.logging_setup import configure_log  # noqa: PLC0415
     from berth_local.server import Options, StartError  # noqa: PLC0415
 
-    configure_log(sys.stderr, os.environ.get("BERTH_LOG_LEVEL", "INFO"))
+    configure_log(sys.stderr, level)
     try:
         uvloop.run(_serve(Options(models=models, host=host, port=port, api_key=api_key, memory_bytes=memory_bytes)))
     except StartError as error:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from berth_api.cluster import Object, Preconditions
-from berth_api.download_report import EXIT_FAILED, DownloadReport
+from berth_api.download_report import FINAL_EXITS, DownloadReport
 from berth_api.model_download import ModelDownload, ModelDownloadStatus
 from berth_operator.downloads import status as states
 from berth_operator.downloads.progress import Progress
@@ -183,7 +183,7 @@ def _judge(observed: Observed, job: Object, settings: Settings, now: datetime) -
         return Plan([WriteStatus()], states.succeeded(download, report, now))
     if report and report.reason and report.message:
         failure = PodFailure(report.reason, report.message, ended=True)
-    if (ended and ended["exitCode"] == EXIT_FAILED) or _condition(job, "Failed"):
+    if (ended and ended["exitCode"] in FINAL_EXITS) or _condition(job, "Failed"):
         return Plan([WriteStatus()], states.failed(download, _final(job, failure), report, now))
     if pod is None:
         return _without_pod(download, job, now)

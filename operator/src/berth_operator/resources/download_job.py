@@ -6,7 +6,7 @@ Their pods satisfy the `restricted` pod security standard and have no API creden
 from typing import Any
 
 from berth_api.cluster import GROUP, LABEL_DOWNLOAD, LABEL_MANAGED_BY, MODEL_DOWNLOADS, Object
-from berth_api.download_report import EXIT_FAILED
+from berth_api.download_report import FINAL_EXITS
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import ModelDownload, ModelDownloadSpec
 from berth_operator.resources.pod import USER
@@ -48,7 +48,10 @@ def make_download_job(download: ModelDownload, image: str, settings: Settings) -
         "ports": [{"name": "progress", "containerPort": PORT}]
     }
     rules = [
-        {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [EXIT_FAILED]}},
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(FINAL_EXITS)},
+        },
         # A drained node is not the download's fault, and costs it no try.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]

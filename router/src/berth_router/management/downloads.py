@@ -92,6 +92,11 @@ def download_routes(downloads: Downloads, endpoint: str) -> APIRouter:
     async def cancel(job_id: str) -> Cancelled:  # pyright: ignore[reportUnusedFunction]
         """Ends a download and deletes what it has not finished. Of one that has succeeded only the record goes; the model stays."""
         found = await downloads.cancel(job_id)
+        if found is None:
+            return Cancelled(
+                job_id=job_id,
+                message="The download is deleted. It was of a version that this one cannot read.",
+            )
         kept = f"{MODEL_STORE}/{found.destination} stays in the store" if _phase(found) is DownloadPhase.SUCCEEDED else "it is cancelled"
         return Cancelled(job_id=found.name, message=f"The download is deleted; {kept}.")
 

@@ -45,10 +45,12 @@ class _OfThisThread(io.StringIO):
         return super().write(text) if threading.get_ident() == self._thread else self._others.write(text)
 
 
-def run_command(arguments: tuple[str, ...], environment: dict[str, str], stdin: str = "") -> Ran:
+def run_command(arguments: tuple[str, ...], environment: dict[str, str], stdin: str | bytes = "") -> Ran:
     """Runs `berth` in this process; its streams are no terminals."""
     out, err = _OfThisThread(sys.stdout), _OfThisThread(sys.stderr)
-    with redirect_stdout(out), redirect_stderr(err), patch("sys.stdin", io.StringIO(stdin)), patch.dict(os.environ, environment):
+    content = stdin if isinstance(stdin, bytes) else stdin.encode()
+    held = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+    with redirect_stdout(out), redirect_stderr(err), patch("sys.stdin", held), patch.dict(os.environ, environment):
         code = exit_code(list(arguments))
     return Ran(code, out.getvalue(), err.getvalue())
 
@@ -59,7 +61,7 @@ class Command:
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
 
-    async def __call__(self, *arguments: str, stdin: str = "") -> Ran:
+    async def __call__(self, *arguments: str, stdin: str | bytes = "") -> Ran:
         return await asyncio.to_thread(run_command, arguments, self.environment, stdin)
 
 

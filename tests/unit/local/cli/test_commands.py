@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from berth_api.cluster import MODEL_DOWNLOADS
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_router.settings import Settings
 from tests.unit.local.cli.conftest import Command, Ran
@@ -78,6 +79,10 @@ async def test_a_model_that_is_not_there_is_named_with_the_command_that_lists(be
     assert ran.err == "berth: The model /models/absent is not in the model store. It has /models/tiny. `berth list` lists all of it.\n"
 
 
+async def test_what_stdin_holds_must_be_text(berth: Command) -> None:
+    assert await berth("run", "tiny", stdin=b"\xff") == Ran(2, "", "berth: what stdin holds is not text in UTF-8\n")
+
+
 async def test_ps(ready: Serving, berth: Command) -> None:
     ran = await berth("ps")
     titles, row = ran.out.splitlines()
@@ -99,6 +104,26 @@ async def test_list(berth: Command, settings: Settings) -> None:
     rows = (await berth("list")).out.splitlines()
     assert [row.split()[0] for row in rows] == ["MODEL", "large.gguf", "tiny"]
     assert "2 MB" in rows[1] or "3 MB" in rows[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../download/{job}", "/models/../download/{job}", "tiny/../../download/{job}", "..", ".", "", "/models/"],
+)
+async def test_rm_reaches_nothing_but_models(serving: Serving, berth: Command, name: str) -> None:
+    await serving.cluster.create(
+        MODEL_DOWNLOADS,
+        {
+            "apiVersion": MODEL_DOWNLOADS.api_version,
+            "kind": MODEL_DOWNLOADS.kind,
+            "metadata": {"name": "other"},
+            "spec": {"repository": "acme/other"},
+        },
+    )
+    ran = await berth("rm", name.format(job="other"))
+    assert ran.code == 3
+    assert ran.err.startswith("berth: no model is called ")
+    assert len((await serving.cluster.list(MODEL_DOWNLOADS)).items) == 1
 
 
 async def test_stop(ready: Serving, berth: Command) -> None:
@@ -181,6 +206,15 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["pull", "org/name:"], "names no quantization after the colon"),
         (["nothing"], "no such command 'nothing' (berth --help)"),
         (["ps", "--nothing"], "no such option: --nothing (berth ps --help)"),
+        (["up", "--port", "x"], "invalid value for '--port': it must be a whole number (berth up --help)"),
+        (["up", "--port", "70000"], "invalid value for '--port': it must be less than or equal to 65535"),
+        (["run", "tiny", "Hi", "--temperature", "x"], "invalid value for '--temperature': it must be a number"),
+        (["ps", "-o", "x"], "invalid value for '--output' / '-o': 'x' is not one of 'table', 'json' (berth ps --help)"),
+        *(
+            ([*command, "\udcff"], "'\\udcff' is not text in UTF-8")
+            for command in (["stop"], ["run"], ["run", "tiny"], ["rm"], ["get"], ["logs"], ["pull"])
+        ),
+        (["pull", "acme/tiny", "--name", "\udcff"], "'\\udcff' is not text in UTF-8"),
     ],
 )
 async def test_a_wrong_command_line_is_told_in_one_line(berth: Command, arguments: list[str], told: str) -> None:

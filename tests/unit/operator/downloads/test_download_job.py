@@ -54,7 +54,10 @@ def test_a_plain_download() -> None:
             "backoffLimit": 10,
             "podFailurePolicy": {
                 "rules": [
-                    {"action": "FailJob", "onExitCodes": {"containerName": "download", "operator": "In", "values": [3]}},
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"containerName": "download", "operator": "In", "values": [2, 3]},
+                    },
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
                 ]
             },

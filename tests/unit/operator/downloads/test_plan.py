@@ -168,6 +168,16 @@ CASES = [
         stalled=True,
     ),
     Case(
+        "a setting of it is wrong, which no other try mends",
+        ["status"],
+        "Failed",
+        "InvalidSettings",
+        jobs=[job()],
+        pods=[ended(2, last_word("Failed", reason="InvalidSettings", message="HF_ENDPOINT is 'x'"))],
+        message="HF_ENDPOINT is 'x'",
+        stalled=True,
+    ),
+    Case(
         "it was killed and is tried again",
         ["status"],
         "Pending",

@@ -1,0 +1,33 @@
+"""What the hub's client reads from the environment, and where it would end in a traceback."""
+
+import os
+from collections.abc import Mapping
+
+from berth_api.http_environment import UNUSABLE, client_error
+from berth_api.setting_values import whole_number
+from berth_api.settings_error import read_variable
+
+_SECONDS = ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
+
+
+def check_client_environment(environment: Mapping[str, str]) -> None:
+    """Raises SettingsError where a variable of the client has what it cannot read.
+
+    Call it before anything imports the client.
+    """
+    for name in _SECONDS:
+        read_variable(environment, name, whole_number, 0)
+
+
+def open_client() -> None:
+    """Makes the client that every request to the hub goes through.
+
+    Raises SettingsError where the environment does not let it.
+    """
+    check_client_environment(os.environ)
+    from huggingface_hub import get_session  # noqa: PLC0415 (after the check; and a router may never need it)
+
+    try:
+        get_session()
+    except UNUSABLE as error:
+        raise client_error(error, os.environ) from error
