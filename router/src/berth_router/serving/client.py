@@ -21,6 +21,7 @@ from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import HEAD_END, HeadError, parse_request_head
 from berth_router.serving.incoming import Destination, IncomingBody, check_length, no_room
 from berth_router.serving.limits import EARLY_BYTES, LINGER_SECONDS, Budget, Limits
+from berth_router.serving.sockets import end_with_reset
 
 _EMPTY_LINE = b"\r\n"
 
@@ -193,6 +194,8 @@ class ClientConnection(asyncio.Protocol):
         self._drop_incoming()
         if not whole:
             self.stage = _CLOSED
+            if exchange.head.http10:  # whose answers end with their connection
+                end_with_reset(self._transport)
             self._transport.abort()
         elif not reusable:
             self._linger()
