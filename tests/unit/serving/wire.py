@@ -173,13 +173,20 @@ class Wire:
 
     @classmethod
     async def connect(cls, port: int, *, buffers: int | None = None) -> Self:
-        """A connection to loopback. `buffers`: bytes that the kernel keeps for a client, each way; more if left out."""
+        """A connection to loopback. `buffers`: bytes that the kernel keeps for a client, each way; more if left out.
+
+        Raises ConnectionError.
+        """
         connected = socket.socket()
         connected.setblocking(False)
         if buffers is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
-        await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", port))
+        try:
+            await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", port))
+        except BaseException:
+            connected.close()
+            raise
         return cls(connected)
 
     async def send(self, data: bytes) -> None:
