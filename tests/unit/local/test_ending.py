@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class Asked:
 
 
 @asynccontextmanager
-async def asked(directory: Path, prompt: str) -> AsyncIterator[Asked]:
+async def asked(directory: Path, prompt: str) -> AsyncGenerator[Asked]:
     """A `berth up` that streams its answer."""
     put(directory / "models" / "tiny", "tiny-Q4_K_M.gguf")
     install(directory / "bin")

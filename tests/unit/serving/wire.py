@@ -57,7 +57,7 @@ class AnswerReader:
     def __init__(self, source: Callable[[], Awaitable[bytes]]) -> None:
         self._source = source
         self._buffer = b""
-        self._body = bytearray()
+        self._body: bytearray = bytearray()
         """Of the answer that is being read."""
 
     @property

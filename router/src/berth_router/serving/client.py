@@ -317,7 +317,7 @@ class ClientConnection(asyncio.Protocol):
     # -- a request
 
     def _on_head_bytes(self, data: bytes) -> None:
-        if self._partial == b"\r":  # half of an empty line, maybe
+        if len(self._partial) == 1 and self._partial[0] == 0x0D:  # half of an empty line, maybe
             data = self._take_partial() + data
         if self._partial:
             searched = max(0, len(self._partial) - 3)
