@@ -158,7 +158,8 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it comes."""
         self.slow = True
-        self.deadline = self._front.loop.time() + self._front.limits.stalled_client_seconds
+        self._unsent = 0
+        self.deadline = self._front.loop.time()  # at the next look at the clock it is noted what has not been taken
         if self.exchange:
             self.exchange.client_slow()
 
@@ -286,7 +287,8 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write_eof()
         except OSError:  # the client has reset the connection
             self._transport.abort()
-        self.deadline = self._front.loop.time() + LINGER_SECONDS
+        limits = self._front.limits
+        self.deadline = self._front.loop.time() + (limits.stalled_client_seconds if self.slow else LINGER_SECONDS)
 
     def _close(self) -> None:
         self.stage = _CLOSED
