@@ -1,6 +1,7 @@
 """Clients of HTTP/1.0, requests of HEAD, and clients that leave."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -131,4 +132,16 @@ async def test_a_client_that_leaves_with_more_requests_behind_has_left_them_all(
         assert received.status == 200
         assert EVENT not in received.body
     assert not raw.engine.asked
+    await raw.serving.in_hand(0)
+
+
+async def test_a_client_may_leave_in_the_moment_in_which_its_engine_breaks(raw: Raw) -> None:
+    """What was about to be done about it is not begun, and complains to nobody."""
+    with await Wire.connect(raw.port) as wire:
+        await wire.send(request(chat(MODEL)))
+        engine = await raw.asked()
+        engine.socket.close()
+        wire.reset()
+    await connections(raw.serving, 1)
+    gc.collect()
     await raw.serving.in_hand(0)
