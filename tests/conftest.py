@@ -12,6 +12,13 @@ from tests.guard import refusal
 from tests.kubectl import Kubectl
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the storm of tests/integration/serving lasts, and whose it is."""
+    storm = parser.getgroup("storm")
+    storm.addoption("--storm-seconds", type=float, default=25, help="how long each storm of clients lasts")
+    storm.addoption("--storm-seed", type=int, help="the seed of an earlier storm, to have the same clients again")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Says what the marks mean."""
     config.addinivalue_line("markers", "in_memory(why): of the router's suite, but only the local cluster can be made to do this")

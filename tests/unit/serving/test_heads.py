@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from berth_router.serving.client import ClientConnection
 from berth_router.serving.limits import Budget
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.serving.conftest import connections
@@ -75,6 +76,26 @@ async def test_half_a_head_behind_an_answer_has_its_time_too(serving: Serving) -
     with await Wire.connect(serving.port) as wire:
         await wire.send(get("/healthz") + get("/healthz")[:30])
         assert [(await wire.answer()).status for _ in range(2)] == [200, 408]
+
+
+@pytest.mark.parametrize("settings", [{"head_seconds": 0.2}], indirect=True)
+async def test_a_fault_in_one_connection_does_not_end_the_time_outs_of_the_others(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty: list[ClientConnection] = []
+    on_deadline = ClientConnection.on_deadline
+
+    def fail_for_the_first(connection: ClientConnection) -> None:
+        faulty.append(connection)
+        if connection is faulty[0]:
+            raise RuntimeError("planted")
+        on_deadline(connection)
+
+    monkeypatch.setattr(ClientConnection, "on_deadline", fail_for_the_first)
+    for status in (0, 408):
+        with await Wire.connect(serving.port) as wire:
+            assert (await wire.ask(get("/healthz")[:20])).status == status
+    await connections(serving, 0)
 
 
 @pytest.mark.parametrize("settings", [{"head_seconds": 0.2}], indirect=True)

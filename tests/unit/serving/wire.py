@@ -57,7 +57,7 @@ class AnswerReader:
     def __init__(self, source: Callable[[], Awaitable[bytes]]) -> None:
         self._source = source
         self._buffer = b""
-        self._body = bytearray()
+        self._body: bytearray = bytearray()
         """Of the answer that is being read."""
 
     @property
@@ -65,12 +65,12 @@ class AnswerReader:
         """What came behind the last answer."""
         return self._buffer
 
-    async def answer(self, method: str = "POST") -> Answer:
-        """The next answer, or what came of it. Raises NotHttpError."""
+    async def answer(self, method: str = "POST", on_interim: Callable[[], Awaitable[None]] | None = None) -> Answer:
+        """The next answer, or what came of it. `on_interim` is called at each interim one. Raises NotHttpError."""
         answer = Answer()
         self._body.clear()
         with suppress(EOFError, ConnectionError):
-            await self._read(answer, method)
+            await self._read(answer, method, on_interim)
         answer.body = bytes(self._body)
         return answer
 
@@ -81,12 +81,14 @@ class AnswerReader:
             parts.append(data)
         return b"".join(parts)
 
-    async def _read(self, answer: Answer, method: str) -> None:
+    async def _read(self, answer: Answer, method: str, on_interim: Callable[[], Awaitable[None]] | None) -> None:
         while True:
             status, headers = await self._head()
             if status >= 200:
                 break
             answer.interim.append(status)
+            if on_interim:
+                await on_interim()
         answer.status, answer.headers = status, headers
         chunked = headers.get("transfer-encoding") == "chunked"
         if "transfer-encoding" in headers and (not chunked or "content-length" in headers or status in _BODILESS):
@@ -163,6 +165,8 @@ class Wire:
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
+        self.most = 65536
+        """Bytes that are read at once."""
         self.answers = AnswerReader(self.receive)
 
     def __enter__(self) -> Self:
@@ -173,13 +177,20 @@ class Wire:
 
     @classmethod
     async def connect(cls, port: int, *, buffers: int | None = None) -> Self:
-        """A connection to loopback. `buffers`: bytes that the kernel keeps for a client, each way; more if left out."""
+        """A connection to loopback. `buffers`: bytes that the kernel keeps for a client, each way; more if left out.
+
+        Raises ConnectionError.
+        """
         connected = socket.socket()
         connected.setblocking(False)
         if buffers is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
-        await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", port))
+        try:
+            await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", port))
+        except BaseException:
+            connected.close()
+            raise
         return cls(connected)
 
     async def send(self, data: bytes) -> None:
@@ -190,7 +201,7 @@ class Wire:
     async def receive(self) -> bytes:
         """The next bytes; none at the end. Raises ConnectionError, and TimeoutError where none come."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await asyncio.get_running_loop().sock_recv(self.socket, 65536)
+            return await asyncio.get_running_loop().sock_recv(self.socket, self.most)
 
     async def answer(self, method: str = "POST") -> Answer:
         """The next answer."""

@@ -22,6 +22,7 @@ from berth_router.serving.heads import HEAD_END, HeadError, RequestHead, parse_r
 from berth_router.serving.incoming import Destination, IncomingBody, check_length, no_room
 from berth_router.serving.limits import EARLY_BYTES, LINGER_SECONDS, Budget, Limits
 from berth_router.serving.repeats import Repeat
+from berth_router.serving.sockets import end_with_reset
 
 _EMPTY_LINE = b"\r\n"
 _CR = 0x0D
@@ -162,7 +163,8 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it comes."""
         self.slow = True
-        self.deadline = self._front.loop.time() + self._front.limits.stalled_client_seconds
+        self._unsent = 0
+        self.deadline = self._front.loop.time()  # at the next look at the clock it is noted what has not been taken
         if self.exchange:
             self.exchange.client_slow()
 
@@ -198,6 +200,8 @@ class ClientConnection(asyncio.Protocol):
         self._drop_incoming()
         if not whole:
             self.stage = _CLOSED
+            if exchange.head.http10:  # whose answers end with their connection
+                end_with_reset(self._transport)
             self._transport.abort()
         elif not reusable:
             self._linger()
@@ -288,7 +292,8 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write_eof()
         except OSError:  # the client has reset the connection
             self._transport.abort()
-        self.deadline = self._front.loop.time() + LINGER_SECONDS
+        limits = self._front.limits
+        self.deadline = self._front.loop.time() + (limits.stalled_client_seconds if self.slow else LINGER_SECONDS)
 
     def _close(self) -> None:
         self.stage = _CLOSED

@@ -143,17 +143,18 @@ class Exchange:
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Has a task work on the exchange. What it raises is told to the client; it is cancelled when the client
         leaves."""
-        self._task = self._host.loop.create_task(self._working(work))
+        task = self._task = self._host.loop.create_task(work)
+        task.add_done_callback(self._worked)
 
-    async def _working(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except APIError as error:
-            self.fail(error)
-        except asyncio.CancelledError:
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
             self.abort()
-        except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
-            _log.exception("request_failed", request_id=self.request_id)
+            return
+        error = task.exception()
+        if isinstance(error, APIError):
+            self.fail(error)
+        elif error:
+            _log.error("request_failed", request_id=self.request_id, exc_info=error)
             self.fail(InternalError(self.request_id))
 
     # -- the answer, for whoever makes it

@@ -76,7 +76,7 @@ class _Call:
     """One request on its way to an engine that answers it. It is the AnswerRules of the request's exchange."""
 
     __slots__ = (
-        "_connection",
+        "_alone",
         "_deadline",
         "_endpoint",
         "_exchange",
@@ -103,6 +103,8 @@ class _Call:
         self._given = 0
         """How often an engine was chosen."""
         self._resent = False
+        self._alone = False
+        """Whether no other request for the model was in hand when the engine broke off."""
         self.renaming: Renaming | None = None
         self.ending: Ending | None = None
         inference.metrics.hot.in_flight += 1
@@ -149,6 +151,7 @@ class _Call:
         request, hold = self._request, self._hold
         if hold is None:
             return
+        self._alone = self._inference.in_hand.count(hold.deployment.spec.model) == 1
         _log.warning("engine_broke_off", deployment=hold.deployment.name, error=str(error), request_id=self._exchange.request_id)
         self._exchange.run(self._replace(request, hold, error, stale=stale) if request else self._explain(hold, error))
 
@@ -236,8 +239,8 @@ class _Call:
     def _failed(self, hold: Hold, error: BrokenError, reason: str | None) -> EngineFailedError:
         inference, model = self._inference, hold.deployment.spec.model
         inference.metrics.engine_failures.inc()
-        alone = reason is not None and inference.in_hand.count(model) == 1
-        return EngineFailedError(f"The engine of {model} broke off its answer: {reason or error}", alone=alone)
+        text = f"The engine of {model} broke off its answer: {reason or error}"
+        return EngineFailedError(text, alone=reason is not None and self._alone)
 
     def _let_go(self) -> None:
         hold, self._hold = self._hold, None

@@ -77,6 +77,7 @@ class HttpServer:
         self.draining = True
         hurry = hurry or asyncio.Event()
         started = self.loop.time()
+        lame_duck_seconds = min(lame_duck_seconds, seconds)
         await self._wait(started + lame_duck_seconds, hurry, until_none=False)
         for server in self._servers:
             server.close()
@@ -157,10 +158,14 @@ class HttpServer:
         """Looks at the clock for everybody."""
         now = self.loop.time()
         for connection in list(self._connections):
-            if connection.deadline <= now:
-                connection.on_deadline()
-            elif connection.exchange:
-                connection.exchange.check_silence(now)
+            try:
+                if connection.deadline <= now:
+                    connection.on_deadline()
+                elif connection.exchange:
+                    connection.exchange.check_silence(now)
+            except Exception:  # noqa: BLE001 (a fault in one must not end the time-outs of all)
+                _log.exception("connection_failed")
+                connection.abort()
         self._pool.sweep()
         idle = not self._connections and self._pool.empty
         self._sweeper = None if idle else self.loop.call_later(_SWEEP_SECONDS, self._sweep)

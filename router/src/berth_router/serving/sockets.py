@@ -1,6 +1,8 @@
-"""Options of sockets: how a peer that is gone without a word is noticed."""
+"""Options of sockets: how a peer that is gone without a word is noticed, and how one is told of a break."""
 
+import asyncio
 import socket
+import struct
 
 _PROBES = 3
 
@@ -26,3 +28,10 @@ def keep_alive(connection: socket.socket, seconds: float, unread_seconds: float 
         option: int | None = getattr(socket, name, None)
         if option is not None:
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def end_with_reset(transport: asyncio.Transport) -> None:
+    """Ends the connection so that its peer cannot take what it got for all there is."""
+    connection: socket.socket = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

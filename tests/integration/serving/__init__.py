@@ -1,0 +1,1 @@
+"""A storm of clients and engines against the real server."""
