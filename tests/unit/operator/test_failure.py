@@ -58,6 +58,16 @@ def unschedulable(seconds: float) -> Object:
                 "raise\nValueError: Free memory on device cuda:0 (9/79 GiB) on startup is less than desired GPU memory utilization (0.7).",
             )
         ),
+        (
+            "no GPU in the container",
+            {"exitCode": 1, "message": 'error while handling argument "--device": invalid device: CUDA0\nusage:'},
+            PodFailure(
+                "DeviceNotFound",
+                "the engine finds no GPU: is the driver in the container (devices.cuda.runtimeClassName), and are there as many GPUs?;"
+                ' its last lines:\nerror while handling argument "--device": invalid device: CUDA0\nusage:',
+                ended=True,
+            ),
+        ),
         ("killed", {"exitCode": 137}, PodFailure("EngineKilled", "the engine was ended by SIGKILL", ended=True)),
         ("crashed", {"exitCode": 139}, PodFailure("EngineCrashed", "the engine was ended by SIGSEGV", ended=True)),
         ("ended without an error", {"exitCode": 0}, PodFailure("EngineExited", "the engine exited with code 0", ended=True)),
