@@ -206,14 +206,6 @@ def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend,
                 code="invalid_value",
             )
         )
-    if ask.gpu_layers and ask.device is Device.CPU:
-        return Refuse(
-            InvalidRequestError(
-                f"`n_gpu_layers` is {ask.gpu_layers}, and layers can be on a GPU only with device cuda: with cpu it is 0 or left out.",
-                param="n_gpu_layers",
-                code="invalid_value",
-            )
-        )
     lacking: list[Backend] = []
     for device in _devices(ask, policy):
         for backend in _backends(ask, device, weights, policy):

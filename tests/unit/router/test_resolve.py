@@ -169,7 +169,6 @@ def test_what_cannot_be_made_is_refused(ask: Ask, inventory: Inventory, deployme
         ({"n_ctx": 512}, {SAFETENSORS}, "n_ctx", "`n_ctx` is a setting of backend llamacpp. /models/tiny has safetensors weights"),
         ({"n_ctx": 512, "backend": "llamacpp"}, {SAFETENSORS}, "backend", "/models/tiny has safetensors weights"),
         ({"n_gpu_layers": 9}, {GGUF}, "n_gpu_layers", "`n_gpu_layers` is a setting of backend llamacpp. This installation has no engine"),
-        ({"n_gpu_layers": -1, "device": "cpu"}, {GGUF}, "n_gpu_layers", "`n_gpu_layers` is -1, and layers can be on a GPU only"),
     ],
 )
 def test_a_refusal_names_the_field_that_the_caller_wrote(fields: dict[str, Any], weights: set[str], param: str, says: str) -> None:
