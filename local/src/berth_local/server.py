@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from berth_api.cluster import JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS
-from berth_api.model_deployment import Backend, Device
+from berth_api.model_deployment import Backend
 from berth_local.admission import SCHEMAS, Ports
 from berth_local.cluster import LocalCluster
 from berth_local.containers import environment_here
@@ -24,12 +24,13 @@ from berth_local.engines import (
     check_environments,
     python_engine,
 )
+from berth_local.gpu import first_gpu
 from berth_local.home import home_directory, model_store
 from berth_local.jobs import LABEL_JOB, JobController
 from berth_local.launching import Launcher
 from berth_local.listening import listen, resolve, url_of
 from berth_local.logs import logs_routes
-from berth_local.memory import MemoryEstimates, default_budget
+from berth_local.memory import MemoryEstimates, budget
 from berth_local.pods import PodRunner
 from berth_local.processes import Processes
 from berth_local.programs import PythonProgram
@@ -63,7 +64,7 @@ class Options:
     api_key: str | None = None
     """What every request must carry. Needed where other machines can come in."""
     memory_bytes: int | None = None
-    """What all models together may have. None: see `default_budget`."""
+    """What all models together may have of the machine's memory. None: see `default_budget`."""
     drain_seconds: int | None = None
     """What answers under way get to end in, at the end. None: see `router_settings`."""
 
@@ -125,8 +126,8 @@ async def _compose(
     if options.drain_seconds is not None:
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
     router = Router(cluster, settings, more_routes=[logs_routes(pods.output)])
-    budget = {Device.CPU: options.memory_bytes or default_budget()}
-    gate = MemoryGate(cluster, budget, MemoryEstimates(store), router.evictor)
+    gpu = first_gpu()
+    gate = MemoryGate(cluster, budget(options.memory_bytes, gpu), MemoryEstimates(store, gpu), router.evictor)
     await _reconcile(stack, cluster, operator_settings(engines, settings), gate)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()

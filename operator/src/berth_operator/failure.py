@@ -16,6 +16,12 @@ _CONTAINER_REASONS = {"CreateContainerConfigError", "CreateContainerError", "Run
 _LAUNCHER_MESSAGE = re.compile(r"\A\s*(?P<reason>[A-Z][A-Za-z]{3,62}): (?P<message>\S.*)\Z", re.DOTALL)
 """The launcher says `Reason: message` as the whole of its termination message; engines' logs do not look like that."""
 
+_GPU_FULL = re.compile(r"CUDA out of memory|cudaMalloc failed: out of memory|less than desired GPU memory utilization|OutOfMemoryError")
+"""What llama.cpp, torch and vLLM say where a GPU has too little memory for a model."""
+
+_NO_GPU = re.compile(r"invalid device: (?:CUDA|ROCm)\d")
+"""What llama.cpp says where it does not find a GPU that it has to use."""
+
 _SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
 
@@ -58,6 +64,11 @@ def _ended(pod: Object, terminated: dict[str, Any], process: str) -> PodFailure:
         return PodFailure("OutOfMemory", f"the {process} needed more than {allowed} and was killed{last_lines}", ended=True)
     if pod["status"].get("reason") in ("Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated"):
         return PodFailure(pod["status"]["reason"], pod["status"].get("message") or "the node put the pod out", ended=True)
+    if _GPU_FULL.search(message):
+        return PodFailure("DeviceOutOfMemory", f"the GPU has too little memory free for the {process}{last_lines}", ended=True)
+    if _NO_GPU.search(message):
+        where = "is the driver in the container (devices.cuda.runtimeClassName), and are there as many GPUs?"
+        return PodFailure("DeviceNotFound", f"the {process} finds no GPU: {where}{last_lines}", ended=True)
     code = terminated.get("exitCode", 0)
     number = terminated.get("signal") or (code - 128 if 128 < code < 160 else 0)
     if number:

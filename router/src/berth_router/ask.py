@@ -24,7 +24,7 @@ from berth_api.model_deployment import (
 from berth_router.endpoints import INFERENCE_PATHS, Endpoint
 from berth_router.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.errors import InvalidRequestError
-from berth_router.profiles import ENGINE_OF_SETTING, Profile, stranger_among
+from berth_router.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, stranger_among
 
 _MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
 _MAX_MODEL_LENGTH = 512
@@ -224,7 +224,7 @@ class RequestParser:
             settings = _with_profile(settings, profile, self._profiles)
         else:
             model = name
-            _refuse_stranger(_stated(settings), "")
+            _refuse_contradiction(_stated(settings), "")
         implied_by = None if settings.backend else _setting_of_an_engine(settings)
         return Ask(
             model=model_path(model),
@@ -295,14 +295,21 @@ def _with_profile(settings: Profile, name: str, profiles: Mapping[str, Profile])
             code="profile_not_found",
         )
     stated = _stated(settings)
-    _refuse_stranger(stated, "")
+    _refuse_contradiction(stated, "")
     together = {**_stated(profile), **stated}
-    _refuse_stranger(together, f" The profile {name} states {', '.join(_stated(profile))}.")
+    _refuse_contradiction(together, f" The profile {name} states {', '.join(_stated(profile))}.")
     return Profile.model_construct(**together)
 
 
-def _refuse_stranger(stated: Mapping[str, Any], origin: str) -> None:
-    """Raises InvalidRequestError where a setting is of another engine than the backend or the other settings."""
+def _refuse_contradiction(stated: Mapping[str, Any], origin: str) -> None:
+    """Raises InvalidRequestError where a setting is of another engine than the backend or the other settings, or of another device."""
+    if has_layers_without_gpu(stated):
+        raise InvalidRequestError(
+            f"`n_gpu_layers` is {stated['n_gpu_layers']}, and layers can be on a GPU only with device cuda;"
+            f" with cpu it is 0 or left out.{origin}",
+            param="n_gpu_layers",
+            code="invalid_value",
+        )
     stranger = stranger_among(stated)
     if stranger is None:
         return

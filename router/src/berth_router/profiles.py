@@ -38,7 +38,14 @@ class Profile(BaseModel):
         stranger = stranger_among(self.model_dump(exclude_none=True))
         if stranger:
             raise ValueError(f"{stranger} is a setting of {ENGINE_OF_SETTING[stranger]}, which is not this profile's engine")
+        if has_layers_without_gpu(self.model_dump(exclude_none=True)):
+            raise ValueError("n_gpu_layers: layers can be on a GPU only with device cuda; with cpu it is 0 or left out")
         return self
+
+
+def has_layers_without_gpu(stated: Mapping[str, Any]) -> bool:
+    """Whether layers are to be on a GPU and the device is not one. `stated`: as for `stranger_among`."""
+    return bool(stated.get("n_gpu_layers")) and stated.get("device") == Device.CPU
 
 
 def stranger_among(stated: Mapping[str, Any]) -> str | None:

@@ -222,6 +222,8 @@ def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend,
 def _devices(ask: Ask, policy: Policy) -> Sequence[Device]:
     if ask.device is not None:
         return (ask.device,)
+    if ask.gpu_layers:  # -1, all of them, too
+        return (Device.CUDA,)
     return (policy.default_device, *(device for device in Device if device is not policy.default_device))
 
 
@@ -238,11 +240,14 @@ def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> 
     available = ", ".join(f"{backend} on {' or '.join(devices)}" for backend, devices in policy.engines.items())
     if ask.backend is not None and ask.backend not in policy.engines:
         param = ask.implied_by or "backend"
+    elif ask.gpu_layers and ask.device is None:
+        param = "n_gpu_layers"
     elif ask.backend is None and ask.device is None:
         param = "model"
     else:
         param = "device"
-    wanted = " on ".join(part for part in (ask.backend, ask.device) if part)
+    device = Device.CUDA if ask.gpu_layers else ask.device
+    wanted = " on ".join(part for part in (ask.backend, device) if part)
     if ask.backend is None and weights:
         wanted = f"{' or '.join(sorted(weights))} files{f' on {ask.device}' if ask.device else ''}, which is what {ask.model} has"
     return InvalidRequestError(

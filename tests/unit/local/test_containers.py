@@ -32,7 +32,7 @@ def test_paths_are_this_machines_and_engines_listen_on_loopback(container: dict[
 
 def test_secrets_reach_only_who_asks_for_them() -> None:
     mine = {"PATH": "/bin", "HOME": "/home/me", "HF_TOKEN": "t", "BERTH_API_KEY": "k"}
-    log = {"BERTH_TERMINATION_LOG": str(LOG)}
+    log = {"BERTH_TERMINATION_LOG": str(LOG), "CUDA_VISIBLE_DEVICES": ""}
     assert environment_here({}, LOG, mine) == {"PATH": "/bin", "HOME": "/home/me", **log}
     env = [
         {"name": "HOME", "value": "/tmp"},
@@ -49,6 +49,20 @@ def test_secrets_reach_only_who_asks_for_them() -> None:
     }
     del mine["HF_TOKEN"]
     assert "HF_TOKEN" not in environment_here({"env": env}, LOG, mine)
+
+
+@pytest.mark.parametrize(
+    ("resources", "visible"),
+    [
+        ({}, ""),
+        ({"limits": {"memory": "1Gi"}}, ""),
+        ({"limits": {"memory": "1Gi", "nvidia.com/gpu": 1}}, "3"),
+        ({"limits": {"amd.com/gpu": 2}}, "3"),
+    ],
+)
+def test_who_asks_for_no_gpu_sees_none(resources: dict[str, Any], visible: str) -> None:
+    found = environment_here({"resources": resources}, LOG, {"CUDA_VISIBLE_DEVICES": "3"})
+    assert found["CUDA_VISIBLE_DEVICES"] == visible
 
 
 @pytest.mark.parametrize(

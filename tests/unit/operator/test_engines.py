@@ -20,10 +20,17 @@ COMMON = f"--model {MODEL} --alias {MODEL} --port 8000"
     ("spec", "arguments"),
     [
         ({"backend": "llamacpp"}, f"llamacpp {COMMON} --context-size 2048 --gpu-layers 0 --parallel {{slots}}"),
-        ({"backend": "llamacpp", "device": "cuda"}, f"llamacpp {COMMON} --context-size 2048 --gpu-layers -1 --parallel {{slots}}"),
+        (
+            {"backend": "llamacpp", "device": "cuda"},
+            f"llamacpp {COMMON} --context-size 2048 --gpu-layers -1 --devices 1 --parallel {{slots}}",
+        ),
         (
             {"backend": "llamacpp", "device": "cuda", "llamacpp": {"contextSize": 512, "gpuLayers": 20, "quantization": "Q4_K_M"}},
-            f"llamacpp {COMMON} --context-size 512 --gpu-layers 20 --quantization Q4_K_M --parallel {{slots}}",
+            f"llamacpp {COMMON} --context-size 512 --gpu-layers 20 --devices 1 --quantization Q4_K_M --parallel {{slots}}",
+        ),
+        (
+            {"backend": "llamacpp", "device": "cuda", "devices": 2, "llamacpp": {"gpuLayers": 0}},
+            f"llamacpp {COMMON} --context-size 2048 --gpu-layers 0 --parallel {{slots}}",
         ),
         ({"backend": "vllm"}, f"vllm {COMMON} --device cpu --devices 1 --gpu-memory-utilization 0.7"),
         (

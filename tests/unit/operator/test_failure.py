@@ -46,6 +46,28 @@ def unschedulable(seconds: float) -> Object:
             {"exitCode": 137, "reason": "OOMKilled"},
             PodFailure("OutOfMemory", "the engine needed more than its memory limit of 2Gi and was killed", ended=True),
         ),
+        *(
+            (
+                "the GPU is full",
+                {"exitCode": 1, "message": said},
+                PodFailure("DeviceOutOfMemory", f"the GPU has too little memory free for the engine; its last lines:\n{said}", ended=True),
+            )
+            for said in (
+                "E alloc_buffer: allocating 3853.02 MiB on device 0: cudaMalloc failed: out of memory",
+                "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 5.53 GiB. GPU 0 has a total capacity of 79.18 GiB",
+                "raise\nValueError: Free memory on device cuda:0 (9/79 GiB) on startup is less than desired GPU memory utilization (0.7).",
+            )
+        ),
+        (
+            "no GPU in the container",
+            {"exitCode": 1, "message": 'error while handling argument "--device": invalid device: CUDA0\nusage:'},
+            PodFailure(
+                "DeviceNotFound",
+                "the engine finds no GPU: is the driver in the container (devices.cuda.runtimeClassName), and are there as many GPUs?;"
+                ' its last lines:\nerror while handling argument "--device": invalid device: CUDA0\nusage:',
+                ended=True,
+            ),
+        ),
         ("killed", {"exitCode": 137}, PodFailure("EngineKilled", "the engine was ended by SIGKILL", ended=True)),
         ("crashed", {"exitCode": 139}, PodFailure("EngineCrashed", "the engine was ended by SIGSEGV", ended=True)),
         ("ended without an error", {"exitCode": 0}, PodFailure("EngineExited", "the engine exited with code 0", ended=True)),

@@ -104,6 +104,7 @@ def test_what_is_stated_is_kept_and_nothing_else(fields: dict[str, Any], ask: As
         ({"model": "tiny@fast", "n_ctx": 512}, "n_ctx", "The profile fast states backend, device"),
         ({"model": "tiny@long", "backend": "vllm"}, "n_ctx", "leave it out with backend vllm. The profile long states n_ctx"),
         ({"n_gpu_layers": 1, "backend": "transformers"}, "n_gpu_layers", "backend llamacpp"),
+        ({"n_gpu_layers": -1, "device": "cpu"}, "n_gpu_layers", "only with device cuda"),
         ({"stream": "yes"}, "stream", "boolean"),
         ({"messages": "hello"}, "messages", "must be a list"),
         ({"messages": None}, "messages", "must be a list"),
@@ -272,7 +273,14 @@ def test_only_a_path_that_streams_is_streamed() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"n_ctx": 512, "max_model_len": 512}, {"backend": "vllm", "n_ctx": 512}, {"contxt": 3}, {"gpu_memory_utilization": 2}]
+    "settings",
+    [
+        {"n_ctx": 512, "max_model_len": 512},
+        {"backend": "vllm", "n_ctx": 512},
+        {"device": "cpu", "n_gpu_layers": -1},
+        {"contxt": 3},
+        {"gpu_memory_utilization": 2},
+    ],
 )
 def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -10,7 +10,7 @@ from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, ModelDeploymentSpec
 from berth_router.ask import Ask, RequestParser
 from berth_router.endpoints import INFERENCE_PATHS
-from berth_router.resolve import SAFETENSORS, Create, Inventory, Policy, Refuse, Use, resolve
+from berth_router.resolve import GGUF, SAFETENSORS, Create, Inventory, Policy, Refuse, Use, resolve
 
 POLICY = Policy(
     engines={Backend.LLAMACPP: [Device.CPU, Device.CUDA], Backend.VLLM: [Device.CUDA]},
@@ -124,6 +124,9 @@ def test_what_is_created_has_the_stated_settings_the_defaults_and_the_name_of_it
         (TINY, (Backend.LLAMACPP, Device.CPU)),
         (Ask("/models/tiny", device=Device.CUDA), (Backend.LLAMACPP, Device.CUDA)),
         (Ask("/models/tiny", Backend.VLLM), (Backend.VLLM, Device.CUDA)),
+        (Ask("/models/tiny", Backend.LLAMACPP, gpu_layers=-1), (Backend.LLAMACPP, Device.CUDA)),
+        (Ask("/models/tiny", Backend.LLAMACPP, gpu_layers=15), (Backend.LLAMACPP, Device.CUDA)),
+        (Ask("/models/tiny", Backend.LLAMACPP, gpu_layers=0), (Backend.LLAMACPP, Device.CPU)),
     ],
 )
 def test_the_defaults_give_way_to_what_is_stated(ask: Ask, engine: tuple[Backend, Device]) -> None:
@@ -165,6 +168,7 @@ def test_what_cannot_be_made_is_refused(ask: Ask, inventory: Inventory, deployme
         ({"max_model_len": 512}, {SAFETENSORS}, "max_model_len", "`max_model_len` is a setting of backend vllm. This"),
         ({"n_ctx": 512}, {SAFETENSORS}, "n_ctx", "`n_ctx` is a setting of backend llamacpp. /models/tiny has safetensors weights"),
         ({"n_ctx": 512, "backend": "llamacpp"}, {SAFETENSORS}, "backend", "/models/tiny has safetensors weights"),
+        ({"n_gpu_layers": 9}, {GGUF}, "n_gpu_layers", "`n_gpu_layers` is a setting of backend llamacpp. This installation has no engine"),
     ],
 )
 def test_a_refusal_names_the_field_that_the_caller_wrote(fields: dict[str, Any], weights: set[str], param: str, says: str) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from berth_runtime.engines.llamacpp import Settings, server_command
+from berth_runtime.engines.llamacpp import Settings, gpu_names, server_command
 from berth_runtime.gguf import GgufFiles
+from berth_runtime.main import engine_call
+from tests.unit.runtime.model_files import put
 
 BASE = Settings(
     files=GgufFiles(Path("/models/SmolLM2/model.gguf"), None),
@@ -48,6 +50,7 @@ def test_the_whole_command() -> None:
         ({"gpu_layers": -1}, ("--n-gpu-layers", "all")),
         ({"gpu_layers": 0}, ("--n-gpu-layers", "0")),
         ({"gpu_layers": 33}, ("--n-gpu-layers", "33")),
+        ({"gpus": ["CUDA0", "CUDA1"]}, ("--device", "CUDA0,CUDA1")),
         ({"threads": 2}, ("--threads", "2")),
         ({"ipv6": True}, ("--host", "::")),
         ({"host": "127.0.0.1", "ipv6": True}, ("--host", "127.0.0.1")),
@@ -62,3 +65,26 @@ def test_each_setting_reaches_the_server(change: dict[str, object], expected: tu
 
 def test_extra_arguments_come_last_where_they_override() -> None:
     assert server_command(BASE, ["--threads-http", "8"])[-2:] == ["--threads-http", "8"]
+
+
+@pytest.mark.parametrize(
+    ("library", "names"), [("libggml-cuda.so", ["CUDA0", "CUDA1"]), ("libggml-hip.so", ["ROCm0", "ROCm1"]), ("libggml-cpu-x64.so", [])]
+)
+def test_gpus_are_called_as_the_library_beside_the_server_calls_them(tmp_path: Path, library: str, names: list[str]) -> None:
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt" / library).touch()
+    server = tmp_path / "opt/llama-server"
+    server.touch()
+    (tmp_path / "llama-server").symlink_to(server)
+    assert gpu_names(2, tmp_path / "llama-server") == names
+    assert gpu_names(2, None) == []
+
+
+def test_the_launcher_names_as_many_gpus_as_it_was_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libggml-cuda.so").touch()
+    (tmp_path / "llama-server").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    model = put(tmp_path / "models" / "tiny", "tiny-Q4_K_M.gguf")
+    call = engine_call(["llamacpp", "--model", str(model), "--gpu-layers", "-1", "--devices", "2"]).arguments
+    assert call[call.index("--device") + 1] == "CUDA0,CUDA1"
+    assert "--device" not in engine_call(["llamacpp", "--model", str(model), "--gpu-layers", "-1"]).arguments

@@ -100,7 +100,7 @@ class Bench:
 
     def serve(self, exchange: Exchange, body: bytes) -> None:
         self.exchanges.append(exchange)
-        exchange.begin(200, [], length=None)
+        exchange.begin(200, b"", length=None)
 
     @property
     def exchange(self) -> Exchange:

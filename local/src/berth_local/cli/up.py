@@ -30,7 +30,9 @@ def up(
     memory: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", show_default=False, help="What all models together may take, such as 8GB; most of the machine's if left out."
+            metavar="SIZE",
+            show_default=False,
+            help="What all models together may take of the machine's memory, such as 8GB; most of it if left out.",
         ),
     ] = None,
     api_key: ApiKey = None,

@@ -1,6 +1,6 @@
 """llama.cpp: serves GGUF files with its own HTTP server."""
 
-from berth_api.model_deployment import Backend, LlamaCppSettings, ModelDeploymentSpec
+from berth_api.model_deployment import Backend, Device, LlamaCppSettings, ModelDeploymentSpec
 from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
 
 PARALLEL_SLOTS = 8
@@ -14,12 +14,14 @@ class LlamaCpp:
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
         """See Engine.process."""
         settings = spec.llamacpp or LlamaCppSettings()
+        needs_gpu = spec.device is Device.CUDA and settings.gpu_layers != 0
         arguments = launcher_arguments(
             Backend.LLAMACPP,
             spec,
             {
                 "--context-size": settings.context_size,
                 "--gpu-layers": settings.gpu_layers,
+                "--devices": spec.devices if needs_gpu else None,
                 "--quantization": settings.quantization,
                 "--parallel": PARALLEL_SLOTS,
             },

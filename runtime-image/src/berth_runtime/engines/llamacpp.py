@@ -3,8 +3,10 @@
 The flags are those of the version that `runtime-image/llamacpp/source.txt` pins (its `common/arg.cpp`).
 """
 
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from berth_runtime.engines.engine import Engine, at_least
@@ -17,6 +19,9 @@ PROGRAM = "llama-server"
 # Each open connection occupies a thread. The server adds threads when none is idle, but a burst can find one idle
 # and queue two requests on it; with this many at hand a health check does not wait behind a stream.
 HTTP_THREADS = 64
+
+_GPU_LIBRARIES = {"libggml-cuda.so": "CUDA", "libggml-hip.so": "ROCm"}
+"""Where the server has one of these beside it, it calls its GPUs so, with a number."""
 
 
 class Settings(NamedTuple):
@@ -36,6 +41,8 @@ class Settings(NamedTuple):
     ipv6: bool
     host: str | None = None
     """The address to serve on. None: every one."""
+    gpus: Sequence[str] = ()
+    """The server's names of the GPUs that it has to find, and uses. None at all: whichever it finds."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -43,6 +50,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--context-size", type=at_least(1), default=2048, metavar="TOKENS", help="what one request may use (%(default)s)")
     parser.add_argument("--parallel", type=at_least(1), default=4, metavar="N", help="requests answered at once (%(default)s)")
     parser.add_argument("--gpu-layers", type=at_least(-1), metavar="N", help="layers on the GPU: -1 all, 0 none")
+    parser.add_argument("--devices", type=at_least(1), metavar="N", help="GPUs that have to be there (none; all that are there are used)")
     parser.add_argument("--quantization", metavar="NAME", help="which of the model's quantizations, such as Q4_K_M")
 
 
@@ -59,9 +67,27 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             threads=usable_processors(),
             ipv6=has_ipv6(),
             host=options.host,
+            gpus=gpu_names(options.devices, _on_path(PROGRAM)) if options.devices else (),
         ),
         extra,
     )
+
+
+def _on_path(program: str) -> Path | None:
+    """Where the program is. The image's small Python has no shutil."""
+    candidates = (Path(directory, program) for directory in os.get_exec_path())
+    return next((candidate for candidate in candidates if os.access(candidate, os.X_OK)), None)
+
+
+def gpu_names(count: int, server: Path | None) -> list[str]:
+    """The names of the first GPUs of this `llama-server`; none where its libraries do not tell.
+
+    A server that is given none computes on the processor where it finds no GPU, for want of a driver's library too, and says so in its log
+    alone. One that is given names ends.
+    """
+    beside = server.resolve().parent if server else None
+    kind = next((name for library, name in _GPU_LIBRARIES.items() if beside and (beside / library).exists()), None)
+    return [f"{kind}{number}" for number in range(count)] if kind else []
 
 
 def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
@@ -75,6 +101,8 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     call += ["--ctx-size", str(settings.context_size * settings.parallel), "--parallel", str(settings.parallel)]
     if settings.gpu_layers is not None:
         call += ["--n-gpu-layers", "all" if settings.gpu_layers < 0 else str(settings.gpu_layers)]
+    if settings.gpus:
+        call += ["--device", ",".join(settings.gpus)]
     if settings.threads is not None:
         call += ["--threads", str(settings.threads)]
     call += [
