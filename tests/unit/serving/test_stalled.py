@@ -83,6 +83,7 @@ class Bench:
         self.clock = Clock()
         self.loop: Any = self.clock
         self.budget, self.heads = Budget(1000), Budget(1000)
+        self.idle: dict[ClientConnection, float] = {}
         self.exchanges: list[Exchange] = []
         self.connection = ClientConnection(self)
         self.transport = Transport(self.connection)

@@ -37,6 +37,8 @@ class Front(Protocol):
     """Room for bodies."""
     heads: Budget
     """Room for heads that have not come whole."""
+    idle: "dict[ClientConnection, float]"
+    """Since when a connection waits for a request, on the loop's clock; the one first that has waited for longest."""
 
     @property
     def draining(self) -> bool:
@@ -85,7 +87,6 @@ class ClientConnection(asyncio.Protocol):
         "_unsent",
         "deadline",
         "exchange",
-        "idle_since",
         "slow",
         "stage",
     )
@@ -110,17 +111,16 @@ class ClientConnection(asyncio.Protocol):
         self.slow = False
         self.deadline = inf
         """When `on_deadline` is due, on the loop's clock."""
-        self.idle_since = 0.0
-        """Since when no request has come."""
 
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)
-        self.idle_since = self._front.loop.time()
+        now = self._front.loop.time()
         if self._front.enter(self):
-            self.deadline = self.idle_since + self._front.limits.head_seconds
+            self.deadline = now + self._front.limits.head_seconds
+            self._front.idle[self] = now
         else:
             self._tell(UnavailableError("This router has as many connections as it takes.", code="too_many_connections", retry_after=1))
             self._close()
@@ -210,18 +210,10 @@ class ClientConnection(asyncio.Protocol):
 
     # -- the life of a connection
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing of a request has come since the last answer."""
-        return self.stage is _HEAD and not self._partial and not self._early and self._transport is not None
-
-    def close_if_idle(self, since: float) -> bool:
-        """Closes the connection where it has been idle since then; whether it did."""
-        if not self.is_idle or self.idle_since > since or self._transport is None:
-            return False
-        self.stage = _CLOSED
-        self._transport.close()
-        return True
+    def close_idle(self) -> None:
+        """Closes the connection, which waits for a request."""
+        self._front.idle.pop(self, None)
+        self._close()
 
     def on_deadline(self) -> None:
         """What was waited for has not come in time."""
@@ -258,13 +250,14 @@ class ClientConnection(asyncio.Protocol):
     def _next(self) -> None:
         """Waits for the next request, or begins the one that has come."""
         self.stage = _HEAD
-        loop = self._front.loop
-        self.idle_since = loop.time()
-        self.deadline = self.idle_since + self._front.limits.keep_alive_seconds
+        front = self._front
+        now = front.loop.time()
+        self.deadline = now + front.limits.keep_alive_seconds
         if self._early:
             # Not from here: a thousand requests that came at once would be a thousand calls deep.
-            loop.call_soon(self._take_early)
+            front.loop.call_soon(self._take_early)
         else:
+            front.idle[self] = now
             self._resume_reading()
 
     def _take_early(self) -> None:
@@ -324,6 +317,7 @@ class ClientConnection(asyncio.Protocol):
     # -- a request
 
     def _on_head_bytes(self, data: bytes) -> None:
+        self._front.idle.pop(self, None)
         if len(self._partial) == 1 and self._partial[0] == _CR:  # half of an empty line, maybe
             data = self._take_partial() + data
         if self._partial:

@@ -46,6 +46,7 @@ class HttpServer:
         self._route = route
         self._pool = pool
         self._connections: set[ClientConnection] = set()
+        self.idle: dict[ClientConnection, float] = {}
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
@@ -121,9 +122,10 @@ class HttpServer:
                 future.cancel()
 
     def _close_idle(self, seconds: float) -> None:
-        since = self.loop.time() - seconds
-        for connection in list(self._connections):
-            connection.close_if_idle(since)
+        oldest = self.loop.time() - seconds
+        for connection, since in list(self.idle.items()):
+            if since <= oldest:
+                connection.close_idle()
 
     # -- for the connections: see Front
 
@@ -138,6 +140,7 @@ class HttpServer:
     def leave(self, connection: ClientConnection) -> None:
         """Forgets a connection."""
         self._connections.discard(connection)
+        self.idle.pop(connection, None)
         if self.draining:
             self._changed.set()
 
@@ -147,12 +150,10 @@ class HttpServer:
 
     def _make_room(self) -> bool:
         """Closes the connection that has been idle for longest; whether there was one."""
-        oldest = min(
-            (connection for connection in self._connections if connection.is_idle),
-            key=lambda connection: connection.idle_since,
-            default=None,
-        )
-        return oldest is not None and oldest.close_if_idle(oldest.idle_since)
+        oldest = next(iter(self.idle), None)
+        if oldest:
+            oldest.close_idle()
+        return oldest is not None
 
     def _sweep(self) -> None:
         """Looks at the clock for everybody."""
