@@ -106,7 +106,7 @@ class LocalCluster:
         metadata: Object = patch.get("metadata") or {}
         body = {key: value for key, value in patch.items() if key != "metadata" and (key != "status" or kind.plural in _STATUS_IS_APART)}
         writable = {key: metadata[key] for key in _WRITABLE_METADATA if key in metadata}
-        patched = self._admitted(kind, _merged(copy.deepcopy(before), copy.deepcopy({**body, "metadata": writable})), before)
+        patched = self._admitted(kind, merged(copy.deepcopy(before), copy.deepcopy({**body, "metadata": writable})), before)
         if patched.get("spec") != before.get("spec"):
             patched["metadata"]["generation"] += 1
         return self._replace(kind, before, patched)
@@ -116,7 +116,7 @@ class LocalCluster:
         await self._begin("patch_status")
         before = self._existing(kind, name, preconditions)
         patched = copy.deepcopy(before)
-        patched["status"] = _merged(patched.get("status") or {}, copy.deepcopy(status))
+        patched["status"] = merged(patched.get("status") or {}, copy.deepcopy(status))
         return self._replace(kind, before, patched)
 
     async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
@@ -206,15 +206,15 @@ def _has(item: Object, labels: Mapping[str, str] | None) -> bool:
     return all(carried.get(key) == value for key, value in (labels or {}).items())
 
 
-def _merged(target: Object, patch: Object) -> Object:
-    """JSON merge patch, RFC 7396."""
+def merged(target: Object, patch: Object) -> Object:
+    """What a JSON merge patch, RFC 7396, makes of an object."""
     result = dict(target)
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)
         elif isinstance(value, dict):
             before = result.get(key)
-            result[key] = _merged(before if isinstance(before, dict) else {}, value)  # pyright: ignore[reportUnknownArgumentType]
+            result[key] = merged(before if isinstance(before, dict) else {}, value)  # pyright: ignore[reportUnknownArgumentType]
         else:
             result[key] = value
     return result
