@@ -62,9 +62,12 @@ class Reconciler:
         self._probes: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._answering: dict[str, str] = {}
 
-    def wake(self, name: str) -> None:
-        """Something about this deployment may have changed: look at it, now or right after the present look."""
-        self._workers.wake(name)
+    def wake(self, name: str, seen: Object | None = None) -> None:
+        """Something about this deployment may have changed: look at it, now or right after the present look.
+
+        `seen`: the object whose change was seen, so that what was written here is told from what others do.
+        """
+        self._workers.wake(name, seen)
         for other in self._gate.waiting if self._gate else ():
             self._workers.wake(other)
 
@@ -114,7 +117,7 @@ class Reconciler:
             match action:
                 case CreatePod(manifest):
                     try:
-                        await self._cluster.create(PODS, manifest)
+                        await self._workers.write(deployment.name, self._cluster.create(PODS, manifest))
                     except AlreadyExistsError:
                         pass  # made by a round that did not live to see it
                     except (ForbiddenError, InvalidError) as error:
@@ -140,7 +143,8 @@ class Reconciler:
         if not patch:
             return
         as_read = Preconditions(deployment.uid, deployment.resource_version)
-        await self._cluster.patch_status(MODEL_DEPLOYMENTS, deployment.name, patch, as_read)
+        write = self._cluster.patch_status(MODEL_DEPLOYMENTS, deployment.name, patch, as_read)
+        await self._workers.write(deployment.name, write)
         event = make_event(deployment, plan.status, self._clock())
         if event:
             _log.info(event["reason"], deployment=deployment.name, model=deployment.spec.model, message=event["message"])

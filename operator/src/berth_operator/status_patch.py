@@ -11,14 +11,14 @@ _ROUTERS_OWN = "activity"
 
 def status_patch(stored: Schema, planned: Schema, forget: Iterable[str] = ()) -> Object:
     """What to write; empty where nothing changed. Activity belongs to the routers: entries of `forget` are removed, others left."""
-    before, after = ({key: value for key, value in status.manifest().items() if key != _ROUTERS_OWN} for status in (stored, planned))
+    patch = merge_patch(_operators_own(stored), _operators_own(planned))
     forgotten = dict.fromkeys(forget)
-    return {**merge_patch(before, after), **({_ROUTERS_OWN: forgotten} if forgotten else {})}
+    return {**patch, **({_ROUTERS_OWN: forgotten} if forgotten else {})}
 
 
 def merge_patch(before: Object, after: Object) -> Object:
     """The smallest merge patch that makes `after` of `before`. What is gone is named as null, however deep: a merge would keep it."""
-    patch: Object = {key: None for key in before.keys() - after.keys()}
+    patch: Object = dict.fromkeys(before.keys() - after.keys())
     for key, value in after.items():
         old = before.get(key)
         if key in before and old == value:
@@ -26,3 +26,7 @@ def merge_patch(before: Object, after: Object) -> Object:
         both_objects = isinstance(old, dict) and isinstance(value, dict)
         patch[key] = merge_patch(cast("Object", old), cast("Object", value)) if both_objects else value
     return patch
+
+
+def _operators_own(status: Schema) -> Object:
+    return {key: value for key, value in status.manifest().items() if key != _ROUTERS_OWN}

@@ -84,9 +84,12 @@ class DownloadReconciler:
         self._has_staging: set[str] = set()
         self._gone_since: dict[str, datetime] = {}
 
-    def wake(self, name: str) -> None:
-        """Something about this download may have changed: look at it, now or right after the present look."""
-        self._workers.wake(name)
+    def wake(self, name: str, seen: Object | None = None) -> None:
+        """Something about this download may have changed: look at it, now or right after the present look.
+
+        `seen`: the object whose change was seen, so that what was written here is told from what others do.
+        """
+        self._workers.wake(name, seen)
 
     async def close(self) -> None:
         """Stops all work, wherever it is; whoever comes next goes on from what the cluster says."""
@@ -136,7 +139,7 @@ class DownloadReconciler:
     async def _try_to_clean_up(self, name: str, job: Object) -> None:
         """Makes the Job that removes partial files; where that is not allowed, a later download sweeps them away."""
         try:
-            await self._create(job)
+            await self._create(name, job)
         except (ForbiddenError, InvalidError) as error:
             _log.warning("partial_files_left", download=name, error=str(error))
         self._has_staging.discard(name)
@@ -157,7 +160,7 @@ class DownloadReconciler:
             match action:
                 case CreateJob(manifest):
                     try:
-                        await self._create(manifest)
+                        await self._create(download.name, manifest)
                     except (ForbiddenError, InvalidError) as error:
                         await self._apply(job_refused(download, "JobRefused", str(error), self._clock()), download)
                         return
@@ -169,9 +172,9 @@ class DownloadReconciler:
                     _log.info("deleting_finished_download", download=download.name)
                     await self._cluster.delete(MODEL_DOWNLOADS, download.name, preconditions)
 
-    async def _create(self, job: Object) -> None:
+    async def _create(self, name: str, job: Object) -> None:
         with suppress(AlreadyExistsError):  # made by a round that did not live to see it
-            await self._cluster.create(JOBS, job)
+            await self._workers.write(name, self._cluster.create(JOBS, job))
 
     async def _delete_job(self, name: str, uid: str) -> None:
         with suppress(NotFoundError, ConflictError):  # gone, or replaced by one of another uid
@@ -182,7 +185,8 @@ class DownloadReconciler:
         if not patch:
             return
         as_read = Preconditions(download.uid, download.resource_version)
-        await self._cluster.patch_status(MODEL_DOWNLOADS, download.name, patch, as_read)
+        write = self._cluster.patch_status(MODEL_DOWNLOADS, download.name, patch, as_read)
+        await self._workers.write(download.name, write)
         self._metrics.written(download.status, plan.status)
         event = make_download_event(download, plan.status, self._clock())
         if event:
