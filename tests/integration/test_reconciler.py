@@ -61,8 +61,8 @@ class DyingCluster:
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
         return self._die_or_return(await self._cluster.patch_status(kind, name, status, preconditions))
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
-        await self._cluster.delete(kind, name, preconditions)
+    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None, grace_seconds: int | None = None) -> None:
+        await self._cluster.delete(kind, name, preconditions, grace_seconds)
         self._die_or_return({})
 
     def _die_or_return(self, written: Object) -> Object:

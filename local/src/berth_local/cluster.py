@@ -9,7 +9,7 @@ import copy
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from berth_api.cluster import (
@@ -35,6 +35,9 @@ HISTORY = 1000
 
 MOST_EVENTS = 1000
 """Kubernetes events are for people, and forgotten when there are more: the oldest first."""
+
+DEFAULT_GRACE_SECONDS = 30
+"""What the API server gives a pod that says nothing of it."""
 
 _STATUS_IS_APART = {CONFIG_MAPS.plural: False, EVENTS.plural: False}
 _WRITABLE_METADATA = ("labels", "annotations", "ownerReferences", "finalizers")
@@ -119,10 +122,10 @@ class LocalCluster:
         patched["status"] = merged(patched.get("status") or {}, copy.deepcopy(status))
         return self._replace(kind, before, patched)
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
+    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None, grace_seconds: int | None = None) -> None:
         """See Cluster.delete."""
         await self._begin("delete")
-        self._delete(kind.plural, self._existing(kind, name, preconditions))
+        self._delete(kind.plural, self._existing(kind, name, preconditions), grace_seconds)
 
     def finish(self, kind: Kind, name: str, uid: str) -> None:
         """Takes out an object whose deletion has been asked for, or which nothing holds any more, and what it owns. For its node alone."""
@@ -157,15 +160,22 @@ class LocalCluster:
             self._store("MODIFIED", kind, patched)
         return copy.deepcopy(patched)
 
-    def _delete(self, plural: str, deleted: Object) -> None:
+    def _delete(self, plural: str, deleted: Object, grace_seconds: int | None = None) -> None:
         """Takes the object out, or marks it, where a node has still to end its process."""
-        metadata = deleted["metadata"]
         if plural != PODS.plural or not deleted["spec"].get("nodeName"):
             self._remove(plural, deleted)
-        elif "deletionTimestamp" not in metadata:
-            marked = copy.deepcopy(deleted)
-            marked["metadata"]["deletionTimestamp"] = format_timestamp(datetime.now(UTC))
-            self._store("MODIFIED", PODS, marked)
+            return
+        marked_with: int | None = deleted["metadata"].get("deletionGracePeriodSeconds")
+        own: int = deleted["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+        grace = own if grace_seconds is None else grace_seconds
+        if marked_with is not None and grace >= marked_with:
+            return
+        marked = copy.deepcopy(deleted)
+        marked["metadata"] |= {
+            "deletionTimestamp": format_timestamp(datetime.now(UTC) + timedelta(seconds=grace)),
+            "deletionGracePeriodSeconds": grace,
+        }
+        self._store("MODIFIED", PODS, marked)
 
     def _remove(self, plural: str, deleted: Object) -> None:
         del self._objects[plural][deleted["metadata"]["name"]]
