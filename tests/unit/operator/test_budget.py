@@ -69,6 +69,10 @@ class House:
         await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)
         self.in_flight[name] = in_flight
 
+    async def pod_of(self, name: str) -> str:
+        """The name of the deployment's pod."""
+        return (await self.cluster.list(PODS, {LABEL_DEPLOYMENT: name})).items[0]["metadata"]["name"]
+
     async def names(self) -> set[str]:
         return {item["metadata"]["name"] for item in (await self.cluster.list(MODEL_DEPLOYMENTS)).items}
 
@@ -212,6 +216,6 @@ async def test_another_devices_models_do_not_count(house: House) -> None:
 
 async def test_an_engine_that_ended_has_no_memory(house: House) -> None:
     await house.start("a", "large", -500)
-    await house.cluster.patch_status(PODS, "a-1", {"phase": "Failed"})
+    await house.cluster.patch_status(PODS, await house.pod_of("a"), {"phase": "Failed"})
     await house.declare("b", "medium")
     assert created(await house.plan("b"))
