@@ -8,7 +8,7 @@ import asyncio
 import copy
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -43,11 +43,16 @@ _STATUS_IS_APART = {CONFIG_MAPS.plural: False, EVENTS.plural: False}
 _WRITABLE_METADATA = ("labels", "annotations", "ownerReferences", "finalizers")
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class LocalCluster:
     """Objects of one namespace. Nothing of it outlives the process."""
 
-    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS) -> None:
+    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS, clock: Callable[[], datetime] = _utc_now) -> None:
         self._admission = admission
+        self._clock = clock
         self._objects: dict[str, dict[str, Object]] = {}
         self._history: list[tuple[int, str, WatchEvent]] = []
         self._version = 0
@@ -94,13 +99,16 @@ class LocalCluster:
         created["metadata"] |= {
             "name": name,
             "uid": str(uuid.uuid4()),
-            "creationTimestamp": format_timestamp(datetime.now(UTC)),
+            "creationTimestamp": format_timestamp(self._clock()),
             "generation": 1,
         }
         self._store("ADDED", kind, created)
         if kind == EVENTS:
             self._forget_events()
-        return copy.deepcopy(created)
+        returned = copy.deepcopy(created)
+        if self._is_orphan(created):  # its owner went while it was being made
+            self._delete(kind.plural, created)
+        return returned
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         """See Cluster.patch."""
@@ -122,7 +130,13 @@ class LocalCluster:
         patched["status"] = merged(patched.get("status") or {}, copy.deepcopy(status))
         return self._replace(kind, before, patched)
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None, grace_seconds: int | None = None) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        preconditions: Preconditions | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
         """See Cluster.delete."""
         await self._begin("delete")
         self._delete(kind.plural, self._existing(kind, name, preconditions), grace_seconds)
@@ -172,7 +186,7 @@ class LocalCluster:
             return
         marked = copy.deepcopy(deleted)
         marked["metadata"] |= {
-            "deletionTimestamp": format_timestamp(datetime.now(UTC) + timedelta(seconds=grace)),
+            "deletionTimestamp": format_timestamp(self._clock() + timedelta(seconds=grace)),
             "deletionGracePeriodSeconds": grace,
         }
         self._store("MODIFIED", PODS, marked)
@@ -186,6 +200,12 @@ class LocalCluster:
                 owners: list[Any] = item["metadata"].get("ownerReferences") or []
                 if any(owner["uid"] == uid for owner in owners) and item["metadata"]["name"] in items:
                     self._delete(owned_plural, item)
+
+    def _is_orphan(self, item: Object) -> bool:
+        """Whether it has owners, and none of them is there."""
+        owners: list[Any] = item["metadata"].get("ownerReferences") or []
+        present = {each["metadata"]["uid"] for items in self._objects.values() for each in items.values()} if owners else set[str]()
+        return bool(owners) and not any(owner["uid"] in present for owner in owners)
 
     def _forget_events(self) -> None:
         events = self._of(EVENTS)
