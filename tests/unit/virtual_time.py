@@ -1,4 +1,4 @@
-"""An event loop whose clock runs ahead to the next timer whenever nothing else is left to do: minutes pass in milliseconds.
+"""An event loop whose clock runs ahead to the next timer when nothing else is left to do: minutes pass in milliseconds.
 
 For code that waits on the loop's clock and does no input or output of its own.
 """

@@ -1,12 +1,13 @@
 """One worker for each name, however often it is woken: what all reconcilers share.
 
-A round that no news caused keeps its distance: a second at least from the last write, and from the round before where that had no news
-either. So nothing that a reconciler gets wrong can make it spin. What a reconciler wrote itself is no news when the watch shows it.
+A round that no news caused keeps its distance: a second at least from the last write, and from the round before where
+that had no news either. So nothing that a reconciler gets wrong can make it spin. What a reconciler wrote itself, or
+has read, is no news when the watch shows it, and neither is the end of what it deleted.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,8 @@ PACE_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 30.0
 
-_REMEMBERED_WRITES = 32
-"""Own writes of one name that the watch may still have to show."""
+_REMEMBERED = 64
+"""Versions of one name's objects that the watch may still have to show."""
 
 _STRANGE_CONFLICTS = 5
 """So many in a row are told of: other writers are not that fast."""
@@ -40,15 +41,17 @@ class _Worker:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     heard: set[Version | None] = field(default_factory=set["Version | None"])
     """What woke it since its last round began. None: something that has no version."""
-    own: deque[Version] = field(default_factory=lambda: deque[Version](maxlen=_REMEMBERED_WRITES))
-    """What it wrote itself."""
+    known: deque[Version] = field(default_factory=lambda: deque[Version](maxlen=_REMEMBERED))
+    """What it wrote itself, or has read."""
+    deleted: deque[str] = field(default_factory=lambda: deque[str](maxlen=_REMEMBERED))
+    """uids of what it deleted itself."""
     wrote_at: float = float("-inf")
     """When its last write ended, on the event loop's clock."""
     task: "asyncio.Task[None] | None" = None
 
     def has_news(self) -> bool:
-        """Whether somebody else did something since the last round began."""
-        self.heard.difference_update(self.own)
+        """Whether somebody else did something since the last round began, and that round does not know it."""
+        self.heard.difference_update(self.known)
         if not self.heard:
             self.woken.clear()
         return bool(self.heard)
@@ -56,18 +59,21 @@ class _Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """How a round ended: the seconds until the next is due, None where nothing is left; and whether that next one has its own cause."""
+    """How a round ended: the seconds until the next is due, None where nothing is left."""
 
     wait: float | None
-    news: bool = False
+    conflict: bool = False
+    """Somebody else wrote, which is news."""
+    failed: bool = False
+    """The cluster failed: what caused the round is not dealt with."""
 
 
 class Workers:
     """Calls `reconcile` for each name that is woken, never twice at once for the same one.
 
-    `reconcile` returns the seconds until its next round is due, or None where there is nothing of this name any more; then `forget` is
-    called. What it raises is logged, and it is called again: at once after a conflict, which is news of another writer, else with growing
-    waits. It writes through `write`.
+    `reconcile` returns the seconds until its next round is due, or None where there is nothing of this name any more;
+    then `forget` is called. What it raises is logged, and it is called again: at once after a conflict, which is news
+    of another writer, else with growing waits. It writes through `write`, and tells what it has read and deleted.
     """
 
     def __init__(self, what: str, reconcile: Callable[[str], Awaitable[float | None]], forget: Callable[[str], None]) -> None:
@@ -75,18 +81,19 @@ class Workers:
         self._reconcile = reconcile
         self._forget = forget
         self._workers: dict[str, _Worker] = {}
-        self._closed = False
+        self.closed = False
+        """Whether nothing is done any more."""
 
     def wake(self, name: str, seen: Object | None = None) -> None:
         """Something about this name may have changed: look at it, now or right after the present look.
 
-        `seen`: the object whose change was seen. The worker's own write of it wakes nobody.
+        `seen`: the object whose change was seen. One that the worker wrote or read like this wakes nobody.
         """
-        if self._closed:
+        if self.closed:
             return
         worker = self._workers.setdefault(name, _Worker(name))
         version = _version(seen) if seen else None
-        if version in worker.own:
+        if version and (version in worker.known or version[0] in worker.deleted):
             return
         worker.heard.add(version)
         worker.woken.set()
@@ -95,7 +102,7 @@ class Workers:
             worker.task.add_done_callback(self._report_end)
 
     async def write(self, name: str, writing: Awaitable[Object]) -> Object:
-        """Carries out a write for this name; what it returns is no news when it is seen again. Raises what the write raises."""
+        """Carries out a write for this name: what it returns is no news when it is seen. Raises what that raises."""
         worker = self._workers.get(name)
         try:
             written = await writing
@@ -104,12 +111,22 @@ class Workers:
             if worker:
                 worker.wrote_at = asyncio.get_running_loop().time()
         if worker and (version := _version(written)):
-            worker.own.append(version)
+            worker.known.append(version)
         return written
+
+    def read(self, name: str, items: Iterable[Object]) -> None:
+        """The present round of this name goes by these objects: that the watch shows them is no news."""
+        if worker := self._workers.get(name):
+            worker.known.extend(filter(None, map(_version, items)))
+
+    def deleted(self, name: str, uid: str) -> None:
+        """The worker of this name has deleted the object with this uid: how it ends is no news."""
+        if worker := self._workers.get(name):
+            worker.deleted.append(uid)
 
     async def close(self) -> None:
         """Stops all work, wherever it is; whoever comes next goes on from what the cluster says."""
-        self._closed = True
+        self.closed = True
         tasks = [worker.task for worker in self._workers.values() if worker.task]
         for task in tasks:
             task.cancel()
@@ -118,20 +135,27 @@ class Workers:
     async def _work(self, worker: _Worker) -> None:
         rounds = _Rounds(self._what, self._reconcile)
         by_news = True
+        loop = asyncio.get_running_loop()
         while True:
             worker.heard.clear()
             worker.woken.clear()
+            began = loop.time()
             outcome = await rounds.next(worker.name)
-            now = asyncio.get_running_loop().time()
+            wrote = worker.wrote_at >= began
+            if outcome.failed and wrote:
+                # That write may have taken effect, and the watch show it as if somebody else had done it.
+                await asyncio.sleep(PACE_SECONDS)
+            now = loop.time()
             if worker.has_news():
                 by_news = True
                 continue
             if outcome.wait is None:
                 self._end(worker)
                 return
+            caused = outcome.conflict or (outcome.failed and by_news and not wrote)
             soonest = worker.wrote_at if by_news else max(worker.wrote_at, now)
-            wait = outcome.wait if outcome.news else max(outcome.wait, soonest + PACE_SECONDS - now)
-            by_news = await _heard_within(worker, wait) or outcome.news
+            wait = outcome.wait if caused else max(outcome.wait, soonest + PACE_SECONDS - now)
+            by_news = await _heard_within(worker, wait) or caused
 
     def _end(self, worker: _Worker) -> None:
         """Forgets a name of which nothing is left."""
@@ -142,7 +166,7 @@ class Workers:
             _log.exception("not_forgotten", what=self._what, name=worker.name)
 
     def _report_end(self, task: asyncio.Task[None]) -> None:
-        """A worker ends because nothing is left, or is cancelled. Should it end otherwise, the next wake begins it anew."""
+        """A worker ends with nothing left, or cancelled. Should it end otherwise, the next wake begins it again."""
         if not task.cancelled() and (error := task.exception()):
             _log.critical("worker_ended", what=self._what, task=task.get_name(), exc_info=error)
 
@@ -166,7 +190,7 @@ class _Rounds:
             self._conflicts = 0
             wait, self._delay = self._delay, min(self._delay * 2, _LONGEST_RETRY_SECONDS)
             _log.warning("reconcile_failed", what=self._what, name=name, error=str(error), retry_seconds=wait)
-            return _Outcome(wait)
+            return _Outcome(wait, failed=True)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -184,7 +208,7 @@ class _Rounds:
         if self._conflicts == _STRANGE_CONFLICTS:
             _log.warning("reconcile_conflicts", what=self._what, name=name, error=str(error), in_a_row=self._conflicts)
         wait = min(_FIRST_RETRY_SECONDS * 2 ** (self._conflicts - 2), PACE_SECONDS) if self._conflicts > 1 else 0.0
-        return _Outcome(wait, news=True)
+        return _Outcome(wait, conflict=True)
 
     def _after_crash(self, name: str) -> _Outcome:
         self._conflicts = 0

@@ -33,7 +33,7 @@ Outcome = float | BaseException | Callable[[], Awaitable[float | None]] | None
 
 
 class Rounds:
-    """A reconcile function that is told what each of its rounds does: the seconds until the next, None for the end, an error, or a call.
+    """A reconcile function that is told what its rounds do: seconds until the next, None for the end, an error, a call.
 
     The last one is repeated.
     """
@@ -146,6 +146,48 @@ async def test_what_a_worker_wrote_itself_is_no_news() -> None:
 
 
 @virtual
+async def test_nor_is_what_a_round_has_read() -> None:
+    rounds = Rounds()
+
+    async def reads() -> float:
+        rounds.workers.wake("a", version(1))
+        rounds.workers.read("a", [version(1), version(5, uid="pod")])
+        return LONG
+
+    rounds.do(reads, LONG)
+    rounds.workers.wake("a")
+    await passed(0.01)
+    rounds.workers.wake("a", version(5, uid="pod"))
+    await passed(10)
+    assert len(rounds.times) == 1
+    rounds.workers.wake("a", version(6, uid="pod"))
+    await passed(0.01)
+    assert len(rounds.times) == 2
+    await rounds.workers.close()
+
+
+@virtual
+async def test_nor_is_the_end_of_what_it_deleted() -> None:
+    rounds = Rounds()
+
+    async def deletes() -> float:
+        rounds.workers.deleted("a", "pod")
+        return LONG
+
+    rounds.do(deletes, LONG)
+    rounds.workers.wake("a", version(1))
+    await passed(0.01)
+    for number in (2, 3):
+        rounds.workers.wake("a", version(number, uid="pod"))
+    await passed(10)
+    assert len(rounds.times) == 1
+    rounds.workers.wake("a", version(4, uid="another pod"))
+    await passed(0.01)
+    assert len(rounds.times) == 2
+    await rounds.workers.close()
+
+
+@virtual
 async def test_nor_where_the_watch_is_faster_than_the_answer() -> None:
     rounds = Rounds()
 
@@ -207,6 +249,25 @@ async def test_a_write_that_failed_counts_as_one() -> None:
 
     rounds.do(fails)
     rounds.workers.wake("a")
+    await passed(30)
+    await rounds.workers.close()
+    assert min(rounds.gaps()) >= PACE_SECONDS
+
+
+@virtual
+async def test_nor_is_it_news_when_it_took_effect_and_the_watch_shows_it() -> None:
+    rounds = Rounds()
+
+    async def fails() -> float:
+        async def answered() -> Object:
+            asyncio.get_running_loop().call_later(0.01, rounds.workers.wake, "a", version(2))
+            raise UnavailableError("no answer, though it took effect")
+
+        await rounds.workers.write("a", answered())
+        return LONG
+
+    rounds.do(fails, fails, LONG)
+    rounds.workers.wake("a", version(1))
     await passed(30)
     await rounds.workers.close()
     assert min(rounds.gaps()) >= PACE_SECONDS
