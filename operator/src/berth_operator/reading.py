@@ -1,4 +1,4 @@
-"""Reads what the cluster has: one object that cannot be understood, as of another version of Berth, must not stop the others."""
+"""Reads what the cluster has: one object that cannot be understood must not stop the others."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -24,7 +24,7 @@ NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class Reader(Generic[T]):
-    """Reads objects of one kind, and tells in the log of those that cannot be understood: of each once, until it changes."""
+    """Reads objects of one kind, and tells in the log of those that cannot be understood: once, until they change."""
 
     def __init__(self, what: str, parse: Callable[[Object], T]) -> None:
         self._what = what
@@ -38,6 +38,10 @@ class Reader(Generic[T]):
         self._told = {name: words for name, words in self._told.items() if name in present}
         read = [self.read(item) for item in items]
         return [each for each in read if not isinstance(each, Unreadable)]
+
+    def forget(self, name: str) -> None:
+        """The object of this name is gone."""
+        self._told.pop(name, None)
 
     def read(self, item: Object) -> "T | Unreadable":
         """The object, or why it cannot be understood."""
@@ -55,7 +59,8 @@ class Reader(Generic[T]):
 def told_as_unreadable(item: Object, why: "Unreadable", told: Object, now: datetime) -> Object:
     """What to write into the status of an object that cannot be understood; empty where it stands there.
 
-    `told`: what a status of its kind says besides its conditions. The rest is left as it is: who understands it goes on from there.
+    `told`: what a status of its kind says besides its conditions. The rest is left as it is: who understands it goes on
+    from there.
     """
     message = f"this version of Berth cannot read the object ({why}): make it again, or use the version that wrote it"
     conditions = [
@@ -66,7 +71,11 @@ def told_as_unreadable(item: Object, why: "Unreadable", told: Object, now: datet
             "message": message,
             "lastTransitionTime": _since(item, kind, status) or format_timestamp(now),
         }
-        for kind, status in ((ConditionType.READY, "False"), (ConditionType.RECONCILING, "False"), (ConditionType.STALLED, "True"))
+        for kind, status in (
+            (ConditionType.READY, "False"),
+            (ConditionType.RECONCILING, "False"),
+            (ConditionType.STALLED, "True"),
+        )
     ]
     wanted = {**told, "conditions": conditions}
     return {key: value for key, value in wanted.items() if status_of(item).get(key) != value}
