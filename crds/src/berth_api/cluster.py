@@ -150,10 +150,16 @@ class Cluster(Protocol):
         """
         ...
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None, grace_seconds: int | None = None) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        preconditions: Preconditions | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
         """Deletes the object and, in the background, what it owns; ConflictError where a precondition no longer holds.
 
-        `grace_seconds`: what a pod's processes have to end in. None: what the pod itself says. Of a pod that is being deleted already it
-        can only be shortened.
+        `grace_seconds`: what a pod's processes have to end in. None: what the pod itself says. Of a pod that is being
+        deleted already it can only be shortened.
         """
         ...

@@ -53,8 +53,9 @@ def deployment_name(spec: ModelDeploymentSpec) -> str:
 def pod_name(deployment: str, uid: str, attempt: int) -> str:
     """The name of the pod of one start of the deployment with this uid.
 
-    Deterministic, so that a create repeated after a crash makes no second pod; and no pod of an earlier deployment of the same name
-    has it, which may still be ending. It is a DNS label, as it becomes the pod's hostname: a long deployment's name is cut.
+    Deterministic, so that a create repeated after a crash makes no second pod; and no pod of an earlier deployment of
+    the same name has it, which may still be ending. It is a DNS label, as it becomes the pod's hostname: a long
+    deployment's name is cut.
     """
     ending = f"-{uid[:_UID_LENGTH]}-{attempt}"
     return deployment[: _LABEL_LENGTH - len(ending)].rstrip("-.") + ending

@@ -132,7 +132,13 @@ class KubernetesCluster:
         """See Cluster.patch_status."""
         return await self._patch(kind, self._path(kind, name, "status"), {"status": status}, preconditions)
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None, grace_seconds: int | None = None) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        preconditions: Preconditions | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
         """See Cluster.delete."""
         options: Object = {"propagationPolicy": "Background"}
         if grace_seconds is not None:

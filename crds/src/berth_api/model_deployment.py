@@ -218,7 +218,7 @@ class Failure(Schema):
     count: int = Field(ge=1, description="Failures in a row, without a run that lasted between them.")
     retry_at: Timestamp | None = Field(default=None, description="When the next start is tried.")
     made_from: str | None = Field(
-        default=None, max_length=64, description="Digest of what was tried. Another spec or image is tried without waiting for `retryAt`."
+        default=None, max_length=64, description="Digest of what was tried. Another spec or image is tried at once."
     )
 
 

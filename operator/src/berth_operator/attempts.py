@@ -1,8 +1,9 @@
 """How attempts begin and end: pure.
 
-Everything about one start carries the number of the attempt, the pod's name included. An attempt that is over is left by writing the next
-number into the status; what an earlier attempt left behind is deleted on sight. A crash between any two writes therefore loses nothing:
-the next look sees the same facts and decides the same.
+Everything about one start carries the number of the attempt, the pod's name included. An attempt that is over is left
+by writing the next number into the status. The next one's pod is made just before, the earlier one's deleted just
+after; whatever belongs to neither is deleted on sight. A crash between any two writes therefore loses nothing: the next
+look sees the same facts and decides the same.
 """
 
 from dataclasses import dataclass
@@ -87,9 +88,9 @@ def failed(
     now: datetime,
     made_from: str | None = None,
 ) -> Plan:
-    """The attempt is over: its engine ended, or hangs, or did not come in time; or its pod, made from `made_from`, was not created.
+    """The attempt is over: its engine ended, hangs, or came too late; or its pod, of `made_from`, was not created.
 
-    The status is written first, since a dead pod is the only other place that has the reason.
+    The status is written before the pod goes, since a dead pod is the only other place that has the reason.
     """
     before = _failure_on_record(deployment)
     made_from = digest(pod) if pod else made_from
@@ -97,12 +98,21 @@ def failed(
     was_ready = any(step.name == states.ENGINE_READY for step in deployment.status.start_steps)
     # An engine that has served gets a second chance at once; one that failed again, or never served, has to wait.
     wait = timedelta(0) if was_ready and in_a_row == 0 else _backoff(in_a_row + 1, settings)
-    recorded = Failure(reason=failure.reason, message=failure.message, at=now, count=in_a_row + 1, retry_at=now + wait, made_from=made_from)
+    recorded = Failure(
+        reason=failure.reason,
+        message=failure.message,
+        at=now,
+        count=in_a_row + 1,
+        retry_at=now + wait,
+        made_from=made_from,
+    )
     following = _next_attempt(deployment, now, recorded)
+    if not wait and pod and not _has_ended(pod):  # it hangs, which another operator would have to find out anew
+        return _left(following, pod, failure, maker, now, HUNG_GRACE_SECONDS)
     if not wait:
         return _replaced(following, pod, failure, maker, now, HUNG_GRACE_SECONDS)
-    plan = Plan([WriteStatus(), *_delete(pod, HUNG_GRACE_SECONDS)], states.waiting_to_retry(following, recorded), about=following)
-    return _with_wake(plan, now + wait)
+    status = states.waiting_to_retry(following, recorded)
+    return Plan([WriteStatus(), *_delete(pod, HUNG_GRACE_SECONDS)], status, wake_at=now + wait, about=following)
 
 
 def disrupted(
@@ -115,32 +125,51 @@ def disrupted(
 ) -> Plan:
     """Somebody took the pod away. That is not the engine's failure: the next one comes at once.
 
-    Unless the pod had only just been made. Who deletes each new pod would else be answered with new ones as fast as they can be made.
+    Unless the pod had only just been made. Who deletes each new pod would else be answered with new ones as fast as
+    they can be made.
     """
-    created = next((step.at for step in deployment.status.start_steps if step.name == states.POD_CREATED), None)
+    requested = deployment.status.start_requested_at
+    created = next((step.at for step in deployment.status.start_steps if step.name == states.POD_CREATED), requested)
     due = created + timedelta(seconds=settings.timing.first_retry) if created else now
     if due > now:
         return Plan([WriteStatus()], states.taken_away(deployment, why), wake_at=due)
     return _replaced(_next_attempt(deployment, now, _failure_on_record(deployment)), pod, why, maker, now, None)
 
 
-def rolled(deployment: ModelDeployment, pod: Object, changed: Difference, maker: Maker, now: datetime, grace: int | None) -> Plan:
+def rolled(
+    deployment: ModelDeployment,
+    pod: Object,
+    changed: Difference,
+    maker: Maker,
+    now: datetime,
+    grace: int | None,
+) -> Plan:
     """The engine was made from an earlier spec or image, and nobody uses it: the next one is made from the present one.
 
-    First the guarded status: it fails if a router has just taken a lease, and who asks from now on waits for the next engine.
+    First the guarded status: it fails if a router has just taken a lease, and who asks from now on waits for the next
+    engine.
     """
     why = PodFailure(changed.reason, f"changed: {changed.what}; another engine takes its place", ended=True)
-    return _replaced(_next_attempt(deployment, now, _failure_on_record(deployment)), pod, why, maker, now, grace)
+    return _left(_next_attempt(deployment, now, _failure_on_record(deployment)), pod, why, maker, now, grace)
 
 
-def held_up(deployment: ModelDeployment, pod: Object | None, failure: PodFailure, now: datetime, deadline: datetime | None = None) -> Plan:
-    """Held up by something that may go away: say so and keep what there is, until nobody wants it any more, or until the deadline.
+def held_up(
+    deployment: ModelDeployment,
+    pod: Object | None,
+    failure: PodFailure,
+    now: datetime,
+    deadline: datetime | None = None,
+) -> Plan:
+    """Held up by something that may go away: say so and keep it, until nobody wants it or until the deadline.
 
-    An attempt that failed before stays on record, with the count of those in a row: that this one is held up is told by conditions.
+    An attempt that failed before stays on record, with the count of those in a row: that this one is held up is told by
+    conditions.
     """
     before = deployment.status.last_failure
     same = before if before and before.reason == failure.reason else None
-    record = _failure_on_record(deployment) or Failure(reason=failure.reason, message=failure.message, at=same.at if same else now, count=1)
+    at = same.at if same else now
+    new = Failure(reason=failure.reason, message=failure.message, at=at, count=1)
+    record = _failure_on_record(deployment) or new
     expiry = failed_until(deployment)
     if expiry is not None and expiry <= now:
         return delete_deployment(deployment)
@@ -148,7 +177,7 @@ def held_up(deployment: ModelDeployment, pod: Object | None, failure: PodFailure
 
 
 def delete_deployment(deployment: ModelDeployment, pods: list[DeletePod] | None = None) -> Plan:
-    """Nobody wants it. Its pods would go with it, each in the grace that it has for answers under way: there are none."""
+    """Nobody wants it. Its pods would go by themselves, with the grace for answers under way; there are none."""
     preconditions = Preconditions(deployment.uid, deployment.resource_version)
     return Plan([DeleteDeployment(preconditions), *(pods or [])], deployment.status)
 
@@ -171,18 +200,37 @@ def _failure_on_record(deployment: ModelDeployment) -> Failure | None:
 
 
 def _replaced(
-    following: ModelDeployment, pod: Object | None, why: PodFailure, maker: Maker | PodFailure, now: datetime, grace: int | None
+    following: ModelDeployment,
+    pod: Object | None,
+    why: PodFailure,
+    maker: Maker | PodFailure,
+    now: datetime,
+    grace: int | None,
 ) -> Plan:
-    """The next attempt, at once: its status, its pod, and then the earlier pod goes."""
-    actions: list[Action] = [WriteStatus()]
-    if isinstance(maker, Maker):
-        actions.append(CreatePod(maker.pod(following)))
-    plan = Plan([*actions, *_delete(pod, grace)], states.restarting(following, why), about=following)
-    return _with_wake(plan, now)
+    """The next attempt, at once: its pod, then the status, which keeps the reason, and then the earlier pod goes."""
+    if isinstance(maker, PodFailure):
+        return _left(following, pod, why, maker, now, grace)
+    made = maker.pod(following)
+    status = states.restarting(following, why, made, now)
+    return Plan([CreatePod(made), WriteStatus(), *_delete(pod, grace)], status, wake_at=now, about=following)
 
 
-def _with_wake(plan: Plan, moment: datetime) -> Plan:
-    return Plan(plan.actions, plan.status, wake_at=moment, about=plan.about)
+def _left(
+    following: ModelDeployment,
+    pod: Object | None,
+    why: PodFailure,
+    maker: Maker | PodFailure,
+    now: datetime,
+    grace: int | None,
+) -> Plan:
+    """The next attempt, where the earlier pod may still be well: first the status, and only then anything else."""
+    create = [CreatePod(maker.pod(following))] if isinstance(maker, Maker) else []
+    actions: list[Action] = [WriteStatus(), *create, *_delete(pod, grace)]
+    return Plan(actions, states.restarting(following, why), wake_at=now, about=following)
+
+
+def _has_ended(pod: Object) -> bool:
+    return status_of(pod).get("phase") in ("Failed", "Succeeded")
 
 
 def _delete(pod: Object | None, grace: int | None) -> list[DeletePod]:
@@ -194,10 +242,10 @@ def _delete(pod: Object | None, grace: int | None) -> list[DeletePod]:
 def _leftover(pod: Object, deployment: ModelDeployment, settings: Settings) -> DeletePod:
     """What to do about a pod of an earlier attempt, of which only the record says how it ended."""
     metadata, status = pod["metadata"], deployment.status
-    over = status_of(pod).get("phase") in ("Failed", "Succeeded")
     ready = condition_of(status.conditions, ConditionType.READY)
     has_failed = bool(ready and status.last_failure and ready.reason == status.last_failure.reason)
-    grace = HUNG_GRACE_SECONDS if over or has_failed else idle_grace(settings) if status.phase is Phase.SLEEPING else None
+    grace = idle_grace(settings) if status.phase is Phase.SLEEPING else None
+    grace = HUNG_GRACE_SECONDS if has_failed or _has_ended(pod) else grace
     return DeletePod(metadata["name"], metadata["uid"], grace)
 
 

@@ -29,7 +29,7 @@ _LOOK_AGAIN = timedelta(seconds=1)
 """Should nothing be heard while it waits."""
 
 _LOOK_AT_USE_SECONDS = 0.1
-"""How often the use of busy models is looked at while it waits: that one has become idle is told in the cluster only later."""
+"""How often the use of busy models is looked at while it waits: the cluster is told only later that one is idle."""
 
 PATIENCE = timedelta(seconds=5)
 """How long it waits for a busy model to become idle by itself. After that models are closed to new requests, which then wait in turn."""
@@ -104,7 +104,7 @@ class MemoryGate:
             self._queued.clear()
 
     async def watch(self, wake: Callable[[str], None]) -> None:
-        """Wakes those who wait as soon as a busy model has become idle, for ever. It asks the router, and not the cluster."""
+        """Wakes those who wait as soon as a busy model is idle, for ever. It asks the router, and not the cluster."""
         while True:
             await self._queued.wait()
             try:
@@ -137,7 +137,7 @@ class MemoryGate:
         self._queued.set()
         device = deployment.spec.device
         living = await self._deployments()
-        residents = await self._residents(living, device, created.manifest["metadata"]["name"], now)
+        residents = await self._residents(living, deployment, created.manifest["metadata"]["name"], now)
         verdict = self._in_turn(decide(budget, residents, wanted, patient=now - queued.since < self._patience), wanted.name, living, device)
         match verdict:
             case Start():
@@ -176,8 +176,11 @@ class MemoryGate:
         listed = await self._cluster.list(MODEL_DEPLOYMENTS)
         return {deployment.name: deployment for deployment in self._reader.read_all(listed.items)}
 
-    async def _residents(self, living: Mapping[str, ModelDeployment], device: Device, own_pod: str, now: datetime) -> list[Resident]:
+    async def _residents(
+        self, living: Mapping[str, ModelDeployment], asking: ModelDeployment, own_pod: str, now: datetime
+    ) -> list[Resident]:
         """What has memory of this device, but the pod that is asked for: each pod that has not ended, and what was promised to others."""
+        device = asking.spec.device
         pods = {pod["metadata"]["name"]: pod for pod in (await self._cluster.list(PODS)).items}
         residents: list[Resident] = []
         for name, (until, of_device, resident) in list(self._promised.items()):
@@ -190,12 +193,14 @@ class MemoryGate:
             if size is None or name == own_pod or status_of(pod).get("phase") in ("Failed", "Succeeded"):
                 continue
             owner = living.get(labels_of(pod).get(LABEL_DEPLOYMENT, ""))
+            # Its own pod of an earlier attempt goes for the one that is asked for.
+            leaving = is_deleting(pod) or (owner is not None and (owner.deleting or owner.uid == asking.uid))
             if owner is None or owner.spec.device is device:
-                residents.append(self._resident(pod, owner, size, now))
+                residents.append(self._resident(pod, owner, size, now, leaving=leaving))
         return residents
 
-    def _resident(self, pod: Object, owner: ModelDeployment | None, size: int, now: datetime) -> Resident:
-        if is_deleting(pod) or (owner and owner.deleting):
+    def _resident(self, pod: Object, owner: ModelDeployment | None, size: int, now: datetime, *, leaving: bool) -> Resident:
+        if leaving:
             return Resident(pod["metadata"]["name"], size, Hold.LEAVING, now, now)
         if owner is None:  # of a deployment that cannot be understood: nobody will put it out
             return Resident(pod["metadata"]["name"], size, Hold.STARTING, now, now)

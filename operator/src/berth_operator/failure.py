@@ -19,7 +19,7 @@ _LAUNCHER_MESSAGE = re.compile(r"\A\s*(?P<reason>[A-Z][A-Za-z]{3,62}): (?P<messa
 """The launcher says `Reason: message` as the whole of its termination message; engines' logs do not look like that."""
 
 _PUT_OUT = {"Evicted", "Preempting", "NodeShutdown", "Terminated"}
-"""Reasons that a kubelet gives for a pod that it ended for the node's sake: too little of something, a more important pod, a shutdown."""
+"""Why a kubelet ends a pod for its node's sake: too little of something, a more important pod, a shutdown."""
 
 _SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 

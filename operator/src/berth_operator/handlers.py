@@ -26,8 +26,8 @@ class IsNews(Protocol):
 async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, health_port: int) -> None:
     """Watches deployments and downloads, and their pods and Jobs, in the namespace, until the process is told to end.
 
-    `wake_...` is called for each deployment or download at the start, and whenever it or something of it changed: with its name and
-    with the object that changed.
+    `wake_...` is called for each deployment or download at the start, and whenever it or something of it changed: with
+    its name and with the object that changed.
     """
     await kopf.operator(
         registry=_registry(wake_deployment, wake_download),

@@ -1,11 +1,11 @@
 """Whether an engine that was ready still serves: pure, from what it answers and from what the kubelet says of its pod.
 
-An engine is busy, or it hangs; from outside both are silent. A connection that is accepted says nothing: the kernel does that
-for a process that is stopped. So only time tells them apart. Engines answer the question for their health at once, however
-many requests they compute (`PROBE_TIMEOUT_SECONDS` says more). One that leaves a question unanswered gets no new requests
-until it answers again, which costs nobody's stream. One that answers none of the questions of a whole `hangDeadline` hangs.
-Where a kubelet goes on saying that the pod is ready, the engine does answer, and something lies between it and the operator:
-then nothing is killed.
+An engine is busy, or it hangs; from outside both are silent. A connection that is accepted says nothing: the kernel
+does that for a process that is stopped. So only time tells them apart. Engines answer the question for their health at
+once, however many requests they compute (`PROBE_TIMEOUT_SECONDS` says more). One that leaves a question unanswered gets
+no new requests until it answers again, which costs nobody's stream. One that answers none of the questions of a whole
+`hangDeadline` hangs. Where a kubelet goes on saying that the pod is ready, the engine does answer, and something lies
+between it and the operator: then nothing is killed.
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class Sight:
         return replace(self, answered_at=now, silence=None)
 
     def without_answer(self, words: str) -> "Sight":
-        """After a question that was not answered. The first one's words stay: what people read must not change with every question."""
+        """After a question without an answer. The first one's words stay, so that what people read does."""
         return replace(self, silence=self.silence or words)
 
     @property
@@ -82,8 +82,9 @@ def engine_health(
 ) -> Health:
     """How an engine is that was ready.
 
-    `sight`: what is known of this pod's engine from asking; None where it was not asked yet. `ready_since`: when it became ready. An
-    operator that has just begun has heard nothing: `was_unresponsive` is what the one before it had found.
+    `sight`: what is known of this pod's engine from asking; None where it was not asked yet. `ready_since`: when it
+    became ready. An operator that has just begun has heard nothing: `was_unresponsive` is what the one before it had
+    found.
     """
     patience, deadline = timedelta(seconds=timing.unresponsive_after), timedelta(seconds=timing.hang_deadline)
     silent_since = sight.silent_since if sight else None
@@ -97,7 +98,7 @@ def engine_health(
         return Unresponsive(_not_ready(pod, not_ready_since), hangs_at)
     if was_unresponsive and not (sight and sight.answered_at and not sight.silence):
         return Unresponsive(None, hangs_at)
-    unheard_since = sight.asked_since if sight and not sight.answered_at else None
+    unheard_since = now if sight is None else None if sight.answered_at else sight.asked_since
     doubts = [moment + patience for moment in (silent_since, not_ready_since, unheard_since) if moment]
     return Healthy(min(doubts, default=None))
 
@@ -134,7 +135,8 @@ def _hung(pod: Object, silent_since: datetime, silence: str | None, timing: Timi
 def _is_node_lost(pod: Object) -> bool:
     """Whether it is the node that is gone.
 
-    Then the node controller says that the pod is not ready, while the kubelet's own last word, that its containers are, stands.
+    Then the node controller says that the pod is not ready, while the kubelet's own last word, that its containers are,
+    stands.
     """
     if status_of(pod).get("reason") == NODE_LOST:
         return True

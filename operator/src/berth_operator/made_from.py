@@ -1,7 +1,7 @@
 """What an engine's pod was made from, and what of that has changed since: pure.
 
-The pod carries digests of its own manifest, one for each part that people know by a name. The API server adds to what it stores, so a
-manifest that is made anew is compared with these, and not with the pod.
+The pod carries digests of its own manifest, one for each part that people know by a name. The API server adds to what
+it stores, so a manifest that is made anew is compared with these, and not with the pod.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Difference:
 
 
 def digests(pod: Object) -> str:
-    """The digests of a new pod's manifest, as the pod carries them. Its name, its owner and its generation do not count."""
+    """The digests of a new pod's manifest, as the pod carries them: of all but name, owner and generation."""
     return ",".join(f"{name}={_digest(part)[:_PART_LENGTH]}" for name, part in _parts(pod).items())
 
 

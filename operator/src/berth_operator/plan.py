@@ -21,7 +21,7 @@ from berth_operator.actions import (
 )
 from berth_operator.attempts import Maker
 from berth_operator.failure import PodFailure, disruption, pod_failure, unschedulable_since
-from berth_operator.idle import is_asleep
+from berth_operator.idle import idle_since, is_asleep
 from berth_operator.made_from import digest
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
 from berth_operator.settings import Settings
@@ -37,6 +37,7 @@ __all__ = [
     "WriteStatus",
     "held_up",
     "make_plan",
+    "not_made",
     "pod_name_taken",
     "pod_refused",
     "waiting",
@@ -58,7 +59,9 @@ def make_plan(observed: Observed, settings: Settings, now: datetime) -> Plan:
     maker = attempts.maker_for(deployment, settings)
     if current is None:
         plan = _without_pod(deployment, maker, settings, now)
-    elif taken := disruption(current):
+    elif (taken := disruption(current)) and idle_since(deployment, now) is not None:
+        plan = serving.put_away(deployment, current, settings, answers=True)
+    elif taken:
         plan = attempts.disrupted(deployment, current, taken, maker, settings, now)
     else:
         plan = _judge(observed, current, maker, settings, now)
@@ -76,8 +79,14 @@ def pod_name_taken(deployment: ModelDeployment, manifest: Object, settings: Sett
     return _not_created(deployment, manifest, states.pod_name_taken(manifest), settings, now)
 
 
+def not_made(plan: Plan) -> Plan:
+    """What is left of a plan whose pod was refused: that the attempt before is over is to be told first, and why."""
+    actions: list[Action] = [action for action in plan.actions if not isinstance(action, CreatePod)]
+    return replace(plan, actions=actions, status=plan.status.model_copy(update={"pod_name": None, "start_steps": []}))
+
+
 def held_up(plan: Plan, deployment: ModelDeployment, failure: PodFailure, now: datetime) -> Plan:
-    """What follows instead of a plan's pod where it must not be made: the failure is told, and nobody waits for what cannot be."""
+    """What follows instead of a plan's pod that must not be made: it is told, and nobody waits for what cannot be."""
     instead = attempts.held_up(plan.about or deployment, None, failure, now)
     return _complete(replace(instead, about=plan.about), deployment, _deletions(plan), now)
 
@@ -141,6 +150,8 @@ def _deletions(plan: Plan) -> list[DeletePod]:
 
 def _complete(plan: Plan, deployment: ModelDeployment, leftovers: list[DeletePod], now: datetime) -> Plan:
     """Adds what every status has, and what is to be cleaned up in any case."""
+    made = {action.manifest["metadata"]["name"] for action in plan.actions if isinstance(action, CreatePod)}
+    leftovers = [each for each in leftovers if each.name not in made]  # made by a round that did not live to write so
     if any(isinstance(action, DeleteDeployment) for action in plan.actions):
         return replace(plan, actions=[*plan.actions, *leftovers])
     status = plan.status.model_copy(

@@ -1,15 +1,19 @@
 """Asks engines themselves whether they can serve: a kubelet's probe would tell up to a period later."""
 
+import os
 from typing import Protocol
 
 import aiohttp
+
+_CONNECT_SECONDS = 1
+"""What the kernel at the other end has to answer in: rather asked again than waited for."""
 
 
 class Prober(Protocol):
     """Asks an engine a question."""
 
     async def ask(self, url: str, seconds: float) -> str | None:
-        """None where the engine says within so many seconds that it can serve; else in a few words what came instead."""
+        """None where the engine says within so many seconds that it can serve; else what came instead, in words."""
         ...
 
 
@@ -21,7 +25,7 @@ class EngineProber:
 
     async def __aenter__(self) -> "EngineProber":
         """Opens the session; to be called on the event loop that asks."""
-        # A connection for each question: one that is kept would occupy a thread of the engine, and keep a pod that is deleted from going.
+        # A connection for each question: one that is kept would occupy a thread of the engine, and hold up a pod's end.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
         return self
 
@@ -33,10 +37,14 @@ class EngineProber:
         """See Prober.ask."""
         if self._session is None:
             raise RuntimeError("EngineProber is used outside of its context")
+        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS)
         try:
-            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=seconds), allow_redirects=False) as response:
+            async with self._session.get(url, timeout=limits, allow_redirects=False) as response:
                 return None if response.status == 200 else f"it answers with status {response.status}"
+        except aiohttp.ConnectionTimeoutError:
+            return f"no connection within {_CONNECT_SECONDS} s"
         except TimeoutError:
             return f"no answer within {seconds:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return f"{type(error).__name__}: {error}"
+            number = error.errno if isinstance(error, OSError) else None
+            return os.strerror(number) if number else f"{type(error).__name__}: {error}"

@@ -1,6 +1,7 @@
 """Observe, plan, apply: for one deployment at a time, by one worker each, however often it is woken.
 
-Nothing is remembered between two rounds that the cluster does not know, but what engines answer; and that is found out again.
+Nothing is remembered between two rounds that the cluster does not know, but what engines answer; and that is found out
+again.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from berth_api.model_deployment import NAME_LENGTH, ModelDeployment, Phase
 from berth_operator.actions import CreatePod, DeleteDeployment, DeletePod, Observed, Plan, WriteStatus
 from berth_operator.budget import MemoryGate
 from berth_operator.parts import owned_by
-from berth_operator.plan import make_plan, pod_name_taken, pod_refused
+from berth_operator.plan import make_plan, not_made, pod_name_taken, pod_refused
 from berth_operator.readiness import Prober
 from berth_operator.reading import Reader, Unreadable, told_as_unreadable
 from berth_operator.resources import make_event
@@ -73,11 +74,11 @@ class Reconciler:
         `seen`: the object whose change was seen, so that what was written here is told from what others do.
         """
         self._workers.wake(name, seen)
-        if self._gate is None:
+        if self._gate is None or self._workers.closed:
             return
         if self._gate_watch is None:
             self._gate_watch = asyncio.create_task(self._gate.watch(self._workers.wake), name="watch the memory gate")
-        if name not in self._gate.waiting:
+        if name not in self._gate.waiting or (seen and seen.get("kind") == PODS.kind):
             self._wake_those_waiting()
 
     async def close(self) -> None:
@@ -108,6 +109,7 @@ class Reconciler:
     async def _observe(self, name: str) -> Observed | None:
         """What is so; None, and that is told, where the deployment cannot be understood."""
         manifest, listed = await asyncio.gather(self._cluster.get(MODEL_DEPLOYMENTS, name), self._pods(name))
+        self._workers.read(name, [manifest, *listed.items])
         deployment = self._reader.read(manifest)
         if isinstance(deployment, Unreadable):
             await self._tell_unreadable(manifest, deployment)
@@ -116,7 +118,7 @@ class Reconciler:
         return Observed(deployment, pods, self._engines.sight(name))
 
     async def _pods(self, name: str) -> ObjectList:
-        if len(name) > NAME_LENGTH:  # it cannot be a label, so that nothing has it, and the API server refuses the question
+        if len(name) > NAME_LENGTH:  # no label, so that no pod has it, and the API server refuses the question
             return ObjectList([], "")
         return await self._cluster.list(PODS, {LABEL_DEPLOYMENT: name})
 
@@ -126,13 +128,12 @@ class Reconciler:
             match action:
                 case CreatePod(manifest):
                     refused = await self._create(manifest, deployment)
-                    if refused and any(isinstance(done, WriteStatus) for done in plan.actions[:at]):
-                        continue
-                    if refused:
-                        await self._apply(refused, deployment)
+                    if refused and WriteStatus() not in plan.actions[:at]:
+                        await self._apply(not_made(plan) if plan.about else refused, deployment)
                         return
                 case DeletePod(name, uid, grace_seconds):
                     await self._delete(name, uid, grace_seconds)
+                    self._workers.deleted(deployment.name, uid)
                 case WriteStatus():
                     await self._write_status(plan, deployment)
                 case DeleteDeployment(preconditions):
@@ -195,6 +196,7 @@ class Reconciler:
             self._workers.wake(name)
 
     def _forget(self, name: str) -> None:
+        self._reader.forget(name)
         self._engines.forget(name)
         if self._gate:
             self._gate.forget(name)

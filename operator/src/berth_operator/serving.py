@@ -1,4 +1,4 @@
-"""What to do about an engine that is ready, or was: pure. It serves, is idle, gives no answer, or is made from what has changed since."""
+"""What to do about an engine that is ready, or was: pure. It serves, is idle, is silent, or its spec has changed."""
 
 from datetime import datetime, timedelta
 
@@ -36,7 +36,7 @@ def serve(observed: Observed, pod: Object, maker: Maker | PodFailure, settings: 
     if endpoint is None and isinstance(health, Healthy):
         health = Unresponsive("its pod has no address", health.look_at)
     if idle_since(deployment, now) is not None:
-        return _put_away(deployment, pod, settings, answers=isinstance(health, Healthy))
+        return put_away(deployment, pod, settings, answers=isinstance(health, Healthy))
     if isinstance(health, Hung):
         return attempts.failed(deployment, pod, health.failure, maker, settings, now)
     changed = changed_since(pod, maker, deployment)
@@ -86,13 +86,13 @@ def engine_endpoint(deployment: ModelDeployment, pod: Object) -> str | None:
 
 
 def _port(deployment: ModelDeployment, pod: Object) -> int:
-    """Where the pod says that its engine listens: a cluster whose pods share an address gives each a port of its own."""
+    """Where the pod says that its engine listens: where all pods share an address, each has a port of its own."""
     declared = ports_of(pod, CONTAINER)
     return declared[0] if declared else ENGINES[deployment.spec.backend].process(deployment.spec).port
 
 
-def _put_away(deployment: ModelDeployment, pod: Object, settings: Settings, *, answers: bool) -> Plan:
-    """It is idle. Asleep: first the status, which fails if a router has asked meanwhile, and one that asks from now on waits."""
+def put_away(deployment: ModelDeployment, pod: Object, settings: Settings, *, answers: bool) -> Plan:
+    """It is idle. To sleep: first the status, which fails if a router has asked, and who asks from now on waits."""
     grace = attempts.idle_grace(settings) if answers else HUNG_GRACE_SECONDS
     deletion = DeletePod(pod["metadata"]["name"], pod["metadata"]["uid"], grace)
     if deployment.spec.idle.action is IdleAction.DELETE:

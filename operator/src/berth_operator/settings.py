@@ -15,8 +15,8 @@ from berth_api.repository import DEFAULT_HUB
 PROBE_TIMEOUT_SECONDS = 5
 """What an engine that serves has to answer in when it is asked whether it does, by the operator or by the kubelet.
 
-Engines answer that at once, whatever they compute: it is not queued behind requests. What delays it is a node whose processors are all
-taken, and then by seconds, not by minutes.
+Engines answer that at once, whatever they compute: it is not queued behind requests. What delays it is a node whose
+processors are all taken, and then by seconds, not by minutes.
 """
 
 
@@ -125,7 +125,7 @@ class Timing(_Section):
 
     @property
     def unresponsive_after(self) -> float:
-        """Seconds without an answer after which an engine that was ready gets no new requests: one question, unanswered."""
+        """Seconds without an answer after which an engine gets no new requests: one question that was not answered."""
         return self.probe_period + PROBE_TIMEOUT_SECONDS
 
     @model_validator(mode="after")

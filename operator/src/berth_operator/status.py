@@ -55,7 +55,7 @@ def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
 
 
 def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: list[StartStep]) -> ModelDeploymentStatus:
-    """A pod is on its way. An earlier failure stays on record until a run has lasted, and so does who took the pod away before."""
+    """A pod is on its way. An earlier failure stays on record until a run has lasted; who took a pod away, till then."""
     reason, message = _WAITING_FOR[steps[-1].name]
     message = _told_by_node(pod) or message
     failure = deployment.status.last_failure
@@ -190,11 +190,14 @@ def held_up(deployment: ModelDeployment, pod: Object | None, why: PodFailure, re
     )
 
 
-def restarting(following: ModelDeployment, why: PodFailure) -> ModelDeploymentStatus:
-    """The attempt before is over, for this reason, and another pod is made at once."""
-    return _with_another_pod(following, why, "another pod is made").model_copy(
-        update={"start_requested_at": following.status.start_requested_at}
-    )
+def restarting(
+    following: ModelDeployment, why: PodFailure, pod: Object | None = None, now: datetime | None = None
+) -> ModelDeploymentStatus:
+    """The attempt before is over, for this reason, and another pod is made: this one, where that is done by now."""
+    update: dict[str, Any] = {"start_requested_at": following.status.start_requested_at}
+    if pod and now:
+        update |= {"pod_name": pod["metadata"]["name"], "start_steps": [StartStep(name=POD_CREATED, at=now, seconds=0)]}
+    return _with_another_pod(following, why, "another pod is made").model_copy(update=update)
 
 
 def taken_away(deployment: ModelDeployment, why: PodFailure) -> ModelDeploymentStatus:
@@ -204,7 +207,7 @@ def taken_away(deployment: ModelDeployment, why: PodFailure) -> ModelDeploymentS
 
 
 def up_to_date(deployment: ModelDeployment, outdated: Difference | None) -> Condition:
-    """Whether an engine that runs is as the present spec and settings want it. Where none runs, the next one will be."""
+    """Whether the engine that runs is as the spec and the settings want it now. Where none runs, the next one is."""
     if outdated is None:
         return _condition(deployment, ConditionType.UP_TO_DATE, "True", "UpToDate", "nothing runs that was made from anything else")
     what = f"since the engine was started this has changed: {outdated.what}; it is applied as soon as no request needs the engine"
@@ -258,7 +261,7 @@ def engine_args_refused(spec: ModelDeploymentSpec, settings: Settings) -> PodFai
 
 
 def name_too_long(deployment: ModelDeployment) -> PodFailure:
-    """The failure of a deployment whose name cannot be a label, so that it can have no pod. New ones are not taken by the API server."""
+    """The failure of a deployment whose name cannot be a label: it can have no pod. There can be no new ones."""
     message = (
         f"metadata.name has {len(deployment.name)} characters, and at most {NAME_LENGTH} can be a label of its pods:"
         " delete this ModelDeployment, and make it again under a shorter name"
@@ -329,7 +332,7 @@ def _stalled(deployment: ModelDeployment, why: Failure | PodFailure, then: str, 
 
 
 def _disruption_before(deployment: ModelDeployment) -> str | None:
-    """The reason for which there is no engine, where somebody took it away and the one that follows is not ready yet."""
+    """Why there is no engine, where somebody took it away and the one that follows is not ready yet."""
     ready = condition_of(deployment.status.conditions, ConditionType.READY)
     return ready.reason if ready and ready.status == "False" and ready.reason in PLANNED_DISRUPTIONS else None
 

@@ -10,14 +10,14 @@ _ROUTERS_OWN = "activity"
 
 
 def status_patch(stored: Schema, planned: Schema, forget: Iterable[str] = ()) -> Object:
-    """What to write; empty where nothing changed. Activity belongs to the routers: entries of `forget` are removed, others left."""
+    """What to write; empty where nothing changed. Activity is the routers': only entries of `forget` are removed."""
     patch = merge_patch(_operators_own(stored), _operators_own(planned))
     forgotten = dict.fromkeys(forget)
     return {**patch, **({_ROUTERS_OWN: forgotten} if forgotten else {})}
 
 
 def merge_patch(before: Object, after: Object) -> Object:
-    """The smallest merge patch that makes `after` of `before`. What is gone is named as null, however deep: a merge would keep it."""
+    """The smallest merge patch that makes `after` of `before`: a null for what is gone, which a merge would keep."""
     patch: Object = dict.fromkeys(before.keys() - after.keys())
     for key, value in after.items():
         old = before.get(key)

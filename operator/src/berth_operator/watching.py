@@ -51,7 +51,10 @@ class EngineWatch:
         self.forget(name)
         if engine:
             self._sights[name] = Sight(engine.pod, self._clock())
-            self._asking[name] = engine, asyncio.create_task(self._keep_asking(name, engine), name=f"ask the engine of {name}")
+            self._asking[name] = (
+                engine,
+                asyncio.create_task(self._keep_asking(name, engine), name=f"ask the engine of {name}"),
+            )
 
     def forget(self, name: str) -> None:
         """Asks no engine of this deployment any more."""

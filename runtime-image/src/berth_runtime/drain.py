@@ -1,10 +1,10 @@
 """Waits until nobody is connected to the engine: what the kubelet runs in the engine's container before it ends it.
 
-    /usr/bin/python3 -IS drain.py --port PORT
+/usr/bin/python3 -IS drain.py --port PORT
 
 So the answers under way are made to their end when somebody deletes the pod, as by the drain of a node. The pod's grace
-bounds the wait: when it is over, the kubelet ends the container, and this program with it. It never fails: what it cannot
-read is no connection to wait for.
+bounds the wait: when it is over, the kubelet ends the container, and this program with it. It never fails: what it
+cannot read is no connection to wait for.
 
 It runs beside an engine that may need all of the memory there is, so it loads the interpreter and nothing else.
 """
@@ -23,7 +23,7 @@ TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 LOOK_SECONDS = 0.2
 CLEAR_LOOKS = 2
-"""In a row: a router's request may still be on its way. A kubelet's probe, which comes and goes, delays the end by one look."""
+"""In a row: a router's request may be on its way. A kubelet's probe, which comes and goes, costs one look more."""
 
 _ESTABLISHED = "01"
 _SENDING_THE_LAST = ("04", "09", "0B")

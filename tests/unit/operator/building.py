@@ -102,7 +102,7 @@ def pod(
 
 
 def running(ready: str | None = None, ready_since: float = -1, containers_ready: str | None = None) -> dict[str, Any]:
-    """The status of a pod whose engine runs. `ready`: what the kubelet, or the node controller, says of it; None where nobody does."""
+    """The status of a pod whose engine runs. `ready`: what the kubelet or the node controller says; None: nothing."""
     conditions = [
         {"type": kind, "status": value, "reason": "ContainersNotReady", "lastTransitionTime": at(ready_since)}
         for kind, value in (("Ready", ready), ("ContainersReady", containers_ready or ready))
@@ -117,7 +117,10 @@ def running_pod(attempt: int = 1, **more: Any) -> Object:
 
 
 def ended_pod(attempt: int = 1, **terminated: Any) -> Object:
-    status = {"phase": "Failed", "containerStatuses": [{"name": "engine", "state": {"terminated": {"exitCode": 1, **terminated}}}]}
+    status = {
+        "phase": "Failed",
+        "containerStatuses": [{"name": "engine", "state": {"terminated": {"exitCode": 1, **terminated}}}],
+    }
     return pod(attempt, status=status)
 
 

@@ -46,13 +46,17 @@ class Case:
 
 
 def plan_for(
-    observed: ModelDeployment, *pods: Object, sight: Sight | None = None, now: datetime = NOW, settings: Settings = SETTINGS
+    observed: ModelDeployment,
+    *pods: Object,
+    sight: Sight | None = None,
+    now: datetime = NOW,
+    settings: Settings = SETTINGS,
 ) -> Plan:
     return make_plan(Observed(observed, list(pods), sight), settings, now)
 
 
 def actions(plan: Plan) -> list[str]:
-    """The plan's actions in short, as the tables state them: pods without their deployment's uid, and with the grace they are given."""
+    """The plan's actions in short, as the tables state them: pods without their uid, and with the grace they have."""
     names: list[str] = []
     for action in plan.actions:
         match action:

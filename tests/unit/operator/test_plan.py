@@ -1,4 +1,4 @@
-"""What was observed in, what is done and said out: the operator's whole behaviour, without a cluster and without a clock.
+"""What was observed in, what is done and said out: the operator's behaviour, without a cluster and without a clock.
 
 How engines are kept that are ready is in `test_serving.py`; the words in which all is told are in `test_status.py`.
 """
@@ -58,6 +58,16 @@ CASES = [
         wake_in=1800,
     ),
     Case(
+        "but not the one that a round made for the next attempt which did not live to write so",
+        deployment(status=loaded(100)),
+        [ended_pod(1), pod(2, uid="another")],
+        ["create smol-2", "status", "delete smol-1 in 1 s"],
+        "Pending",
+        attempt=2,
+        wake_in=0,
+        reason="EngineExited",
+    ),
+    Case(
         "the pod of an earlier version of Berth, whose name lacks the uid, is the same one",
         deployment(),
         [running_pod(name="smol-1")],
@@ -106,7 +116,7 @@ CASES = [
         "an engine that served is replaced at once",
         deployment(status=loaded(100)),
         [ended_pod()],
-        ["status", "create smol-2", "delete smol-1 in 1 s"],
+        ["create smol-2", "status", "delete smol-1 in 1 s"],
         "Pending",
         attempt=2,
         wake_in=0,
@@ -147,6 +157,16 @@ CASES = [
         "Starting",
         attempt=2,
         wake_in=1800,
+    ),
+    Case(
+        "a failure of which nobody knows what was tried is not another one",
+        deployment(status={"attempt": 4, "lastFailure": {**failure(-30, count=2, retry=-1), "madeFrom": "something else"}}),
+        [pod(4, status={"phase": "Failed", "reason": "NodeAffinity"}, annotations={"berth.dev/made-from": ""})],
+        ["status", "delete smol-4 in 1 s"],
+        "Stalled",
+        attempt=5,
+        wake_in=10,
+        reason="NodeAffinity",
     ),
     Case(
         "what is left of a pod that failed is not waited for",

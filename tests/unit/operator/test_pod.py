@@ -40,7 +40,13 @@ def test_a_plain_engine() -> None:
                 "berth.dev/made-from": pod["metadata"]["annotations"]["berth.dev/made-from"],
             },
             "ownerReferences": [
-                {"apiVersion": "berth.dev/v1alpha1", "kind": "ModelDeployment", "name": "smol", "uid": UID, "controller": True}
+                {
+                    "apiVersion": "berth.dev/v1alpha1",
+                    "kind": "ModelDeployment",
+                    "name": "smol",
+                    "uid": UID,
+                    "controller": True,
+                }
             ],
         },
         "spec": {
@@ -75,7 +81,17 @@ def test_a_plain_engine() -> None:
                         "terminationGracePeriodSeconds": 1,
                     },
                     "lifecycle": {
-                        "preStop": {"exec": {"command": ["/usr/bin/python3", "-IS", "/opt/berth/berth_runtime/drain.py", "--port", "8000"]}}
+                        "preStop": {
+                            "exec": {
+                                "command": [
+                                    "/usr/bin/python3",
+                                    "-IS",
+                                    "/opt/berth/berth_runtime/drain.py",
+                                    "--port",
+                                    "8000",
+                                ]
+                            }
+                        }
                     },
                     "securityContext": {
                         "allowPrivilegeEscalation": False,

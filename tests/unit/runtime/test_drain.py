@@ -1,4 +1,4 @@
-"""An engine's container is ended once nobody is connected to it: the program that waits for that, with real connections."""
+"""An engine's container ends once nobody is connected to it: the program that waits for that, with real connections."""
 
 import asyncio
 import socket
@@ -29,7 +29,11 @@ def line(state: str, port: str = "1F40", to_send: str = "00000000", address: str
         ("two of them", [line("01"), line("01")], 2),
         ("one to another port", [line("01", port="1F41"), line("01", port="01F40")], 0),
         ("one that is over", [line("06"), line("05"), line("08"), line("07")], 0),
-        ("one that is over, but for what is still to be sent", [line("04", to_send="000001C8"), line("09", to_send="1")], 2),
+        (
+            "one that is over, but for what is still to be sent",
+            [line("04", to_send="000001C8"), line("09", to_send="1")],
+            2,
+        ),
         ("one that is over and told", [line("04"), line("09")], 0),
         ("lines of another form", ["", "x", "a b c d e f", line("01")[:20]], 0),
     ],

@@ -30,7 +30,7 @@ def rule(field_path: str, expression: str, message: str) -> dict[str, str]:
 
 
 def name_rule(length: int, why: str) -> dict[str, Any]:
-    """A rule about a resource's name. It holds for new ones alone: of what was stored before, the status must still be writable."""
+    """A rule about the name of new resources alone: of what was stored before, the status must still be writable."""
     return {
         "rule": f"oldSelf.hasValue() || self.metadata.name.size() <= {length}",
         "message": f"metadata.name: at most {length} characters, since {why}",

@@ -33,13 +33,13 @@ _STARTUP_FAILURES = 17_280
 
 _LIVENESS_PERIOD = 10
 _LIVENESS_DEADLINES = 2
-"""The operator replaces an engine that hangs, and tells why. Where there is no operator, the kubelet kills it, after twice as long."""
+"""The operator replaces an engine that hangs, and tells why. Without one the kubelet kills it, after twice as long."""
 
 HUNG_GRACE_SECONDS = 1
-"""What is left to a process that cannot be asked to end. Not 0: then nobody would wait until the node says that it is gone."""
+"""What a process has that cannot be asked to end. Not 0: then nobody would wait for the node to say that it is gone."""
 
 DRAIN = ("/usr/bin/python3", "-IS", "/opt/berth/berth_runtime/drain.py")
-"""In every engine's image: waits until nobody is connected to the engine. The kubelet runs it before it ends a container."""
+"""In every engine's image: waits until nobody is connected to the engine. The kubelet runs it before it ends one."""
 
 
 def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, settings: Settings) -> Object:
