@@ -19,7 +19,6 @@ from berth_api.cluster import (
     LABEL_DEPLOYMENT,
     LABEL_DOWNLOAD,
     MODEL_DEPLOYMENTS,
-    MODEL_DOWNLOADS,
     PODS,
     Cluster,
     ClusterError,
@@ -396,6 +395,3 @@ async def _running(operator: Operator, cluster: Cluster, kind: Kind) -> AsyncGen
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await operator.close()
-
-
-__all__ = ["MODEL_DEPLOYMENTS", "MODEL_DOWNLOADS", "Fault", "Operator", "World", "points"]
