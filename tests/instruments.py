@@ -68,6 +68,12 @@ class Instrumented(Instruments):
         self.called("patch_status")
         return await self._cluster.patch_status(kind, name, status, preconditions)
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        preconditions: Preconditions | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
         self.called("delete")
-        await self._cluster.delete(kind, name, preconditions)
+        await self._cluster.delete(kind, name, preconditions, grace_seconds)

@@ -1,7 +1,7 @@
 """The operator's reconciler against a real API server, killed at every write it makes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from berth_api.cluster import (
     UnavailableError,
     WatchEvent,
 )
+from berth_api.identity import pod_name
 from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_api.model_deployment import ModelDeployment
 from berth_operator.readiness import EngineProber
@@ -27,7 +28,10 @@ from tests.integration.test_resource import manifest
 # No node has this label: pods are made and judged, but nothing runs.
 NOWHERE = {"nodeSelector": {"berth.dev/no-such-node": "true"}}
 SETTINGS = Settings.model_validate(
-    {"engines": {"llamacpp": {"cpu": {"image": "localhost/nothing:1"}}}, "timing": {"unschedulableGrace": 0, "resync": 1}}
+    {
+        "engines": {"llamacpp": {"cpu": {"image": "localhost/nothing:1"}}},
+        "timing": {"unschedulableGrace": 0, "resync": 1, "firstRetry": 0.1},
+    }
 )
 
 
@@ -61,8 +65,14 @@ class DyingCluster:
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
         return self._die_or_return(await self._cluster.patch_status(kind, name, status, preconditions))
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
-        await self._cluster.delete(kind, name, preconditions)
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        preconditions: Preconditions | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
+        await self._cluster.delete(kind, name, preconditions, grace_seconds)
         self._die_or_return({})
 
     def _die_or_return(self, written: Object) -> Object:
@@ -95,15 +105,20 @@ class Operator:
 
 async def settled(cluster: KubernetesCluster, phase: str) -> ModelDeployment:
     """The deployment once it is in this phase."""
+    return await when(cluster, lambda deployment: deployment.status.phase == phase)
+
+
+async def when(cluster: KubernetesCluster, holds: Callable[[ModelDeployment], bool]) -> ModelDeployment:
+    """The deployment once that holds of it."""
     async with asyncio.timeout(30):
         while True:
             listed = await cluster.list(MODEL_DEPLOYMENTS)
             deployment = ModelDeployment.parse(listed.items[0])
-            if deployment.status.phase == phase:
+            if holds(deployment):
                 return deployment
             async for event in cluster.watch(MODEL_DEPLOYMENTS, listed.resource_version):
                 deployment = ModelDeployment.parse(event.object)
-                if deployment.status.phase == phase:
+                if holds(deployment):
                     return deployment
 
 
@@ -116,7 +131,7 @@ async def test_killed_at_any_write_the_next_one_ends_where_it_would_have(cluster
     async with Operator(cluster):
         deployment = await settled(cluster, "Stalled")
     [pod] = (await cluster.list(PODS)).items
-    assert pod["metadata"]["name"] == "smol-1"
+    assert pod["metadata"]["name"] == pod_name("smol", deployment.uid, 1)
     assert pod["metadata"]["labels"][LABEL_DEPLOYMENT] == "smol"
     assert deployment.status.attempt == 1
     assert deployment.status.last_failure is not None
@@ -146,6 +161,37 @@ async def test_a_pod_that_somebody_deleted_is_made_again(cluster: KubernetesClus
         await operator.dying.died.wait()
     [second] = [pod for pod in (await cluster.list(PODS)).items if "deletionTimestamp" not in pod["metadata"]]
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
+
+
+async def test_a_deployment_that_is_made_again_has_a_pod_of_its_own_beside_that_of_its_predecessor(cluster: KubernetesCluster) -> None:
+    first = await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
+    async with Operator(cluster):
+        await settled(cluster, "Stalled")
+    # Its pod stays, as on a node that died, until somebody takes the finalizer off.
+    [pod] = (await cluster.list(PODS)).items
+    await cluster.patch(PODS, pod["metadata"]["name"], {"metadata": {"finalizers": ["berth.dev/test"]}})
+    await cluster.delete(MODEL_DEPLOYMENTS, "smol", Preconditions(first["metadata"]["uid"]))
+    await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
+    async with Operator(cluster):
+        again = await settled(cluster, "Stalled")
+    names = {each["metadata"]["name"] for each in (await cluster.list(PODS)).items}
+    await cluster.patch(PODS, pod["metadata"]["name"], {"metadata": {"finalizers": None}})
+    assert pod_name("smol", again.uid, 1) in names
+    assert again.uid != first["metadata"]["uid"]
+
+
+async def test_somebody_elses_pod_of_the_name_is_told_and_left(cluster: KubernetesCluster) -> None:
+    created = await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
+    name = pod_name("smol", created["metadata"]["uid"], 1)
+    security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    allowed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "x", "image": "localhost/nothing:1", "securityContext": allowed}
+    spec = {"nodeSelector": NOWHERE["nodeSelector"], "securityContext": security, "containers": [container]}
+    await cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+    async with Operator(cluster):
+        deployment = await when(cluster, lambda found: found.status.attempt == 2 and found.status.pod_name is not None)
+    assert deployment.status.last_failure
+    assert deployment.status.last_failure.reason == "PodNameTaken"
 
 
 async def test_without_an_api_server_it_waits_for_one(cluster: KubernetesCluster, monkeypatch: Any) -> None:

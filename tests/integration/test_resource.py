@@ -49,6 +49,12 @@ def test_a_wrong_manifest_is_refused_with_what_is_allowed(namespace: Kubectl, wr
     assert said in str(refusal.value)
 
 
+def test_a_name_that_is_too_long_for_a_label_is_refused(namespace: Kubectl) -> None:
+    namespace.apply({**manifest(), "metadata": {"name": "n" * 63}})
+    with pytest.raises(KubectlError, match=r"metadata\.name: at most 63 characters"):
+        namespace.apply({**manifest(), "metadata": {"name": "n" * 64}})
+
+
 def test_what_is_left_out_has_defaults(namespace: Kubectl) -> None:
     namespace.apply(manifest())
     spec = namespace.json("get", "md", "smol")["spec"]

@@ -1,5 +1,8 @@
 """The local Cluster with instruments."""
 
+from collections.abc import Mapping
+
+from berth_local.admission import SCHEMAS, Admit
 from berth_local.cluster import LocalCluster
 from tests.instruments import Instruments
 
@@ -7,9 +10,9 @@ from tests.instruments import Instruments
 class MemoryCluster(Instruments, LocalCluster):
     """Counts its calls, fails on demand, and forgets its history on demand."""
 
-    def __init__(self) -> None:
+    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS) -> None:
         Instruments.__init__(self)
-        LocalCluster.__init__(self)
+        LocalCluster.__init__(self, admission)
 
     def expire_watches(self) -> None:
         """Forgets the history, as etcd's compaction does: watches end with ExpiredError."""

@@ -16,6 +16,12 @@ LABEL_DEPLOYMENT = f"{GROUP}/deployment"
 MEMORY_ANNOTATION = f"{GROUP}/memory-bytes"
 """On a pod, where there is a budget of memory: what it was counted with."""
 
+MADE_FROM_ANNOTATION = f"{GROUP}/made-from"
+"""On an engine's pod: digests of all that it was made from."""
+
+GENERATION_ANNOTATION = f"{GROUP}/generation"
+"""On an engine's pod: the generation of the deployment's spec that it was made from."""
+
 LABEL_DOWNLOAD = f"{GROUP}/download"
 """On every Job of a download and on its pods: the download's name."""
 
@@ -147,6 +153,16 @@ class Cluster(Protocol):
         """
         ...
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
-        """Deletes the object and, in the background, what it owns; ConflictError where a precondition no longer holds."""
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        preconditions: Preconditions | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
+        """Deletes the object and, in the background, what it owns; ConflictError where a precondition no longer holds.
+
+        `grace_seconds`: what a pod's processes have to end in. None: what the pod itself says. Of a pod that is being
+        deleted already it can only be shortened.
+        """
         ...

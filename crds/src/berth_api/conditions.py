@@ -18,8 +18,27 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    UP_TO_DATE = "UpToDate"
+    """Whether the engine was made from the present spec and settings. False: it is replaced when nobody uses it."""
     POD_SCHEDULED = "PodScheduled"
     ENGINE_STARTED = "EngineStarted"
+
+
+POD_DELETED = "PodDeleted"
+SPEC_CHANGED = "SpecChanged"
+IMAGE_CHANGED = "ImageChanged"
+ENGINE_NOT_ANSWERING = "EngineNotAnswering"
+
+PLANNED_DISRUPTIONS = frozenset(
+    {POD_DELETED, "Evicted", "Preempting", "NodeShutdown", "Terminated", SPEC_CHANGED, IMAGE_CHANGED},
+)
+"""Reasons of a condition Ready that is False because somebody took the engine's pod away, not by the engine's doing.
+
+A drain, `kubectl delete pod`, an eviction by the kubelet (Evicted, Preempting), a node that is shut down (Terminated,
+NodeShutdown), a rollout. The reason stands until the engine that follows is ready. A request that was cut by this, and
+of whose answer nothing has come, may be sent again; one that was cut otherwise may be what killed its engine, and
+`status.lastFailure` says so.
+"""
 
 
 class Condition(Schema):

@@ -21,7 +21,11 @@ from berth_api.names import slug
 from berth_api.schema import Schema
 
 _DIGEST_LENGTH = 10
+_UID_LENGTH = 8
+"""Characters of a uid that tell apart what bears the same name: its first block, which is random."""
 
+_LABEL_LENGTH = 63
+"""Of a DNS label."""
 
 IDENTITY_FIELDS = frozenset({"model", "backend", "device", "devices", "llamacpp", "vllm", "transformers", "engine_args"})
 
@@ -46,9 +50,21 @@ def deployment_name(spec: ModelDeploymentSpec) -> str:
     return f"{slug(spec.model.removesuffix('.gguf'))}-{digest[:_DIGEST_LENGTH]}"
 
 
-def pod_name(deployment: str, attempt: int) -> str:
-    """The name of the pod of one start; deterministic, so that a create repeated after a crash makes no second pod."""
-    return f"{deployment}-{attempt}"
+def pod_name(deployment: str, uid: str, attempt: int) -> str:
+    """The name of the pod of one start of the deployment with this uid.
+
+    Deterministic, so that a create repeated after a crash makes no second pod; and no pod of an earlier deployment of
+    the same name has it, which may still be ending. It is a DNS label, as it becomes the pod's hostname: a long
+    deployment's name is cut.
+    """
+    ending = f"-{uid[:_UID_LENGTH]}-{attempt}"
+    return deployment[: _LABEL_LENGTH - len(ending)].rstrip("-.") + ending
+
+
+def attempt_of(pod: str) -> int | None:
+    """The number of the start whose pod has this name; None where it is no such name."""
+    number = pod.rpartition("-")[2]
+    return int(number) if number.isascii() and number.isdigit() else None
 
 
 def _filled(settings: Schema, **defaults: object) -> Schema:

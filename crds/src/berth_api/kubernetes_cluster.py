@@ -147,9 +147,17 @@ class KubernetesCluster:
                 continue  # somebody else wrote meanwhile, which is no matter of this caller
         raise UnavailableError(f"{kind.kind} {name} is being written by others all the time")
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        preconditions: Preconditions | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
         """See Cluster.delete."""
         options: Object = {"propagationPolicy": "Background"}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         if preconditions:
             version = preconditions.resource_version
             options["preconditions"] = {"uid": preconditions.uid, **({"resourceVersion": version} if version else {})}

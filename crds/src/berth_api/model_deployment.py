@@ -23,6 +23,10 @@ MODEL_PATH_PATTERN = rf"^{MODEL_STORE}(/[A-Za-z0-9_][A-Za-z0-9._+=-]*)+$"
 """No segment starts with a dot, so no path can climb out of the store."""
 
 
+NAME_LENGTH = 63
+"""A deployment's name is a label of its pods. The API server refuses a longer label."""
+
+
 class Backend(StrEnum):
     """The engine that serves a model."""
 
@@ -51,6 +55,7 @@ class Phase(StrEnum):
     PENDING = "Pending"
     STARTING = "Starting"
     READY = "Ready"
+    UNRESPONSIVE = "Unresponsive"
     SLEEPING = "Sleeping"
     STALLED = "Stalled"
 
@@ -212,6 +217,9 @@ class Failure(Schema):
     at: Timestamp = Field(description="When the operator saw it.")
     count: int = Field(ge=1, description="Failures in a row, without a run that lasted between them.")
     retry_at: Timestamp | None = Field(default=None, description="When the next start is tried.")
+    made_from: str | None = Field(
+        default=None, max_length=64, description="Digest of what was tried. Another spec or image is tried at once."
+    )
 
 
 class ReplicaActivity(Schema):
@@ -240,11 +248,12 @@ class ModelDeploymentStatus(Schema):
     observed_generation: int | None = Field(default=None, ge=0, description="The generation of the spec that this status is about.")
     phase: Phase | None = Field(
         default=None,
-        description="Pending, Starting, Ready, Sleeping (idle, wakes on the next request) or Stalled (cannot start; see conditions).",
+        description="Pending, Starting, Ready, Unresponsive (was ready and gives no answer now), Sleeping (idle, wakes on the next request)"
+        " or Stalled (cannot start; see conditions).",
     )
     conditions: list[Condition] = Field(
         default_factory=list[Condition],
-        description="Ready, Reconciling and Stalled, and one for each step of the start.",
+        description="Ready, Reconciling and Stalled, UpToDate, and one for each step of the start.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     endpoint: str | None = Field(default=None, max_length=256, description="Base URL of the engine, while it is ready.")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from berth_api import model_deployment, model_download
 from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, InvalidError, Object
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_api.model_download import ModelDownloadSpec
@@ -21,25 +22,31 @@ Admit = Callable[[Object, Object | None], Object]
 """What is stored of an object that is created, or changed from what it was. Raises InvalidError."""
 
 
-def with_schema(schema: type[Schema], *, immutable: bool = False) -> Admit:
-    """Admits an object whose spec meets the schema, with the schema's defaults. `immutable`: its spec cannot be changed."""
+def with_schema(schema: type[Schema], name_length: int, *, immutable: bool = False) -> Admit:
+    """Admits an object whose spec meets the schema, with the schema's defaults.
+
+    `name_length`: the most characters that a new one's name can have. `immutable`: its spec cannot be changed.
+    """
 
     def admit(item: Object, before: Object | None) -> Object:
+        name: str = item["metadata"].get("name", "")
         try:
             spec = schema.model_validate(item["spec"]).manifest()
         except ValidationError as error:
             details = "; ".join(f"spec.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-            raise InvalidError(f'"{item["metadata"]["name"]}" is invalid: {details}') from error
+            raise InvalidError(f'"{name}" is invalid: {details}') from error
+        if before is None and len(name) > name_length:
+            raise InvalidError(f'"{name}" is invalid: metadata.name: at most {name_length} characters, and this one has {len(name)}')
         if immutable and before is not None and spec != before["spec"]:
-            raise InvalidError(f'"{item["metadata"]["name"]}" is invalid: spec: the spec cannot be changed; delete it and make another')
+            raise InvalidError(f'"{name}" is invalid: spec: the spec cannot be changed; delete it and make another')
         return {**item, "spec": spec}
 
     return admit
 
 
 SCHEMAS: Mapping[str, Admit] = {
-    MODEL_DEPLOYMENTS.plural: with_schema(ModelDeploymentSpec),
-    MODEL_DOWNLOADS.plural: with_schema(ModelDownloadSpec, immutable=True),
+    MODEL_DEPLOYMENTS.plural: with_schema(ModelDeploymentSpec, model_deployment.NAME_LENGTH),
+    MODEL_DOWNLOADS.plural: with_schema(ModelDownloadSpec, model_download.NAME_LENGTH, immutable=True),
 }
 
 

@@ -8,8 +8,8 @@ import asyncio
 import copy
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from berth_api.cluster import (
@@ -36,15 +36,23 @@ HISTORY = 1000
 MOST_EVENTS = 1000
 """Kubernetes events are for people, and forgotten when there are more: the oldest first."""
 
+DEFAULT_GRACE_SECONDS = 30
+"""What the API server gives a pod that says nothing of it."""
+
 _STATUS_IS_APART = {CONFIG_MAPS.plural: False, EVENTS.plural: False}
 _WRITABLE_METADATA = ("labels", "annotations", "ownerReferences", "finalizers")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class LocalCluster:
     """Objects of one namespace. Nothing of it outlives the process."""
 
-    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS) -> None:
+    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS, clock: Callable[[], datetime] = _utc_now) -> None:
         self._admission = admission
+        self._clock = clock
         self._objects: dict[str, dict[str, Object]] = {}
         self._history: list[tuple[int, str, WatchEvent]] = []
         self._version = 0
@@ -91,13 +99,16 @@ class LocalCluster:
         created["metadata"] |= {
             "name": name,
             "uid": str(uuid.uuid4()),
-            "creationTimestamp": format_timestamp(datetime.now(UTC)),
+            "creationTimestamp": format_timestamp(self._clock()),
             "generation": 1,
         }
         self._store("ADDED", kind, created)
         if kind == EVENTS:
             self._forget_events()
-        return copy.deepcopy(created)
+        returned = copy.deepcopy(created)
+        if self._is_orphan(created):  # its owner went while it was being made
+            self._delete(kind.plural, created)
+        return returned
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         """See Cluster.patch."""
@@ -106,7 +117,7 @@ class LocalCluster:
         metadata: Object = patch.get("metadata") or {}
         body = {key: value for key, value in patch.items() if key != "metadata" and (key != "status" or kind.plural in _STATUS_IS_APART)}
         writable = {key: metadata[key] for key in _WRITABLE_METADATA if key in metadata}
-        patched = self._admitted(kind, _merged(copy.deepcopy(before), copy.deepcopy({**body, "metadata": writable})), before)
+        patched = self._admitted(kind, merged(copy.deepcopy(before), copy.deepcopy({**body, "metadata": writable})), before)
         if patched.get("spec") != before.get("spec"):
             patched["metadata"]["generation"] += 1
         return self._replace(kind, before, patched)
@@ -116,13 +127,19 @@ class LocalCluster:
         await self._begin("patch_status")
         before = self._existing(kind, name, preconditions)
         patched = copy.deepcopy(before)
-        patched["status"] = _merged(patched.get("status") or {}, copy.deepcopy(status))
+        patched["status"] = merged(patched.get("status") or {}, copy.deepcopy(status))
         return self._replace(kind, before, patched)
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        preconditions: Preconditions | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
         """See Cluster.delete."""
         await self._begin("delete")
-        self._delete(kind.plural, self._existing(kind, name, preconditions))
+        self._delete(kind.plural, self._existing(kind, name, preconditions), grace_seconds)
 
     def finish(self, kind: Kind, name: str, uid: str) -> None:
         """Takes out an object whose deletion has been asked for, or which nothing holds any more, and what it owns. For its node alone."""
@@ -157,15 +174,22 @@ class LocalCluster:
             self._store("MODIFIED", kind, patched)
         return copy.deepcopy(patched)
 
-    def _delete(self, plural: str, deleted: Object) -> None:
+    def _delete(self, plural: str, deleted: Object, grace_seconds: int | None = None) -> None:
         """Takes the object out, or marks it, where a node has still to end its process."""
-        metadata = deleted["metadata"]
         if plural != PODS.plural or not deleted["spec"].get("nodeName"):
             self._remove(plural, deleted)
-        elif "deletionTimestamp" not in metadata:
-            marked = copy.deepcopy(deleted)
-            marked["metadata"]["deletionTimestamp"] = format_timestamp(datetime.now(UTC))
-            self._store("MODIFIED", PODS, marked)
+            return
+        marked_with: int | None = deleted["metadata"].get("deletionGracePeriodSeconds")
+        own: int = deleted["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+        grace = own if grace_seconds is None else grace_seconds
+        if marked_with is not None and grace >= marked_with:
+            return
+        marked = copy.deepcopy(deleted)
+        marked["metadata"] |= {
+            "deletionTimestamp": format_timestamp(self._clock() + timedelta(seconds=grace)),
+            "deletionGracePeriodSeconds": grace,
+        }
+        self._store("MODIFIED", PODS, marked)
 
     def _remove(self, plural: str, deleted: Object) -> None:
         del self._objects[plural][deleted["metadata"]["name"]]
@@ -176,6 +200,12 @@ class LocalCluster:
                 owners: list[Any] = item["metadata"].get("ownerReferences") or []
                 if any(owner["uid"] == uid for owner in owners) and item["metadata"]["name"] in items:
                     self._delete(owned_plural, item)
+
+    def _is_orphan(self, item: Object) -> bool:
+        """Whether it has owners, and none of them is there."""
+        owners: list[Any] = item["metadata"].get("ownerReferences") or []
+        present = {each["metadata"]["uid"] for items in self._objects.values() for each in items.values()} if owners else set[str]()
+        return bool(owners) and not any(owner["uid"] in present for owner in owners)
 
     def _forget_events(self) -> None:
         events = self._of(EVENTS)
@@ -206,15 +236,15 @@ def _has(item: Object, labels: Mapping[str, str] | None) -> bool:
     return all(carried.get(key) == value for key, value in (labels or {}).items())
 
 
-def _merged(target: Object, patch: Object) -> Object:
-    """JSON merge patch, RFC 7396."""
+def merged(target: Object, patch: Object) -> Object:
+    """What a JSON merge patch, RFC 7396, makes of an object."""
     result = dict(target)
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)
         elif isinstance(value, dict):
             before = result.get(key)
-            result[key] = _merged(before if isinstance(before, dict) else {}, value)  # pyright: ignore[reportUnknownArgumentType]
+            result[key] = merged(before if isinstance(before, dict) else {}, value)  # pyright: ignore[reportUnknownArgumentType]
         else:
             result[key] = value
     return result

@@ -65,9 +65,9 @@ class JobController:
         self._clock = clock
         self._workers = Workers("job", self._reconcile, lambda _: None)
 
-    def wake(self, name: str) -> None:
-        """Something about this Job or its pods may have changed."""
-        self._workers.wake(name)
+    def wake(self, name: str, seen: Object | None = None) -> None:
+        """Something about this Job or its pods may have changed. `seen`: the object whose change was seen."""
+        self._workers.wake(name, seen)
 
     async def close(self) -> None:
         """Stops all work."""
@@ -89,9 +89,10 @@ class JobController:
             return 0.0
         if plan.create:
             with suppress(AlreadyExistsError):  # one of an earlier Job of this name, whose process still ends
-                await self._cluster.create(PODS, plan.create)
+                await self._workers.write(name, self._cluster.create(PODS, plan.create))
         if plan.status != job.get("status"):
-            await self._cluster.patch_status(JOBS, name, plan.status, Preconditions(uid, job["metadata"]["resourceVersion"]))
+            as_read = Preconditions(uid, job["metadata"]["resourceVersion"])
+            await self._workers.write(name, self._cluster.patch_status(JOBS, name, plan.status, as_read))
         return _LONGEST_RETRY.total_seconds() if plan.wake_at is None else max(0.0, (plan.wake_at - now).total_seconds())
 
 

@@ -12,7 +12,7 @@ from berth_api.cluster import LABEL_DEPLOYMENT, LABEL_DOWNLOAD, PODS, ConflictEr
 from berth_api.following import Snapshot, follow
 from berth_api.schema import format_timestamp
 from berth_local.admission import LOOPBACK, Ports
-from berth_local.cluster import LocalCluster
+from berth_local.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
 from berth_local.containers import arguments_here, environment_here, oom_kills, termination_message
 from berth_local.process_output import Output
 from berth_local.processes import ChildProcess
@@ -50,7 +50,7 @@ class PodRunner:
         self._scratch = scratch
         self._ports = ports
         self._pods: dict[str, asyncio.Task[None]] = {}
-        self._unwanted: dict[str, asyncio.Event] = {}
+        self._endings: dict[str, _Ending] = {}
         self._outputs: dict[str, Output] = {}
 
     async def run(self) -> None:
@@ -61,8 +61,8 @@ class PodRunner:
 
     async def close(self) -> None:
         """Ends every process that runs, each in its own grace."""
-        for unwanted in self._unwanted.values():
-            unwanted.set()
+        for ending in self._endings.values():
+            ending.ask()
         if self._pods:
             await asyncio.wait(self._pods.values())
 
@@ -73,23 +73,23 @@ class PodRunner:
     def _consider(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         if "deletionTimestamp" in pod["metadata"]:
-            if unwanted := self._unwanted.get(uid):
-                unwanted.set()
+            if ending := self._endings.get(uid):
+                ending.ask(pod["metadata"].get("deletionGracePeriodSeconds"))
         elif uid not in self._pods and not pod["spec"].get("nodeName"):
-            self._unwanted[uid] = asyncio.Event()
-            self._pods[uid] = asyncio.create_task(self._keep(pod, self._unwanted[uid]), name=f"pod {pod['metadata']['name']}")
+            self._endings[uid] = _Ending(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
+            self._pods[uid] = asyncio.create_task(self._keep(pod, self._endings[uid]), name=f"pod {pod['metadata']['name']}")
             self._pods[uid].add_done_callback(lambda _: self._forget(uid))
 
     def _forget(self, uid: str) -> None:
         del self._pods[uid]
-        del self._unwanted[uid]
+        del self._endings[uid]
 
-    async def _keep(self, pod: Object, unwanted: asyncio.Event) -> None:
+    async def _keep(self, pod: Object, ending: "_Ending") -> None:
         """A pod's whole life here."""
         metadata = pod["metadata"]
         try:
-            await self._run(pod, unwanted)
-            await unwanted.wait()
+            await self._run(pod, ending)
+            await ending.asked.wait()
         except (NotFoundError, ConflictError):
             pass  # deleted before it began
         except Exception:
@@ -99,7 +99,7 @@ class PodRunner:
             self._ports.release(pod)
             self._cluster.finish(PODS, metadata["name"], metadata["uid"])
 
-    async def _run(self, pod: Object, unwanted: asyncio.Event) -> None:
+    async def _run(self, pod: Object, ending: "_Ending") -> None:
         """Runs the pod's container to its end, or until the pod is not wanted any more."""
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]
         report = _Reporter(self._cluster, pod)
@@ -109,7 +109,7 @@ class PodRunner:
         output = self._outputs.setdefault(_owner_name(pod), Output())
         begun_at, oom_before = output.end, oom_kills()
         try:
-            child = await _unless_unwanted(self._launch(container, last_words, output, report.creating), unwanted)
+            child = await _unless_unwanted(self._launch(container, last_words, output, report.creating), ending.asked)
         except LaunchError as error:
             await report.not_created(str(error))
             return
@@ -117,10 +117,10 @@ class PodRunner:
             return
         try:
             await report.running()
-            code = await _ended_or_unwanted(child, unwanted, pod["spec"].get("terminationGracePeriodSeconds", 30))
+            code = await ending.outlive(child)
         finally:
             child.kill()
-        if not unwanted.is_set():
+        if not ending.asked.is_set():
             message = termination_message(container, last_words, output.lines(begun_at), code)
             await report.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
         last_words.unlink(missing_ok=True)
@@ -200,15 +200,46 @@ async def _unless_unwanted(launching: Coroutine[Any, Any, ChildProcess], unwante
         await asyncio.wait({launched, no_longer})
 
 
-async def _ended_or_unwanted(child: ChildProcess, unwanted: asyncio.Event, grace_seconds: float) -> int:
-    """The exit code, once the process is gone: by itself, or, because nobody wants it, ended from here."""
-    waiting = {asyncio.create_task(child.wait()), asyncio.create_task(unwanted.wait())}
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        return await child.stop(grace_seconds) if unwanted.is_set() else await child.wait()
-    finally:
-        for task in waiting:
-            task.cancel()
+class _Ending:
+    """The end of a pod that somebody may ask for, and what its process has to end in then."""
+
+    def __init__(self, grace_seconds: float) -> None:
+        """`grace_seconds`: what it has where nobody says anything else."""
+        self.asked = asyncio.Event()
+        self._grace = grace_seconds
+        self._deadline: float | None = None
+        self._limit: asyncio.Timeout | None = None
+
+    def ask(self, grace_seconds: float | None = None) -> None:
+        """Has the process end. Who asks again can leave it less time, not more."""
+        grace = self._grace if grace_seconds is None else grace_seconds
+        deadline = asyncio.get_running_loop().time() + grace
+        if self._deadline is None or deadline < self._deadline:
+            self._deadline = deadline
+            if self._limit and not self._limit.expired():
+                self._limit.reschedule(deadline)
+        self.asked.set()
+
+    async def outlive(self, child: ChildProcess) -> int:
+        """The exit code, once the process is gone: by itself, or, because that was asked for, ended from here."""
+        waiting = {asyncio.create_task(child.wait()), asyncio.create_task(self.asked.wait())}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return await self._stop(child) if self.asked.is_set() else await child.wait()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _stop(self, child: ChildProcess) -> int:
+        child.terminate()
+        try:
+            async with asyncio.timeout_at(self._deadline) as self._limit:
+                return await child.wait()
+        except TimeoutError:
+            child.kill()
+            return await child.wait()
+        finally:
+            self._limit = None
 
 
 def _owner_name(pod: Object) -> str:

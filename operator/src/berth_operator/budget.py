@@ -17,13 +17,19 @@ from berth_api.activity import last_activity
 from berth_api.budget import Evict, Hold, NeverFits, Resident, Start, Use, Verdict, Wait, Wanted, decide
 from berth_api.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Cluster, Object
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
-from berth_operator.plan import CreatePod, Observed, Plan, held_up, waiting
+from berth_operator.actions import CreatePod, Observed, Plan
+from berth_operator.parts import annotations_of, is_deleting, labels_of, number, status_of
+from berth_operator.plan import held_up, waiting
+from berth_operator.reading import Reader
 from berth_operator.status import memory_insufficient
 
 _log = structlog.get_logger(__name__)
 
-_LOOK_AGAIN = timedelta(seconds=0.1)
-"""While it waits for busy models: that one has become idle is told only later, and someone waits."""
+_LOOK_AGAIN = timedelta(seconds=1)
+"""Should nothing be heard while it waits."""
+
+_LOOK_AT_USE_SECONDS = 0.1
+"""How often the use of busy models is looked at while it waits: the cluster is told only later that one is idle."""
 
 PATIENCE = timedelta(seconds=5)
 """How long it waits for a busy model to become idle by itself. After that models are closed to new requests, which then wait in turn."""
@@ -78,6 +84,10 @@ class MemoryGate:
         self._patience = patience
         self._deciding = asyncio.Lock()
         self._waiting: dict[str, _Waiting] = {}
+        self._queued = asyncio.Event()
+        self._reader = Reader("deployment", ModelDeployment.parse)
+        self._busy: dict[str, ModelDeployment] = {}
+        """Deployments that had requests in hand when somebody last waited for their memory."""
         self._promised: dict[str, tuple[datetime, Device, Resident]] = {}
 
     @property
@@ -90,6 +100,23 @@ class MemoryGate:
         waiting_one = self._waiting.pop(name, None)
         if waiting_one:
             self._close(waiting_one, {})
+        if not self._waiting:
+            self._queued.clear()
+
+    async def watch(self, wake: Callable[[str], None]) -> None:
+        """Wakes those who wait as soon as a busy model is idle, for ever. It asks the router, and not the cluster."""
+        while True:
+            await self._queued.wait()
+            try:
+                idle = [name for name, deployment in self._busy.items() if not self._evictor.use(deployment).in_flight]
+            except Exception:  # noqa: BLE001 (those who wait are looked at each second in any case)
+                _log.exception("use_not_known")
+                idle = []
+            for name in idle:
+                del self._busy[name]
+            for name in self.waiting if idle else ():
+                wake(name)
+            await asyncio.sleep(_LOOK_AT_USE_SECONDS)
 
     async def admitted(self, plan: Plan, observed: Observed, now: datetime) -> Plan:
         """The plan, or what to do instead of making its pod now. Raises ClusterError."""
@@ -107,9 +134,10 @@ class MemoryGate:
         self, plan: Plan, created: CreatePod, deployment: ModelDeployment, wanted: Wanted, budget: int, now: datetime
     ) -> Plan:
         queued = self._waiting.setdefault(wanted.name, _Waiting(now, {}))
+        self._queued.set()
         device = deployment.spec.device
         living = await self._deployments()
-        residents = await self._residents(living, device, created.manifest["metadata"]["name"], now)
+        residents = await self._residents(living, deployment, created.manifest["metadata"]["name"], now)
         verdict = self._in_turn(decide(budget, residents, wanted, patient=now - queued.since < self._patience), wanted.name, living, device)
         match verdict:
             case Start():
@@ -146,10 +174,13 @@ class MemoryGate:
 
     async def _deployments(self) -> dict[str, ModelDeployment]:
         listed = await self._cluster.list(MODEL_DEPLOYMENTS)
-        return {deployment.name: deployment for deployment in map(ModelDeployment.parse, listed.items)}
+        return {deployment.name: deployment for deployment in self._reader.read_all(listed.items)}
 
-    async def _residents(self, living: Mapping[str, ModelDeployment], device: Device, own_pod: str, now: datetime) -> list[Resident]:
+    async def _residents(
+        self, living: Mapping[str, ModelDeployment], asking: ModelDeployment, own_pod: str, now: datetime
+    ) -> list[Resident]:
         """What has memory of this device, but the pod that is asked for: each pod that has not ended, and what was promised to others."""
+        device = asking.spec.device
         pods = {pod["metadata"]["name"]: pod for pod in (await self._cluster.list(PODS)).items}
         residents: list[Resident] = []
         for name, (until, of_device, resident) in list(self._promised.items()):
@@ -158,20 +189,26 @@ class MemoryGate:
             elif of_device is device:
                 residents.append(resident)
         for name, pod in pods.items():
-            size = pod["metadata"].get("annotations", {}).get(MEMORY_ANNOTATION)
-            if size is None or name == own_pod or pod.get("status", {}).get("phase") in ("Failed", "Succeeded"):
+            size = number(annotations_of(pod).get(MEMORY_ANNOTATION))
+            if size is None or name == own_pod or status_of(pod).get("phase") in ("Failed", "Succeeded"):
                 continue
-            owner = living.get(pod["metadata"]["labels"].get(LABEL_DEPLOYMENT, ""))
+            owner = living.get(labels_of(pod).get(LABEL_DEPLOYMENT, ""))
+            # Its own pod of an earlier attempt goes for the one that is asked for.
+            leaving = is_deleting(pod) or (owner is not None and (owner.deleting or owner.uid == asking.uid))
             if owner is None or owner.spec.device is device:
-                residents.append(self._resident(pod, owner, int(size), now))
+                residents.append(self._resident(pod, owner, size, now, leaving=leaving))
         return residents
 
-    def _resident(self, pod: Object, owner: ModelDeployment | None, size: int, now: datetime) -> Resident:
-        if owner is None or owner.deleting or "deletionTimestamp" in pod["metadata"]:
+    def _resident(self, pod: Object, owner: ModelDeployment | None, size: int, now: datetime, *, leaving: bool) -> Resident:
+        if leaving:
             return Resident(pod["metadata"]["name"], size, Hold.LEAVING, now, now)
+        if owner is None:  # of a deployment that cannot be understood: nobody will put it out
+            return Resident(pod["metadata"]["name"], size, Hold.STARTING, now, now)
         use = self._evictor.use(owner)
-        ready = owner.status.phase is Phase.READY
-        hold = Hold.STARTING if not ready else Hold.BUSY if use.in_flight else Hold.IDLE
+        if use.in_flight:
+            self._busy[owner.name] = owner
+        started = owner.status.phase in (Phase.READY, Phase.UNRESPONSIVE)
+        hold = Hold.STARTING if not started else Hold.BUSY if use.in_flight else Hold.IDLE
         since = owner.status.loaded_at or owner.created_at
         last_used = max(moment for moment in (use.last_used, last_activity(owner), since) if moment)
         return Resident(owner.name, size, hold, last_used, since, kept=owner.spec.idle.ttl_seconds == 0)

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from berth_api.cluster import Object
+from berth_api.conditions import POD_DELETED
+from berth_operator.parts import changed_at, condition, container_statuses, is_deleting, state_of, status_of
 
 MESSAGE_LENGTH = 4096
 """Of an engine's output: its last lines, where the reason is. The kubelet itself keeps 2048 bytes or 80 lines."""
@@ -22,6 +24,9 @@ _GPU_FULL = re.compile(r"CUDA out of memory|cudaMalloc failed: out of memory|les
 _NO_GPU = re.compile(r"invalid device: (?:CUDA|ROCm)\d")
 """What llama.cpp says where it does not find a GPU that it has to use."""
 
+_PUT_OUT = {"Evicted", "Preempting", "NodeShutdown", "Terminated"}
+"""Why a kubelet ends a pod for its node's sake: too little of something, a more important pod, a shutdown."""
+
 _SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
 
@@ -35,12 +40,26 @@ class PodFailure:
     """The pod is over and must be replaced. Otherwise it is held up and may still recover by itself."""
 
 
+def disruption(pod: Object) -> PodFailure | None:
+    """Why somebody took this pod away that may have been well; None where nobody did."""
+    status = status_of(pod)
+    if is_deleting(pod):
+        told = condition(pod, "DisruptionTarget")
+        why = f" ({told.get('reason', '')}: {told.get('message', '')})" if told and told["status"] == "True" else ""
+        return PodFailure(POD_DELETED, f"the pod was deleted{why}", ended=True)
+    if status.get("phase") == "Failed" and status.get("reason") in _PUT_OUT:
+        return _put_out(status)
+    return None
+
+
 def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta, process: str = "engine") -> PodFailure | None:
     """Why this pod does not do its work; None where nothing speaks against it. `process` is what people call that which runs in it."""
-    status: dict[str, Any] = pod.get("status") or {}
-    containers: list[Any] = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    status = status_of(pod)
+    if status.get("phase") == "Failed" and status.get("reason") in _PUT_OUT:
+        return _put_out(status)  # before what its containers say, which ended because of it
+    containers: list[dict[str, Any]] = [*(status.get("initContainerStatuses") or []), *container_statuses(pod)]
     for container in containers:
-        state: dict[str, Any] = container.get("state") or {}
+        state = state_of(container)
         if "terminated" in state and (state["terminated"].get("exitCode") != 0 or status.get("phase") in ("Failed", "Succeeded")):
             return _ended(pod, state["terminated"], process)
         if waiting := state.get("waiting"):
@@ -53,6 +72,18 @@ def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta, proc
     return _unschedulable(pod, now, unschedulable_grace)
 
 
+def unschedulable_since(pod: Object) -> datetime | None:
+    """Since when the scheduler has found no node for the pod; None where it has not said so."""
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled is None or scheduled["status"] != "False" or scheduled.get("reason") != "Unschedulable":
+        return None
+    return changed_at(scheduled)
+
+
+def _put_out(status: dict[str, Any]) -> PodFailure:
+    return PodFailure(status["reason"], f"the node put the pod out: {status.get('message') or status['reason']}", ended=True)
+
+
 def _ended(pod: Object, terminated: dict[str, Any], process: str) -> PodFailure:
     message = (terminated.get("message") or "").strip()
     if said := _LAUNCHER_MESSAGE.match(message):
@@ -62,8 +93,6 @@ def _ended(pod: Object, terminated: dict[str, Any], process: str) -> PodFailure:
         limit = _memory_limit(pod)
         allowed = f"its memory limit of {limit}" if limit else "the memory of its node"
         return PodFailure("OutOfMemory", f"the {process} needed more than {allowed} and was killed{last_lines}", ended=True)
-    if pod["status"].get("reason") in ("Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated"):
-        return PodFailure(pod["status"]["reason"], pod["status"].get("message") or "the node put the pod out", ended=True)
     if _GPU_FULL.search(message):
         return PodFailure("DeviceOutOfMemory", f"the GPU has too little memory free for the {process}{last_lines}", ended=True)
     if _NO_GPU.search(message):
@@ -89,14 +118,11 @@ def _held_up(container: dict[str, Any], waiting: dict[str, Any]) -> PodFailure |
 
 
 def _unschedulable(pod: Object, now: datetime, grace: timedelta) -> PodFailure | None:
-    status: dict[str, Any] = pod.get("status") or {}
-    conditions: list[Any] = status.get("conditions", [])
-    for condition in conditions:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("reason") == "Unschedulable":
-            since = datetime.fromisoformat(condition["lastTransitionTime"])
-            if now - since >= grace:
-                return _no_node(pod, condition.get("message", ""))
-    return None
+    began = unschedulable_since(pod)
+    if began is None or now - began < grace:
+        return None
+    scheduled = condition(pod, "PodScheduled") or {}
+    return _no_node(pod, scheduled.get("message", ""))
 
 
 def _no_node(pod: Object, scheduler_says: str) -> PodFailure:

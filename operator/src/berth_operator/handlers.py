@@ -11,7 +11,8 @@ import kopf
 from berth_api.cluster import GROUP, JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS, VERSION, Kind, Object
 from berth_operator.news import News
 
-Wake = Callable[[str], None]
+Wake = Callable[[str, Object], None]
+"""Takes the name of a resource that may have to be looked at, and the object whose change was seen."""
 
 
 class IsNews(Protocol):
@@ -25,7 +26,8 @@ class IsNews(Protocol):
 async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, health_port: int) -> None:
     """Watches deployments and downloads, and their pods and Jobs, in the namespace, until the process is told to end.
 
-    `wake_...` is called with the name of a deployment or download whenever it or something of it changed, and for each at the start.
+    `wake_...` is called for each deployment or download at the start, and whenever it or something of it changed: with
+    its name and with the object that changed.
     """
     await kopf.operator(
         registry=_registry(wake_deployment, wake_download),
@@ -67,11 +69,12 @@ def _watch(
     """Has `wake` called for every change of the resources that is news, and of the objects that carry one's name in the label."""
 
     async def changed(name: str | None, event: kopf.RawEvent, **_: Any) -> None:
-        if name and is_news(cast("Object", event["object"]), gone=event["type"] == "DELETED"):
-            wake(name)
+        seen = cast("Object", event["object"])
+        if name and is_news(seen, gone=event["type"] == "DELETED"):
+            wake(name, seen)
 
-    async def child_changed(labels: kopf.Labels, **_: Any) -> None:
-        wake(labels[label])
+    async def child_changed(labels: kopf.Labels, event: kopf.RawEvent, **_: Any) -> None:
+        wake(labels[label], cast("Object", event["object"]))
 
     kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)(changed)
     for child in children:

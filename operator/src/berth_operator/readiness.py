@@ -1,16 +1,20 @@
 """Asks engines themselves whether they can serve: a kubelet's probe would tell up to a period later."""
 
-import asyncio
-from itertools import chain, repeat
+import os
+from typing import Protocol
 
 import aiohttp
 
-_PAUSES = ((500, 0.01), (1000, 0.05))
-"""(number of questions, seconds after each): a small model is there within the first five seconds, and callers wait out each pause."""
+_CONNECT_SECONDS = 1
+"""What the kernel at the other end has to answer in: rather asked again than waited for."""
 
-_LAST_PAUSE = 0.25
 
-_TIMEOUT = aiohttp.ClientTimeout(total=2, connect=1)
+class Prober(Protocol):
+    """Asks an engine a question."""
+
+    async def ask(self, url: str, seconds: float) -> str | None:
+        """None where the engine says within so many seconds that it can serve; else what came instead, in words."""
+        ...
 
 
 class EngineProber:
@@ -20,26 +24,27 @@ class EngineProber:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "EngineProber":
-        """Opens the connections' pool; to be called on the event loop that asks."""
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0, limit_per_host=2))
+        """Opens the session; to be called on the event loop that asks."""
+        # A connection for each question: one that is kept would occupy a thread of the engine, and hold up a pod's end.
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._session:
             await self._session.close()
 
-    async def answers(self, url: str) -> bool:
-        """Whether the engine says, now, that it can serve."""
+    async def ask(self, url: str, seconds: float) -> str | None:
+        """See Prober.ask."""
         if self._session is None:
             raise RuntimeError("EngineProber is used outside of its context")
+        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS)
         try:
-            async with self._session.get(url) as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
-
-    async def wait_until_answers(self, url: str) -> None:
-        """Returns once the engine can serve; to be cancelled when that is no longer wanted."""
-        pauses = chain.from_iterable(repeat(pause, times) for times, pause in _PAUSES)
-        while not await self.answers(url):  # noqa: ASYNC110 (another process: nothing here could set an event)
-            await asyncio.sleep(next(pauses, _LAST_PAUSE))
+            async with self._session.get(url, timeout=limits, allow_redirects=False) as response:
+                return None if response.status == 200 else f"it answers with status {response.status}"
+        except aiohttp.ConnectionTimeoutError:
+            return f"no connection within {_CONNECT_SECONDS} s"
+        except TimeoutError:
+            return f"no answer within {seconds:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            number = error.errno if isinstance(error, OSError) else None
+            return os.strerror(number) if number else f"{type(error).__name__}: {error}"

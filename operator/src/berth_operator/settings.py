@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from berth_api import setting_values
@@ -18,6 +18,14 @@ from berth_api.settings_validation import settings_error
 
 INTERVAL_VARIABLE = "CLEANUP_INTERVAL"
 """Seconds: goes before the file's timing.resync."""
+
+PROBE_TIMEOUT_SECONDS = 5
+"""What an engine that serves has to answer in when it is asked whether it does, by the operator or by the kubelet.
+
+Engines answer that at once, whatever they compute: it is not queued behind requests. What delays it is a node whose
+processors are all taken, and then by seconds, not by minutes.
+"""
+
 
 _PATTERNS = {NAMESPACE_PATTERN: "made of lower-case letters, digits and '-'"}
 
@@ -110,10 +118,32 @@ class Timing(_Section):
     first_retry: float = Field(default=10, gt=0, description="Wait after the first failed start; doubles with each further one.")
     longest_retry: float = Field(default=300, gt=0, description="The longest wait between two starts.")
     stable_run: float = Field(default=60, gt=0, description="A run of this length forgets earlier failures.")
-    termination_grace: int = Field(default=30, ge=1, description="What an engine has to end in after it was told to.")
+    probe_period: float = Field(default=10, gt=0, description="How often an engine that serves is asked whether it still answers.")
+    hang_deadline: float = Field(
+        default=60,
+        gt=0,
+        description="An engine that gives no answer for this long hangs, and is replaced. Longer than probePeriod and 5 s more.",
+    )
+    termination_grace: int = Field(
+        default=300, ge=1, description="What the answers of an engine have to end in when somebody deletes its pod."
+    )
     resync: float = Field(
         default=30, gt=0, description="Every deployment is looked at again after this time, whatever was or was not heard."
     )
+
+    @property
+    def unresponsive_after(self) -> float:
+        """Seconds without an answer after which an engine gets no new requests: one question that was not answered."""
+        return self.probe_period + PROBE_TIMEOUT_SECONDS
+
+    @model_validator(mode="after")
+    def _hangs_last(self) -> Self:
+        if self.hang_deadline <= self.unresponsive_after:
+            raise ValueError(
+                f"hangDeadline is {self.hang_deadline:g}, but must be more than probePeriod ({self.probe_period:g}) and"
+                f" {PROBE_TIMEOUT_SECONDS} s for an answer"
+            )
+        return self
 
 
 class Settings(_Section):

@@ -9,8 +9,18 @@ from typing import Any
 
 from berth_api.activity import expires_at
 from berth_api.cluster import MEMORY_ANNOTATION, Object
-from berth_api.conditions import Condition, ConditionStatus, ConditionType
+from berth_api.conditions import (
+    ENGINE_NOT_ANSWERING,
+    IMAGE_CHANGED,
+    PLANNED_DISRUPTIONS,
+    SPEC_CHANGED,
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    condition_of,
+)
 from berth_api.model_deployment import (
+    NAME_LENGTH,
     Failure,
     ModelDeployment,
     ModelDeploymentSpec,
@@ -21,6 +31,8 @@ from berth_api.model_deployment import (
 from berth_operator.engines import ENGINES
 from berth_operator.engines.arguments import refused_arguments
 from berth_operator.failure import PodFailure
+from berth_operator.made_from import Difference
+from berth_operator.parts import annotations_of, container_statuses, number, state_of
 from berth_operator.settings import Settings
 
 POD_CREATED = "PodCreated"
@@ -43,7 +55,7 @@ def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
 
 
 def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: list[StartStep]) -> ModelDeploymentStatus:
-    """A pod is on its way. An earlier failure stays on record until a run has lasted."""
+    """A pod is on its way. An earlier failure stays on record until a run has lasted; who took a pod away, till then."""
     reason, message = _WAITING_FOR[steps[-1].name]
     message = _told_by_node(pod) or message
     failure = deployment.status.last_failure
@@ -59,7 +71,7 @@ def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: lis
             "start_steps": steps,
             "last_failure": failure if failure and failure.retry_at else None,
             "conditions": [
-                _condition(deployment, ConditionType.READY, "False", "Starting", message + after),
+                _condition(deployment, ConditionType.READY, "False", _disruption_before(deployment) or "Starting", message + after),
                 _condition(deployment, ConditionType.RECONCILING, "True", reason, message),
                 _not_stalled(deployment),
                 *_step_conditions(deployment, steps),
@@ -107,6 +119,32 @@ def ready(
     )
 
 
+def unresponsive(
+    deployment: ModelDeployment, pod: Object, steps: list[StartStep], failure: Failure | None, why: str | None
+) -> ModelDeploymentStatus:
+    """The engine was ready and gives no answer. `why` is None where nothing has been heard since that was said."""
+    before = condition_of(deployment.status.conditions, ConditionType.READY)
+    message = why or (before.message if before else "the engine does not answer")
+    held = f"{message}; new requests wait until it answers, and those under way go on"
+    return deployment.status.model_copy(
+        update={
+            "phase": Phase.UNRESPONSIVE,
+            "endpoint": None,
+            "expires_at": expires_at(deployment),
+            "pod_name": pod["metadata"]["name"],
+            "memory_bytes": _memory_bytes(pod),
+            "start_steps": steps,
+            "last_failure": failure,
+            "conditions": [
+                _condition(deployment, ConditionType.READY, "False", ENGINE_NOT_ANSWERING, message if why is None else held),
+                _condition(deployment, ConditionType.RECONCILING, "True", ENGINE_NOT_ANSWERING, "the engine is asked until it answers"),
+                _not_stalled(deployment),
+                *_step_conditions(deployment, steps),
+            ],
+        }
+    )
+
+
 def sleeping(deployment: ModelDeployment) -> ModelDeploymentStatus:
     """Idle: no pod, and the next request makes one."""
     message = f"no request for {deployment.spec.idle.ttl_seconds} s; the next one starts it again"
@@ -124,45 +162,58 @@ def sleeping(deployment: ModelDeployment) -> ModelDeploymentStatus:
     )
 
 
-def stalled(deployment: ModelDeployment, failure: Failure) -> ModelDeploymentStatus:
-    """It cannot start, for this reason."""
-    status = _without_pod(deployment) if failure.retry_at else deployment.status
-    again = "the next start is tried later" if failure.retry_at else "it starts when that is mended"
-    return status.model_copy(
+def waiting_to_retry(deployment: ModelDeployment, failure: Failure) -> ModelDeploymentStatus:
+    """An attempt has failed, and the next one is not due yet."""
+    update = {"phase": Phase.STALLED, "last_failure": failure, "conditions": _stalled(deployment, failure, "the next start is tried later")}
+    return _without_pod(deployment).model_copy(update=update)
+
+
+def held_up(deployment: ModelDeployment, pod: Object | None, why: PodFailure, record: Failure, now: datetime) -> ModelDeploymentStatus:
+    """It cannot start for this reason, which may go away. `record`: what is on record as the last failure."""
+    steps = start_steps(deployment, pod, now) if pod else []
+    started: dict[str, Any] = {}
+    if pod:
+        requested = deployment.status.start_requested_at or now
+        started = {
+            "pod_name": pod["metadata"]["name"],
+            "memory_bytes": _memory_bytes(pod),
+            "start_requested_at": requested,
+            "start_steps": steps,
+        }
+    return _without_pod(deployment).model_copy(
         update={
+            **started,
             "phase": Phase.STALLED,
-            "endpoint": None,
-            "expires_at": None,
-            "last_failure": failure,
-            "conditions": [
-                _condition(deployment, ConditionType.READY, "False", failure.reason, failure.message),
-                _condition(deployment, ConditionType.RECONCILING, "False", "Stalled", again),
-                _condition(deployment, ConditionType.STALLED, "True", failure.reason, failure.message),
-                *_step_conditions(deployment, status.start_steps),
-            ],
+            "last_failure": record,
+            "conditions": _stalled(deployment, why, "it starts when that is mended", steps),
         }
     )
 
 
-def next_attempt(deployment: ModelDeployment, failure: Failure | None, now: datetime) -> ModelDeploymentStatus:
-    """The current attempt is over; the next one gets a pod of its own, at once or after a wait."""
-    following = with_status(
-        deployment, attempt=deployment.status.attempt + 1, start_steps=[], start_requested_at=None, last_failure=failure
-    )
-    if failure and failure.retry_at and failure.retry_at > now:
-        return stalled(following, failure)
-    message = failure.message if failure else "the pod was deleted; another takes its place"
-    return _without_pod(following).model_copy(
-        update={
-            "phase": Phase.PENDING,
-            "conditions": [
-                _condition(deployment, ConditionType.READY, "False", failure.reason if failure else "PodDeleted", message),
-                _condition(deployment, ConditionType.RECONCILING, "True", "Restarting", "another pod is made"),
-                _not_stalled(deployment),
-                *_step_conditions(deployment, []),
-            ],
-        }
-    )
+def restarting(
+    following: ModelDeployment, why: PodFailure, pod: Object | None = None, now: datetime | None = None
+) -> ModelDeploymentStatus:
+    """The attempt before is over, for this reason, and another pod is made: this one, where that is done by now."""
+    update: dict[str, Any] = {"start_requested_at": following.status.start_requested_at}
+    if pod and now:
+        update |= {"pod_name": pod["metadata"]["name"], "start_steps": [StartStep(name=POD_CREATED, at=now, seconds=0)]}
+    return _with_another_pod(following, why, "another pod is made").model_copy(update=update)
+
+
+def taken_away(deployment: ModelDeployment, why: PodFailure) -> ModelDeploymentStatus:
+    """Somebody took the pod away that had only just been made: another one is made in a moment."""
+    kept = {"start_requested_at": deployment.status.start_requested_at, "start_steps": deployment.status.start_steps}
+    return _with_another_pod(deployment, why, "another pod is made in a moment").model_copy(update=kept)
+
+
+def up_to_date(deployment: ModelDeployment, outdated: Difference | None) -> Condition:
+    """Whether the engine that runs is as the spec and the settings want it now. Where none runs, the next one is."""
+    if outdated is None:
+        return _condition(deployment, ConditionType.UP_TO_DATE, "True", "UpToDate", "nothing runs that was made from anything else")
+    what = f"since the engine was started this has changed: {outdated.what}; it is applied as soon as no request needs the engine"
+    if outdated.reason not in (SPEC_CHANGED, IMAGE_CHANGED):
+        what = f"another engine like this one could not be started: {outdated.what}; the one that runs is left as it is"
+    return _condition(deployment, ConditionType.UP_TO_DATE, "False", outdated.reason, what)
 
 
 def start_steps(deployment: ModelDeployment, pod: Object, now: datetime, *, answering: bool = False) -> list[StartStep]:
@@ -182,8 +233,7 @@ def start_steps(deployment: ModelDeployment, pod: Object, now: datetime, *, answ
 
 def is_running(pod: Object) -> bool:
     """Whether the engine's container runs."""
-    containers: list[Any] = pod.get("status", {}).get("containerStatuses", [])
-    return any("running" in container.get("state", {}) for container in containers)
+    return any("running" in state_of(container) for container in container_statuses(pod))
 
 
 def engine_unavailable(spec: ModelDeploymentSpec, settings: Settings) -> PodFailure:
@@ -210,10 +260,26 @@ def engine_args_refused(spec: ModelDeploymentSpec, settings: Settings) -> PodFai
     return PodFailure("EngineArgsNotAllowed", message, ended=False)
 
 
-def deadline_exceeded(deployment: ModelDeployment, settings: Settings) -> PodFailure:
-    """The failure of a start that took too long."""
+def name_too_long(deployment: ModelDeployment) -> PodFailure:
+    """The failure of a deployment whose name cannot be a label: it can have no pod. There can be no new ones."""
+    message = (
+        f"metadata.name has {len(deployment.name)} characters, and at most {NAME_LENGTH} can be a label of its pods:"
+        " delete this ModelDeployment, and make it again under a shorter name"
+    )
+    return PodFailure("NameTooLong", message, ended=False)
+
+
+def pod_name_taken(pod: Object) -> PodFailure:
+    """The failure of an attempt whose pod's name somebody else's pod has."""
+    name = pod["metadata"]["name"]
+    return PodFailure("PodNameTaken", f"there is a pod {name} that is not this deployment's: another name is tried", ended=True)
+
+
+def deadline_exceeded(deployment: ModelDeployment, settings: Settings, holdup: PodFailure | None) -> PodFailure:
+    """The failure of a start that took too long. `holdup`: what held it up at the end, where anything did."""
     done = deployment.status.start_steps
     waited = _WAITING_FOR[done[-1].name][1] if done and done[-1].name in _WAITING_FOR else "nothing happened"
+    waited = holdup.message if holdup else waited
     return PodFailure("StartDeadlineExceeded", f"not ready after {settings.timing.start_deadline:.0f} s: {waited}", ended=True)
 
 
@@ -232,15 +298,43 @@ def _without_pod(deployment: ModelDeployment) -> ModelDeploymentStatus:
 
 def _told_by_node(pod: Object) -> str:
     """What the node says of a container that it is about to start; mostly nothing."""
-    containers: list[Any] = pod.get("status", {}).get("containerStatuses", [])
-    messages: list[str] = [container.get("state", {}).get("waiting", {}).get("message") or "" for container in containers]
-    return next(filter(None, messages), "")
+    waiting: list[dict[str, Any]] = [state_of(container).get("waiting") or {} for container in container_statuses(pod)]
+    return next((each["message"] for each in waiting if each.get("message")), "")
 
 
 def _memory_bytes(pod: Object) -> int | None:
     """What the pod was counted with."""
-    counted = pod["metadata"].get("annotations", {}).get(MEMORY_ANNOTATION)
-    return None if counted is None else int(counted)
+    return number(annotations_of(pod).get(MEMORY_ANNOTATION))
+
+
+def _with_another_pod(deployment: ModelDeployment, why: PodFailure, what: str) -> ModelDeploymentStatus:
+    """There is no engine, and there will be one."""
+    return _without_pod(deployment).model_copy(
+        update={
+            "phase": Phase.PENDING,
+            "conditions": [
+                _condition(deployment, ConditionType.READY, "False", why.reason, why.message),
+                _condition(deployment, ConditionType.RECONCILING, "True", "Restarting", what),
+                _not_stalled(deployment),
+                *_step_conditions(deployment, []),
+            ],
+        }
+    )
+
+
+def _stalled(deployment: ModelDeployment, why: Failure | PodFailure, then: str, steps: list[StartStep] | None = None) -> list[Condition]:
+    return [
+        _condition(deployment, ConditionType.READY, "False", why.reason, why.message),
+        _condition(deployment, ConditionType.RECONCILING, "False", "Stalled", then),
+        _condition(deployment, ConditionType.STALLED, "True", why.reason, why.message),
+        *_step_conditions(deployment, steps or []),
+    ]
+
+
+def _disruption_before(deployment: ModelDeployment) -> str | None:
+    """Why there is no engine, where somebody took it away and the one that follows is not ready yet."""
+    ready = condition_of(deployment.status.conditions, ConditionType.READY)
+    return ready.reason if ready and ready.status == "False" and ready.reason in PLANNED_DISRUPTIONS else None
 
 
 def _step_conditions(deployment: ModelDeployment, steps: list[StartStep]) -> list[Condition]:

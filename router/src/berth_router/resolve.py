@@ -37,7 +37,15 @@ ENGINES_FOR: Mapping[Device, Mapping[str, Sequence[Backend]]] = {
 
 _MODELS_NAMED = 10
 
-_PREFERENCE = {Phase.READY: 0, Phase.STARTING: 1, Phase.PENDING: 1, None: 1, Phase.SLEEPING: 2, Phase.STALLED: 3}
+_PREFERENCE = {
+    Phase.READY: 0,
+    Phase.STARTING: 1,
+    Phase.PENDING: 1,
+    Phase.UNRESPONSIVE: 1,
+    None: 1,
+    Phase.SLEEPING: 2,
+    Phase.STALLED: 3,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,13 @@ def test_the_cleanup_interval_of_the_environment_goes_before_the_value(tmp_path:
         Settings.load(file, {"CLEANUP_INTERVAL": "soon"})
 
 
+def test_an_engine_that_is_slow_to_answer_must_not_be_one_that_hangs(settings_of: SettingsOf) -> None:
+    timing = settings_of(operator={"timing": {"probePeriod": 20, "hangDeadline": 26}}).timing
+    assert (timing.probe_period, timing.hang_deadline, timing.unresponsive_after) == (20, 26, 25)
+    with pytest.raises(SettingsError, match=r"timing: .*hangDeadline is 25, but must be more than probePeriod \(20\) and 5 s"):
+        settings_of(operator={"timing": {"probePeriod": 20, "hangDeadline": 25}})
+
+
 def test_the_operator_finds_its_settings_and_is_restarted_when_they_change() -> None:
     before, after = (render(operator={"timing": {"resync": seconds}}).one("Deployment", "berth-operator") for seconds in (300, 301))
     pod = before["spec"]["template"]["spec"]

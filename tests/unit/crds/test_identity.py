@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_api.identity import deployment_name, pod_name, with_defaults
-from berth_api.model_deployment import ModelDeploymentSpec
+from berth_api.identity import attempt_of, deployment_name, pod_name, with_defaults
+from berth_api.model_deployment import NAME_LENGTH, ModelDeploymentSpec
 
 
 def spec(**fields: Any) -> ModelDeploymentSpec:
@@ -58,12 +58,34 @@ def test_the_name_can_be_read(model: str, slug: str) -> None:
     assert re.fullmatch(rf"{slug}-[0-9a-f]{{10}}", deployment_name(spec(model=model)))
 
 
+UID = "0a1b2c3d-2222-3333-4444-555555555555"
+LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+
 @given(st.from_regex(r"\A/models(/[A-Za-z0-9_][A-Za-z0-9._+=-]{0,80}){1,3}\Z"))
 def test_every_name_is_one_that_kubernetes_takes(model: str) -> None:
-    label = r"[a-z]([-a-z0-9]*[a-z0-9])?"
-    name = pod_name(deployment_name(spec(model=model)), 999_999)
-    assert re.fullmatch(label, name)
+    name = pod_name(deployment_name(spec(model=model)), UID, 999_999)
+    assert re.fullmatch(LABEL, name)
     assert len(name) <= 63
+
+
+@given(st.from_regex(rf"\A{LABEL}(\.{LABEL})*\Z").filter(lambda name: len(name) <= NAME_LENGTH), st.integers(1, 10**9))
+def test_the_pod_of_every_name_that_is_allowed_can_be_made(deployment: str, attempt: int) -> None:
+    name = pod_name(deployment, UID, attempt)
+    assert re.fullmatch(rf"{LABEL}(\.{LABEL})*", name)
+    assert len(name) <= 63
+    assert attempt_of(name) == attempt
+
+
+def test_a_pods_name_tells_its_deployment_and_its_start() -> None:
+    assert pod_name("smol", UID, 7) == "smol-0a1b2c3d-7"
+    assert pod_name("n" * 63, UID, 7) == f"{'n' * 52}-0a1b2c3d-7"
+    assert pod_name("smol", "9" + UID[1:], 7) != pod_name("smol", UID, 7)
+
+
+@pytest.mark.parametrize(("name", "attempt"), [("smol-1", 1), ("smol-0a1b2c3d-12", 12), ("smol", None), ("smol-x", None), ("smol-²", None)])
+def test_the_number_of_a_start_is_read_from_its_pods_name(name: str, attempt: int | None) -> None:
+    assert attempt_of(name) == attempt
 
 
 def test_all_layers_go_to_a_gpu_where_there_is_one() -> None:

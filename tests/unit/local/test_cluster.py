@@ -55,6 +55,23 @@ async def test_a_pod_on_a_node_goes_when_the_node_says_so() -> None:
     assert (await cluster.list(PODS)).items == []
 
 
+async def test_the_grace_of_a_pod_that_is_being_deleted_can_only_be_shortened() -> None:
+    cluster = LocalCluster()
+    await cluster.create(PODS, pod(terminationGracePeriodSeconds=300, nodeName="n"))
+    graces: list[int] = []
+    for grace in (None, 400, 30, None, 1):
+        await cluster.delete(PODS, "p", grace_seconds=grace)
+        graces.append((await cluster.get(PODS, "p"))["metadata"]["deletionGracePeriodSeconds"])
+    assert graces == [300, 300, 30, 30, 1]
+
+
+async def test_what_is_made_for_an_owner_that_has_just_gone_goes_too() -> None:
+    cluster = LocalCluster()
+    gone = {"apiVersion": "berth.dev/v1alpha1", "kind": "ModelDeployment", "name": "smol", "uid": "gone"}
+    await cluster.create(PODS, {**pod(), "metadata": {"name": "p", "ownerReferences": [gone]}})
+    assert (await cluster.list(PODS)).items == []
+
+
 async def test_what_was_read_is_the_readers_own() -> None:
     cluster = LocalCluster()
     await cluster.create(MODEL_DEPLOYMENTS, manifest())

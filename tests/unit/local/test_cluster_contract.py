@@ -14,6 +14,7 @@ from berth_api.cluster import (
     Cluster,
     ConflictError,
     InvalidError,
+    Kind,
     NotFoundError,
     Object,
     Preconditions,
@@ -169,6 +170,18 @@ async def test_a_download_cannot_be_changed(cluster: Cluster) -> None:
     await cluster.create(MODEL_DOWNLOADS, {**identity, "spec": DOWNLOAD})
     with pytest.raises(InvalidError):
         await cluster.patch(MODEL_DOWNLOADS, "d", {"spec": {"revision": "other"}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "longest"),
+    [(MODEL_DEPLOYMENTS, manifest()["spec"], 63), (MODEL_DOWNLOADS, DOWNLOAD, 52)],
+    ids=["deployment", "download"],
+)
+async def test_a_name_that_is_too_long_to_be_worked_with_is_refused(cluster: Cluster, kind: Kind, spec: Object, longest: int) -> None:
+    body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": spec}
+    await cluster.create(kind, {**body, "metadata": {"name": "n" * longest}})
+    with pytest.raises(InvalidError, match=rf"metadata\.name: at most {longest} characters"):
+        await cluster.create(kind, {**body, "metadata": {"name": "n" * (longest + 1)}})
 
 
 async def test_a_name_is_made_where_only_its_beginning_is_given(cluster: Cluster) -> None:

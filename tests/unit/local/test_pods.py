@@ -57,13 +57,13 @@ class Node:
         self.installing = installing
         self.runner = runner
 
-    async def run(self, script: str, image: str = "shell", **container: Any) -> None:
+    async def run(self, script: str, image: str = "shell", grace_seconds: int = 5, **container: Any) -> None:
         """Creates the pod `p`."""
         metadata = {"name": "p", "labels": {LABEL_DEPLOYMENT: "smol"}}
         containers = [
             {"name": "engine", "image": image, "args": [script], "terminationMessagePolicy": "FallbackToLogsOnError", **container}
         ]
-        spec = {"containers": containers, "terminationGracePeriodSeconds": 5}
+        spec = {"containers": containers, "terminationGracePeriodSeconds": grace_seconds}
         await self.cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 
     async def until(self, condition: Callable[[Object], bool]) -> Object:
@@ -160,6 +160,34 @@ async def test_a_deleted_pod_goes_after_its_process(node: Node, tmp_path: Path) 
     await node.cluster.delete(PODS, "p")
     await node.gone()
     assert farewell.read_text() == "bye\n"
+
+
+HANGS = "echo up; kill -STOP $$"
+"""SIGTERM does nothing to it."""
+FOR_EVER = 100_000
+
+
+async def hanging(node: Node) -> None:
+    await node.run(HANGS, grace_seconds=FOR_EVER)
+    await node.until(lambda pod: phase(pod) == "Running")
+    async with asyncio.timeout(20):
+        output = node.runner.output("smol")
+        assert output
+        await anext(output.follow())
+
+
+async def test_a_process_that_hangs_is_killed_when_the_grace_is_over_that_its_deletion_names(node: Node) -> None:
+    await hanging(node)
+    await node.cluster.delete(PODS, "p", grace_seconds=1)
+    await node.gone()
+
+
+async def test_who_deletes_it_again_can_leave_it_less_time(node: Node) -> None:
+    await hanging(node)
+    await node.cluster.delete(PODS, "p")
+    await node.until(lambda pod: pod["metadata"].get("deletionGracePeriodSeconds") == FOR_EVER)
+    await node.cluster.delete(PODS, "p", grace_seconds=0)
+    await node.gone()
 
 
 async def test_a_pod_that_has_ended_stays_until_it_is_deleted(node: Node) -> None:

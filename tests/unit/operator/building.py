@@ -4,7 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from berth_api.cluster import Object
-from berth_api.model_deployment import ModelDeployment
+from berth_api.model_deployment import Backend, Device, ModelDeployment
+from berth_operator.engines import ENGINES
+from berth_operator.health import Sight
+from berth_operator.resources import make_pod
 from berth_operator.settings import Settings
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -44,7 +47,7 @@ def loaded(seconds_ago: float, **more: Any) -> dict[str, Any]:
     ]
     ready = {
         "phase": "Ready",
-        "podName": "smol-1",
+        "podName": "smol-11111111-1",
         "loadedAt": at(-seconds_ago),
         "startRequestedAt": at(-seconds_ago - 1),
         "startSteps": steps,
@@ -66,21 +69,68 @@ def failure(at_seconds: float, count: int = 1, retry: float | None = None) -> di
     return {"reason": "EngineExited", "message": "it exited", "at": at(at_seconds), "count": count, **retry_at}
 
 
-def pod(attempt: int = 1, node: str | None = "node1", status: dict[str, Any] | None = None, **metadata: Any) -> Object:
+def pod_name(attempt: int = 1) -> str:
+    return f"smol-11111111-{attempt}"
+
+
+def pod(
+    attempt: int = 1,
+    node: str | None = "node1",
+    status: dict[str, Any] | None = None,
+    made_of: ModelDeployment | None = None,
+    settings: Settings = SETTINGS,
+    **metadata: Any,
+) -> Object:
+    """A pod as the API server has it. `made_of`: the deployment as it was when the pod was made."""
+    made = make_pod(made_of or deployment(), ENGINES[Backend.LLAMACPP], settings.engines[Backend.LLAMACPP][Device.CPU], settings)
+    spec = {**made["spec"], **({"nodeName": node} if node else {})}
+    spec["containers"] = [{**made["spec"]["containers"][0], "resources": {"limits": {"memory": "2Gi"}}}]
     return {
-        "metadata": {"name": f"smol-{attempt}", "uid": POD_UID, "ownerReferences": [{"uid": UID}], **metadata},
-        "spec": {"containers": [{"name": "engine", "resources": {"limits": {"memory": "2Gi"}}}], **({"nodeName": node} if node else {})},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            **made["metadata"],
+            "name": pod_name(attempt),
+            "uid": POD_UID,
+            "creationTimestamp": at(-100),
+            "annotations": {**made["metadata"]["annotations"], **metadata.pop("annotations", {})},
+            **metadata,
+        },
+        "spec": spec,
         "status": status or {"phase": "Pending"},
     }
 
 
-def running_pod(attempt: int = 1, **metadata: Any) -> Object:
-    return pod(
-        attempt,
-        status={"phase": "Running", "podIP": "10.0.0.5", "containerStatuses": [{"state": {"running": {"startedAt": at(-1)}}}]},
-        **metadata,
-    )
+def running(ready: str | None = None, ready_since: float = -1, containers_ready: str | None = None) -> dict[str, Any]:
+    """The status of a pod whose engine runs. `ready`: what the kubelet or the node controller says; None: nothing."""
+    conditions = [
+        {"type": kind, "status": value, "reason": "ContainersNotReady", "lastTransitionTime": at(ready_since)}
+        for kind, value in (("Ready", ready), ("ContainersReady", containers_ready or ready))
+        if value
+    ]
+    states = [{"name": "engine", "state": {"running": {"startedAt": at(-1)}}}]
+    return {"phase": "Running", "podIP": "10.0.0.5", "containerStatuses": states, "conditions": conditions}
+
+
+def running_pod(attempt: int = 1, **more: Any) -> Object:
+    return pod(attempt, status=running(), **more)
 
 
 def ended_pod(attempt: int = 1, **terminated: Any) -> Object:
-    return pod(attempt, status={"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 1, **terminated}}}]})
+    status = {
+        "phase": "Failed",
+        "containerStatuses": [{"name": "engine", "state": {"terminated": {"exitCode": 1, **terminated}}}],
+    }
+    return pod(attempt, status=status)
+
+
+def answering(seconds_ago: float = 0, pod: str = POD_UID) -> Sight:
+    """The pod's engine answered so long ago, which was the last question."""
+    moment = NOW - timedelta(seconds=seconds_ago)
+    return Sight(pod, moment, moment)
+
+
+def silent(seconds: float, pod: str = POD_UID, *, heard: bool = True) -> Sight:
+    """The pod's engine has given no answer for so long. `heard`: it had given one before."""
+    moment = NOW - timedelta(seconds=seconds)
+    return Sight(pod, moment, moment if heard else None, "no answer within 5 s")

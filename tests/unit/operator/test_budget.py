@@ -1,5 +1,6 @@
 """Pods are made within the budget: others are put out, or the deployment waits, or it is refused."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,21 +12,23 @@ from berth_api.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYM
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
 from berth_operator.budget import PATIENCE, MemoryGate
-from berth_operator.plan import CreatePod, Observed, Plan, make_plan
+from berth_operator.plan import CreatePod, DeletePod, Observed, Plan, WriteStatus, make_plan
 from tests.unit.memory_cluster import MemoryCluster
-from tests.unit.operator.building import NOW, SETTINGS, at
+from tests.unit.operator.building import NOW, SETTINGS, at, deployment, ended_pod, loaded, silent
+from tests.unit.virtual_time import run_in_virtual_time
 
 GB = 1_000_000_000
 SIZES: dict[str, int | None] = {
     "/models/small": 2 * GB, "/models/medium": 4 * GB, "/models/large": 7 * GB, "/models/huge": 9 * GB, "/models/strange": None,
+    "/models/SmolLM2": 7 * GB,
 }  # fmt: skip
 
 
 class House:
     """A cluster, a gate of 8 GB, and one who knows who is in use."""
 
-    def __init__(self) -> None:
-        self.cluster = MemoryCluster()
+    def __init__(self, cluster: MemoryCluster | None = None) -> None:
+        self.cluster = cluster or MemoryCluster()
         self.in_flight: dict[str, int] = {}
         self.held: set[str] = set()
         self.gate = MemoryGate(self.cluster, {Device.CPU: 8 * GB}, self.estimate, self)
@@ -68,6 +71,10 @@ class House:
         status = {"phase": "Ready", "loadedAt": at(loaded_at), "podName": pod["metadata"]["name"]}
         await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)
         self.in_flight[name] = in_flight
+
+    async def pod_of(self, name: str) -> str:
+        """The name of the deployment's pod."""
+        return (await self.cluster.list(PODS, {LABEL_DEPLOYMENT: name})).items[0]["metadata"]["name"]
 
     async def names(self) -> set[str]:
         return {item["metadata"]["name"] for item in (await self.cluster.list(MODEL_DEPLOYMENTS)).items}
@@ -212,6 +219,84 @@ async def test_another_devices_models_do_not_count(house: House) -> None:
 
 async def test_an_engine_that_ended_has_no_memory(house: House) -> None:
     await house.start("a", "large", -500)
-    await house.cluster.patch_status(PODS, "a-1", {"phase": "Failed"})
+    await house.cluster.patch_status(PODS, await house.pod_of("a"), {"phase": "Failed"})
     await house.declare("b", "medium")
     assert created(await house.plan("b"))
+
+
+def test_those_who_wait_are_woken_as_soon_as_a_busy_model_is_idle_and_the_cluster_is_not_asked_meanwhile() -> None:
+    async def run() -> None:
+        house = House()
+        await house.start("a", "large", -500, in_flight=1)
+        await house.declare("b", "medium")
+        woken: list[str] = []
+        watching = asyncio.create_task(house.gate.watch(woken.append))
+        assert not created(await house.plan("b"))
+        calls = house.cluster.calls.total()
+        await asyncio.sleep(60)
+        assert woken == []
+        house.in_flight["a"] = 0
+        await asyncio.sleep(0.2)
+        assert woken == ["b"]
+        assert house.cluster.calls.total() == calls
+        watching.cancel()
+
+    run_in_virtual_time(run())
+
+
+async def test_a_deployment_that_cannot_be_read_is_counted_and_stops_nobody() -> None:
+    house = House(MemoryCluster({}))
+    await house.start("a", "medium", -500)
+    await house.cluster.patch(MODEL_DEPLOYMENTS, "a", {"spec": {"backend": "ollama"}})
+    await house.declare("b", "medium")
+    assert created(await house.plan("b"))
+    await house.declare("c", "small")
+    plan = await house.plan("c")
+    assert not created(plan), "the memory of the first is not free, though nobody can say whose it is"
+    assert f"{await house.pod_of('a')} (4.0 GB, starting)" in told(plan, ConditionType.READY)[2]
+
+
+async def test_a_pod_without_labels_is_counted(house: House) -> None:
+    metadata = {"name": "stray", "annotations": {MEMORY_ANNOTATION: str(7 * GB)}}
+    await house.cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []}})
+    await house.declare("a", "medium")
+    assert not created(await house.plan("a"))
+
+
+async def test_what_is_no_number_is_not_counted(house: House) -> None:
+    metadata = {"name": "stray", "annotations": {MEMORY_ANNOTATION: "much"}}
+    await house.cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []}})
+    await house.declare("a", "medium")
+    assert created(await house.plan("a"))
+
+
+async def test_why_the_engine_before_ended_is_kept_while_there_is_no_memory_for_the_next_one(house: House) -> None:
+    await house.start("a", "medium", -500)
+    await house.declare("b", "large")
+    died = ended_pod(exitCode=139)
+    observed = Observed(deployment(status=loaded(100)), [died], None)
+    await house.declare("smol", "SmolLM2")
+    house.in_flight["a"] = 1
+    plan = await house.gate.admitted(make_plan(observed, SETTINGS, NOW), observed, NOW)
+    assert told(plan, ConditionType.READY)[1] == "WaitingForMemory"
+    assert plan.status.attempt == 2
+    assert plan.status.last_failure
+    assert plan.status.last_failure.reason == "EngineCrashed"
+    assert [type(action) for action in plan.actions] == [WriteStatus, DeletePod]
+
+
+async def test_an_engine_that_hangs_gives_its_memory_to_the_one_that_follows_it(house: House) -> None:
+    await house.start("a", "large", -500)
+    name, hung = await house.pod_of("a"), (await house.cluster.list(PODS)).items[0]
+    await house.cluster.patch_status(PODS, name, {"phase": "Running", "podIP": "10.0.0.1"})
+    await house.cluster.patch(MODEL_DEPLOYMENTS, "a", {"spec": {"idle": {"ttlSeconds": 0}}})
+    steps = loaded(100)["startSteps"]
+    await house.cluster.patch_status(MODEL_DEPLOYMENTS, "a", {"phase": "Unresponsive", "podName": name, "startSteps": steps})
+    read = ModelDeployment.parse(await house.cluster.get(MODEL_DEPLOYMENTS, "a"))
+    observed = Observed(read, (await house.cluster.list(PODS)).items, silent(60, pod=hung["metadata"]["uid"]))
+    plan = await house.gate.admitted(make_plan(observed, SETTINGS, NOW), observed, NOW)
+    assert [type(action) for action in plan.actions] == [WriteStatus, DeletePod], "first it goes"
+    assert told(plan, ConditionType.READY)[1] == "WaitingForMemory"
+    assert await house.names() == {"a"}, "it is not put out for itself"
+    await house.cluster.delete(PODS, name)
+    assert created(await house.plan("a"))

@@ -2,7 +2,7 @@
 
 from berth_operator.plan import Observed, make_plan
 from berth_operator.resources import make_event
-from tests.unit.operator.building import NOW, POD_UID, SETTINGS, deployment, ended_pod, pod, running_pod
+from tests.unit.operator.building import NOW, SETTINGS, answering, deployment, ended_pod, pod, running_pod, silent
 
 
 def test_a_start_is_told_when_it_begins_and_when_it_ends() -> None:
@@ -13,7 +13,7 @@ def test_a_start_is_told_when_it_begins_and_when_it_ends() -> None:
     assert (begun["type"], begun["reason"]) == ("Normal", "Starting")
     starting = deployment(status=started.manifest())
     assert make_event(starting, make_plan(Observed(starting, [pod()], None), SETTINGS, NOW).status, NOW) is None
-    ended = make_event(starting, make_plan(Observed(starting, [running_pod()], POD_UID), SETTINGS, NOW).status, NOW)
+    ended = make_event(starting, make_plan(Observed(starting, [running_pod()], answering()), SETTINGS, NOW).status, NOW)
     assert ended is not None
     assert (ended["type"], ended["reason"]) == ("Normal", "EngineReady")
     assert ended["involvedObject"]["uid"] == new.uid
@@ -33,3 +33,10 @@ def test_a_long_message_is_cut_to_what_the_api_server_takes() -> None:
     event = make_event(broken, status, NOW)
     assert event is not None
     assert len(event["message"]) == 1024
+
+
+def test_an_engine_that_gives_no_answer_is_a_warning() -> None:
+    serving = deployment(status=make_plan(Observed(deployment(), [running_pod()], answering()), SETTINGS, NOW).status.manifest())
+    event = make_event(serving, make_plan(Observed(serving, [running_pod()], silent(20)), SETTINGS, NOW).status, NOW)
+    assert event is not None
+    assert (event["type"], event["reason"]) == ("Warning", "EngineNotAnswering")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from berth_api.cluster import Object
-from berth_operator.failure import PodFailure, pod_failure
+from berth_operator.failure import PodFailure, disruption, pod_failure
 from tests.unit.operator.building import NOW, at, ended_pod, pod, running_pod
 
 GRACE = timedelta(seconds=5)
@@ -100,8 +100,22 @@ def test_a_pod_without_a_node_is_given_a_moment(seconds: float, *, stalled: bool
 
 
 def test_an_evicted_pod_says_so() -> None:
-    evicted = pod(status={"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."})
-    assert pod_failure(evicted, NOW, GRACE) == PodFailure("Evicted", "the pod ended: The node was low on resource: memory.", ended=True)
+    killed = [{"name": "engine", "state": {"terminated": {"exitCode": 137, "message": "ModelNotFound: not this"}}}]
+    status = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.", "containerStatuses": killed}
+    evicted = PodFailure("Evicted", "the node put the pod out: The node was low on resource: memory.", ended=True)
+    assert pod_failure(pod(status=status), NOW, GRACE) == disruption(pod(status=status)) == evicted
+
+
+def test_a_deleted_pod_says_so_and_who_did_it_where_that_is_known() -> None:
+    assert disruption(running_pod()) is None
+    assert disruption(ended_pod()) is None
+    drained = running_pod(deletionTimestamp=at(30))
+    assert disruption(drained) == PodFailure("PodDeleted", "the pod was deleted", ended=True)
+    told = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+    drained["status"]["conditions"] = [told]
+    assert disruption(drained) == PodFailure(
+        "PodDeleted", "the pod was deleted (EvictionByEvictionAPI: Eviction API: evicting)", ended=True
+    )
 
 
 @pytest.mark.parametrize("healthy", [pod(), running_pod(), waiting("ContainerCreating"), pod(status={})])

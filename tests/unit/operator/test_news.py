@@ -14,7 +14,7 @@ def seen(**status: Any) -> Object:
     return {
         "metadata": {"name": "smol", "uid": "u", "resourceVersion": "1", "generation": 1, "managedFields": []},
         "spec": {"model": "/models/SmolLM2", "idle": {"ttlSeconds": 60}},
-        "status": {**loaded(100), "expiresAt": at(60), "activity": {"router-1": lease(60)}, **status},
+        "status": {**loaded(100), "expiresAt": at(60), "activity": {"router-1": {**lease(60), "leaseUntil": at(20)}}, **status},
     }
 
 
@@ -31,13 +31,19 @@ def with_change(before: Object, path: str, value: Any) -> Object:
 
 
 ENTRY = "status.activity.router-1"
-RENEWED = {"lastActivity": at(0), "keepUntil": at(90), "inFlight": 3}
+RENEWED = {"lastActivity": at(0), "keepUntil": at(90), "leaseUntil": at(30), "inFlight": 3}
 
 
 @pytest.mark.parametrize(
     ("path", "value", "news"),
     [
         (ENTRY, RENEWED, False),
+        (ENTRY, {**RENEWED, "leaseUntil": at(10)}, True),
+        (ENTRY, {**RENEWED, "leaseUntil": None}, True),
+        (ENTRY, {**RENEWED, "keepUntil": at(59)}, True),
+        ("status.activity", {}, True),
+        (ENTRY, "nonsense", True),
+        (f"{ENTRY}.keepUntil", "soon", True),
         ("status.expiresAt", at(90), False),
         ("status.lastActivity", at(0), False),
         ("status.activity.router-2", lease(60), True),
@@ -49,7 +55,7 @@ RENEWED = {"lastActivity": at(0), "keepUntil": at(90), "inFlight": 3}
         ("metadata.deletionTimestamp", at(0), True),
     ],
 )
-def test_of_one_that_is_ready_all_is_news_but_a_renewed_lease(path: str, value: Any, news: bool) -> None:
+def test_of_one_that_is_ready_all_is_news_but_a_lease_that_grew(path: str, value: Any, news: bool) -> None:
     told = News()
     assert told.is_news(seen()), "the first that is heard of it"
     assert told.is_news(with_change(seen(), path, value)) is news

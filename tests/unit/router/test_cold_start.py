@@ -77,6 +77,22 @@ async def test_a_sleeping_deployment_is_woken_by_a_lease(ready: Serving) -> None
     assert await asking == "Paris."
 
 
+async def test_a_request_for_a_model_whose_engine_gives_no_answer_waits_until_it_does(ready: Serving) -> None:
+    name = await ready.created()
+    await ready.told_in_flight(0)
+    silent = {"type": "Reconciling", "status": "True", "reason": "EngineNotAnswering", "message": "the engine is asked"}
+    await ready.set_status(name, phase="Unresponsive", endpoint=None, conditions=[silent])
+
+    asking = asyncio.create_task(ready.ask())
+    await ready.in_hand(1)
+    assert not asking.done()
+    (model,) = orjson.loads((await ready.raw("GET", "/v1/models/loaded")).body)["loaded_models"]
+    assert model["phase"] == "Unresponsive"
+    await ready.make_ready(name)
+
+    assert await asking == "Paris."
+
+
 async def test_a_start_that_fails_tells_every_waiting_client_the_reason(serving: Serving) -> None:
     asking = [asyncio.create_task(serving.ask()) for _ in range(3)]
     retry_at = (datetime.now(UTC) + timedelta(seconds=50)).isoformat()

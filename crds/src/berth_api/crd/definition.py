@@ -20,13 +20,22 @@ class Resource:
     status: type[BaseModel]
     columns: list[dict[str, Any]]
     spec_rules: list[dict[str, str]]
-    rules: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    rules: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Rules about the whole object; of its metadata they see the name."""
 
 
 def rule(field_path: str, expression: str, message: str) -> dict[str, str]:
     """A rule of which the API server says that this field breaks it. The field is named by its path below the rule's own place."""
     return {"rule": expression, "message": message, "fieldPath": f".{field_path}"}
+
+
+def name_rule(length: int, why: str) -> dict[str, Any]:
+    """A rule about the name of new resources alone: of what was stored before, the status must still be writable."""
+    return {
+        "rule": f"oldSelf.hasValue() || self.metadata.name.size() <= {length}",
+        "message": f"metadata.name: at most {length} characters, since {why}",
+        "optionalOldSelf": True,
+    }
 
 
 def custom_resource_definition(resource: Resource) -> Object:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from berth_api.cluster import MODEL_DEPLOYMENTS
-from berth_api.crd.definition import Resource, rule
-from berth_api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
+from berth_api.crd.definition import Resource, name_rule, rule
+from berth_api.model_deployment import NAME_LENGTH, ModelDeploymentSpec, ModelDeploymentStatus
 
 _IDENTITY = {
     "model": "model is immutable: make another ModelDeployment for another model",
@@ -79,4 +79,5 @@ MODEL_DEPLOYMENT = Resource(
     status=ModelDeploymentStatus,
     columns=_COLUMNS,
     spec_rules=_SPEC_RULES,
+    rules=[name_rule(NAME_LENGTH, "it is a label of its pods")],
 )

@@ -6,7 +6,7 @@ They are those of `berth_api.repository`, once more: the API server refuses what
 from typing import Any
 
 from berth_api.cluster import MODEL_DOWNLOADS
-from berth_api.crd.definition import Resource, rule
+from berth_api.crd.definition import Resource, name_rule, rule
 from berth_api.model_download import NAME_LENGTH, ModelDownloadSpec, ModelDownloadStatus
 from berth_api.repository import FILE_SUFFIX, LOST_AND_FOUND
 
@@ -41,11 +41,6 @@ _SPEC_RULES: list[dict[str, str]] = [
     ),
 ]
 
-_NAME_RULE = {
-    "rule": f"self.metadata.name.size() <= {NAME_LENGTH}",
-    "message": f"metadata.name: at most {NAME_LENGTH} characters, since the names of its Jobs begin with it",
-}
-
 _COLUMNS: list[dict[str, Any]] = [
     {"name": "Repository", "type": "string", "jsonPath": ".spec.repository", "description": "The repository on the hub."},
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "How far it is, in one word."},
@@ -66,5 +61,5 @@ MODEL_DOWNLOAD = Resource(
     status=ModelDownloadStatus,
     columns=_COLUMNS,
     spec_rules=_SPEC_RULES,
-    rules=[_NAME_RULE],
+    rules=[name_rule(NAME_LENGTH, "the names of its Jobs begin with it")],
 )

@@ -28,7 +28,9 @@ class DownloadMetrics:
             self._downloads.labels(phase.value).set(tally[phase])
 
     def written(self, before: ModelDownloadStatus, after: ModelDownloadStatus) -> None:
-        """A status has changed from the one to the other."""
+        """A status has changed from the one to the other, as all downloads were last seen."""
+        self._downloads.labels((before.phase or DownloadPhase.PENDING).value).dec()
+        self._downloads.labels((after.phase or DownloadPhase.PENDING).value).inc()
         fetched, known = after.bytes_fetched or 0, before.bytes_fetched or 0
         self._fetched.inc(fetched - known if fetched >= known else fetched)
         if after.phase and after.phase.finished and after.phase != before.phase:

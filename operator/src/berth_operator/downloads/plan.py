@@ -13,7 +13,8 @@ from berth_api.download_report import FINAL_EXITS, DownloadReport
 from berth_api.model_download import ModelDownload, ModelDownloadStatus
 from berth_operator.downloads import status as states
 from berth_operator.downloads.progress import Progress
-from berth_operator.failure import PodFailure, pod_failure
+from berth_operator.failure import PodFailure, pod_failure, unschedulable_since
+from berth_operator.parts import condition, container_statuses, holds, is_deleting, owned_by, ports_of, state_of, status_of
 from berth_operator.resources import cleanup_name, make_cleanup_job, make_download_job
 from berth_operator.resources.download_job import CONTAINER
 from berth_operator.settings import Settings
@@ -21,6 +22,9 @@ from berth_operator.settings import Settings
 _PROCESS = "download"
 _POD_CREATION = timedelta(seconds=15)
 """A Job that has made no pod after this time cannot."""
+
+_STUCK_AFTER = timedelta(seconds=60)
+"""A pod that is still there so long after its grace is over: its node does not answer, and may never."""
 
 _CLEANUP_AFTER = timedelta(seconds=5)
 """Who deletes a download and at once makes it again wants to go on, not to begin anew."""
@@ -115,8 +119,8 @@ def make_plan(observed: Observed, settings: Settings, now: datetime) -> Plan:
         return Plan([], download.status)
     if download.status.phase and download.status.phase.finished:
         return _keep(download, settings, now)
-    own = next((job for job in observed.jobs if job["metadata"]["name"] == download.name and _owned_by(job, download.uid)), None)
-    if own is not None and "deletionTimestamp" not in own["metadata"]:
+    own = next((job for job in observed.jobs if owned_by(job, download.uid) and not is_deleting(job)), None)
+    if own is not None:
         return _judge(observed, own, settings, now)
     return _begin(observed, settings, now)
 
@@ -127,11 +131,19 @@ def job_refused(download: ModelDownload, reason: str, message: str, now: datetim
     return Plan([WriteStatus()], states.pending(download, refused, now, stalled=True))
 
 
+def job_name_taken(download: ModelDownload, job: Object, now: datetime) -> Plan:
+    """What follows when somebody else's Job has the name. Who asks again gets a download whose Job has another one."""
+    name = job["metadata"]["name"]
+    message = f"there is a Job {name} that is not this download's: ask for the download again, and its Job gets another name"
+    taken = PodFailure("JobNameTaken", message, ended=True)
+    return Plan([WriteStatus()], states.failed(download, taken, None, now))
+
+
 def make_cleanup_plan(remains: Remains, settings: Settings, now: datetime) -> CleanupPlan:
     """What to do once a download has been deleted: when nothing of it runs any more, its partial files are removed."""
     cleanup = next((job for job in remains.jobs if job["metadata"]["name"] == cleanup_name(remains.name)), None)
     if cleanup is not None:
-        return CleanupPlan([_delete(cleanup)] if _is_over(cleanup) else [], finished=_is_over(cleanup))
+        return CleanupPlan([*_delete([cleanup])] if _is_over(cleanup) else [], finished=_is_over(cleanup))
     if not remains.has_staging or settings.downloads.image is None:
         return CleanupPlan([], finished=True)
     if remains.jobs or not all(_has_ended(pod) for pod in remains.pods):
@@ -160,60 +172,78 @@ def _begin(observed: Observed, settings: Settings, now: datetime) -> Plan:
         return Plan([WriteStatus()], states.pending(download, states.unavailable(), now, stalled=True))
     earlier = [*observed.jobs, *(pod for pod in observed.pods if not _has_ended(pod))]
     if earlier:
-        waiting = states.pending(download, states.waits_for_earlier(earlier[0]), now)
-        over = [_delete(job) for job in observed.jobs if job["metadata"]["name"] == cleanup_name(download.name) and _is_over(job)]
-        return Plan([*over, WriteStatus()], waiting)
+        return _wait_for_earlier(download, observed.jobs, earlier, now)
     rival = next((other for other in observed.others if _goes_before(other, download)), None)
     if rival is not None:
         return Plan([WriteStatus()], states.pending(download, states.waits_for(rival), now), waits_for=rival.name)
     job = make_download_job(download, image, settings)
-    return Plan([CreateJob(job), WriteStatus()], states.pending(download, states.WAITING_FOR_POD, now, job=download.name))
+    status = states.pending(download, states.WAITING_FOR_POD, now, job=job["metadata"]["name"])
+    return Plan([CreateJob(job), WriteStatus()], status, wake_at=now + _POD_CREATION)
+
+
+def _wait_for_earlier(download: ModelDownload, jobs: list[Object], earlier: list[Object], now: datetime) -> Plan:
+    """Something is left of an earlier download of this name, and two must not write to one place."""
+    ended = [job for job in jobs if job["metadata"]["name"] == cleanup_name(download.name) and _is_over(job)]
+    due = [(_stuck_at(item), item) for item in earlier if is_deleting(item)]
+    stuck = next((item for moment, item in due if moment <= now), None)
+    waiting = states.pending(download, states.waits_for_earlier(stuck or earlier[0], stuck is not None), now, stalled=stuck is not None)
+    wake_at = min((moment for moment, _ in due if moment > now), default=None)
+    return Plan([*_delete(ended), WriteStatus()], waiting, wake_at=wake_at)
+
+
+def _stuck_at(item: Object) -> datetime:
+    """When something that is being deleted should long have gone."""
+    return datetime.fromisoformat(item["metadata"]["deletionTimestamp"]) + _STUCK_AFTER
 
 
 def _judge(observed: Observed, job: Object, settings: Settings, now: datetime) -> Plan:
     """There is a Job: it waits, runs, or has ended."""
     download = observed.download
-    pods = [pod for pod in observed.pods if _owned_by(pod, job["metadata"]["uid"])]
+    name: str = job["metadata"]["name"]
+    pods = [pod for pod in observed.pods if owned_by(pod, job["metadata"]["uid"])]
     pod = max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
     ended = _terminated(pod) if pod else None
     report = DownloadReport.parse(ended.get("message") or "") if ended else None
     grace = timedelta(seconds=settings.timing.unschedulable_grace)
     failure = pod_failure(pod, now, grace, _PROCESS) if pod else None
-    if (ended and ended["exitCode"] == 0) or _condition(job, "Complete"):
+    if (ended and ended["exitCode"] == 0) or holds(job, "Complete"):
         return Plan([WriteStatus()], states.succeeded(download, report, now))
     if report and report.reason and report.message:
         failure = PodFailure(report.reason, report.message, ended=True)
-    if (ended and ended["exitCode"] in FINAL_EXITS) or _condition(job, "Failed"):
+    if (ended and ended["exitCode"] in FINAL_EXITS) or holds(job, "Failed"):
         return Plan([WriteStatus()], states.failed(download, _final(job, failure), report, now))
     if pod is None:
         return _without_pod(download, job, now)
     if failure:
         why = states.tries_again(failure) if failure.ended else failure
-        return Plan([WriteStatus()], states.pending(download, why, now, stalled=not failure.ended, job=download.name))
+        return Plan([WriteStatus()], states.pending(download, why, now, stalled=not failure.ended, job=name))
     url = _progress_url(pod)
     if url is None:
+        nowhere_since = unschedulable_since(pod)
         waiting = states.waits_for_container(pod) if pod["spec"].get("nodeName") else states.WAITING_FOR_NODE
-        return Plan([WriteStatus()], states.pending(download, waiting, now, job=download.name), wake_at=now + grace)
+        wake_at = nowhere_since + grace if nowhere_since else None
+        return Plan([WriteStatus()], states.pending(download, waiting, now, job=name), wake_at=wake_at)
     uid = pod["metadata"]["uid"]
     progress = observed.progress if observed.progress and observed.progress.pod == uid else None
-    return Plan([WriteStatus()], states.running(download, download.name, progress, now), progress_url=url, pod=uid)
+    return Plan([WriteStatus()], states.running(download, name, progress, now), progress_url=url, pod=uid)
 
 
 def _without_pod(download: ModelDownload, job: Object, now: datetime) -> Plan:
+    name: str = job["metadata"]["name"]
     since = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
     if now - since >= _POD_CREATION:
-        return Plan([WriteStatus()], states.pending(download, states.no_pod(job), now, stalled=True, job=download.name))
-    waiting = states.pending(download, states.WAITING_FOR_POD, now, job=download.name)
+        return Plan([WriteStatus()], states.pending(download, states.no_pod(job), now, stalled=True, job=name))
+    waiting = states.pending(download, states.WAITING_FOR_POD, now, job=name)
     return Plan([WriteStatus()], waiting, wake_at=since + _POD_CREATION)
 
 
 def _final(job: Object, failure: PodFailure | None) -> PodFailure:
     """The reason of a Job that is over: what the last try said, and how many there were."""
-    condition = _condition(job, "Failed") or {}
-    tries = _status(job).get("failed", 0)
+    told = (condition(job, "Failed") or {}) if holds(job, "Failed") else {}
+    tries: int = status_of(job).get("failed") or 0
     if failure is None:
-        return PodFailure(condition.get("reason") or "JobFailed", condition.get("message") or "the Job has failed", ended=True)
-    if condition.get("reason") == "BackoffLimitExceeded" and tries > 1:
+        return PodFailure(told.get("reason") or "JobFailed", told.get("message") or "the Job has failed", ended=True)
+    if told.get("reason") == "BackoffLimitExceeded" and tries > 1:
         return PodFailure(failure.reason, f"given up after {tries} tries; the last: {failure.message}", ended=True)
     return failure
 
@@ -235,43 +265,26 @@ def _goes_before(other: ModelDownload, download: ModelDownload) -> bool:
 
 def _progress_url(pod: Object) -> str | None:
     """Where the pod's download tells how far it is; None where it does not run."""
-    status = _status(pod)
-    address: str | None = status.get("podIP")
-    if not address or not any("running" in (container.get("state") or {}) for container in status.get("containerStatuses", [])):
+    address: str | None = status_of(pod).get("podIP")
+    ports = ports_of(pod, CONTAINER)
+    if not address or not ports or not any("running" in state_of(container) for container in container_statuses(pod)):
         return None
-    containers: list[dict[str, Any]] = pod["spec"]["containers"]
-    port = next(container["ports"][0]["containerPort"] for container in containers if container["name"] == CONTAINER)
-    return f"http://{f'[{address}]' if ':' in address else address}:{port}/progress"
+    return f"http://{f'[{address}]' if ':' in address else address}:{ports[0]}/progress"
 
 
 def _terminated(pod: Object) -> dict[str, Any] | None:
     """How the download's container ended; None where it did not, or nobody knows."""
-    containers: list[dict[str, Any]] = _status(pod).get("containerStatuses", [])
-    return next((container["state"]["terminated"] for container in containers if "terminated" in (container.get("state") or {})), None)
+    states_of_containers = [state_of(container) for container in container_statuses(pod)]
+    return next((state["terminated"] for state in states_of_containers if "terminated" in state), None)
 
 
 def _has_ended(pod: Object) -> bool:
-    return _status(pod).get("phase") in ("Succeeded", "Failed")
+    return status_of(pod).get("phase") in ("Succeeded", "Failed")
 
 
 def _is_over(job: Object) -> bool:
-    return bool(_condition(job, "Complete") or _condition(job, "Failed"))
+    return holds(job, "Complete") or holds(job, "Failed")
 
 
-def _condition(job: Object, kind: str) -> dict[str, Any] | None:
-    """The Job's condition of this type, where it holds."""
-    conditions: list[dict[str, Any]] = _status(job).get("conditions") or []
-    return next((condition for condition in conditions if condition["type"] == kind and condition["status"] == "True"), None)
-
-
-def _delete(job: Object) -> DeleteJob:
-    return DeleteJob(job["metadata"]["name"], job["metadata"]["uid"])
-
-
-def _status(item: Object) -> dict[str, Any]:
-    return item.get("status") or {}
-
-
-def _owned_by(item: Object, uid: str) -> bool:
-    owners: list[Any] = item["metadata"].get("ownerReferences") or []
-    return any(owner["uid"] == uid for owner in owners)
+def _delete(jobs: list[Object]) -> list[DeleteJob]:
+    return [DeleteJob(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs if not is_deleting(job)]

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiohttp
 
@@ -48,6 +49,14 @@ class Speedometer:
         return round((fetched - first_fetched) / (seconds - first_seconds)) if seconds > first_seconds else None
 
 
+class ReportReader(Protocol):
+    """Asks a download how far it is."""
+
+    async def read(self, url: str) -> DownloadReport | None:
+        """What the download says now; None where it says nothing that can be understood."""
+        ...
+
+
 class ProgressReader:
     """Asks downloads over HTTP. Use as an async context."""
 
@@ -64,7 +73,7 @@ class ProgressReader:
             await self._session.close()
 
     async def read(self, url: str) -> DownloadReport | None:
-        """What the download says now; None where it says nothing that can be understood."""
+        """See ReportReader.read."""
         if self._session is None:
             raise RuntimeError("ProgressReader is used outside of its context")
         try:

@@ -38,11 +38,14 @@ from berth_operator.downloads.plan import (
     Plan,
     Remains,
     WriteStatus,
+    job_name_taken,
     job_refused,
     make_cleanup_plan,
     make_plan,
 )
-from berth_operator.downloads.progress import Progress, ProgressReader, Speedometer
+from berth_operator.downloads.progress import Progress, ReportReader, Speedometer
+from berth_operator.parts import owned_by
+from berth_operator.reading import REASON, Reader, Unreadable, told_as_unreadable
 from berth_operator.resources import make_download_event
 from berth_operator.settings import Settings
 from berth_operator.status_patch import status_patch
@@ -67,7 +70,7 @@ class DownloadReconciler:
     def __init__(
         self,
         cluster: Cluster,
-        reader: ProgressReader,
+        reader: ReportReader,
         settings: Settings,
         metrics: DownloadMetrics | None = None,
         clock: Callable[[], datetime] = _utc_now,
@@ -77,6 +80,7 @@ class DownloadReconciler:
         self._settings = settings
         self._metrics = metrics or DownloadMetrics()
         self._clock = clock
+        self._downloads = Reader("download", ModelDownload.parse)
         self._workers = Workers("download", self._reconcile, self._forget)
         self._progress: dict[str, Progress] = {}
         self._asking: dict[str, tuple[str, asyncio.Task[None]]] = {}
@@ -84,9 +88,12 @@ class DownloadReconciler:
         self._has_staging: set[str] = set()
         self._gone_since: dict[str, datetime] = {}
 
-    def wake(self, name: str) -> None:
-        """Something about this download may have changed: look at it, now or right after the present look."""
-        self._workers.wake(name)
+    def wake(self, name: str, seen: Object | None = None) -> None:
+        """Something about this download may have changed: look at it, now or right after the present look.
+
+        `seen`: the object whose change was seen, so that what was written here is told from what others do.
+        """
+        self._workers.wake(name, seen)
 
     async def close(self) -> None:
         """Stops all work, wherever it is; whoever comes next goes on from what the cluster says."""
@@ -103,9 +110,13 @@ class DownloadReconciler:
             self._cluster.list(JOBS, {LABEL_DOWNLOAD: name}),
             self._cluster.list(PODS, {LABEL_DOWNLOAD: name}),
         )
-        parsed = [ModelDownload.parse(item) for item in downloads.items]
+        own = [item for item in downloads.items if item["metadata"]["name"] == name]
+        self._workers.read(name, [*own, *jobs.items, *pods.items])
+        parsed = self._downloads.read_all(downloads.items)
         self._metrics.seen(parsed)
         download = next((download for download in parsed if download.name == name), None)
+        if download is None and own:
+            return await self._tell_unreadable(name, own[0])
         if download is None:
             return await self._clean_up(name, jobs.items, pods.items)
         self._gone_since.pop(name, None)
@@ -136,7 +147,9 @@ class DownloadReconciler:
     async def _try_to_clean_up(self, name: str, job: Object) -> None:
         """Makes the Job that removes partial files; where that is not allowed, a later download sweeps them away."""
         try:
-            await self._create(job)
+            await self._workers.write(name, self._cluster.create(JOBS, job))
+        except AlreadyExistsError:
+            _log.info("clean_up_under_way", download=name)
         except (ForbiddenError, InvalidError) as error:
             _log.warning("partial_files_left", download=name, error=str(error))
         self._has_staging.discard(name)
@@ -156,10 +169,9 @@ class DownloadReconciler:
         for action in plan.actions:
             match action:
                 case CreateJob(manifest):
-                    try:
-                        await self._create(manifest)
-                    except (ForbiddenError, InvalidError) as error:
-                        await self._apply(job_refused(download, "JobRefused", str(error), self._clock()), download)
+                    refused = await self._create_job(manifest, download)
+                    if refused:
+                        await self._apply(refused, download)
                         return
                 case DeleteJob(name, uid):
                     await self._delete_job(name, uid)
@@ -169,9 +181,37 @@ class DownloadReconciler:
                     _log.info("deleting_finished_download", download=download.name)
                     await self._cluster.delete(MODEL_DOWNLOADS, download.name, preconditions)
 
-    async def _create(self, job: Object) -> None:
-        with suppress(AlreadyExistsError):  # made by a round that did not live to see it
-            await self._cluster.create(JOBS, job)
+    async def _create_job(self, manifest: Object, download: ModelDownload) -> Plan | None:
+        """Creates the Job; what follows where it cannot be."""
+        name: str = manifest["metadata"]["name"]
+        try:
+            await self._workers.write(download.name, self._cluster.create(JOBS, manifest))
+        except AlreadyExistsError as error:
+            try:
+                found = await self._cluster.get(JOBS, name)
+            except NotFoundError:
+                raise ConflictError(f"the Job {name} has gone since") from error
+            if owned_by(found, download.uid):
+                return None  # made by a round that did not live to see it
+            _log.warning("job_name_taken", download=download.name, job=name)
+            return job_name_taken(download, manifest, self._clock())
+        except (ForbiddenError, InvalidError) as error:
+            return job_refused(download, "JobRefused", str(error), self._clock())
+        return None
+
+    async def _tell_unreadable(self, name: str, manifest: Object) -> float:
+        """One round for a download that cannot be understood."""
+        self._stop_asking(name)
+        why = self._downloads.read(manifest)
+        if not isinstance(why, Unreadable):
+            return 0.0
+        told = {"phase": DownloadPhase.PENDING.value, "reason": REASON, "message": f"this version of Berth cannot read it: {why}"}
+        patch = told_as_unreadable(manifest, why, told, self._clock())
+        if patch:
+            as_read = Preconditions(manifest["metadata"]["uid"], manifest["metadata"]["resourceVersion"])
+            with suppress(InvalidError):  # nor does the API server understand it; the log has told of it
+                await self._workers.write(name, self._cluster.patch_status(MODEL_DOWNLOADS, name, patch, as_read))
+        return self._settings.timing.resync
 
     async def _delete_job(self, name: str, uid: str) -> None:
         with suppress(NotFoundError, ConflictError):  # gone, or replaced by one of another uid
@@ -182,7 +222,8 @@ class DownloadReconciler:
         if not patch:
             return
         as_read = Preconditions(download.uid, download.resource_version)
-        await self._cluster.patch_status(MODEL_DOWNLOADS, download.name, patch, as_read)
+        write = self._cluster.patch_status(MODEL_DOWNLOADS, download.name, patch, as_read)
+        await self._workers.write(download.name, write)
         self._metrics.written(download.status, plan.status)
         event = make_download_event(download, plan.status, self._clock())
         if event:
@@ -215,7 +256,11 @@ class DownloadReconciler:
     async def _keep_asking(self, name: str, url: str, pod: str) -> None:
         speedometer = Speedometer()
         while True:
-            report = await self._reader.read(url)
+            try:
+                report = await self._reader.read(url)
+            except Exception:  # noqa: BLE001 (a fault here must not leave the download unheard)
+                _log.exception("download_not_asked", url=url)
+                report = None
             if report:
                 speed = speedometer.add(time.monotonic(), report.bytes_fetched or 0)
                 progress = Progress(pod, report, speed)

@@ -95,10 +95,16 @@ def waits_for(other: ModelDownload) -> PodFailure:
     return PodFailure("WaitingForOther", message, ended=False)
 
 
-def waits_for_earlier(remainder: Object) -> PodFailure:
-    """Why a download waits while a Job or a pod of an earlier one of its name is cleared away."""
+def waits_for_earlier(remainder: Object, stuck: bool) -> PodFailure:
+    """Why a download waits while a Job or pod of an earlier one of its name goes. `stuck`: it should have gone."""
     kind, name = remainder.get("kind", "object"), remainder["metadata"]["name"]
-    return PodFailure("CleaningUp", f"the {kind} {name} of an earlier download of this name has still to go", ended=False)
+    message = f"the {kind} {name} of an earlier download of this name has still to go"
+    if stuck:
+        message += (
+            f", and should have gone by now. If its node is dead, `kubectl delete {kind.lower()} {name} --force` takes it away;"
+            " if it is not, the earlier download may still be writing"
+        )
+    return PodFailure("CleaningUp", message, ended=False)
 
 
 def no_pod(job: Object) -> PodFailure:

@@ -20,7 +20,14 @@ _TERMINATION_LOG = "/dev/termination-log"
 _TERMINATION_GRACE_SECONDS = 10
 _CLEANUP_DEADLINE_SECONDS = 600
 _CLEANUP_TRIES = 3
+_UID_LENGTH = 8
+"""With a download's longest name, NAME_LENGTH, the Job's has 61 characters. It becomes a label, of 63 at most."""
 _HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (an emptyDir of the pod's own)
+
+
+def job_name(download: ModelDownload) -> str:
+    """The name of the download's Job: no earlier download of the same name has it, whose Job may still be ending."""
+    return f"{download.name}-{download.uid[:_UID_LENGTH]}"
 
 
 def cleanup_name(download: str) -> str:
@@ -31,7 +38,7 @@ def cleanup_name(download: str) -> str:
 def make_download_job(download: ModelDownload, image: str, settings: Settings) -> Object:
     """The Job that downloads. Its pod is made again until it has ended well, has failed for good, or all tries are used up."""
     metadata = {
-        "name": download.name,
+        "name": job_name(download),
         "labels": _labels(download.name),
         "annotations": {f"{GROUP}/repository": download.spec.repository},
         "ownerReferences": [

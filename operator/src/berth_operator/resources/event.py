@@ -4,7 +4,7 @@ from datetime import datetime
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Kind, Object
 from berth_api.conditions import Condition, ConditionType, condition_of
-from berth_api.model_deployment import ModelDeployment, ModelDeploymentStatus
+from berth_api.model_deployment import ModelDeployment, ModelDeploymentStatus, Phase
 from berth_api.model_download import ModelDownload, ModelDownloadStatus
 from berth_api.schema import format_timestamp
 
@@ -19,7 +19,8 @@ def make_event(deployment: ModelDeployment, planned: ModelDeploymentStatus, now:
     if ready is None:
         return None
     failed = planned.last_failure is not None and planned.last_failure.reason == ready.reason
-    return _event(MODEL_DEPLOYMENTS, deployment, ready, failed, now)
+    bad = failed or planned.phase is Phase.UNRESPONSIVE or _is_stalled(planned.conditions)
+    return _event(MODEL_DEPLOYMENTS, deployment, ready, bad, now)
 
 
 def make_download_event(download: ModelDownload, planned: ModelDownloadStatus, now: datetime) -> Object | None:
@@ -27,8 +28,12 @@ def make_download_event(download: ModelDownload, planned: ModelDownloadStatus, n
     ready = _turned(download.status.conditions, planned.conditions)
     if ready is None:
         return None
-    stalled = condition_of(planned.conditions, ConditionType.STALLED)
-    return _event(MODEL_DOWNLOADS, download, ready, bool(stalled and stalled.status == "True"), now)
+    return _event(MODEL_DOWNLOADS, download, ready, _is_stalled(planned.conditions), now)
+
+
+def _is_stalled(conditions: list[Condition]) -> bool:
+    stalled = condition_of(conditions, ConditionType.STALLED)
+    return bool(stalled and stalled.status == "True")
 
 
 def _turned(before: list[Condition], after: list[Condition]) -> Condition | None:
@@ -37,7 +42,7 @@ def _turned(before: list[Condition], after: list[Condition]) -> Condition | None
     return None if new is None or (old and (old.status, old.reason) == (new.status, new.reason)) else new
 
 
-def _event(kind: Kind, subject: ModelDeployment | ModelDownload, ready: Condition, failed: bool, now: datetime) -> Object:
+def _event(kind: Kind, subject: ModelDeployment | ModelDownload, ready: Condition, bad: bool, now: datetime) -> Object:
     moment = format_timestamp(now)
     return {
         "apiVersion": "v1",
@@ -50,7 +55,7 @@ def _event(kind: Kind, subject: ModelDeployment | ModelDownload, ready: Conditio
             "namespace": subject.namespace,
             "uid": subject.uid,
         },
-        "type": "Warning" if failed else "Normal",
+        "type": "Warning" if bad else "Normal",
         "reason": ready.reason,
         "message": ready.message[:_MESSAGE_LENGTH],
         "source": {"component": _REPORTER},

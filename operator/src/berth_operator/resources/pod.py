@@ -4,13 +4,23 @@ It satisfies the `restricted` pod security standard: not root, a read-only root 
 profile, and no API credentials, since an engine runs code and weights that others wrote.
 """
 
+from math import ceil
 from typing import Any
 
-from berth_api.cluster import GROUP, LABEL_DEPLOYMENT, LABEL_MANAGED_BY, MODEL_DEPLOYMENTS, Object
+from berth_api.cluster import (
+    GENERATION_ANNOTATION,
+    GROUP,
+    LABEL_DEPLOYMENT,
+    LABEL_MANAGED_BY,
+    MADE_FROM_ANNOTATION,
+    MODEL_DEPLOYMENTS,
+    Object,
+)
 from berth_api.identity import pod_name, with_defaults
 from berth_api.model_deployment import MODEL_STORE, Device, ModelDeployment, ModelDeploymentSpec
 from berth_operator.engines import Engine, EngineProcess
-from berth_operator.settings import DeviceSettings, EngineImage, Settings
+from berth_operator.made_from import digests
+from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, Settings
 
 CONTAINER = "engine"
 USER = 65532
@@ -21,6 +31,17 @@ _STARTUP_FAILURES = 17_280
 """A day of startup probes: the operator alone decides how long a start may take; no kubelet kills a pod that still loads."""
 
 
+_LIVENESS_PERIOD = 10
+_LIVENESS_DEADLINES = 2
+"""The operator replaces an engine that hangs, and tells why. Without one the kubelet kills it, after twice as long."""
+
+HUNG_GRACE_SECONDS = 1
+"""What a process has that cannot be asked to end. Not 0: then nobody would wait for the node to say that it is gone."""
+
+DRAIN = ("/usr/bin/python3", "-IS", "/opt/berth/berth_runtime/drain.py")
+"""In every engine's image: waits until nobody is connected to the engine. The kubelet runs it before it ends one."""
+
+
 def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, settings: Settings) -> Object:
     """The pod of the deployment's current attempt."""
     spec = with_defaults(deployment.spec)
@@ -29,7 +50,7 @@ def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, se
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": pod_name(deployment.name, deployment.status.attempt),
+            "name": pod_name(deployment.name, deployment.uid, deployment.status.attempt),
             "labels": {
                 LABEL_DEPLOYMENT: deployment.name,
                 LABEL_MANAGED_BY: "berth-operator",
@@ -37,7 +58,7 @@ def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, se
                 "app.kubernetes.io/component": spec.backend.value,
                 "app.kubernetes.io/part-of": "berth",
             },
-            "annotations": {f"{GROUP}/model": spec.model},
+            "annotations": {f"{GROUP}/model": spec.model, GENERATION_ANNOTATION: str(deployment.generation)},
             "ownerReferences": [
                 {
                     "apiVersion": MODEL_DEPLOYMENTS.api_version,
@@ -69,6 +90,7 @@ def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, se
         },
     }
     _schedule(pod["spec"], spec, device, settings)
+    pod["metadata"]["annotations"][MADE_FROM_ANNOTATION] = digests(pod)
     return pod
 
 
@@ -87,9 +109,17 @@ def _container(
         "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 (an emptyDir of the pod's own)
         "ports": [{"name": "http", "containerPort": process.port}],
         "startupProbe": {**probe, "periodSeconds": _STARTUP_PERIOD, "timeoutSeconds": 3, "failureThreshold": _STARTUP_FAILURES},
-        "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3},
-        # Only for an engine that hangs for minutes: one that is merely busy must not be taken for dead.
-        "livenessProbe": {**probe, "periodSeconds": 15, "timeoutSeconds": 10, "failureThreshold": 12},
+        # Not ready after as long as the operator takes to find an engine unresponsive, if it asks every 10 s: 15 s.
+        "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": PROBE_TIMEOUT_SECONDS, "failureThreshold": 3},
+        "livenessProbe": {
+            **probe,
+            "periodSeconds": _LIVENESS_PERIOD,
+            "timeoutSeconds": PROBE_TIMEOUT_SECONDS,
+            "failureThreshold": ceil(_LIVENESS_DEADLINES * settings.timing.hang_deadline / _LIVENESS_PERIOD),
+            # A process that hangs ends by no request, and holds its connections open until it is killed.
+            "terminationGracePeriodSeconds": HUNG_GRACE_SECONDS,
+        },
+        "lifecycle": {"preStop": {"exec": {"command": [*DRAIN, "--port", str(process.port)]}}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

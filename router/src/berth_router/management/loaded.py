@@ -11,8 +11,11 @@ from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
 from berth_router.activity import Activity
 from berth_router.deployments import Deployments
 
-_LOADED = (Phase.READY, Phase.STARTING, Phase.PENDING, None)
+_LOADED = (Phase.READY, Phase.UNRESPONSIVE, Phase.STARTING, Phase.PENDING, None)
 """Phases in which a deployment holds, or is about to hold, an engine. A sleeping or stalled one does not."""
+
+
+_HAS_STARTED = (Phase.READY, Phase.UNRESPONSIVE)
 
 
 class LoadedStep(BaseModel):
@@ -30,7 +33,7 @@ class LoadedModel(BaseModel):
     backend: Backend
     device: Device
     deployment: str = Field(description="Name of the ModelDeployment.")
-    phase: Phase = Field(description="Pending, Starting or Ready.")
+    phase: Phase = Field(description="Pending, Starting, Ready, or Unresponsive: it gives no answer now.")
     loaded_at: datetime | None = Field(description="When it last became ready. null: not yet.")
     ttl: int = Field(description="Seconds without a request after which it goes; 0 is never.")
     expires_at: datetime | None = Field(description="When it goes if no further request comes. null: never, or not ready yet.")
@@ -61,9 +64,9 @@ def loaded_routes(deployments: Deployments, activity: Activity) -> APIRouter:
             device=spec.device,
             deployment=deployment.name,
             phase=status.phase or Phase.PENDING,
-            loaded_at=status.loaded_at if status.phase is Phase.READY else None,
+            loaded_at=status.loaded_at if status.phase in _HAS_STARTED else None,
             ttl=spec.idle.ttl_seconds,
-            expires_at=expires_at(deployment) if status.phase is Phase.READY else None,
+            expires_at=expires_at(deployment) if status.phase in _HAS_STARTED else None,
             start_steps=[LoadedStep(name=step.name, seconds=step.seconds) for step in status.start_steps],
             memory_bytes=status.memory_bytes,
             in_flight=activity.in_flight(deployment.uid) + activity.in_flight_elsewhere(deployment),

@@ -27,7 +27,7 @@ def download(spec: dict[str, Any] | None = None, status: dict[str, Any] | None =
     )
 
 
-def job(name: str = "smol", owner: str | None = UID, condition: str | None = None, **more: Any) -> Object:
+def job(name: str = "smol-aaaaaaaa", owner: str | None = UID, condition: str | None = None, **more: Any) -> Object:
     """A Job made 2 seconds ago. `condition`: Complete, or Failed for this reason."""
     conditions = []
     if condition:

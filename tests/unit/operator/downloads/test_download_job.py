@@ -43,7 +43,7 @@ def test_a_plain_download() -> None:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": "smol",
+            "name": "smol-aaaaaaaa",
             "labels": LABELS,
             "annotations": {"berth.dev/repository": "org/SmolLM2"},
             "ownerReferences": [

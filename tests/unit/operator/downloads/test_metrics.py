@@ -28,7 +28,8 @@ def test_bytes_and_ends_are_counted_once() -> None:
         metrics.written(before, after)
     lines = generate_latest(metrics.registry).decode().splitlines()
     assert 'berth_downloads{phase="Running"} 2.0' in lines
-    assert 'berth_downloads{phase="Pending"} 1.0' in lines
+    assert 'berth_downloads{phase="Pending"} 0.0' in lines, "the one that was followed has ended since all were seen"
+    assert 'berth_downloads{phase="Succeeded"} 1.0' in lines
     assert 'berth_downloads{phase="Failed"} 0.0' in lines
     assert "berth_download_bytes_total 550.0" in lines
     assert 'berth_downloads_finished_total{phase="Succeeded",reason="Succeeded"} 1.0' in lines

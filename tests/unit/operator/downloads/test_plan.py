@@ -6,18 +6,15 @@ from typing import Any
 import pytest
 
 from berth_api.cluster import Object
-from berth_api.conditions import ConditionType, condition_of
-from berth_api.model_download import ModelDownload, ModelDownloadStatus
+from berth_api.model_download import ModelDownload
 from berth_operator.downloads.plan import (
     Observed,
-    job_refused,
     make_plan,
 )
 from berth_operator.downloads.progress import Progress
 from berth_operator.settings import Settings
 from tests.unit.operator.building import NOW, at
 from tests.unit.operator.downloads.building import (
-    POD_UID,
     SETTINGS,
     actions,
     download,
@@ -30,7 +27,7 @@ from tests.unit.operator.downloads.building import (
     wake_in,
 )
 
-BEGUN: dict[str, Any] = {"jobName": "smol", "startedAt": at(-50)}
+BEGUN: dict[str, Any] = {"jobName": "smol-aaaaaaaa", "startedAt": at(-50)}
 OTHER: dict[str, Any] = {"name": "other", "uid": "other-uid"}
 
 
@@ -57,15 +54,13 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
     return {"phase": "Pending", "containerStatuses": [{"image": "x:1", "state": {"waiting": {"reason": reason, "message": message}}}]}
 
 
-UNSCHEDULABLE = {
-    "phase": "Pending",
-    "conditions": [
-        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes", "lastTransitionTime": at(-60)}
-    ],
-}
+def unschedulable(seconds: float) -> dict[str, Any]:
+    said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    return {"phase": "Pending", "conditions": [{**said, "lastTransitionTime": at(-seconds)}]}
+
 
 CASES = [
-    Case("a new download gets its Job", ["create smol", "status"], "Pending", "WaitingForPod"),
+    Case("a new download gets its Job", ["create smol-aaaaaaaa", "status"], "Pending", "WaitingForPod", wake_in=15),
     Case("one that is being deleted is left alone", [], None, None, download(deletionTimestamp=at(-1))),
     Case(
         "without an image nothing is downloaded, and that is said",
@@ -84,9 +79,18 @@ CASES = [
         "PodNotCreated",
         jobs=[job(metadata={"creationTimestamp": at(-15)})],
         stalled=True,
-        message="kubectl describe job smol",
+        message="kubectl describe job smol-aaaaaaaa",
     ),
-    Case("a pod without a node", ["status"], "Pending", "WaitingForNode", jobs=[job()], pods=[pod(node=None)], wake_in=5),
+    Case("a pod without a node", ["status"], "Pending", "WaitingForNode", jobs=[job()], pods=[pod(node=None)]),
+    Case(
+        "a pod for which there is no node, for a moment",
+        ["status"],
+        "Pending",
+        "WaitingForNode",
+        jobs=[job()],
+        pods=[pod(unschedulable(2), node=None)],
+        wake_in=3,
+    ),
     Case(
         "a node pulls the image",
         ["status"],
@@ -94,7 +98,6 @@ CASES = [
         "WaitingForContainer",
         jobs=[job()],
         pods=[pod()],
-        wake_in=5,
         message="kubectl describe pod smol-x",
     ),
     Case(
@@ -103,7 +106,7 @@ CASES = [
         "Pending",
         "Unschedulable",
         jobs=[job()],
-        pods=[pod(UNSCHEDULABLE, node=None)],
+        pods=[pod(unschedulable(60), node=None)],
         stalled=True,
         message="0/1 nodes",
     ),
@@ -226,10 +229,11 @@ CASES = [
     # Others
     Case(
         "a Job that somebody deleted is made again",
-        ["create smol", "status"],
+        ["create smol-aaaaaaaa", "status"],
         "Pending",
         "WaitingForPod",
         download(status={**BEGUN, "phase": "Running"}),
+        wake_in=15,
     ),
     Case(
         "an earlier download's Job of this name must go first",
@@ -237,10 +241,45 @@ CASES = [
         "Pending",
         "CleaningUp",
         jobs=[job(owner="earlier-uid")],
-        message="the Job smol",
+        message="the Job smol-aaaaaaaa",
     ),
     Case("and so must its pod", ["status"], "Pending", "CleaningUp", pods=[running(owner="earlier-job")], message="the Pod smol-x"),
-    Case("but a pod that has ended may stay", ["create smol", "status"], "Pending", "WaitingForPod", pods=[ended(0)]),
+    Case(
+        "what should have gone long ago needs somebody",
+        ["status"],
+        "Pending",
+        "CleaningUp",
+        pods=[running(owner="earlier-job", deletionTimestamp=at(-60))],
+        message="kubectl delete pod smol-x --force",
+        stalled=True,
+    ),
+    Case(
+        "what has yet to go has its time",
+        ["status"],
+        "Pending",
+        "CleaningUp",
+        pods=[running(owner="earlier-job", deletionTimestamp=at(-50))],
+        message="the Pod smol-x",
+        wake_in=10,
+    ),
+    Case(
+        "its own Job, which somebody deleted, must go first too",
+        ["status"],
+        "Pending",
+        "CleaningUp",
+        download(status=BEGUN),
+        jobs=[job(metadata={"deletionTimestamp": at(5)})],
+        wake_in=65,
+    ),
+    Case(
+        "a Job of an earlier version of Berth, whose name lacks the uid, is its own",
+        ["status"],
+        "Pending",
+        "WaitingForPod",
+        jobs=[job("smol")],
+        wake_in=13,
+    ),
+    Case("but a pod that has ended may stay", ["create smol-aaaaaaaa", "status"], "Pending", "WaitingForPod", pods=[ended(0)], wake_in=15),
     Case("a clean-up that runs is waited for", ["status"], "Pending", "CleaningUp", jobs=[job("smol-cleanup", owner=None)]),
     Case(
         "a clean-up that has ended goes",
@@ -267,10 +306,11 @@ CASES = [
     ),
     Case(
         "the older of two begins",
-        ["create smol", "status"],
+        ["create smol-aaaaaaaa", "status"],
         "Pending",
         "WaitingForPod",
         others=[download(creationTimestamp=at(-50), **OTHER)],
+        wake_in=15,
     ),
     Case(
         "but one that has begun goes on",
@@ -281,25 +321,28 @@ CASES = [
     ),
     Case(
         "of two that have begun the older goes on",
-        ["create smol", "status"],
+        ["create smol-aaaaaaaa", "status"],
         "Pending",
         "WaitingForPod",
         download(status=BEGUN),
         others=[download(creationTimestamp=at(-200), **OTHER)],
+        wake_in=15,
     ),
     Case(
         "who has ended is not waited for",
-        ["create smol", "status"],
+        ["create smol-aaaaaaaa", "status"],
         "Pending",
         "WaitingForPod",
         others=[download(status={**BEGUN, "phase": "Succeeded"}, creationTimestamp=at(-200), **OTHER)],
+        wake_in=15,
     ),
     Case(
         "and neither is who writes elsewhere",
-        ["create smol", "status"],
+        ["create smol-aaaaaaaa", "status"],
         "Pending",
         "WaitingForPod",
         others=[download({"destination": "SmolLM2-other"}, creationTimestamp=at(-200), **OTHER)],
+        wake_in=15,
     ),
     # Afterwards
     Case(
@@ -337,73 +380,3 @@ def test_what_follows(case: Case) -> None:
             "Reconciling": str(not succeeded and not case.stalled),
             "Stalled": str(case.stalled),
         }
-
-
-def status_of(**observed: Any) -> ModelDownloadStatus:
-    return make_plan(Observed(download(status=BEGUN), [job()], **observed), SETTINGS, NOW).status
-
-
-def test_the_figures_of_a_running_download_are_told_exactly() -> None:
-    status = status_of(pods=[running()], progress=progress())
-    assert status.manifest() | {"conditions": None} == {
-        "observedGeneration": 1,
-        "phase": "Running",
-        "reason": "Downloading",
-        "message": "files are fetched",
-        "conditions": None,
-        "progress": "42%",
-        "commit": "c0ffee",
-        "bytesDone": 420,
-        "bytesTotal": 1000,
-        "bytesFetched": 500,
-        "bytesPerSecond": 58,
-        "etaSeconds": 10,
-        "filesDone": 1,
-        "filesTotal": 3,
-        "jobName": "smol",
-        "startedAt": "2026-01-02T11:59:10.000Z",
-    }
-
-
-def test_before_the_files_are_known_no_figures_are_told() -> None:
-    status = status_of(
-        pods=[running()], progress=progress(phase="Listing", bytesDone=0, bytesTotal=0, filesDone=0, filesTotal=0, bytesFetched=0)
-    )
-    assert (status.reason, status.progress, status.bytes_total, status.files_total) == ("Listing", None, None, None)
-
-
-def test_figures_of_the_end_are_those_of_the_last_word() -> None:
-    status = status_of(pods=[ended(0, last_word("Succeeded", bytesDone=1000, filesDone=3, bytesFetched=1100))])
-    assert (status.progress, status.bytes_done, status.files_done, status.bytes_fetched) == ("100%", 1000, 3, 1100)
-    assert (status.bytes_per_second, status.eta_seconds, status.finished_at) == (None, None, NOW)
-
-
-def test_what_was_reached_is_still_told_while_another_try_is_waited_for() -> None:
-    before = {**BEGUN, "bytesDone": 420, "bytesTotal": 1000, "progress": "42%", "bytesPerSecond": 58, "etaSeconds": 10}
-    observed = Observed(download(status=before), [job(failed=1)], [ended(137)])
-    status = make_plan(observed, SETTINGS, NOW).status
-    assert (status.progress, status.bytes_done, status.bytes_per_second, status.eta_seconds) == ("42%", 420, None, None)
-
-
-def test_progress_is_asked_where_the_observed_pod_listens() -> None:
-    plan = make_plan(Observed(download(), [job()], [running()]), SETTINGS, NOW)
-    assert (plan.progress_url, plan.pod) == ("http://10.0.0.5:8123/progress", POD_UID)
-    six = running()
-    six["status"]["podIP"] = "fd00::5"
-    assert make_plan(Observed(download(), [job()], [six]), SETTINGS, NOW).progress_url == "http://[fd00::5]:8123/progress"
-    assert make_plan(Observed(download(), [job()], [pod()]), SETTINGS, NOW).progress_url is None
-
-
-def test_conditions_do_not_change_with_every_byte() -> None:
-    first, second = (
-        status_of(pods=[running()], progress=progress(bytesDone=done, phase=step)) for done, step in [(1, "Downloading"), (2, "Verifying")]
-    )
-    assert first.conditions == second.conditions
-
-
-def test_a_refused_job_is_told_and_tried_again() -> None:
-    plan = job_refused(download(), "JobRefused", "exceeded quota", NOW)
-    stalled = condition_of(plan.status.conditions, ConditionType.STALLED)
-    assert (plan.status.phase, plan.status.reason, plan.status.message) == ("Pending", "JobRefused", "the Job was refused: exceeded quota")
-    assert stalled
-    assert stalled.status == "True"

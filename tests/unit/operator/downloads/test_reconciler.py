@@ -8,12 +8,18 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from structlog.testing import capture_logs
 
 from berth_api.cluster import JOBS, MODEL_DOWNLOADS, PODS, ForbiddenError
+from berth_api.conditions import ConditionType
 from berth_api.model_download import ModelDownload
 from berth_operator.downloads import DownloadReconciler, ProgressReader
+from berth_operator.parts import condition, status_of
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.downloads.building import SETTINGS, last_word
+from tests.unit.operator.downloads.test_faults import begin, reason
+from tests.unit.operator.world import World
+from tests.unit.virtual_time import run_in_virtual_time
 
 MANIFEST: dict[str, Any] = {
     "apiVersion": "berth.dev/v1alpha1",
@@ -39,8 +45,8 @@ async def first(cluster: MemoryCluster, reason: str) -> ModelDownload:
 
 async def start_pod(cluster: MemoryCluster, port: int) -> None:
     """What the Job controller and the kubelet would do."""
-    job = await cluster.get(JOBS, "smol")
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "smol", "uid": job["metadata"]["uid"], "controller": True}
+    [job] = (await cluster.list(JOBS)).items
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"], "controller": True}
     template = job["spec"]["template"]
     template["spec"]["containers"][0]["ports"][0]["containerPort"] = port
     metadata = {"name": "smol-x", "labels": template["metadata"]["labels"], "ownerReferences": [owner]}
@@ -90,3 +96,39 @@ async def test_a_job_that_is_not_allowed_is_told_as_the_reason() -> None:
         reconciler.wake("smol")
         await first(cluster, "WaitingForPod")
         await reconciler.close()
+
+
+def test_one_that_cannot_be_read_stops_no_other_and_is_told() -> None:
+    async def run() -> None:
+        async with World(begin, MODEL_DOWNLOADS, {}) as world:  # it holds what an earlier version let in
+            with capture_logs() as logs:
+                await world.cluster.create(MODEL_DOWNLOADS, {**MANIFEST, "metadata": {"name": "old"}, "spec": {"repository": "a--b/c"}})
+                await world.cluster.create(MODEL_DOWNLOADS, MANIFEST)
+                await world.until(reason("WaitingForPod"))
+                told = await world.until(reason("NotUnderstood"), name="old")
+                await asyncio.sleep(20)
+                written = world.writes()
+                await asyncio.sleep(120)
+            assert told
+            assert "'a--b/c' is not a repository" in status_of(told)["message"]
+            stalled = condition(told, ConditionType.STALLED)
+            assert stalled
+            assert (stalled["status"], stalled["reason"]) == ("True", "NotUnderstood")
+            assert world.writes() == written, "once it is told there is nothing more to write"
+            assert [log["name"] for log in logs if log["event"] == "not_understood"] == ["old"], "told in the log once"
+
+    run_in_virtual_time(run())
+
+
+def test_somebody_elses_job_of_the_same_name_is_told_and_left() -> None:
+    async def run() -> None:
+        async with World(begin, MODEL_DOWNLOADS) as world:
+            created = await world.cluster.create(MODEL_DOWNLOADS, MANIFEST)
+            taken = f"smol-{created['metadata']['uid'][:8]}"
+            await world.cluster.create(JOBS, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": taken}, "spec": {}})
+            found = await world.until(reason("JobNameTaken"))
+            assert found
+            assert found["status"]["phase"] == "Failed"
+            assert [job["metadata"]["name"] for job in (await world.cluster.list(JOBS)).items] == [taken]
+
+    run_in_virtual_time(run())

@@ -1,0 +1,185 @@
+"""Engines are asked until they are ready and while they serve; who must know is woken when that turns."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from berth_operator.actions import Engine
+from berth_operator.readiness import EngineProber
+from berth_operator.settings import PROBE_TIMEOUT_SECONDS, Timing
+from berth_operator.watching import EngineWatch
+from tests.unit.virtual_time import BEGINNING, run_in_virtual_time, wall_clock
+
+ENGINE = Engine("uid-1", "http://10.0.0.1:8000/health")
+OTHER = Engine("uid-2", "http://10.0.0.2:8000/health")
+
+
+class Setting:
+    """An engine that answers or not, and who is woken."""
+
+    def __init__(self) -> None:
+        self.answers = False
+        self.fault: Exception | None = None
+        self.asked: list[tuple[float, str, float]] = []
+        self.woken: list[float] = []
+        self.watch = EngineWatch(self, Timing(), lambda name: self.woken.append(asyncio.get_running_loop().time()), wall_clock)
+
+    async def ask(self, url: str, seconds: float) -> str | None:
+        self.asked.append((asyncio.get_running_loop().time(), url, seconds))
+        if self.fault:
+            raise self.fault
+        if not self.answers:
+            await asyncio.sleep(seconds)
+            return f"no answer within {seconds:g} s"
+        return None
+
+    def since_beginning(self) -> tuple[float | None, float | None]:
+        """Seconds from the beginning to the last answer, and to where the silence began."""
+        sight = self.watch.sight("smol")
+        assert sight
+        moments = (sight.answered_at, sight.silent_since)
+        answered, silent = ((moment - BEGINNING).total_seconds() if moment else None for moment in moments)
+        return answered, silent
+
+
+def virtual(test: Callable[[Setting], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Has a test run in virtual time."""
+
+    @wraps(test)
+    def run() -> None:
+        async def whole() -> None:
+            setting = Setting()
+            await test(setting)
+            await setting.watch.close()
+
+        run_in_virtual_time(whole())
+
+    del run.__wrapped__  # pytest would take its argument for a fixture
+    return run
+
+
+@virtual
+async def test_its_first_answer_wakes_and_the_silence_before_does_not(setting: Setting) -> None:
+    setting.watch.keep("smol", ENGINE)
+    await asyncio.sleep(5)
+    assert setting.woken == []
+    setting.answers = True
+    await asyncio.sleep(3)
+    assert len(setting.woken) == 1
+    assert setting.since_beginning()[1] is None
+
+
+@virtual
+async def test_while_it_answers_it_is_asked_every_ten_seconds_and_nobody_is_woken(setting: Setting) -> None:
+    setting.answers = True
+    setting.watch.keep("smol", ENGINE)
+    await asyncio.sleep(100.5)
+    assert [moment for moment, _, _ in setting.asked] == [10.0 * number for number in range(11)]
+    assert setting.woken == [0]
+    assert {seconds for _, _, seconds in setting.asked[1:]} == {PROBE_TIMEOUT_SECONDS}
+
+
+@virtual
+async def test_silence_counts_from_the_last_answer_and_wakes_once(setting: Setting) -> None:
+    setting.answers = True
+    setting.watch.keep("smol", ENGINE)
+    await asyncio.sleep(1)
+    setting.answers = False
+    await asyncio.sleep(59)
+    assert setting.woken == [0, 15], "a question after 10 s, of which no answer came within 5"
+    assert setting.since_beginning() == (0, 0)
+    assert len(setting.asked) >= 8, "then it is asked more often"
+
+
+@virtual
+async def test_it_is_known_within_seconds_that_it_answers_again(setting: Setting) -> None:
+    setting.answers = True
+    setting.watch.keep("smol", ENGINE)
+    await asyncio.sleep(1)
+    setting.answers = False
+    await asyncio.sleep(30)
+    setting.answers = True
+    await asyncio.sleep(PROBE_TIMEOUT_SECONDS + 2)
+    assert len(setting.woken) == 3
+    assert setting.since_beginning()[1] is None
+
+
+@virtual
+async def test_the_words_for_a_silence_are_those_of_its_beginning(setting: Setting) -> None:
+    setting.answers = True
+    setting.watch.keep("smol", ENGINE)
+    await asyncio.sleep(1)
+    setting.fault = ConnectionResetError("reset")
+    await asyncio.sleep(12)
+    sight = setting.watch.sight("smol")
+    setting.fault, setting.answers = None, False
+    await asyncio.sleep(20)
+    later = setting.watch.sight("smol")
+    assert sight
+    assert later
+    assert sight.silence == later.silence == "the operator failed to ask it", "an unexpected fault ends no watch"
+
+
+@virtual
+async def test_another_engine_is_asked_in_its_place(setting: Setting) -> None:
+    setting.answers = True
+    setting.watch.keep("smol", ENGINE)
+    await asyncio.sleep(1)
+    setting.watch.keep("smol", OTHER)
+    sight = setting.watch.sight("smol")
+    assert sight
+    assert (sight.pod, sight.answered_at) == ("uid-2", None), "nothing is known of it yet"
+    await asyncio.sleep(60)
+    assert {url for moment, url, _ in setting.asked if moment >= 1} == {OTHER.url}
+
+
+@virtual
+async def test_nobody_is_asked_any_more_once_it_is_forgotten(setting: Setting) -> None:
+    setting.answers = True
+    setting.watch.keep("smol", ENGINE)
+    await asyncio.sleep(1)
+    setting.watch.keep("smol", None)
+    asked = len(setting.asked)
+    await asyncio.sleep(60)
+    assert len(setting.asked) == asked
+    assert setting.watch.sight("smol") is None
+
+
+async def test_an_engine_is_asked_over_http_and_no_connection_is_kept() -> None:
+    answers = iter([web.Response(), web.Response(status=503), web.Response(status=302, headers={"location": "/elsewhere"})])
+    kept: list[bool] = []
+    hang = asyncio.Event()
+
+    async def health(request: web.Request) -> web.Response:
+        kept.append(request.keep_alive)
+        if answer := next(answers, None):
+            return answer
+        await hang.wait()
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_get("/health", health)
+    async with EngineProber() as prober:
+        async with TestServer(application, host="127.0.0.1") as server:
+            url = str(server.make_url("/health"))
+            said = [
+                await prober.ask(url, 10),
+                await prober.ask(url, 10),
+                await prober.ask(url, 10),
+                await prober.ask(url, 0.05),
+            ]
+            hang.set()
+        gone = await prober.ask(url, 10)
+    assert said == [None, "it answers with status 503", "it answers with status 302", "no answer within 0.05 s"]
+    assert gone == "Connection refused"
+    assert kept == [False] * 4
+
+
+async def test_who_asks_outside_of_its_context_is_told() -> None:
+    with pytest.raises(RuntimeError, match="outside of its context"):
+        await EngineProber().ask("http://127.0.0.1:1", 1)
