@@ -57,7 +57,7 @@ def install(kubectl: Kubectl, images: dict[str, str], *values: str, more_images:
         subprocess.run([ROOT / "scripts/cluster", "store"], check=True, timeout=60)
     arguments = [
         argument
-        for setting in ("modelStore.size=1Gi", "modelStore.keep=false", "operator.timing.terminationGrace=5", *values)
+        for setting in ("modelStore.size=1Gi", "modelStore.keep=false", *values)
         for argument in ("--set", setting)
     ]
     for path, target in {**IMAGES, **(more_images or {})}.items():

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,8 @@ def stopped(pids: list[int]) -> Generator[None]:
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # the operator has replaced it
+                os.kill(pid, signal.SIGCONT)
 
 
 def nothing_lost(clients: Crowd) -> None:
