@@ -55,11 +55,7 @@ def install(kubectl: Kubectl, images: dict[str, str], *values: str, more_images:
     """Installs the chart and waits until its Service answers; `more_images` are further entries of IMAGES."""
     if "BERTH_TEST_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
         subprocess.run([ROOT / "scripts/cluster", "store"], check=True, timeout=60)
-    arguments = [
-        argument
-        for setting in ("modelStore.size=1Gi", "modelStore.keep=false", *values)
-        for argument in ("--set", setting)
-    ]
+    arguments = [argument for setting in ("modelStore.size=1Gi", "modelStore.keep=false", *values) for argument in ("--set", setting)]
     for path, target in {**IMAGES, **(more_images or {})}.items():
         repository, tag = images[target].rsplit(":", 1)
         # As strings: a tag, which is a hash, may be all digits.
