@@ -423,7 +423,9 @@ def _ttl(ask: Ask, deployment: ModelDeployment) -> int:
 async def _wait(event: asyncio.Event, deadline: float) -> bool:
     """Whether the event was set by `deadline` on the monotonic clock."""
     try:
-        await asyncio.wait_for(event.wait(), deadline - time.monotonic())
+        # Not wait_for: until Python 3.12 that forgets to be cancelled where the event is set in the same moment.
+        async with asyncio.timeout(deadline - time.monotonic()):
+            await event.wait()
     except TimeoutError:
         return False
     return True

@@ -163,7 +163,11 @@ class _Call:
         self._deadline = self._deadline or activator.deadline()
         progress = _comments(request.ask.model, self._exchange) if request.ask.stream else None
         while self._given < _ATTEMPTS:
-            hold = self._hold = await activator.activate(request.ask, self._deadline, progress, again=self._given > 0)
+            hold = await activator.activate(request.ask, self._deadline, progress, again=self._given > 0)
+            if self._exchange.done:  # its client left in the moment in which the model became ready
+                activator.release(hold)
+                return
+            self._hold = hold
             self._given += 1
             if await self._reached(request, hold):
                 return
