@@ -16,10 +16,11 @@ from berth_router.endpoints import Endpoint
 from berth_router.errors import APIError, EngineFailedError, InternalError, TooManyRequestsError, UnavailableError
 from berth_router.metrics import Metrics
 from berth_router.serving.ending import Ending
-from berth_router.serving.engine import Address, BrokenError, ConnectError, EngineConnection, EnginePool, address_of
+from berth_router.serving.engine import BrokenError, EngineConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import ResponseHead
 from berth_router.serving.limits import Share
+from berth_router.serving.pool import Address, ConnectError, EnginePool, address_of
 from berth_router.serving.refusals import refusal_of
 from berth_router.serving.renaming import Renaming
 
