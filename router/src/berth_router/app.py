@@ -90,7 +90,6 @@ class Router:
             metrics=metrics,
             stats=self._stats,
             deadline_seconds=settings.cold_start_deadline,
-            max_waiting_per_model=settings.max_waiting_per_model,
             clock=clock,
         )
         self._parser = RequestParser(settings.profiles)
