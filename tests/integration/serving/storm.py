@@ -237,11 +237,13 @@ class Storm:
     async def _left(self, router: Process, engines: Process, port: int, files: int) -> str:
         with await Wire.connect(port) as wire:
             metrics = (await wire.ask(get("/metrics"))).body.decode()
+            loaded = json.loads((await wire.ask(get("/v1/models/loaded", f"X-Api-Key: {KEYS['first']}\r\n"))).body)
             in_flight = float(metrics.partition("\nberth_router_requests_in_flight ")[2].split()[0])
         at_engines = json.loads(await engines.ask())["running"]
         await asyncio.sleep(0.05)  # until the router has seen that this connection is closed
         more = max(router.files - files, 0)
-        left = {"requests in flight": in_flight, "requests at engines": at_engines, "open files": more}
+        holds = sum(model["in_flight"] for model in loaded["loaded_models"])
+        left = {"requests in flight": in_flight, "requests at engines": at_engines, "holds": holds, "open files": more}
         return ", ".join(f"{count:g} {what}" for what, count in left.items() if count)
 
     async def _rest(self, router: Process, engines: Process) -> None:
