@@ -82,7 +82,6 @@ class Activator:
         metrics: Metrics,
         stats: Stats,
         deadline_seconds: float,
-        max_waiting_per_model: int,
         clock: Clock = utc_now,
     ) -> None:
         self._cluster = cluster
@@ -93,9 +92,7 @@ class Activator:
         self._metrics = metrics
         self._stats = stats
         self._deadline_seconds = deadline_seconds
-        self._max_waiting = max_waiting_per_model
         self._clock = clock
-        self._waiting: dict[str, int] = {}
         self._creating: dict[str, asyncio.Task[None]] = {}
 
     def deadline(self) -> float:
@@ -171,12 +168,6 @@ class Activator:
             await _wait(change, time.monotonic() + within)
 
     async def _activate_cold(self, ask: Ask, deadline: float, progress: Progress | None) -> Hold:
-        waiting = self._waiting.get(ask.model, 0)
-        if waiting >= self._max_waiting:
-            raise UnavailableError(
-                f"{waiting} requests already wait for {ask.model}, which is as many as are held.", code="too_many_waiting"
-            )
-        self._waiting[ask.model] = waiting + 1
         started = time.monotonic()
         outcome = "cancelled"
         try:
@@ -189,9 +180,6 @@ class Activator:
             return hold
         finally:
             self._metrics.held(outcome, time.monotonic() - started)
-            self._waiting[ask.model] -= 1
-            if not self._waiting[ask.model]:
-                del self._waiting[ask.model]
 
     async def _attempts(self, ask: Ask, deadline: float, progress: Progress | None) -> Hold:
         await self._synced(deadline)
@@ -423,7 +411,9 @@ def _ttl(ask: Ask, deployment: ModelDeployment) -> int:
 async def _wait(event: asyncio.Event, deadline: float) -> bool:
     """Whether the event was set by `deadline` on the monotonic clock."""
     try:
-        await asyncio.wait_for(event.wait(), deadline - time.monotonic())
+        # Not wait_for: until Python 3.12 that forgets to be cancelled where the event is set in the same moment.
+        async with asyncio.timeout(deadline - time.monotonic()):
+            await event.wait()
     except TimeoutError:
         return False
     return True

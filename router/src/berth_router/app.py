@@ -37,10 +37,10 @@ from berth_router.metrics import Metrics
 from berth_router.removal import Remover
 from berth_router.resolve import Policy
 from berth_router.serving.dispatch import Dispatcher
-from berth_router.serving.engine import EnginePool
 from berth_router.serving.inference import Inference, InferencePath
 from berth_router.serving.limits import Share
 from berth_router.serving.management import Management
+from berth_router.serving.pool import EnginePool
 from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
 from berth_router.stats import Stats
@@ -90,7 +90,6 @@ class Router:
             metrics=metrics,
             stats=self._stats,
             deadline_seconds=settings.cold_start_deadline,
-            max_waiting_per_model=settings.max_waiting_per_model,
             clock=clock,
         )
         self._parser = RequestParser(settings.profiles)

@@ -111,7 +111,6 @@ class Settings(BaseSettings):
         alias="BERTH_COLD_START_DEADLINE",
         description="Seconds that a request is held for a model to start: below the 600 s at which OpenAI's clients give up.",
     )
-    max_waiting_per_model: int = Field(default=1024, ge=1, alias="BERTH_MAX_WAITING", description="Requests held at once for one model.")
     max_deployments: int = Field(
         default=100,
         ge=1,
@@ -189,7 +188,10 @@ class Settings(BaseSettings):
         default=16_384, ge=1, alias="BERTH_MAX_CONNECTIONS", description="Clients' connections at once; idle ones make room for new ones."
     )
     max_requests_per_model: int = Field(
-        default=512, ge=1, alias="BERTH_MAX_REQUESTS_PER_MODEL", description="Requests in hand at once for one model; more get a 429."
+        default=512,
+        ge=1,
+        alias="BERTH_MAX_REQUESTS_PER_MODEL",
+        description="Requests for one model, waiting and being answered together; more get a 429.",
     )
     max_requests_per_key: int = Field(
         default=512, ge=1, alias="BERTH_MAX_REQUESTS_PER_KEY", description="Requests in hand at once with one API key; more get a 429."

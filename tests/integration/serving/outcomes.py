@@ -6,7 +6,7 @@ from tests.integration.serving.asking import BROKEN, BUSY, CUT, POISONED, REFUSE
 from tests.integration.serving.prompts import Prompt
 from tests.unit.serving.wire import Answer
 
-_BUSY = frozenset(f"too_many_{what}" for what in ("requests", "bodies", "heads", "connections", "waiting"))
+_BUSY = frozenset(f"too_many_{what}" for what in ("requests", "bodies", "heads", "connections"))
 _DONE = b"data: [DONE]"
 _ERROR = b'data: {"error"'
 

@@ -1,10 +1,12 @@
 """The router as `berth-router` runs it, over objects in memory: `python -m ...router_process JSON`.
 
 The argument has the router's settings and where each model's engine listens. Whatever is asked for is made ready as an
-operator does it, and now and then moved to another pod. It prints its port, and ends as `berth-router` does.
+operator does it, and now and then moved to another pod. It prints its port, and ends as `berth-router` does. Its log
+goes to stderr, and so does what each thread is doing, when it gets SIGUSR1.
 """
 
 import asyncio
+import faulthandler
 import itertools
 import json
 import signal
@@ -70,7 +72,7 @@ async def main(settings: Settings, engines: dict[str, str]) -> None:
     operating = asyncio.create_task(Operator(cluster, engines).run())
     with listen(settings.host, 0) as listener, ending_signals((signal.SIGINT, signal.SIGTERM)) as ending:
         async with router.serving(listener) as server:
-            print(listener.getsockname()[1], flush=True)
+            print(listener.getsockname()[1], file=sys.__stdout__, flush=True)
             await ending.told.wait()
             await router.drain(server, settings.drain_seconds, settings.lame_duck_seconds, ending.hurry)
     operating.cancel()
@@ -78,6 +80,8 @@ async def main(settings: Settings, engines: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     told: dict[str, Any] = json.loads(sys.argv[1])
+    faulthandler.register(signal.SIGUSR1)
+    sys.stdout = sys.stderr  # a pipe that nobody reads would hold up whoever writes to it
     configure_logging("WARNING")
     inference._REASON_SECONDS = NEWS_SECONDS  # pyright: ignore[reportPrivateUsage]
     uvloop.run(main(Settings.model_validate(told["settings"]), told["engines"]))

@@ -49,7 +49,6 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
             "defaultTtlSeconds": 31536000,
             "coldStartDeadlineSeconds": 60,
             "maxDeployments": 5,
-            "maxWaitingPerModel": 6,
             "drainSeconds": 7,
             "lameDuckSeconds": 8,
             "limits": {"requestsPerModel": 9, "requestsPerKey": 10, "connections": 11, "bodyBytes": 4294967296, "bodiesBytes": 8589934592},
@@ -78,7 +77,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert settings.min_free_bytes == 7
     assert (settings.host, settings.port) == ("::", 9000)
     assert settings.profiles == {"long": Profile(n_ctx=1048576)}
-    assert (settings.max_deployments, settings.max_waiting_per_model, settings.drain_seconds) == (5, 6, 7)
+    assert (settings.max_deployments, settings.drain_seconds) == (5, 7)
     assert settings.lame_duck_seconds == 8
     assert settings.limits() == Limits(
         requests_per_model=9,

@@ -1,7 +1,9 @@
 """An engine of bare sockets: what it sends goes out at once, in the very call, whatever it is."""
 
 import asyncio
+import select
 import socket
+from contextlib import suppress
 from typing import Any, Self
 
 import orjson
@@ -70,6 +72,11 @@ class RawEngineConnection:
         """Sends these bytes as they are taken. Raises ConnectionError."""
         await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
+    def discard(self) -> None:
+        """Reads what has come, whatever it is."""
+        with suppress(BlockingIOError):
+            self.socket.recv(65536)
+
     async def closed(self) -> None:
         """Returns when the router has closed the connection. Raises AssertionError where it sends something."""
         try:
@@ -120,6 +127,11 @@ class RawEngine:
         connection = RawEngineConnection(connected)
         self._connections.append(connection)
         return connection
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the router has made a connection that nobody has taken, which is left there."""
+        return bool(select.select([self._listener], [], [], 0)[0])
 
     @property
     def asked(self) -> bool:

@@ -10,22 +10,17 @@ import orjson
 
 from berth_router.errors import (
     APIError,
-    HeadTooLargeError,
-    HttpError,
     RequestTimeoutError,
     UnavailableError,
     new_request_id,
 )
 from berth_router.serving.answers import CONTINUE, answer_head, header_lines
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.heads import HEAD_END, HeadError, RequestHead, parse_request_head
+from berth_router.serving.heads import RequestHead
 from berth_router.serving.incoming import Destination, IncomingBody, check_length, no_room
+from berth_router.serving.incoming_heads import IncomingHeads
 from berth_router.serving.limits import EARLY_BYTES, LINGER_SECONDS, Budget, Limits
-from berth_router.serving.repeats import Repeat
 from berth_router.serving.sockets import end_with_reset
-
-_EMPTY_LINE = b"\r\n"
-_CR = 0x0D
 
 
 class Front(Protocol):
@@ -78,10 +73,8 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_early",
         "_front",
-        "_heads_room",
+        "_heads",
         "_incoming",
-        "_known",
-        "_partial",
         "_reading",
         "_transport",
         "_unsent",
@@ -94,15 +87,10 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, front: Front) -> None:
         self._front = front
         self._transport: asyncio.Transport | None = None
-        self._partial = bytearray()
-        """What came of a head that is not whole."""
-        self._heads_room = 0
-        """Bytes of the budget for heads that are taken for it."""
+        self._heads = IncomingHeads(front.limits.head_bytes, front.heads)
         self._early = b""
         """What came behind the request that is being answered."""
         self._incoming: IncomingBody | None = None
-        self._known: tuple[Repeat, RequestHead] | None = None
-        """The last head, which mostly comes again."""
         self._reading = True
         self._unsent = 0
         """Bytes that the client had not taken when that was last looked at."""
@@ -155,7 +143,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = None
         self.stage = _CLOSED
         self.deadline = inf
-        self._drop_partial()
+        self._heads.drop()
         self._drop_incoming()
         if self.exchange:
             self.exchange.client_left()
@@ -218,7 +206,7 @@ class ClientConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """What was waited for has not come in time."""
         limits = self._front.limits
-        if self.stage is _HEAD and not self._partial:
+        if self.stage is _HEAD and not self._heads.partial:
             self._close()
         elif self.stage is _HEAD:
             self._refuse(RequestTimeoutError(f"The head of the request was not whole within {limits.head_seconds:g} s."))
@@ -266,18 +254,11 @@ class ClientConnection(asyncio.Protocol):
             self._resume_reading()
             self._on_head_bytes(early)
 
-    def _drop_partial(self) -> None:
-        """Forgets what came of a head."""
-        self._partial.clear()
-        room, self._heads_room = self._heads_room, 0
-        if room:
-            self._front.heads.release(room)
-
     def _linger(self) -> None:
         """Closes the connection once its client has had the time to take what was sent."""
         self.stage = _CLOSED
         self._early = b""
-        self._drop_partial()
+        self._heads.drop()
         if self._transport is None:
             return
         self._resume_reading()
@@ -317,56 +298,22 @@ class ClientConnection(asyncio.Protocol):
     # -- a request
 
     def _on_head_bytes(self, data: bytes) -> None:
-        self._front.idle.pop(self, None)
-        if len(self._partial) == 1 and self._partial[0] == _CR:  # half of an empty line, maybe
-            data = self._take_partial() + data
-        if self._partial:
-            searched = max(0, len(self._partial) - 3)
-            self._partial += data
-            end = self._partial.find(HEAD_END, searched)
-            if end >= 0:
-                data = self._take_partial()
-        else:
-            if data.startswith(_EMPTY_LINE):
-                data = data.lstrip(_EMPTY_LINE)  # RFC 9112 section 2.2
-            end = data.find(HEAD_END)
-        if end > self._front.limits.head_bytes:
-            self._refuse(self._head_too_large())
-        elif end >= 0:
-            self._on_head(data, end + 4)
-        elif data:
-            self._keep_partial(data)
-
-    def _keep_partial(self, data: bytes) -> None:
-        """The head is not whole. `data` is what has come last."""
-        limits = self._front.limits
-        if not self._partial:
-            self._partial += data
-            self.deadline = self._front.loop.time() + limits.head_seconds
-        if len(self._partial) > limits.head_bytes:
-            self._refuse(self._head_too_large())
-        elif self._front.heads.reserve(len(data)):
-            self._heads_room += len(data)
-        else:
-            self._refuse(no_room("heads"))
-
-    def _take_partial(self) -> bytes:
-        """The head that has become whole, and what came behind it."""
-        data = bytes(self._partial)
-        self._drop_partial()
-        return data
-
-    def _head_too_large(self) -> HeadTooLargeError:
-        limit = self._front.limits.head_bytes
-        return HeadTooLargeError(f"The head of the request is longer than {limit} bytes.", code="head_too_large")
-
-    def _on_head(self, data: bytes, end: int) -> None:
-        front = self._front
+        front, heads = self._front, self._heads
+        front.idle.pop(self, None)
         try:
-            head, length = self._read_head(data, end)
-        except HeadError as error:
-            self._refuse(HttpError(str(error), error.status))
+            found = heads.feed(data)
+        except APIError as error:
+            self._refuse(error)
             return
+        if found:
+            head, length, data, end = found
+            self._on_head(head, length, data, end)
+        elif heads.begun:
+            self.deadline = front.loop.time() + front.limits.head_seconds
+
+    def _on_head(self, head: RequestHead, length: int, data: bytes, end: int) -> None:
+        """A request begins. `length` and the rest: see IncomingHeads.feed."""
+        front = self._front
         exchange = self.exchange = Exchange(front, self, head)
         self.stage = _BODY
         self.deadline = inf
@@ -386,18 +333,6 @@ class ClientConnection(asyncio.Protocol):
             destination.serve(exchange, data[end:body_end])
         else:
             self._begin_body(exchange, destination, length, data[end:])
-
-    def _read_head(self, data: bytes, end: int) -> tuple[RequestHead, int]:
-        """The head in `data[:end]`, and the length of the body that it tells. Raises HeadError."""
-        known = self._known
-        if known:
-            length = known[0].length(data, end)
-            if length >= 0:
-                return known[1], length
-        raw = data[:end]
-        head = parse_request_head(raw)
-        self._known = Repeat(raw), head
-        return head, head.length
 
     def _whole(self, early: bytes) -> None:
         """The request is whole. `early`: what came behind it."""

@@ -245,10 +245,13 @@ class Exchange:
 
     def forward(self, engine: EngineConnection, request: bytes, rules: AnswerRules, release: Callable[[EngineConnection], None]) -> None:
         """Passes the request to an engine, and its answer to the client. `release` gets the connection back at the
-        answer's end.
+        answer's end, or at once where the exchange is over: nobody waits for what the engine would do.
 
         Raises BrokenError where the connection has been closed.
         """
+        if self._done:
+            release(engine)
+            return
         self.takes_chunks = False
         engine.send(self, request, bodyless=self._bodyless)
         self._engine, self._rules, self._release = engine, rules, release

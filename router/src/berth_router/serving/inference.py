@@ -16,10 +16,11 @@ from berth_router.endpoints import Endpoint
 from berth_router.errors import APIError, EngineFailedError, InternalError, TooManyRequestsError, UnavailableError
 from berth_router.metrics import Metrics
 from berth_router.serving.ending import Ending
-from berth_router.serving.engine import Address, BrokenError, ConnectError, EngineConnection, EnginePool, address_of
+from berth_router.serving.engine import BrokenError, EngineConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import ResponseHead
 from berth_router.serving.limits import Share
+from berth_router.serving.pool import Address, ConnectError, EnginePool, address_of
 from berth_router.serving.refusals import refusal_of
 from berth_router.serving.renaming import Renaming
 
@@ -163,7 +164,11 @@ class _Call:
         self._deadline = self._deadline or activator.deadline()
         progress = _comments(request.ask.model, self._exchange) if request.ask.stream else None
         while self._given < _ATTEMPTS:
-            hold = self._hold = await activator.activate(request.ask, self._deadline, progress, again=self._given > 0)
+            hold = await activator.activate(request.ask, self._deadline, progress, again=self._given > 0)
+            if self._exchange.done:  # its client left in the moment in which the model became ready
+                activator.release(hold)
+                return
+            self._hold = hold
             self._given += 1
             if await self._reached(request, hold):
                 return

@@ -11,10 +11,10 @@ import structlog
 
 from berth_router.errors import UnavailableError
 from berth_router.serving.client import ClientConnection
-from berth_router.serving.engine import EnginePool
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Destination
 from berth_router.serving.limits import Budget, Limits
+from berth_router.serving.pool import EnginePool
 from berth_router.serving.sockets import keep_alive
 
 _log = structlog.get_logger(__name__)
