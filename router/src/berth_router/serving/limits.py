@@ -1,6 +1,6 @@
 """What a peer may cost: bytes, seconds and numbers of things, on both sides of the router."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -108,21 +108,24 @@ class Share:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
 
     def take(self, name: str) -> bool:
         """Whether another one is within the bound; it is counted then."""
-        if self._counts[name] >= self.most:
+        count = self._counts.get(name, 0)
+        if count >= self.most:
             return False
-        self._counts[name] += 1
+        self._counts[name] = count + 1
         return True
 
     def count(self, name: str) -> int:
         """How many are in hand."""
-        return self._counts[name]
+        return self._counts.get(name, 0)
 
     def give_back(self, name: str) -> None:
         """Ends what `take` began."""
-        self._counts[name] -= 1
-        if not self._counts[name]:
+        count = self._counts[name]
+        if count > 1:
+            self._counts[name] = count - 1
+        else:
             del self._counts[name]
