@@ -11,18 +11,20 @@ import structlog
 from fastapi import APIRouter
 
 from berth_api.cluster import Cluster
-from berth_router.activator import Activator
-from berth_router.activity import Activity, Clock, utc_now
 from berth_router.asgi import Message, Receive, Scope, Send
 from berth_router.ask import RequestParser
 from berth_router.auth import ApiKeys
-from berth_router.deployments import Deployments
 from berth_router.descriptions import Descriptions
 from berth_router.downloads import Downloads
 from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.errors import InternalError, request_id_of, send_error
-from berth_router.eviction import Evictor
 from berth_router.hub import Hub
+from berth_router.lifecycle.activator import Activator
+from berth_router.lifecycle.activity import Activity, Clock, utc_now
+from berth_router.lifecycle.deployments import Deployments
+from berth_router.lifecycle.eviction import Evictor
+from berth_router.lifecycle.resolve import Policy
+from berth_router.lifecycle.unloader import Unloader
 from berth_router.management.api import management_api
 from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
@@ -35,7 +37,6 @@ from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
 from berth_router.metrics import Metrics
 from berth_router.removal import Remover
-from berth_router.resolve import Policy
 from berth_router.serving.dispatch import Dispatcher
 from berth_router.serving.engine import EnginePool
 from berth_router.serving.inference import Inference, InferencePath
@@ -45,7 +46,6 @@ from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
 from berth_router.stats import Stats
 from berth_router.store import ModelStore
-from berth_router.unloader import Unloader
 
 _log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ import pytest
 from berth_api.activity import NEVER
 from berth_api.cluster import MODEL_DEPLOYMENTS, Object, UnavailableError
 from berth_api.model_deployment import ModelDeployment
-from berth_router.activity import Activity, DeploymentGoneError, Use, lease_end, lease_length, next_write_at, protected_until
-from berth_router.deployments import Deployments
+from berth_router.lifecycle.activity import Activity, DeploymentGoneError, Use, lease_end, lease_length, next_write_at, protected_until
+from berth_router.lifecycle.deployments import Deployments
 from tests.instruments import InstrumentedCluster
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)

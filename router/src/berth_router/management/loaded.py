@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 from berth_api.activity import expires_at
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
-from berth_router.activity import Activity
-from berth_router.deployments import Deployments
+from berth_router.lifecycle.activity import Activity
+from berth_router.lifecycle.deployments import Deployments
 
 _LOADED = (Phase.READY, Phase.UNRESPONSIVE, Phase.STARTING, Phase.PENDING, None)
 """Phases in which a deployment holds, or is about to hold, an engine. A sleeping or stalled one does not."""

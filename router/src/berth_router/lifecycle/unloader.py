@@ -15,9 +15,9 @@ import structlog
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ConflictError, NotFoundError, Preconditions
 from berth_api.model_deployment import IdleAction, ModelDeployment
-from berth_router.activity import Activity
-from berth_router.deployments import Deployments
 from berth_router.errors import UnavailableError
+from berth_router.lifecycle.activity import Activity
+from berth_router.lifecycle.deployments import Deployments
 
 _log = structlog.get_logger(__name__)
 

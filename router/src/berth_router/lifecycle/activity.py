@@ -24,7 +24,7 @@ from berth_api.cluster import (
     Preconditions,
 )
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
-from berth_router.deployments import Deployments
+from berth_router.lifecycle.deployments import Deployments
 
 _log = structlog.get_logger(__name__)
 

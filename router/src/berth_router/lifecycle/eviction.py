@@ -13,8 +13,8 @@ import structlog
 from berth_api.budget import Use
 from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ConflictError, NotFoundError, Preconditions
 from berth_api.model_deployment import IdleAction, ModelDeployment
-from berth_router.activity import Activity
-from berth_router.deployments import Deployments, is_ready
+from berth_router.lifecycle.activity import Activity
+from berth_router.lifecycle.deployments import Deployments, is_ready
 
 _log = structlog.get_logger(__name__)
 

@@ -22,12 +22,12 @@ from berth_api.cluster import (
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import ModelDeployment, Phase
-from berth_router.activity import Activity, Clock, DeploymentGoneError, Use, is_protected, utc_now
 from berth_router.ask import Ask
-from berth_router.deployments import Deployments, is_ready
 from berth_router.errors import APIError, DeadlineError, InvalidRequestError, StartFailedError, UnavailableError
+from berth_router.lifecycle.activity import Activity, Clock, DeploymentGoneError, Use, is_protected, utc_now
+from berth_router.lifecycle.deployments import Deployments, is_ready
+from berth_router.lifecycle.resolve import Create, Inventory, Policy, Refuse, manifest, match, resolve
 from berth_router.metrics import Metrics
-from berth_router.resolve import Create, Inventory, Policy, Refuse, manifest, match, resolve
 from berth_router.stats import Stats
 from berth_router.store import ModelStore
 
