@@ -20,9 +20,10 @@ from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.errors import InternalError, request_id_of, send_error
 from berth_router.hub import Hub
 from berth_router.lifecycle.activator import Activator
-from berth_router.lifecycle.activity import Activity, Clock, utc_now
+from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.eviction import Evictor
+from berth_router.lifecycle.lease_keeper import Leases
 from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.management.api import management_api
@@ -71,8 +72,8 @@ class Router:
         self._fault: str | None = None
         self._stats = Stats(cluster, settings.stats_config_map, settings.replica, clock)
         self._deployments = Deployments(cluster, clock)
-        self._activity = Activity(cluster, self._deployments, settings.replica, clock)
-        self.evictor = Evictor(cluster, self._deployments, self._activity)
+        self._leases = Leases(cluster, self._deployments, settings.replica, clock)
+        self.evictor = Evictor(cluster, self._deployments, self._leases)
         """Puts models out for others; only where this router serves alone."""
         policy = Policy(
             engines=settings.engines,
@@ -85,7 +86,7 @@ class Router:
             cluster=cluster,
             deployments=self._deployments,
             store=store,
-            activity=self._activity,
+            leases=self._leases,
             policy=policy,
             metrics=metrics,
             stats=self._stats,
@@ -93,12 +94,12 @@ class Router:
             max_waiting_per_model=settings.max_waiting_per_model,
             clock=clock,
         )
-        self._parser = RequestParser(settings.profiles)
+        self._parser = RequestParser(settings.profiles, settings.max_ttl)
         self._management = management_api(
             [
                 models_routes(store, self._deployments),
-                loaded_routes(self._deployments, self._activity),
-                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._activity), self._parser),
+                loaded_routes(self._deployments, self._leases),
+                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._leases), self._parser),
                 stats_routes(self._deployments, self._stats),
                 inventory_routes(store, self._descriptions, self._remover, settings.engines),
                 download_routes(downloads, settings.hub_endpoint),
@@ -144,7 +145,7 @@ class Router:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """While open, the router watches the cluster, tells its activity and keeps its API keys as the folder has them."""
+        """While open, the router watches the cluster, keeps its leases and keeps its API keys as the folder has them."""
         tasks = [asyncio.create_task(self._deployments.run(), name="view"), asyncio.create_task(self._stats.run(), name="stats")]
         if self._keys:
             await asyncio.to_thread(self._keys.read)
@@ -157,7 +158,7 @@ class Router:
         try:
             yield
         finally:
-            await self._activity.close()
+            await self._leases.leave()
             await self._stats.close()
             reading.cancel()
             await self._descriptions.close()

@@ -1,37 +1,25 @@
 """From a request to a deployment that is ready for it: created once, held for, and released on ready, failed or deadline."""
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
-from berth_api.cluster import (
-    MODEL_DEPLOYMENTS,
-    AlreadyExistsError,
-    Cluster,
-    ClusterError,
-    ForbiddenError,
-    InvalidError,
-    NotFoundError,
-    Object,
-)
+from berth_api.cluster import Cluster, ClusterError
 from berth_api.conditions import ConditionType, condition_of
-from berth_api.identity import deployment_name
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_router.ask import Ask
-from berth_router.errors import APIError, DeadlineError, InvalidRequestError, StartFailedError, UnavailableError
-from berth_router.lifecycle.activity import Activity, Clock, DeploymentGoneError, Use, is_protected, utc_now
+from berth_router.errors import APIError, DeadlineError, StartFailedError, UnavailableError
+from berth_router.lifecycle.clock import Clock, utc_now
+from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments, is_ready
-from berth_router.lifecycle.resolve import Create, Inventory, Policy, Refuse, manifest, match, resolve
+from berth_router.lifecycle.fate import Fate, fate_between
+from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Hold, Leases
+from berth_router.lifecycle.resolve import Create, Inventory, Policy, Refuse, match, resolve
+from berth_router.lifecycle.waiting import set_by
 from berth_router.metrics import Metrics
 from berth_router.stats import Stats
 from berth_router.store import ModelStore
-
-_log = structlog.get_logger(__name__)
 
 Progress = Callable[[str], Awaitable[None]]
 """Told in a few words what a held request waits for, at every change and now and then without one."""
@@ -39,33 +27,11 @@ Progress = Callable[[str], Awaitable[None]]
 PROGRESS_SECONDS = 5.0
 """Longest silence between two words of progress: below the idle time-out of any proxy in between."""
 
-_ATTACH_SECONDS = 5.0
-"""Longest wait for the watch to show an object that a write said is there."""
-
 _LONGEST_WORD = 200
 """Characters of a word of progress that are passed on."""
 
 _MAX_ATTEMPTS = 8
 """How often one request may find its deployment gone before it gives up."""
-
-
-@dataclass(slots=True)
-class Hold:
-    """A deployment that is kept for one request. Give it back with `Activator.release`."""
-
-    deployment: ModelDeployment
-    use: Use
-    ttl: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of an engine that broke off."""
-
-    planned: bool
-    """Somebody took it away, so that its requests are not to blame."""
-    text: str
-    """What people are told."""
 
 
 class Activator:
@@ -77,7 +43,7 @@ class Activator:
         cluster: Cluster,
         deployments: Deployments,
         store: ModelStore,
-        activity: Activity,
+        leases: Leases,
         policy: Policy,
         metrics: Metrics,
         stats: Stats,
@@ -85,10 +51,10 @@ class Activator:
         max_waiting_per_model: int,
         clock: Clock = utc_now,
     ) -> None:
-        self._cluster = cluster
         self._deployments = deployments
         self._store = store
-        self._activity = activity
+        self._leases = leases
+        self._creator = Creator(cluster, deployments)
         self._policy = policy
         self._metrics = metrics
         self._stats = stats
@@ -96,7 +62,6 @@ class Activator:
         self._max_waiting = max_waiting_per_model
         self._clock = clock
         self._waiting: dict[str, int] = {}
-        self._creating: dict[str, asyncio.Task[None]] = {}
 
     def deadline(self) -> float:
         """The moment, on the monotonic clock, until which a request that comes now is held."""
@@ -110,65 +75,47 @@ class Activator:
         hold = None if again else self.claim_ready(ask)
         if hold:
             return hold
+        ready = self._ready(ask)
         if not again:
-            self._stats.count(hit=False)
-        return await self._activate_cold(ask, deadline, progress)
+            self._stats.count(hit=ready is not None)
+        # It may be ready and lack no more than the lease of this router: that is no start, and a matter of one write.
+        hold = await self._held(ready, _ttl(ask, ready), deadline, None) if ready else None
+        return hold or await self._activate_cold(ask, deadline, progress)
 
     def claim_ready(self, ask: Ask) -> Hold | None:
         """A ready deployment for the request that it may use at once; None, and nothing counted, where it has to wait."""
+        ready = self._ready(ask)
+        hold = self._leases.begin_now(ready, _ttl(ask, ready)) if ready else None
+        if hold:
+            self._stats.count(hit=True)
+        return hold
+
+    def _ready(self, ask: Ask) -> ModelDeployment | None:
+        """A deployment for the request that is ready and takes requests."""
         ready = match(ask, self._deployments.of_model(ask.model))
         if not ready or not is_ready(ready) or self._deployments.is_closing(ready) or self._deployments.is_held(ready):
             return None
-        ttl = _ttl(ask, ready)
-        use = self._activity.begin(ready, ttl)
-        if not is_protected(use, ready, use.last_activity):
-            self._activity.end(use, ttl)
-            return None
-        self._stats.count(hit=True)
-        return Hold(ready, use, ttl)
+        return ready
 
     def release(self, hold: Hold) -> None:
         """Ends the keeping of a deployment for a request."""
-        self._activity.end(hold.use, hold.ttl)
-
-    async def failure_of(self, deployment: ModelDeployment, within: float) -> str | None:
-        """Why the engine of a deployment broke, as soon as the operator has found out; None where it has not `within` seconds."""
-        deadline = time.monotonic() + within
-        while True:
-            change = self._deployments.change(deployment.name)
-            now = self._deployments.get(deployment.name)
-            if now is None or now.uid != deployment.uid:
-                return "It was deleted."
-            failure = now.status.last_failure
-            known = deployment.status.last_failure
-            if failure and (known is None or failure.at > known.at):
-                return f"{failure.reason}: {failure.message}"
-            if not await _wait(change, deadline):
-                return None
+        self._leases.end(hold)
 
     async def fate_of(self, deployment: ModelDeployment, within: float) -> Fate | None:
         """What became of the deployment's engine, as soon as the operator has found out; None where it has not `within` seconds."""
         deadline = time.monotonic() + within
         while True:
             change = self._deployments.change(deployment.name)
-            now = self._deployments.get(deployment.name)
-            if now is None or now.uid != deployment.uid or now.deleting:
-                return Fate(planned=True, text="It was deleted.")
-            failure = now.status.last_failure
-            known = deployment.status.last_failure
-            if failure and (known is None or failure.at > known.at):
-                return Fate(planned=False, text=f"{failure.reason}: {failure.message}")
-            if now.status.pod_name != deployment.status.pod_name or now.status.phase is Phase.PENDING:
-                return Fate(planned=True, text="Its pod was deleted.")
-            if not await _wait(change, deadline):
-                return None
+            fate = fate_between(deployment, self._deployments.get(deployment.name))
+            if fate or not await set_by(change, deadline):
+                return fate
 
     async def await_change(self, deployment: ModelDeployment, within: float) -> None:
         """Returns when the view has another version of the deployment than this, or after `within` seconds."""
         change = self._deployments.change(deployment.name)
         now = self._deployments.get(deployment.name)
         if now and now.resource_version == deployment.resource_version:
-            await _wait(change, time.monotonic() + within)
+            await set_by(change, time.monotonic() + within)
 
     async def _activate_cold(self, ask: Ask, deadline: float, progress: Progress | None) -> Hold:
         waiting = self._waiting.get(ask.model, 0)
@@ -201,56 +148,47 @@ class Activator:
                 continue
             if self._deployments.is_held(deployment):
                 await self._until_released(deployment, deadline, progress)
-                continue
-            ttl = _ttl(ask, deployment)
-            use = self._activity.begin(deployment, ttl)
-            kept = False
-            try:
-                ready = await self._until_ready(deployment, use, deadline, progress)
-                if ready:
-                    await self._protect(use, ready)
-                    now = self._deployments.get(ready.name)
-                    if now and now.uid == ready.uid and is_ready(now):
-                        kept = True
-                        return Hold(now, use, ttl)
-            except DeploymentGoneError:
-                pass
-            finally:
-                if not kept:
-                    self._activity.end(use, ttl)
+            elif hold := await self._held(deployment, _ttl(ask, deployment), deadline, progress):
+                return hold
         raise UnavailableError(
             f"{ask.model} was unloaded again and again while this request waited for it.", code="model_unloaded", retry_after=5
         )
 
-    async def _protected(self, hold: Hold) -> Hold | None:
-        """The deployment, protected; None, and the hold released, where it turned out not to be ready any more."""
-        deployment = hold.deployment
-        kept = False
+    async def _held(self, deployment: ModelDeployment, ttl: int, deadline: float, progress: Progress | None) -> Hold | None:
+        """The deployment, ready and leased; None where it is worth looking again. Raises APIError."""
+        if self._deployments.is_closing(deployment):
+            raise _unloading(deployment)
+        hold = self._leases.begin(deployment, ttl)
+        leased = False
         try:
-            await self._protect(hold.use, deployment)
-            # Writing a lease takes a moment, and may itself have brought news.
-            now = self._deployments.get(deployment.name)
-            kept = now is not None and now.uid == deployment.uid and is_ready(now)
+            leased = await self._until_ready(hold, deadline, progress) and await self._leased(hold)
         except DeploymentGoneError:
-            return None
-        else:
-            return Hold(now, hold.use, hold.ttl) if now and kept else None
+            pass
         finally:
-            if not kept:
-                self.release(hold)
+            if not leased:
+                # What is refused because of an unload must not undo it.
+                self._leases.end(hold, promises=not self._deployments.is_closing(deployment))
+        return hold if leased else None
 
-    async def _protect(self, use: Use, deployment: ModelDeployment) -> None:
+    async def _leased(self, hold: Hold) -> bool:
+        """Whether the request may be passed on now. Raises APIError, DeploymentGoneError."""
+        deployment = hold.deployment
         try:
-            await self._activity.protect(use, deployment)
+            leased = await self._leases.protect(hold)
         except ClusterError as error:
-            raise UnavailableError(
-                f"{deployment.spec.model} is ready, but the cluster does not take the lease that keeps it so: {error}",
-                code="cluster_unavailable",
-            ) from error
+            raise _no_lease(deployment, "is ready, but the cluster does not take the lease that keeps it so", error) from error
+        # Writing a lease takes a moment, and may itself have brought news.
+        now = self._deployments.get(deployment.name)
+        if not leased or (now and self._deployments.is_closing(now)):
+            raise _unloading(deployment)
+        if now is None or now.uid != deployment.uid or not is_ready(now) or self._deployments.is_held(now):
+            return False
+        hold.deployment = now
+        return True
 
     async def _synced(self, deadline: float) -> None:
         """Waits for the first snapshot: before it, a deployment that is live would be taken for one to create."""
-        if not self._deployments.synced.is_set() and not await _wait(self._deployments.synced, min(deadline, time.monotonic() + 30)):
+        if not self._deployments.synced.is_set() and not await set_by(self._deployments.synced, min(deadline, time.monotonic() + 30)):
             raise UnavailableError("The router has not yet heard from the cluster.", code="cluster_unavailable")
 
     async def _find_or_create(self, ask: Ask, deadline: float) -> ModelDeployment | None:
@@ -264,71 +202,8 @@ class Activator:
             raise decision.error
         if not isinstance(decision, Create):
             return decision.deployment
-        await self._create_once(decision, deadline)
+        await self._creator.create(decision, deadline)
         return match(ask, self._deployments.of_model(ask.model))
-
-    async def _create_once(self, create: Create, deadline: float) -> None:
-        """Creates the deployment, or joins whoever is about to in this replica."""
-        task = self._creating.get(create.name)
-        if task is None:
-            task = asyncio.create_task(self._create(create, deadline))
-            self._creating[create.name] = task
-            task.add_done_callback(lambda done: self._created(create.name, done))
-        # Shielded: the client that came first may leave while others wait.
-        await asyncio.shield(task)
-
-    def _created(self, name: str, task: asyncio.Task[None]) -> None:
-        del self._creating[name]
-        if not task.cancelled():
-            task.exception()  # whoever still waits has it; if nobody does, there is nobody to tell
-
-    async def _create(self, create: Create, deadline: float) -> None:
-        body: Object = {
-            "apiVersion": MODEL_DEPLOYMENTS.api_version,
-            "kind": MODEL_DEPLOYMENTS.kind,
-            **manifest(create),
-        }
-        try:
-            self._deployments.put(await self._cluster.create(MODEL_DEPLOYMENTS, body))
-        except AlreadyExistsError:
-            await self._attach(create, deadline)
-        except InvalidError as error:
-            raise InvalidRequestError(f"{create.spec.model} cannot be started: {error}", code="invalid_value") from error
-        except ForbiddenError as error:
-            raise UnavailableError(
-                f"The cluster does not let {create.spec.model} be started: {error}", code="cluster_forbids", retry_after=60
-            ) from error
-        except ClusterError as error:
-            raise UnavailableError(f"{create.spec.model} cannot be started now: {error}", code="cluster_unavailable") from error
-        else:
-            _log.info("deployment_created", deployment=create.name, model=create.spec.model)
-
-    async def _attach(self, create: Create, deadline: float) -> None:
-        """Returns when the object that bears the name is in the view, or is gone. Raises APIError where it is something else."""
-        change = self._deployments.change(create.name)
-        try:
-            found = await self._cluster.get(MODEL_DEPLOYMENTS, create.name)
-        except NotFoundError:
-            return
-        except ClusterError as error:
-            raise UnavailableError(f"{create.spec.model} cannot be started now: {error}", code="cluster_unavailable") from error
-        self._deployments.put(found)
-        if "deletionTimestamp" in found["metadata"]:
-            while (held := self._deployments.get(create.name)) and held.deleting:
-                if not await _wait(change, deadline):
-                    raise DeadlineError(
-                        f"{create.spec.model} waits for its predecessor {create.name} to be deleted.", code="deadline_exceeded"
-                    )
-                change = self._deployments.change(create.name)
-            return
-        held = self._deployments.get(create.name)
-        if held is None:
-            await _wait(change, min(deadline, time.monotonic() + _ATTACH_SECONDS))
-        elif deployment_name(held.spec) != create.name:
-            raise UnavailableError(
-                f"{create.spec.model} cannot be started: its name {create.name} is taken by a deployment with other settings.",
-                code="name_taken",
-            )
 
     async def _until_released(self, deployment: ModelDeployment, deadline: float, progress: Progress | None) -> None:
         """Returns when a held deployment is gone or no longer held. The request is not counted as its use meanwhile. Raises APIError."""
@@ -338,38 +213,38 @@ class Activator:
                 return
             if progress:
                 await progress("waiting for memory")
-            if not await _wait(change, min(deadline, time.monotonic() + PROGRESS_SECONDS)) and time.monotonic() >= deadline:
+            if not await set_by(change, min(deadline, time.monotonic() + PROGRESS_SECONDS)) and time.monotonic() >= deadline:
                 raise DeadlineError(
                     f"{deployment.spec.model} gives its memory to another model and was not ready within {self._deadline_seconds:g} s.",
                     code="deadline_exceeded",
                     retry_after=10,
                 )
 
-    async def _until_ready(
-        self, deployment: ModelDeployment, use: Use, deadline: float, progress: Progress | None
-    ) -> ModelDeployment | None:
-        """The deployment once it is ready; None when it is gone. Raises APIError."""
+    async def _until_ready(self, hold: Hold, deadline: float, progress: Progress | None) -> bool:
+        """Whether the deployment is ready, as the hold then shows it; False when it is gone. Raises APIError, DeploymentGoneError."""
+        name, uid = hold.deployment.name, hold.deployment.uid
         woken = False
         changed = False
         told: str | None = None
         while True:
-            change = self._deployments.change(deployment.name)
-            now = self._deployments.get(deployment.name)
-            if now is None or now.uid != deployment.uid or now.deleting:
-                return None
+            change = self._deployments.change(name)
+            now = self._deployments.get(name)
+            if now is None or now.uid != uid or now.deleting:
+                return False
             if self._deployments.is_closing(now):
-                raise UnavailableError(f"{now.spec.model} is being unloaded.", code="model_unloaded", retry_after=2)
+                raise _unloading(now)
             if is_ready(now):
-                return now
+                hold.deployment = now
+                return True
             if now.status.phase is Phase.STALLED:
                 raise _start_failed(now, self._clock())
             if now.status.phase is Phase.SLEEPING and not woken:
-                await self._wake(use, now)
+                await self._wake(hold)
             woken = now.status.phase is Phase.SLEEPING
             if progress and (not changed or waiting_for(now) != told):
                 told = waiting_for(now)
                 await progress(told)
-            changed = await _wait(change, min(deadline, time.monotonic() + PROGRESS_SECONDS) if progress else deadline)
+            changed = await set_by(change, min(deadline, time.monotonic() + PROGRESS_SECONDS) if progress else deadline)
             if not changed and time.monotonic() >= deadline:
                 raise DeadlineError(
                     f"{now.spec.model} was not ready within {self._deadline_seconds:g} s; its start goes on. It is {waiting_for(now)}.",
@@ -377,14 +252,12 @@ class Activator:
                     retry_after=10,
                 )
 
-    async def _wake(self, use: Use, deployment: ModelDeployment) -> None:
-        """Tells the operator that the sleeping deployment is wanted."""
+    async def _wake(self, hold: Hold) -> None:
+        """Tells the operator that the sleeping deployment is wanted: by a lease."""
         try:
-            await self._activity.write_now(use)
+            await self._leases.protect(hold)
         except ClusterError as error:
-            raise UnavailableError(
-                f"{deployment.spec.model} sleeps and cannot be woken now: {error}", code="cluster_unavailable"
-            ) from error
+            raise _no_lease(hold.deployment, "sleeps and cannot be woken now", error) from error
 
 
 def waiting_for(deployment: ModelDeployment) -> str:
@@ -420,10 +293,9 @@ def _ttl(ask: Ask, deployment: ModelDeployment) -> int:
     return deployment.spec.idle.ttl_seconds if ask.ttl is None else ask.ttl
 
 
-async def _wait(event: asyncio.Event, deadline: float) -> bool:
-    """Whether the event was set by `deadline` on the monotonic clock."""
-    try:
-        await asyncio.wait_for(event.wait(), deadline - time.monotonic())
-    except TimeoutError:
-        return False
-    return True
+def _unloading(deployment: ModelDeployment) -> UnavailableError:
+    return UnavailableError(f"{deployment.spec.model} is being unloaded.", code="model_unloaded", retry_after=2)
+
+
+def _no_lease(deployment: ModelDeployment, what: str, error: ClusterError) -> UnavailableError:
+    return UnavailableError(f"{deployment.spec.model} {what}: {error}", code="cluster_unavailable")
