@@ -9,12 +9,20 @@ A deployment is idle when its TTL since it became ready, every promise and every
 made before it. It ends no lease: whoever unloads waits until the holder gives the lease back, or until it runs out.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
 
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 """A promise without an end, for a request with a TTL of 0."""
+
+CLOCK_SKEW = timedelta(seconds=5)
+"""How far the clocks of two machines may be apart. Every lease has at least this much to spare when it is relied on."""
+
+_QUIET = timedelta(hours=1)
+"""A router that has said nothing of a deployment for so long may be gone."""
 
 
 def expires_at(deployment: ModelDeployment) -> datetime | None:
@@ -71,3 +79,48 @@ def valid_promises(deployment: ModelDeployment) -> list[ReplicaActivity]:
     unloaded_at = last_unload(deployment)
     entries = deployment.status.activity.values()
     return [entry for entry in entries if unloaded_at is None or entry.last_activity > unloaded_at]
+
+
+def forgotten_entries(deployment: ModelDeployment, now: datetime) -> list[str]:
+    """The replicas whose entries say nothing any more: they may be taken out, all at once.
+
+    Such an entry has been quiet for an hour, its lease has run out, and no promise, unload or expiry changes when it
+    goes, now or later. A promise without an end stays until an unload ends it; the unload itself stays for as long as
+    it ends anything.
+    """
+    kept = dict(deployment.status.activity)
+    forgotten: list[str] = []
+    for name, entry in deployment.status.activity.items():
+        others = {other: each for other, each in kept.items() if other != name}
+        if _last_word(entry) + _QUIET < now and _says_the_same(deployment, kept, others, now):
+            kept = others
+            forgotten.append(name)
+    return forgotten
+
+
+def _last_word(entry: ReplicaActivity) -> datetime:
+    """The last moment that anything of the entry is about, but its promise."""
+    moments = (entry.last_activity, lease_of(entry), entry.unload_at, entry.closed_until)
+    return max(moment for moment in moments if moment)
+
+
+def _says_the_same(
+    deployment: ModelDeployment, entries: Mapping[str, ReplicaActivity], fewer: Mapping[str, ReplicaActivity], now: datetime
+) -> bool:
+    """Whether fewer entries make the same promises and the same expiry. Leases don't count: they may be given back."""
+    before, after = (_without_leases(deployment, each) for each in (entries, fewer))
+    same_promise = _or_past(last_promise_end(before), now) == _or_past(last_promise_end(after), now)
+    ends = [expires_at(each) for each in (before, after)]
+    if None in ends:
+        return same_promise and ends[0] is ends[1]
+    return same_promise and _or_past(ends[0], now) == _or_past(ends[1], now)
+
+
+def _without_leases(deployment: ModelDeployment, entries: Mapping[str, ReplicaActivity]) -> ModelDeployment:
+    activity = {name: entry.model_copy(update={"lease_until": None, "in_flight": 0}) for name, entry in entries.items()}
+    return replace(deployment, status=deployment.status.model_copy(update={"activity": activity}))
+
+
+def _or_past(moment: datetime | None, now: datetime) -> datetime | None:
+    """The moment; None where it has come."""
+    return moment if moment and moment > now else None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from berth_api.activity import last_activity
+from berth_api.activity import forgotten_entries, last_activity
 from berth_api.cluster import Object
 from berth_api.conditions import Condition, ConditionType, merge_conditions
 from berth_api.model_deployment import ModelDeployment
@@ -42,9 +42,6 @@ __all__ = [
     "pod_refused",
     "waiting",
 ]
-
-_FORGET_AFTER = timedelta(hours=1)
-"""A router's activity entry whose lease ended this long ago belongs to a router that is gone."""
 
 _ABOUT_THE_ENGINE = (ConditionType.READY, ConditionType.POD_SCHEDULED, ConditionType.ENGINE_STARTED)
 """Conditions that speak of the engine that runs, and so of the spec that it was made from."""
@@ -161,7 +158,7 @@ def _complete(plan: Plan, deployment: ModelDeployment, leftovers: list[DeletePod
             "last_activity": last_activity(deployment),
         }
     )
-    return replace(plan, actions=[*plan.actions, *leftovers], status=status, forget=_forgotten(deployment, now))
+    return replace(plan, actions=[*plan.actions, *leftovers], status=status, forget=forgotten_entries(deployment, now))
 
 
 def _stated(plan: Plan, deployment: ModelDeployment) -> list[Condition]:
@@ -171,7 +168,3 @@ def _stated(plan: Plan, deployment: ModelDeployment) -> list[Condition]:
         made_from = {"observed_generation": plan.outdated.generation}
         conditions = [each.model_copy(update=made_from) if each.type in _ABOUT_THE_ENGINE else each for each in conditions]
     return [*conditions, states.up_to_date(deployment, plan.outdated)]
-
-
-def _forgotten(deployment: ModelDeployment, now: datetime) -> list[str]:
-    return [name for name, entry in deployment.status.activity.items() if entry.keep_until + _FORGET_AFTER < now]

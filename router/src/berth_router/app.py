@@ -11,18 +11,21 @@ import structlog
 from fastapi import APIRouter
 
 from berth_api.cluster import Cluster
-from berth_router.activator import Activator
-from berth_router.activity import Activity, Clock, utc_now
 from berth_router.asgi import Message, Receive, Scope, Send
 from berth_router.ask import RequestParser
 from berth_router.auth import ApiKeys
-from berth_router.deployments import Deployments
 from berth_router.descriptions import Descriptions
 from berth_router.downloads import Downloads
 from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.errors import InternalError, request_id_of, send_error
-from berth_router.eviction import Evictor
 from berth_router.hub import Hub
+from berth_router.lifecycle.activator import Activator
+from berth_router.lifecycle.clock import Clock, utc_now
+from berth_router.lifecycle.deployments import Deployments
+from berth_router.lifecycle.eviction import Evictor
+from berth_router.lifecycle.lease_keeper import Leases
+from berth_router.lifecycle.resolve import Policy
+from berth_router.lifecycle.unloader import Unloader
 from berth_router.management.api import management_api
 from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
@@ -35,7 +38,6 @@ from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
 from berth_router.metrics import Metrics
 from berth_router.removal import Remover
-from berth_router.resolve import Policy
 from berth_router.serving.dispatch import Dispatcher
 from berth_router.serving.inference import Inference, InferencePath
 from berth_router.serving.limits import Share
@@ -45,7 +47,6 @@ from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
 from berth_router.stats import Stats
 from berth_router.store import ModelStore
-from berth_router.unloader import Unloader
 
 _log = structlog.get_logger(__name__)
 
@@ -71,8 +72,8 @@ class Router:
         self._fault: str | None = None
         self._stats = Stats(cluster, settings.stats_config_map, settings.replica, clock)
         self._deployments = Deployments(cluster, clock)
-        self._activity = Activity(cluster, self._deployments, settings.replica, clock)
-        self.evictor = Evictor(cluster, self._deployments, self._activity)
+        self._leases = Leases(cluster, self._deployments, settings.replica, clock)
+        self.evictor = Evictor(cluster, self._deployments, self._leases)
         """Puts models out for others; only where this router serves alone."""
         policy = Policy(
             engines=settings.engines,
@@ -85,19 +86,19 @@ class Router:
             cluster=cluster,
             deployments=self._deployments,
             store=store,
-            activity=self._activity,
+            leases=self._leases,
             policy=policy,
             metrics=metrics,
             stats=self._stats,
             deadline_seconds=settings.cold_start_deadline,
             clock=clock,
         )
-        self._parser = RequestParser(settings.profiles)
+        self._parser = RequestParser(settings.profiles, settings.max_ttl)
         self._management = management_api(
             [
                 models_routes(store, self._deployments),
-                loaded_routes(self._deployments, self._activity),
-                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._activity), self._parser),
+                loaded_routes(self._deployments, self._leases),
+                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._leases), self._parser),
                 stats_routes(self._deployments, self._stats),
                 inventory_routes(store, self._descriptions, self._remover, settings.engines),
                 download_routes(downloads, settings.hub_endpoint),
@@ -143,7 +144,7 @@ class Router:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """While open, the router watches the cluster, tells its activity and keeps its API keys as the folder has them."""
+        """While open, the router watches the cluster, keeps its leases and keeps its API keys as the folder has them."""
         tasks = [asyncio.create_task(self._deployments.run(), name="view"), asyncio.create_task(self._stats.run(), name="stats")]
         if self._keys:
             await asyncio.to_thread(self._keys.read)
@@ -156,7 +157,7 @@ class Router:
         try:
             yield
         finally:
-            await self._activity.close()
+            await self._leases.leave()
             await self._stats.close()
             reading.cancel()
             await self._descriptions.close()

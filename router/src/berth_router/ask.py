@@ -176,10 +176,11 @@ class InferenceRequest:
 
 
 class RequestParser:
-    """Takes requests apart. `profiles` are those that a request can name."""
+    """Takes requests apart. `profiles` are those that a request can name; `max_ttl`: see `counted_ttl`."""
 
-    def __init__(self, profiles: Mapping[str, Profile]) -> None:
+    def __init__(self, profiles: Mapping[str, Profile], max_ttl: int = 0) -> None:
         self._profiles = profiles
+        self._max_ttl = max_ttl
         # Most requests ask of Berth what others have asked before. Typed, since true is 1 to a cache, and no number to a field.
         self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
         self._known = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._checked)
@@ -230,7 +231,7 @@ class RequestParser:
             model=model_path(model),
             backend=ENGINE_OF_SETTING[implied_by] if implied_by else settings.backend,
             device=settings.device,
-            ttl=ttl,
+            ttl=counted_ttl(ttl, self._max_ttl),
             gpu_layers=settings.n_gpu_layers,
             context_size=settings.n_ctx,
             gpu_memory_utilization=settings.gpu_memory_utilization,
@@ -239,6 +240,13 @@ class RequestParser:
             stream=stream,
             implied_by=implied_by,
         )
+
+
+def counted_ttl(ttl: int | None, longest: int) -> int | None:
+    """The TTL of a request as it counts, in seconds: 0 is for ever. `longest`: the longest that a request may have, 0 for any."""
+    if ttl is None or not longest:
+        return ttl
+    return min(ttl or longest, longest)
 
 
 def model_path(model: str) -> str:

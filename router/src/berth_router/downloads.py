@@ -38,7 +38,7 @@ from berth_router.errors import (
     UnavailableError,
     UnknownPathError,
 )
-from berth_router.resolve import MANAGER
+from berth_router.lifecycle.resolve import MANAGER
 from berth_router.store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)

@@ -87,6 +87,13 @@ class Settings(BaseSettings):
         alias="DEFAULT_TTL",
         description="Seconds without a request after which a model goes, where the request that started it says nothing; 0 is never.",
     )
+    max_ttl: int = Field(
+        default=0,
+        ge=0,
+        le=_YEAR_SECONDS,
+        alias="BERTH_MAX_TTL",
+        description="Longest `ttl` of a request that counts, in seconds: a longer one, and 0, count as this. 0: any counts as it is.",
+    )
     namespace: str | None = Field(
         default=None,
         max_length=NAMESPACE_LENGTH,

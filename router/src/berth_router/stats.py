@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from berth_api.cluster import CONFIG_MAPS, Cluster, ClusterError, ConflictError, NotFoundError, Object, Preconditions
 from berth_api.settings_validation import findings
-from berth_router.activity import Clock, utc_now
+from berth_router.lifecycle.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 

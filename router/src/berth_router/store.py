@@ -22,7 +22,7 @@ import structlog
 
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
 from berth_router.errors import UnavailableError
-from berth_router.resolve import GGUF, SAFETENSORS, Inventory
+from berth_router.lifecycle.resolve import GGUF, SAFETENSORS, Inventory
 from berth_router.shared_call import SharedCall
 
 _log = structlog.get_logger(__name__)

@@ -38,7 +38,8 @@ def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatc
     given = settings_of(auth={"enabled": False})
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
-    assert given == Settings(POD_NAME="berth-router-0", BERTH_STATS_CONFIG_MAP="berth-stats", BERTH_STORE_WRITABLE=True)
+    expected = {"BERTH_STATS_CONFIG_MAP": "berth-stats", "BERTH_STORE_WRITABLE": True, "BERTH_MAX_TTL": 86400}
+    assert given == Settings.model_validate({"POD_NAME": "berth-router-0", **expected})
 
 
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
@@ -47,6 +48,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         router={
             "defaultDevice": "cuda",
             "defaultTtlSeconds": 31536000,
+            "maxTtlSeconds": 7200,
             "coldStartDeadlineSeconds": 60,
             "maxDeployments": 5,
             "drainSeconds": 7,
@@ -72,7 +74,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     )
     assert settings.engines == {Backend.LLAMACPP: [Device.CPU, Device.CUDA]}
     assert (settings.default_backend, settings.default_device) == (Backend.LLAMACPP, Device.CUDA)
-    assert (settings.default_ttl, settings.cold_start_deadline) == (31536000, 60)
+    assert (settings.default_ttl, settings.max_ttl, settings.cold_start_deadline) == (31536000, 7200, 60)
     assert (settings.hub_endpoint, settings.allow_pickle, settings.store_writable) == ("https://hub.example.com/hf", True, False)
     assert settings.min_free_bytes == 7
     assert (settings.host, settings.port) == ("::", 9000)

@@ -111,7 +111,7 @@ def test_a_condition_keeps_its_time_while_it_stays_as_it_is() -> None:
 
 
 def test_entries_of_routers_that_are_long_gone_are_forgotten() -> None:
-    activity: dict[str, Any] = {"gone": lease(-3601), "recent": lease(-3599)}
+    activity: dict[str, Any] = {"gone": {**lease(-3601), "lastActivity": at(-3601)}, "recent": {**lease(-3599), "lastActivity": at(-3599)}}
     assert plan_for(deployment(status=loaded(10, activity=activity)), running_pod(), sight=answering()).forget == ["gone"]
 
 

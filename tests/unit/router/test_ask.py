@@ -285,3 +285,11 @@ def test_only_a_path_that_streams_is_streamed() -> None:
 def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Profile.model_validate(settings)
+
+
+@pytest.mark.parametrize(("stated", "counted"), [(None, None), (5, 5), (60, 60), (61, 60), (0, 60)])
+def test_no_request_keeps_a_model_for_longer_than_the_administrator_allows(stated: int | None, counted: int | None) -> None:
+    body = orjson.dumps({"model": "tiny", "messages": [], **({} if stated is None else {"ttl": stated})})
+    endpoint = INFERENCE_PATHS["/v1/chat/completions"]
+    assert RequestParser({}, max_ttl=60).parse(body, endpoint).ask.ttl == counted
+    assert RequestParser({}).parse(body, endpoint).ask.ttl == stated

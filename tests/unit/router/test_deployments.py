@@ -9,7 +9,7 @@ import pytest
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, Object
 from berth_api.model_deployment import ModelDeployment
-from berth_router.deployments import Deployments
+from berth_router.lifecycle.deployments import Deployments
 from tests.instruments import InstrumentedCluster
 
 SPEC = {"model": "/models/tiny", "backend": "llamacpp", "device": "cpu"}

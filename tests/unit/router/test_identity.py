@@ -11,7 +11,7 @@ from berth_api.model_deployment import Backend, Device
 from berth_router.ask import Ask, RequestParser
 from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.errors import InvalidRequestError
-from berth_router.resolve import Create, Inventory, Policy, Use, resolve
+from berth_router.lifecycle.resolve import Create, Inventory, Policy, Use, resolve
 from tests.unit.router.test_resolve import live
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "identity.md").read_text()

@@ -14,7 +14,8 @@ from aiohttp import web
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, Kind, ObjectList, UnavailableError
 from berth_api.model_deployment import Backend, Device
-from berth_router import stats, unloader
+from berth_router import stats
+from berth_router.lifecycle import unloader
 from berth_router.management.inventory import recommended_backends
 from berth_router.settings import Settings
 from berth_router.store import FileType

@@ -10,7 +10,7 @@ from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, ModelDeploymentSpec
 from berth_router.ask import Ask, RequestParser
 from berth_router.endpoints import INFERENCE_PATHS
-from berth_router.resolve import GGUF, SAFETENSORS, Create, Inventory, Policy, Refuse, Use, resolve
+from berth_router.lifecycle.resolve import GGUF, SAFETENSORS, Create, Inventory, Policy, Refuse, Use, resolve
 
 POLICY = Policy(
     engines={Backend.LLAMACPP: [Device.CPU, Device.CUDA], Backend.VLLM: [Device.CUDA]},

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from berth_router.activator import Activator, Hold
+from berth_router.lifecycle.activator import Activator
+from berth_router.lifecycle.lease_keeper import Hold
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.serving.conftest import Raw, connections
 from tests.unit.serving.raw_engine import RawEngine

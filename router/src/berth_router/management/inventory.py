@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
 from berth_router.descriptions import Described, Descriptions
 from berth_router.errors import ForbiddenError, ModelNotFoundError
+from berth_router.lifecycle.resolve import ENGINES_FOR
 from berth_router.removal import Remover
-from berth_router.resolve import ENGINES_FOR
 from berth_router.store import FileType, ModelStore
 
 _GB = 1e9

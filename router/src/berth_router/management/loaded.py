@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 from berth_api.activity import expires_at
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
-from berth_router.activity import Activity
-from berth_router.deployments import Deployments
+from berth_router.lifecycle.deployments import Deployments
+from berth_router.lifecycle.lease_keeper import Leases
 
 _LOADED = (Phase.READY, Phase.UNRESPONSIVE, Phase.STARTING, Phase.PENDING, None)
 """Phases in which a deployment holds, or is about to hold, an engine. A sleeping or stalled one does not."""
@@ -51,7 +51,7 @@ class LoadedModels(BaseModel):
     total_count: int
 
 
-def loaded_routes(deployments: Deployments, activity: Activity) -> APIRouter:
+def loaded_routes(deployments: Deployments, leases: Leases) -> APIRouter:
     """The routes about what runs."""
     routes = APIRouter(tags=["models"])
 
@@ -69,7 +69,7 @@ def loaded_routes(deployments: Deployments, activity: Activity) -> APIRouter:
             expires_at=expires_at(deployment) if status.phase in _HAS_STARTED else None,
             start_steps=[LoadedStep(name=step.name, seconds=step.seconds) for step in status.start_steps],
             memory_bytes=status.memory_bytes,
-            in_flight=activity.in_flight(deployment.uid) + activity.in_flight_elsewhere(deployment),
+            in_flight=leases.in_flight(deployment.uid) + leases.in_flight_elsewhere(deployment),
         )
 
     @routes.get("/v1/models/loaded", summary="Models that run now")

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 from berth_api.cluster import LABEL_MANAGED_BY, MODEL_DEPLOYMENTS
 from berth_api.model_deployment import Backend, Device, IdleAction, ModelDeploymentSpec
 from berth_router.ask import Ask, model_path
-from berth_router.deployments import Deployments
-from berth_router.resolve import MANAGER, Policy, Refuse, Use, resolve
+from berth_router.lifecycle.deployments import Deployments
+from berth_router.lifecycle.resolve import MANAGER, Policy, Refuse, Use, resolve
 from berth_router.store import ModelStore
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from berth_router.deployments import Deployments
+from berth_router.lifecycle.deployments import Deployments
 from berth_router.store import ModelStore
 
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import Phase
-from berth_router.deployments import Deployments
+from berth_router.lifecycle.deployments import Deployments
 from berth_router.stats import Stats
 
 

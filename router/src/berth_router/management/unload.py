@@ -5,10 +5,10 @@ from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import Backend, Device, Phase
 from berth_router.ask import RequestParser
-from berth_router.deployments import Deployments
 from berth_router.errors import ModelNotFoundError
-from berth_router.resolve import matches
-from berth_router.unloader import Unloader
+from berth_router.lifecycle.deployments import Deployments
+from berth_router.lifecycle.resolve import matches
+from berth_router.lifecycle.unloader import Unloader
 
 
 class UnloadRequest(BaseModel):

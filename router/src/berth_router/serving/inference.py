@@ -10,10 +10,11 @@ from typing import Any
 import structlog
 
 from berth_api.inference import answered_models, name_in_engine
-from berth_router.activator import Activator, Hold, Progress
 from berth_router.ask import InferenceRequest, RequestParser
 from berth_router.endpoints import Endpoint
 from berth_router.errors import APIError, EngineFailedError, InternalError, TooManyRequestsError, UnavailableError
+from berth_router.lifecycle.activator import Activator, Progress
+from berth_router.lifecycle.lease_keeper import Hold
 from berth_router.metrics import Metrics
 from berth_router.serving.ending import Ending
 from berth_router.serving.engine import BrokenError, EngineConnection

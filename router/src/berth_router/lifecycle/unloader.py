@@ -8,36 +8,36 @@ What a router made is deleted. What a person declared stays, asleep: the operato
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
 
+from berth_api.activity import CLOCK_SKEW
 from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ConflictError, NotFoundError, Preconditions
 from berth_api.model_deployment import IdleAction, ModelDeployment
-from berth_router.activity import Activity
-from berth_router.deployments import Deployments
 from berth_router.errors import UnavailableError
+from berth_router.lifecycle.deployments import Deployments
+from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
 
 _log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 30.0
 """How long answers that are being made get to end before a model is unloaded all the same."""
 
-_WRITE_SECONDS = 0.5
-"""What a write and the watch that shows it to others may take."""
-
-_NEWS_SECONDS = 2 * _WRITE_SECONDS
-"""After this, every replica has heard that the deployment takes no new requests, and has told of those that it has in hand."""
+_CLOSED_BESIDES_SECONDS = 30.0 + CLOCK_SKEW.total_seconds()
+"""How much longer a model is closed to requests than answers get: two more writes, each of which a cluster may take 15 s
+for, and clocks that differ. Should this router not live to open it again, it opens by itself."""
 
 
 class Unloader:
-    """Deletes deployments, or puts them to sleep."""
+    """Deletes deployments, or puts them to sleep. `monotonic` is the clock of its waits, in seconds."""
 
-    def __init__(self, cluster: Cluster, deployments: Deployments, activity: Activity) -> None:
+    def __init__(self, cluster: Cluster, deployments: Deployments, leases: Leases, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
         self._deployments = deployments
-        self._activity = activity
+        self._leases = leases
+        self._monotonic = monotonic
 
     async def unload(self, deployments: Sequence[ModelDeployment]) -> None:
         """Returns when all deployments are deleted or told to sleep. Raises UnavailableError where the cluster does not let it."""
@@ -51,16 +51,16 @@ class Unloader:
         """Unloads one; the error where that failed."""
         self._deployments.close(deployment)
         try:
-            await self._activity.close_to_requests(deployment, drain_seconds + _NEWS_SECONDS)
+            await self._leases.close_to_requests(deployment, drain_seconds + _CLOSED_BESIDES_SECONDS)
             if not await self._drained(deployment, drain_seconds):
                 _log.warning("unloaded_while_in_use", deployment=deployment.name)
             if deployment.spec.idle.action is IdleAction.SLEEP:
-                await self._activity.unload(deployment)
+                await self._leases.unload(deployment)
                 self._deployments.reopen(deployment)
                 return None
             # By uid alone: what routers write to the status must not keep a model that someone wants gone.
             await self._cluster.delete(MODEL_DEPLOYMENTS, deployment.name, Preconditions(deployment.uid))
-        except (NotFoundError, ConflictError):
+        except (NotFoundError, ConflictError, DeploymentGoneError):
             pass
         except ClusterError as error:
             await self._reopen(deployment)
@@ -73,25 +73,28 @@ class Unloader:
         return None
 
     async def _drained(self, deployment: ModelDeployment, within: float) -> bool:
-        """Whether the deployment's requests have all ended, in every replica, within so many seconds."""
-        started = time.monotonic()
-        news_by = started + _NEWS_SECONDS
-        deadline = max(started + within, news_by)
-        if not await self._activity.drained(deployment.uid, within):
+        """Whether within so many seconds this replica's requests have ended, and all leases of others are given back or over.
+
+        No lease can come after those that are seen now, but one that is given back without a request.
+        """
+        deadline = self._monotonic() + within
+        if not await self._leases.drained(deployment.uid, within):
             return False
         while True:
             change = self._deployments.change(deployment.name)
             now = self._deployments.get(deployment.name)
             if now is None or now.uid != deployment.uid:
                 return True
-            busy = self._activity.in_flight_elsewhere(now) > 0
-            moment = time.monotonic()
-            if moment >= (deadline if busy else news_by):
-                return not busy
+            left = self._leases.seconds_elsewhere(now)
+            if not left:
+                return True
+            wait = min(left, deadline - self._monotonic())
+            if wait <= 0:
+                return False
             with suppress(TimeoutError):
-                await asyncio.wait_for(change.wait(), (deadline if busy else news_by) - moment)
+                await asyncio.wait_for(change.wait(), wait)
 
     async def _reopen(self, deployment: ModelDeployment) -> None:
         self._deployments.reopen(deployment)
-        with suppress(ClusterError):  # the mark ends by itself
-            await self._activity.open_to_requests(deployment)
+        with suppress(ClusterError, DeploymentGoneError):  # the mark ends by itself
+            await self._leases.open_to_requests(deployment)

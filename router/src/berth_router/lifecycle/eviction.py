@@ -13,8 +13,8 @@ import structlog
 from berth_api.budget import Use
 from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ConflictError, NotFoundError, Preconditions
 from berth_api.model_deployment import IdleAction, ModelDeployment
-from berth_router.activity import Activity
-from berth_router.deployments import Deployments, is_ready
+from berth_router.lifecycle.deployments import Deployments, is_ready
+from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
 
 _log = structlog.get_logger(__name__)
 
@@ -25,17 +25,15 @@ _ASLEEP_SECONDS = 5.0
 class Evictor:
     """Meets what `berth_operator.budget` expects of one. `monotonic` is the clock of its waits, in seconds."""
 
-    def __init__(
-        self, cluster: Cluster, deployments: Deployments, activity: Activity, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, cluster: Cluster, deployments: Deployments, leases: Leases, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
         self._deployments = deployments
-        self._activity = activity
+        self._leases = leases
         self._monotonic = monotonic
 
     def use(self, deployment: ModelDeployment) -> Use:
         """The use of the deployment at this moment."""
-        return Use(self._activity.in_flight(deployment.uid), self._activity.last_activity(deployment.uid))
+        return Use(self._leases.in_flight(deployment.uid), self._leases.last_activity(deployment.uid))
 
     def hold(self, deployment: ModelDeployment) -> None:
         """Keeps new requests for the deployment waiting until `release`, or until it is gone."""
@@ -50,17 +48,17 @@ class Evictor:
 
         Nothing is awaited between the look at its requests and the hold: none comes in between, and those that come wait until it is gone.
         """
-        if self._activity.in_flight(deployment.uid):
+        if self._leases.in_flight(deployment.uid):
             return False
         self._deployments.hold(deployment)
         try:
             if deployment.spec.idle.action is IdleAction.SLEEP:
-                await self._activity.unload(deployment)
+                await self._leases.unload(deployment)
                 await self._asleep(deployment)
             else:
                 await self._cluster.delete(MODEL_DEPLOYMENTS, deployment.name, Preconditions(deployment.uid))
                 self._deployments.forget(deployment)
-        except (NotFoundError, ConflictError):
+        except (NotFoundError, ConflictError, DeploymentGoneError):
             self._deployments.forget(deployment)
         finally:
             self._deployments.release(deployment)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, Object, WatchEvent
 from berth_api.following import Snapshot, follow
 from berth_api.model_deployment import ModelDeployment, Phase
+from berth_router.lifecycle.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 
@@ -23,20 +24,19 @@ def is_ready(deployment: ModelDeployment) -> bool:
     return status.phase is _READY and bool(status.endpoint) and not deployment.deleting
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Deployments:
     """Every deployment as the cluster last told, and a wake-up for whoever waits for one to change."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock = utc_now) -> None:
         self._cluster = cluster
         self._clock = clock
         self._by_name: dict[str, ModelDeployment] = {}
         self._by_model: dict[str, dict[str, ModelDeployment]] = {}
         self._changes: dict[str, asyncio.Event] = {}
         self._listeners: list[Callable[[ModelDeployment], None]] = []
+        self._mourners: list[Callable[[ModelDeployment], None]] = []
+        # Until when a replica has closed each deployment to requests, by uid; of most there is nothing here.
+        self._closed_until = dict[str, datetime]()
         self._told_up_to = 0
         self._closing: set[str] = set()
         self._held: set[str] = set()
@@ -72,6 +72,10 @@ class Deployments:
         """Has `listener` called with each deployment that comes or changes, once the view shows it."""
         self._listeners.append(listener)
 
+    def listen_for_end(self, listener: Callable[[ModelDeployment], None]) -> None:
+        """Has `listener` called with each deployment that is gone, once the view does not show it any more."""
+        self._mourners.append(listener)
+
     def put(self, manifest: Object) -> None:
         """Takes in what a write returned, ahead of the watch. Ignored where the view already knows something newer."""
         name = manifest["metadata"]["name"]
@@ -100,8 +104,8 @@ class Deployments:
         """Whether a replica is about to unload the deployment, so that it takes no new requests."""
         if deployment.uid in self._closing:
             return True
-        closed = [entry.closed_until for entry in deployment.status.activity.values() if entry.closed_until]
-        return bool(closed) and max(closed) > self._clock()
+        closed_until = self._closed_until.get(deployment.uid)
+        return closed_until is not None and closed_until > self._clock()
 
     def hold(self, deployment: ModelDeployment) -> None:
         """Keeps new requests for a deployment waiting, because its memory is wanted for another."""
@@ -146,8 +150,13 @@ class Deployments:
         held = self._by_name.get(deployment.name)
         if held and int(held.resource_version) >= int(deployment.resource_version):
             return
-        if held and held.spec.model != deployment.spec.model:
+        if held and (held.uid != deployment.uid or held.spec.model != deployment.spec.model):
             self._remove(deployment.name)
+        closed = [entry.closed_until for entry in deployment.status.activity.values() if entry.closed_until]
+        if closed:
+            self._closed_until[deployment.uid] = max(closed)
+        else:
+            self._closed_until.pop(deployment.uid, None)
         self._by_name[deployment.name] = deployment
         self._by_model.setdefault(deployment.spec.model, {})[deployment.name] = deployment
         self._wake(deployment.name)
@@ -158,11 +167,14 @@ class Deployments:
         deployment = self._by_name.pop(name)
         self._closing.discard(deployment.uid)
         self._held.discard(deployment.uid)
+        self._closed_until.pop(deployment.uid, None)
         of_model = self._by_model[deployment.spec.model]
         del of_model[name]
         if not of_model:
             del self._by_model[deployment.spec.model]
         self._wake(name)
+        for listener in self._mourners:
+            listener(deployment)
 
     def _wake(self, name: str) -> None:
         change = self._changes.pop(name, None)

@@ -1,0 +1,243 @@
+"""What a replica does about its lease, as a table."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from berth_api.activity import NEVER
+from berth_api.model_deployment import ReplicaActivity
+from berth_router.lifecycle.lease_entry import Entry, Order, Seen
+from berth_router.lifecycle.lease_state import (
+    LONG_AGO,
+    Acknowledged,
+    Begun,
+    Changed,
+    Effect,
+    Ended,
+    Event,
+    Failed,
+    Gone,
+    Leaving,
+    Ordered,
+    Passed,
+    State,
+    Tell,
+    Tick,
+    WakeAt,
+    Wanted,
+    Write,
+)
+from berth_router.lifecycle.leases import first_state, next_state
+
+NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def own(keep: float = 0, lease: float | None = None, activity: float = 0, in_flight: int = 0) -> ReplicaActivity:
+    lease_until = None if lease is None else at(lease)
+    return ReplicaActivity(last_activity=at(activity), keep_until=at(keep), lease_until=lease_until, in_flight=in_flight)
+
+
+def seen(entry: ReplicaActivity | None = None, unloaded: float | None = None, closed: float | None = None, version: int = 5) -> Seen:
+    moments = [None if moment is None else at(moment) for moment in (unloaded, closed)]
+    return Seen(version, entry, *moments, created_at=at(-900))
+
+
+def entry(keep: float, lease: float | None, in_flight: int = 0, activity: float = 0, orders: Sequence[Order] = ()) -> Entry:
+    return Entry(at(activity), at(keep), None if lease is None else at(lease), in_flight, tuple(orders))
+
+
+UNUSED = State(promise=at(-900), last_activity=at(-900), told=at(-900), version=4)
+BUSY = replace(
+    UNUSED,
+    promise=at(-900),
+    told=at(300),
+    stored=own(300, 30, in_flight=1),
+    in_hand=1,
+    by_ttl={300: 1},
+    lease=at(30),
+    written_at=at(0),
+)
+"""One request in hand, under a lease that was taken at 0."""
+IDLE = replace(BUSY, promise=at(305), last_activity=at(5), in_hand=0, by_ttl=dict[int, int](), idle_since=at(5))
+"""The request has ended at 5."""
+WAITING = replace(UNUSED, in_hand=1, by_ttl={300: 1}, since=at(0))
+"""One request in hand, no lease."""
+
+
+def asked(state: State, lease: float | None, **fields: Any) -> State:
+    """The same with a write under way."""
+    return replace(state, writing=entry(300, lease), **fields)
+
+
+@pytest.mark.parametrize(
+    ("case", "state", "event", "now", "effects"),
+    [
+        ("a request is held: worth a lease if it goes on", UNUSED, Begun(300), 0, [WakeAt(at(0.3))]),
+        ("it is refused at once: its promise is told later", WAITING, Ended(300, 0), 0.1, [WakeAt(at(2.1))]),
+        ("it is refused because of an unload: nothing to tell", WAITING, Ended(300, 0, promises=False), 0.1, []),
+        ("it is still held", WAITING, Tick(), 0.3, [Write(entry(300.3, 30.3, 1, 0.3))]),
+        ("it needs a lease now", WAITING, Wanted(), 0, [Write(entry(300, 30, 1))]),
+        (
+            "soon after another write: it is not held back",
+            replace(WAITING, written_at=at(0)),
+            Wanted(),
+            0.5,
+            [Write(entry(300.5, 30.5, 1, 0.5))],
+        ),
+        ("soon after a failed write: it is", replace(WAITING, written_at=at(0), failures=3), Wanted(), 0.5, [WakeAt(at(1))]),
+        ("another one while that is written", asked(WAITING, 30, wanted=True), Wanted(), 0, []),
+        (
+            "the lease is stored",
+            asked(WAITING, 30, wanted=True),
+            Acknowledged(seen(own(300, 30, in_flight=1))),
+            0.1,
+            [Tell.GRANTED, WakeAt(at(15))],
+        ),
+        ("the lease is refused", asked(WAITING, 30, wanted=True), Failed(), 0.1, [Tell.FAILED, WakeAt(at(1.1))]),
+        ("it goes on failing", asked(WAITING, 30, failures=2), Failed(), 0, [Tell.FAILED, WakeAt(at(4))]),
+        ("for long", asked(WAITING, 30, failures=9), Failed(), 0, [Tell.FAILED, WakeAt(at(5))]),
+        ("busy: the lease is renewed half-way", BUSY, Tick(), 10, [WakeAt(at(15))]),
+        ("half-way", BUSY, Tick(), 15, [Write(entry(315, 45, 1, 15))]),
+        ("a request that wants it kept for longer: told within a second", BUSY, Begun(3600), 0.5, [WakeAt(at(1))]),
+        ("told", BUSY, Begun(3600), 1, [Write(entry(3601, 31, 2, 1))]),
+        ("for ever", BUSY, Begun(0), 1, [Write(replace(entry(0, 31, 2, 1), keep_until=NEVER))]),
+        ("the last request ends: once settled", BUSY, Ended(300, 0), 5, [WakeAt(at(7))]),
+        ("the lease is given back, the promise stays", IDLE, Tick(), 7, [Write(entry(305, None, 0, 5))]),
+        (
+            "in use, but for this moment, and half of the lease is over",
+            replace(IDLE, idle_since=at(14.9)),
+            Tick(),
+            15,
+            [Write(entry(305, 45, 0, 5))],
+        ),
+        ("a replica closes it: given back at once", IDLE, Changed(seen(own(300, 30), closed=60)), 5.1, [Write(entry(305, None, 0, 5))]),
+        ("a replica closes it that is in use: kept", BUSY, Changed(seen(own(300, 30), closed=60)), 5, [WakeAt(at(15))]),
+        ("renewed as before", replace(BUSY, closed_until=at(60)), Tick(), 15, [Write(entry(315, 45, 1, 15))]),
+        (
+            "the request ends: given back at once",
+            replace(BUSY, closed_until=at(60)),
+            Ended(300, 0),
+            0.2,
+            [Write(entry(300.2, None, 0, 0.2))],
+        ),
+        ("a request comes while the lease is given back", asked(replace(IDLE, lease=None), None), Begun(300), 7, []),
+        ("it gets a write of its own", asked(WAITING, None, wanted=True), Acknowledged(seen(own(300))), 7, [Write(entry(307, 37, 1, 7))]),
+        ("also where the first one failed", asked(WAITING, None, wanted=True), Failed(), 7, [WakeAt(at(8))]),
+        (
+            "a lease that may be stored is given back",
+            replace(UNUSED, doubtful=at(30), idle_since=at(0)),
+            Tick(),
+            2,
+            [Write(entry(-900, None, 0, -900))],
+        ),
+        ("or has run out", replace(UNUSED, doubtful=at(1), idle_since=at(0)), Tick(), 2, []),
+        ("all is told", replace(IDLE, lease=None, stored=own(305), told=at(305)), Tick(), 60, []),
+        ("somebody took the lease: a request waits", replace(BUSY, since=at(0)), Changed(seen(None)), 5, [Write(entry(305, 35, 1, 5))]),
+        ("an unload, as one writes", asked(IDLE, 30), Ordered(Order(unload_at=at(6))), 6, []),
+        (
+            "an unload",
+            IDLE,
+            Ordered(Order(unload_at=at(5.5))),
+            5.5,
+            [Write(entry(305, None, 0, 5, [Order(unload_at=at(5.5))]))],
+        ),
+        (
+            "told of a request, and then of an unload before it: taken back",
+            replace(IDLE, lease=None, stored=own(305, activity=5), told=at(305)),
+            Changed(seen(own(305, activity=5), unloaded=4)),
+            60,
+            [Write(entry(4, None, 0, 4))],
+        ),
+        (
+            "a request that waited goes on after the unload",
+            replace(BUSY, by_ttl={}, unloaded_at=at(4), told=at(4)),
+            Passed(60),
+            5,
+            [Write(entry(65, 35, 1, 5))],
+        ),
+        ("gone", BUSY, Gone(), 5, [Tell.GONE]),
+        ("this replica ends", BUSY, Leaving(), 0.1, [Write(entry(300.1, None, 0, 0.1))]),
+        ("this replica ends that has no lease", replace(IDLE, lease=None, stored=own(305), told=at(305)), Leaving(), 60, []),
+    ],
+)
+def test_what_is_done(case: str, state: State, event: Event, now: float, effects: list[Effect]) -> None:
+    before = state.copy()
+    assert next_state(state, event, at(now))[1] == effects, case
+    assert state == before, "the state before is left as it is"
+
+
+@pytest.mark.parametrize(
+    ("case", "state", "event", "now", "until"),
+    [
+        ("a margin before the end", asked(WAITING, 30), Acknowledged(seen(own(300, 30))), 0, 20),
+        ("no lease", WAITING, Tick(), 0, None),
+        ("its write failed", asked(WAITING, 30), Failed(), 0, None),
+        ("another replica's promise and lease are none of its own", WAITING, Changed(seen(None)), 0, None),
+        ("the renewal failed: the one before still holds", asked(BUSY, 45), Failed(), 16, 20),
+        ("it is being given back", IDLE, Tick(), 7, None),
+        ("it is closed", BUSY, Changed(seen(own(300, 30), closed=60)), 5, None),
+        ("it was closed", replace(BUSY, closed_until=at(4)), Tick(), 5, 20),
+        ("somebody took it", BUSY, Changed(seen(None)), 5, None),
+        ("an older version does not say so", BUSY, Changed(seen(None, version=3)), 5, 20),
+        ("this replica ends", BUSY, Leaving(), 0, None),
+    ],
+)
+def test_until_when_requests_are_passed_on(case: str, state: State, event: Event, now: float, until: float | None) -> None:
+    assert next_state(state, event, at(now))[0].usable_until == (LONG_AGO if until is None else at(until)), case
+
+
+@pytest.mark.parametrize(
+    ("case", "stored", "promise"),
+    [
+        ("nothing is stored", seen(None), -900),
+        ("the stored promise", seen(own(3600)), 3600),
+        ("one that an unload has ended", seen(own(3600), unloaded=1), 1),
+        ("one that was made after an unload", seen(own(3600), unloaded=-1), 3600),
+    ],
+)
+def test_the_beginning_is_what_is_stored(case: str, stored: Seen, promise: float) -> None:
+    state = first_state(stored, at(10))
+    assert (state.promise, state.lease) == (at(promise), None), case
+
+
+def test_a_lease_of_an_earlier_life_is_not_used_but_given_back() -> None:
+    state, effects = next_state(first_state(seen(own(300, 30)), at(10)), Tick(), at(10))
+    assert (state.usable_until, effects) == (LONG_AGO, [WakeAt(at(12))])
+
+
+def test_an_entry_names_only_what_it_means_to_change() -> None:
+    assert set(entry(300, None).patch()) == {"lastActivity", "keepUntil", "leaseUntil", "inFlight"}
+    order = entry(300, None, activity=9, orders=[Order(unload_at=at(8))]).patch()
+    assert order["unloadAt"] == order["lastActivity"], "an unload is never before what the entry tells of"
+    assert order["closedUntil"] is None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["begin", "end"]), st.sampled_from([0, 5, 300]), st.integers(1, 100)), max_size=30))
+def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple[str, int, int]]) -> None:
+    """Requests of a model in use change counts in place; what follows from them later is what events would have led to."""
+    short, long, now = BUSY.copy(), BUSY.copy(), 0.0
+    in_hand = [300]
+    for step, ttl, milliseconds in steps:
+        now += milliseconds / 1000
+        if step == "begin":
+            in_hand.append(ttl)
+            short.count_begin(ttl)
+            long, _ = next_state(long, Begun(ttl), at(now))
+        elif ttl in in_hand:
+            in_hand.remove(ttl)
+            short.count_end(ttl, 0, at(now), promises=True)
+            long, _ = next_state(long, Ended(ttl, 0), at(now))
+        long.writing = None
+    now += 60  # both renewed or gave back
+    (one, told), (other, likewise) = (next_state(replace(state, lease=at(30), since=at(0)), Tick(), at(now)) for state in (short, long))
+    assert (one.in_hand, one.by_ttl, one.promise) == (other.in_hand, other.by_ttl, other.promise)
+    assert told == likewise
