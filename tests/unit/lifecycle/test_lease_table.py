@@ -60,10 +60,10 @@ BUSY = replace(
     UNUSED,
     promise=at(-900),
     told=at(300),
-    stored=own(300, 30, in_flight=1),
+    stored=own(300, 90, in_flight=1),
     in_hand=1,
     by_ttl={300: 1},
-    lease=at(30),
+    lease=at(90),
     written_at=at(0),
 )
 """One request in hand, under a lease that was taken at 0."""
@@ -84,44 +84,44 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
         ("a request is held: worth a lease if it goes on", UNUSED, Begun(300), 0, [WakeAt(at(0.3))]),
         ("it is refused at once: its promise is told later", WAITING, Ended(300, 0), 0.1, [WakeAt(at(2.1))]),
         ("it is refused because of an unload: nothing to tell", WAITING, Ended(300, 0, promises=False), 0.1, []),
-        ("it is still held", WAITING, Tick(), 0.3, [Write(entry(300.3, 30.3, 1, 0.3))]),
-        ("it needs a lease now", WAITING, Wanted(), 0, [Write(entry(300, 30, 1))]),
+        ("it is still held", WAITING, Tick(), 0.3, [Write(entry(300.3, 90.3, 1, 0.3))]),
+        ("it needs a lease now", WAITING, Wanted(), 0, [Write(entry(300, 90, 1))]),
         (
             "soon after another write: it is not held back",
             replace(WAITING, written_at=at(0)),
             Wanted(),
             0.5,
-            [Write(entry(300.5, 30.5, 1, 0.5))],
+            [Write(entry(300.5, 90.5, 1, 0.5))],
         ),
         ("soon after a failed write: it is", replace(WAITING, written_at=at(0), failures=3), Wanted(), 0.5, [WakeAt(at(1))]),
-        ("another one while that is written", asked(WAITING, 30, wanted=True), Wanted(), 0, []),
+        ("another one while that is written", asked(WAITING, 90, wanted=True), Wanted(), 0, []),
         (
             "the lease is stored",
-            asked(WAITING, 30, wanted=True),
-            Acknowledged(seen(own(300, 30, in_flight=1))),
+            asked(WAITING, 90, wanted=True),
+            Acknowledged(seen(own(300, 90, in_flight=1))),
             0.1,
-            [Tell.GRANTED, WakeAt(at(15))],
+            [Tell.GRANTED, WakeAt(at(30))],
         ),
-        ("the lease is refused", asked(WAITING, 30, wanted=True), Failed(), 0.1, [Tell.FAILED, WakeAt(at(1.1))]),
-        ("it goes on failing", asked(WAITING, 30, failures=2), Failed(), 0, [Tell.FAILED, WakeAt(at(4))]),
-        ("for long", asked(WAITING, 30, failures=9), Failed(), 0, [Tell.FAILED, WakeAt(at(5))]),
-        ("busy: the lease is renewed half-way", BUSY, Tick(), 10, [WakeAt(at(15))]),
-        ("half-way", BUSY, Tick(), 15, [Write(entry(315, 45, 1, 15))]),
+        ("the lease is refused", asked(WAITING, 90, wanted=True), Failed(), 0.1, [Tell.FAILED, WakeAt(at(1.1))]),
+        ("it goes on failing", asked(WAITING, 90, failures=2), Failed(), 0, [Tell.FAILED, WakeAt(at(4))]),
+        ("for long", asked(WAITING, 90, failures=9), Failed(), 0, [Tell.FAILED, WakeAt(at(5))]),
+        ("busy: the lease is renewed when 60 s of it are left", BUSY, Tick(), 10, [WakeAt(at(30))]),
+        ("so much is left", BUSY, Tick(), 30, [Write(entry(330, 120, 1, 30))]),
         ("a request that wants it kept for longer: told within a second", BUSY, Begun(3600), 0.5, [WakeAt(at(1))]),
-        ("told", BUSY, Begun(3600), 1, [Write(entry(3601, 31, 2, 1))]),
-        ("for ever", BUSY, Begun(0), 1, [Write(replace(entry(0, 31, 2, 1), keep_until=NEVER))]),
+        ("told", BUSY, Begun(3600), 1, [Write(entry(3601, 91, 2, 1))]),
+        ("for ever", BUSY, Begun(0), 1, [Write(replace(entry(0, 91, 2, 1), keep_until=NEVER))]),
         ("the last request ends: once settled", BUSY, Ended(300, 0), 5, [WakeAt(at(7))]),
         ("the lease is given back, the promise stays", IDLE, Tick(), 7, [Write(entry(305, None, 0, 5))]),
         (
-            "in use, but for this moment, and half of the lease is over",
-            replace(IDLE, idle_since=at(14.9)),
+            "in use, but for this moment, and the lease is to be renewed",
+            replace(IDLE, idle_since=at(29.9)),
             Tick(),
-            15,
-            [Write(entry(305, 45, 0, 5))],
+            30,
+            [Write(entry(305, 120, 0, 5))],
         ),
-        ("a replica closes it: given back at once", IDLE, Changed(seen(own(300, 30), closed=60)), 5.1, [Write(entry(305, None, 0, 5))]),
-        ("a replica closes it that is in use: kept", BUSY, Changed(seen(own(300, 30), closed=60)), 5, [WakeAt(at(15))]),
-        ("renewed as before", replace(BUSY, closed_until=at(60)), Tick(), 15, [Write(entry(315, 45, 1, 15))]),
+        ("a replica closes it: given back at once", IDLE, Changed(seen(own(300, 90), closed=60)), 5.1, [Write(entry(305, None, 0, 5))]),
+        ("a replica closes it that is in use: kept", BUSY, Changed(seen(own(300, 90), closed=60)), 5, [WakeAt(at(30))]),
+        ("renewed as before", replace(BUSY, closed_until=at(60)), Tick(), 30, [Write(entry(330, 120, 1, 30))]),
         (
             "the request ends: given back at once",
             replace(BUSY, closed_until=at(60)),
@@ -130,19 +130,19 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
             [Write(entry(300.2, None, 0, 0.2))],
         ),
         ("a request comes while the lease is given back", asked(replace(IDLE, lease=None), None), Begun(300), 7, []),
-        ("it gets a write of its own", asked(WAITING, None, wanted=True), Acknowledged(seen(own(300))), 7, [Write(entry(307, 37, 1, 7))]),
+        ("it gets a write of its own", asked(WAITING, None, wanted=True), Acknowledged(seen(own(300))), 7, [Write(entry(307, 97, 1, 7))]),
         ("also where the first one failed", asked(WAITING, None, wanted=True), Failed(), 7, [WakeAt(at(8))]),
         (
             "a lease that may be stored is given back",
-            replace(UNUSED, doubtful=at(30), idle_since=at(0)),
+            replace(UNUSED, doubtful=at(90), idle_since=at(0)),
             Tick(),
             2,
             [Write(entry(-900, None, 0, -900))],
         ),
         ("or has run out", replace(UNUSED, doubtful=at(1), idle_since=at(0)), Tick(), 2, []),
         ("all is told", replace(IDLE, lease=None, stored=own(305), told=at(305)), Tick(), 60, []),
-        ("somebody took the lease: a request waits", replace(BUSY, since=at(0)), Changed(seen(None)), 5, [Write(entry(305, 35, 1, 5))]),
-        ("an unload, as one writes", asked(IDLE, 30), Ordered(Order(unload_at=at(6))), 6, []),
+        ("somebody took the lease: a request waits", replace(BUSY, since=at(0)), Changed(seen(None)), 5, [Write(entry(305, 95, 1, 5))]),
+        ("an unload, as one writes", asked(IDLE, 90), Ordered(Order(unload_at=at(6))), 6, []),
         (
             "an unload",
             IDLE,
@@ -162,7 +162,7 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
             replace(BUSY, by_ttl={}, unloaded_at=at(4), told=at(4)),
             Passed(60),
             5,
-            [Write(entry(65, 35, 1, 5))],
+            [Write(entry(65, 95, 1, 5))],
         ),
         ("gone", BUSY, Gone(), 5, [Tell.GONE]),
         ("this replica ends", BUSY, Leaving(), 0.1, [Write(entry(300.1, None, 0, 0.1))]),
@@ -178,16 +178,16 @@ def test_what_is_done(case: str, state: State, event: Event, now: float, effects
 @pytest.mark.parametrize(
     ("case", "state", "event", "now", "until"),
     [
-        ("a margin before the end", asked(WAITING, 30), Acknowledged(seen(own(300, 30))), 0, 20),
+        ("a margin before the end", asked(WAITING, 90), Acknowledged(seen(own(300, 90))), 0, 80),
         ("no lease", WAITING, Tick(), 0, None),
-        ("its write failed", asked(WAITING, 30), Failed(), 0, None),
+        ("its write failed", asked(WAITING, 90), Failed(), 0, None),
         ("another replica's promise and lease are none of its own", WAITING, Changed(seen(None)), 0, None),
-        ("the renewal failed: the one before still holds", asked(BUSY, 45), Failed(), 16, 20),
+        ("the renewal failed: the one before still holds", asked(BUSY, 120), Failed(), 31, 80),
         ("it is being given back", IDLE, Tick(), 7, None),
-        ("it is closed", BUSY, Changed(seen(own(300, 30), closed=60)), 5, None),
-        ("it was closed", replace(BUSY, closed_until=at(4)), Tick(), 5, 20),
+        ("it is closed", BUSY, Changed(seen(own(300, 90), closed=60)), 5, None),
+        ("it was closed", replace(BUSY, closed_until=at(4)), Tick(), 5, 80),
         ("somebody took it", BUSY, Changed(seen(None)), 5, None),
-        ("an older version does not say so", BUSY, Changed(seen(None, version=3)), 5, 20),
+        ("an older version does not say so", BUSY, Changed(seen(None, version=3)), 5, 80),
         ("this replica ends", BUSY, Leaving(), 0, None),
     ],
 )
@@ -210,7 +210,7 @@ def test_the_beginning_is_what_is_stored(case: str, stored: Seen, promise: float
 
 
 def test_a_lease_of_an_earlier_life_is_not_used_but_given_back() -> None:
-    state, effects = next_state(first_state(seen(own(300, 30)), at(10)), Tick(), at(10))
+    state, effects = next_state(first_state(seen(own(300, 90)), at(10)), Tick(), at(10))
     assert (state.usable_until, effects) == (LONG_AGO, [WakeAt(at(12))])
 
 
@@ -238,6 +238,6 @@ def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple
             long, _ = next_state(long, Ended(ttl, 0), at(now))
         long.writing = None
     now += 60  # both renewed or gave back
-    (one, told), (other, likewise) = (next_state(replace(state, lease=at(30), since=at(0)), Tick(), at(now)) for state in (short, long))
+    (one, told), (other, likewise) = (next_state(replace(state, lease=at(90), since=at(0)), Tick(), at(now)) for state in (short, long))
     assert (one.in_hand, one.by_ttl, one.promise) == (other.in_hand, other.by_ttl, other.promise)
     assert told == likewise

@@ -47,7 +47,7 @@ async def test_a_request_is_passed_on_under_a_lease_that_is_stored_and_the_next_
     first = router.leases.begin(deployment, 300)
     assert await router.leases.protect(first)
     entry = await entry_of(router.cluster, "router-1")
-    assert (entry.last_activity, entry.keep_until, entry.lease_until, entry.in_flight) == (NOW, at(300), at(30), 1)
+    assert (entry.last_activity, entry.keep_until, entry.lease_until, entry.in_flight) == (NOW, at(300), at(90), 1)
     writes = await router.writes()
     second = router.leases.begin_now(deployment, 300)
     assert second
@@ -61,12 +61,12 @@ async def test_a_request_is_passed_on_under_a_lease_that_is_stored_and_the_next_
 async def test_a_lease_that_is_near_its_end_is_renewed_first(router: Router1, left: float, at_once: bool) -> None:
     await router.known()
     hold = await router.begin(300)
-    router.now = at(30 - left)
+    router.now = at(90 - left)
     later = router.leases.begin_now(router.deployment, 300)
     assert bool(later) == at_once
     assert later or await router.begin(300)
     until = (await entry_of(router.cluster, "router-1")).lease_until
-    assert until == (at(30) if at_once else at(50))
+    assert until == (at(90) if at_once else at(170))
     router.leases.end(hold)
     await router.leases.leave()
 

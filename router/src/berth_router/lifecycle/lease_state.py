@@ -9,8 +9,14 @@ from berth_api.activity import CLOCK_SKEW, NEVER
 from berth_api.model_deployment import ReplicaActivity
 from berth_router.lifecycle.lease_entry import Entry, Order, Seen
 
-LEASE = timedelta(seconds=30)
-"""How far ahead a lease is taken. It is renewed half-way. A router that crashes delays a deletion by no more than this."""
+LEASE = timedelta(seconds=90)
+"""How far ahead a lease is taken. A router that crashes delays a deletion by no more than this."""
+
+RENEWAL = timedelta(seconds=60)
+"""What a lease has left when it is renewed. So a cluster that takes no writes for RENEWAL - MARGIN costs no request."""
+
+UNTOLD = timedelta(seconds=30)
+"""How much longer than it is told a promise may be while there is a lease: the next renewal tells it."""
 
 MARGIN = CLOCK_SKEW + timedelta(seconds=5)
 """What a lease must have left when a request is passed on: room for clocks that differ, and for a renewal that is slow."""
@@ -28,7 +34,7 @@ HELD_AFTER = timedelta(seconds=0.3)
 """How long a request must have been held before it is worth a lease: many are refused at once."""
 
 LONGEST_BACKOFF = timedelta(seconds=5)
-"""Between two tries while requests are in hand: within the half of a lease there are four."""
+"""Between two tries while requests are in hand."""
 
 LONGEST_IDLE_BACKOFF = timedelta(seconds=30)
 """Between two tries while none is."""

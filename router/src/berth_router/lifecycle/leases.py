@@ -17,7 +17,9 @@ from berth_router.lifecycle.lease_state import (
     LONGEST_BACKOFF,
     LONGEST_IDLE_BACKOFF,
     MARGIN,
+    RENEWAL,
     SETTLE,
+    UNTOLD,
     WRITE_INTERVAL,
     Acknowledged,
     Begun,
@@ -209,15 +211,15 @@ def _of_its_own(state: State, now: datetime) -> datetime | None:
     promise = _promise(state, now)
     moments: list[datetime] = []
     if state.in_hand and not state.leaving:
-        moments.append(state.lease - LEASE / 2 if state.lease else state.since + HELD_AFTER)
+        moments.append(state.lease - RENEWAL if state.lease else state.since + HELD_AFTER)
     elif _may_be_stored(state, now):
         settled = _settled_at(state, now)
         moments.append(settled)
         if state.lease and settled > now:  # in use, but for this moment
-            moments.append(state.lease - LEASE / 2)
+            moments.append(state.lease - RENEWAL)
     elif promise > max(state.told, now):
         moments.append(_settled_at(state, now))
-    if state.lease and promise > max(state.told + LEASE, now):
+    if state.lease and promise > max(state.told + UNTOLD, now):
         moments.append(now)
     if _contradicts_unload(state):
         moments.append(now)
@@ -274,5 +276,5 @@ def _derive(state: State, now: datetime) -> None:
     usable = state.lease is not None and not (state.leaving or state.gone or state.is_closing(now))
     state.usable_until = state.lease - MARGIN if state.lease and usable else LONG_AGO
     told = max(state.told, _promise(state, now))
-    state.longest_told = EVER if told >= NEVER else (told + LEASE - now).total_seconds()
+    state.longest_told = EVER if told >= NEVER else (told + UNTOLD - now).total_seconds()
     state.settling = not (state.in_hand or state.writing or state.failures) and state.lease is not None
