@@ -147,8 +147,12 @@ class Leases:
                 lane.granted = _future()
             granted = lane.granted
             self._happens(lane, Wanted())
-            # Shielded: a client that leaves must not undo what other requests wait for.
-            await asyncio.shield(granted)
+            try:
+                # Shielded: a client that leaves must not undo what other requests wait for.
+                await asyncio.shield(granted)
+            except ClusterError:
+                if self._clock() >= lane.state.usable_until:
+                    raise
         if hold.epoch != lane.state.epoch:
             self._happens(lane, Passed(hold.ttl))
             hold.epoch = lane.state.epoch

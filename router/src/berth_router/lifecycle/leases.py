@@ -102,6 +102,8 @@ def _take(state: State, event: Event, now: datetime) -> Tell | None:
             if not state.in_hand:
                 state.since = now
             state.count_begin(ttl)
+            if state.failures and (state.lease is None or state.lease <= now + MARGIN):
+                state.wanted = True
         case Ended(ttl, epoch, promises):
             state.count_end(ttl, epoch, now, promises=promises)
         case Passed(ttl):
@@ -271,10 +273,25 @@ def _begin_write(state: State, now: datetime) -> Entry:
     return entry
 
 
+def _protection(state: State) -> datetime | None:
+    """Until when the deployment cannot be taken away: the lease, and the stored promise while the cluster takes no writes.
+
+    A cluster that takes none deletes nothing either. Where only this replica cannot reach it, its promise still keeps
+    the deployment from being idle.
+    """
+    if not state.failures:
+        return state.lease
+    return max(state.lease, state.told) if state.lease else state.told
+
+
 def _derive(state: State, now: datetime) -> None:
     """What the path of a request looks at."""
-    usable = state.lease is not None and not (state.leaving or state.gone or state.is_closing(now))
-    state.usable_until = state.lease - MARGIN if state.lease and usable else LONG_AGO
+    shut = state.leaving or state.gone or state.is_closing(now)
+    protection = None if shut else _protection(state)
+    state.usable_until = protection - MARGIN if protection else LONG_AGO
     told = max(state.told, _promise(state, now))
-    state.longest_told = EVER if told >= NEVER else (told + UNTOLD - now).total_seconds()
+    if state.failures:  # each request is an event, which may have the lease written
+        state.longest_told = 0
+    else:
+        state.longest_told = EVER if told >= NEVER else (told + UNTOLD - now).total_seconds()
     state.settling = not (state.in_hand or state.writing or state.failures) and state.lease is not None
