@@ -244,7 +244,8 @@ def malformed(random: Random) -> Asked:
     elif sort == 2:
         line = random.choice(MALFORMED_LINES).format(CHAT)
     elif sort == 3:
-        fields, body = "Transfer-Encoding: chunked\r\n", random.choice(BAD_CODING)
+        # With an end behind it: where it is taken for a chunk, the body is whole, and what lies behind is a request.
+        fields, body = "Transfer-Encoding: chunked\r\n", random.choice(BAD_CODING) + b"0\r\n\r\n"
     elif sort == 4:
         fields, body = random.choice(
             (

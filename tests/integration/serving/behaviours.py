@@ -152,7 +152,7 @@ BAD_CHUNKS = (
 
 async def miscode(call: Call) -> None:
     begun = EVENTS + CHUNKED + b"".join(map(chunk, call.events()))
-    bad = call.random.choice(BAD_CHUNKS)
+    bad = call.random.choice(BAD_CHUNKS) + LAST_CHUNK  # where it is taken for a chunk, the answer is whole
     for piece in (begun, bad) if call.random.random() < 0.5 else (begun + bad,):
         await call.send(piece)
         await asyncio.sleep(0.001)

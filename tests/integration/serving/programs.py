@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from random import Random
 
 from berth_router.serving.limits import EARLY_BYTES
@@ -57,6 +58,8 @@ class Client:
         self._counts = counts
         self.poison: set[bytes] = set()
         """What came of what engines sent outside of answers."""
+        self._sent_at: float | None = None
+        """When all of what is sent last had been sent, by the monotonic clock; None where it has not."""
         self.trace: list[str] = []
         """What it did, for whoever wants to know how a fault came about."""
 
@@ -150,10 +153,11 @@ class Client:
         """Sends a part of a request; then the rest of it in time, or never."""
         asked = self._any()
         cut = self._random.randrange(1, len(asked.data) + 1)
+        begun = time.monotonic()
         await self._send(wire, self._own(wire, [asked])[:cut])
         if self._random.random() < 0.5:
             await asyncio.sleep(WAITING_SECONDS / 6)
-            await self._exchange(wire, [asked], sent=cut)
+            await self._exchange(wire, [asked], sent=cut, begun=begun)
             return
         answer = await wire.answer(asked.method)
         if cut < len(asked.data) and not asked.closes and answer.status not in (408, *asked.statuses, 401, 429, 503):
@@ -195,9 +199,13 @@ class Client:
         self.trace += [f"{one.kind}{' and waits for 100' if one.expects else ''}" for one in asked]
         return b"".join([one.data for one in asked])
 
-    async def _exchange(self, wire: Watched, asked: Sequence[Asked], sent: int = 0) -> bool:
-        """Sends requests and judges their answers; whether the connection goes on. Raises FaultError."""
+    async def _exchange(self, wire: Watched, asked: Sequence[Asked], sent: int = 0, begun: float | None = None) -> bool:
+        """Sends requests and judges their answers; whether the connection goes on. Raises FaultError.
+
+        `sent`: bytes of them that are sent, since `begun`.
+        """
         first = asked[0]
+        begun = time.monotonic() if begun is None else begun
         data = self._own(wire, asked)[sent:]
         waits = first.expects and len(asked) == 1 and sent < first.body
         body = data[first.body - sent :] if waits else b""
@@ -210,6 +218,9 @@ class Client:
         try:
             for one in asked:
                 answer = await wire.answers.answer(one.method, send_body if waits else None)
+                if answer.status == HTTPStatus.REQUEST_TIMEOUT and self._was_slow(begun):
+                    self._counts["slow by itself"] += 1
+                    return False
                 outcome = judge(one, answer)
                 self._counts[f"{one.kind}: {outcome}"] += 1
                 if outcome == CUT or answer.closes or not answer.whole:
@@ -228,11 +239,17 @@ class Client:
     async def _send(self, wire: Watched, data: bytes) -> None:
         """Sends these bytes, in pieces of any size. That the router closes meanwhile is for the answers to judge."""
         size = max(self._random.choice((1, 20, 500, 5000, 1 << 20)), len(data) // 200)
+        self._sent_at = None
         with suppress(ConnectionError):
             for start in range(0, len(data), size):
                 await wire.send(data[start : start + size])
                 if size < 5000:
                     await asyncio.sleep(0)
+            self._sent_at = time.monotonic()
+
+    def _was_slow(self, begun: float) -> bool:
+        """Whether this client itself, on a busy machine, came near the time that the router gives it to send."""
+        return self._sent_at is None or self._sent_at - begun > WAITING_SECONDS / 2
 
     async def _take(self, wire: Watched, most: int) -> None:
         """Reads up to so many bytes, until the end, or until nothing comes for a while."""

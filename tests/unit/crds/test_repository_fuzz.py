@@ -16,13 +16,14 @@ from pydantic import ValidationError
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
 from berth_api.model_download import ModelDownloadSpec, destination_of, download_name
 from berth_api.repository import DEFAULT_HUB, InvalidSourceError, Source, checked_destination, checked_globs, checked_revision, parse_source
+from tests.unit.examples import examples
 
 CORPUS = Path(__file__).parent / "corpus"
 HUBS = (DEFAULT_HUB, "http://127.0.0.1:8080/hub")
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
-fuzzed = settings(max_examples=1000, deadline=500)
+fuzzed = settings(max_examples=examples(1000), deadline=500)
 
 SCHEMES = ["https", "http", "ftp", "file", "://", ":", "/", "//", "\\", "https://user:secret@"]
 HOSTS = ["huggingface.co", "HuggingFace.co.", "evil.example", "127.0.0.1", "[::1]", ":443", ":99999", "user:secret@", "@", "?", "#", "&"]

@@ -26,13 +26,14 @@ from berth_formats.errors import FormatError
 from berth_formats.gguf import GgufHeader, Omitted, read_gguf
 from berth_formats.gguf_types import FILE_TYPES, TENSOR_TYPES
 from berth_formats.safetensors import SafetensorsHeader, read_safetensors
+from tests.unit.examples import examples
 from tests.unit.formats.weights import write_gguf
 
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 
 deserialize: Any = safetensors.deserialize  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] (it has no types)
 
-fuzzed = settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzed = settings(max_examples=examples(200), deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 KEYS = st.from_regex(r"[a-z]{1,8}\.[a-z_]{1,12}", fullmatch=True)
 SCALARS = (

@@ -5,6 +5,7 @@ The cluster is the local one here; tests/integration/router runs the same tests 
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,9 @@ from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.engine import Engine
 
 MODEL = "/models/tiny"
+_NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Nothing here is TLS, and reading all certificate authorities for each client takes longer than most tests."""
+
 PROMPT: Any = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -55,7 +59,12 @@ class Serving:
         self.cluster = cluster
         self.engine = engine
         self.port = port
-        self.client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+        self.client = openai.AsyncOpenAI(
+            base_url=f"http://127.0.0.1:{port}/v1",
+            api_key="none",
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(verify=_NO_AUTHORITIES),
+        )
 
     async def ask(self, **fields: Any) -> str:
         """The text of an answer to a plain question."""

@@ -28,7 +28,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has no setting, and what no test should wait for."""
     monkeypatch.setattr("berth_router.serving.server._SWEEP_SECONDS", 0.05)
     monkeypatch.setattr("berth_router.serving.client.LINGER_SECONDS", 0.3)
-    monkeypatch.setattr("berth_router.serving.inference._REASON_SECONDS", 0.3)
+    monkeypatch.setattr("berth_router.serving.inference._REASON_SECONDS", 0.02)
 
 
 async def connections(serving: Serving, count: int) -> None:

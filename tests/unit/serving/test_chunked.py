@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from berth_router.serving.chunked import ChunkedDecoder, ChunkError, whole_chunks
+from tests.unit.examples import examples
 
 END = b"0\r\n\r\n"
 
@@ -66,8 +67,9 @@ REFUSED = [
 @pytest.mark.parametrize("coded", REFUSED)
 def test_what_is_not_the_coding_is_refused_however_it_is_cut(coded: bytes) -> None:
     for pieces in ([coded], [coded[at : at + 1] for at in range(len(coded))], [coded[:3], coded[3:]]):
-        with pytest.raises(ChunkError):
-            decode(*pieces, b"x" * 10_000)
+        for behind in (END, b"x" * 10_000):
+            with pytest.raises(ChunkError):
+                decode(*pieces, behind)
 
 
 @pytest.mark.parametrize("coded", REFUSED)
@@ -142,7 +144,7 @@ def outcome(pieces: list[bytes]) -> tuple[bytes, bool, bytes] | None:
     return body, decoder.ended, decoder.rest
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(ANYTHING, CUTS)
 def test_any_cut_gives_the_same(data: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
@@ -150,7 +152,7 @@ def test_any_cut_gives_the_same(data: bytes, cuts: list[int]) -> None:
     assert outcome(pieces) == outcome([data])
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(ANYTHING)
 def test_what_passes_is_what_the_decoder_reads(data: bytes) -> None:
     size = whole_chunks(data)
@@ -160,7 +162,7 @@ def test_what_passes_is_what_the_decoder_reads(data: bytes) -> None:
         assert decoder.between_chunks
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), CUTS, st.booleans())
 def test_what_is_put_into_the_coding_comes_out(parts: list[bytes], cuts: list[int], upper: bool) -> None:
     coded = b"".join((b"%X" if upper else b"%x") % len(part) + b"\r\n" + part + b"\r\n" for part in parts)

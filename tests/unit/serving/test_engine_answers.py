@@ -15,6 +15,7 @@ RENAMED = request(chat("tiny"))
 STREAM = request(chat(MODEL, stream=True))
 EVENT = b'data: {"choices":[]}\n\n'
 POISON = b"POISON"
+END = b"0\r\n\r\n"
 BAD_CHUNKS = [
     b"0x5\r\nhello\r\n",
     b"+5\r\nhello\r\n",
@@ -115,7 +116,7 @@ async def test_an_engine_that_has_closed_an_idle_connection_gets_the_next_reques
 
 async def test_a_stream_that_is_not_in_the_coding_ends_with_an_error(raw: Raw) -> None:
     begun = EVENTS + CHUNKED + b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
-    for bad in BAD_CHUNKS:
+    for bad in [bad + END for bad in BAD_CHUNKS]:
         for pieces in ((begun, bad), (begun + bad,)):
             answer = await answered(raw, STREAM, *pieces, close=True)
             assert answer.whole, bad
@@ -126,7 +127,7 @@ async def test_a_stream_that_is_not_in_the_coding_ends_with_an_error(raw: Raw) -
 
 async def test_an_answer_that_is_not_in_the_coding_is_seen_to_break(raw: Raw) -> None:
     begun = OK + CHUNKED + b"2\r\n{}\r\n"
-    for bad in BAD_CHUNKS:
+    for bad in [bad + END for bad in BAD_CHUNKS]:
         for pieces in ((begun, bad), (begun + bad,), (OK + CHUNKED + bad,)):
             assert not (await answered(raw, ASK, *pieces, close=True)).whole, bad
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from berth_router.serving.heads import MAX_HEADERS, HeadError, RequestHead, parse_request_head
+from tests.unit.examples import examples
 from tests.unit.serving.nearly import nearly, parts
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -280,7 +281,7 @@ def framing_by_h11(request: h11.Request) -> tuple[int, bool]:
     return int(lowered.get(b"content-length", b"0")), b"transfer-encoding" in lowered
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(nearly(BEGINNING))
 def test_what_is_read_a_strict_parser_reads_alike(whole: bytes) -> None:
     try:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 
 from berth_router.serving.heads import MAX_HEADERS, HeadError, ResponseHead, parse_response_head
+from tests.unit.examples import examples
 from tests.unit.serving.nearly import nearly, parts
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -136,7 +137,7 @@ def read_by_h11(whole: bytes) -> h11.Response | h11.InformationalResponse:
     return event
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(nearly(BEGINNING))
 def test_what_is_read_a_strict_parser_reads_alike(whole: bytes) -> None:
     try:
