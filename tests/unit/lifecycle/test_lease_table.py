@@ -24,6 +24,7 @@ from berth_router.lifecycle.lease_state import (
     Gone,
     Leaving,
     Ordered,
+    Outdated,
     Passed,
     State,
     Tell,
@@ -55,6 +56,11 @@ def entry(keep: float, lease: float | None, in_flight: int = 0, activity: float 
     return Entry(at(activity), at(keep), None if lease is None else at(lease), in_flight, tuple(orders))
 
 
+def writes(written: Entry) -> Write:
+    """Written to the version that was seen last, as `test_a_write_is_for_the_version_that_was_seen_last` says."""
+    return Write(written, version=4)
+
+
 UNUSED = State(promise=at(-900), last_activity=at(-900), told=at(-900), version=4)
 BUSY = replace(
     UNUSED,
@@ -84,14 +90,14 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
         ("a request is held: worth a lease if it goes on", UNUSED, Begun(300), 0, [WakeAt(at(0.3))]),
         ("it is refused at once: its promise is told later", WAITING, Ended(300, 0), 0.1, [WakeAt(at(2.1))]),
         ("it is refused because of an unload: nothing to tell", WAITING, Ended(300, 0, promises=False), 0.1, []),
-        ("it is still held", WAITING, Tick(), 0.3, [Write(entry(300.3, 90.3, 1, 0.3))]),
-        ("it needs a lease now", WAITING, Wanted(), 0, [Write(entry(300, 90, 1))]),
+        ("it is still held", WAITING, Tick(), 0.3, [writes(entry(300.3, 90.3, 1, 0.3))]),
+        ("it needs a lease now", WAITING, Wanted(), 0, [writes(entry(300, 90, 1))]),
         (
             "soon after another write: it is not held back",
             replace(WAITING, written_at=at(0)),
             Wanted(),
             0.5,
-            [Write(entry(300.5, 90.5, 1, 0.5))],
+            [writes(entry(300.5, 90.5, 1, 0.5))],
         ),
         ("soon after a failed write: it is", replace(WAITING, written_at=at(0), failures=3), Wanted(), 0.5, [WakeAt(at(1))]),
         ("another one while that is written", asked(WAITING, 90, wanted=True), Wanted(), 0, []),
@@ -109,76 +115,77 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
             replace(IDLE, lease=None, failures=1),
             Begun(300),
             7,
-            [Write(entry(307, 97, 1, 7))],
+            [writes(entry(307, 97, 1, 7))],
         ),
         ("for long", asked(WAITING, 90, failures=9), Failed(), 0, [Tell.FAILED, WakeAt(at(5))]),
         ("busy: the lease is renewed when 60 s of it are left", BUSY, Tick(), 10, [WakeAt(at(30))]),
-        ("so much is left", BUSY, Tick(), 30, [Write(entry(330, 120, 1, 30))]),
+        ("so much is left", BUSY, Tick(), 30, [writes(entry(330, 120, 1, 30))]),
         ("a request that wants it kept for longer: told within a second", BUSY, Begun(3600), 0.5, [WakeAt(at(1))]),
-        ("told", BUSY, Begun(3600), 1, [Write(entry(3601, 91, 2, 1))]),
-        ("for ever", BUSY, Begun(0), 1, [Write(replace(entry(0, 91, 2, 1), keep_until=NEVER))]),
+        ("told", BUSY, Begun(3600), 1, [writes(entry(3601, 91, 2, 1))]),
+        ("for ever", BUSY, Begun(0), 1, [writes(replace(entry(0, 91, 2, 1), keep_until=NEVER))]),
         ("the last request ends: once settled", BUSY, Ended(300, 0), 5, [WakeAt(at(7))]),
-        ("the lease is given back, the promise stays", IDLE, Tick(), 7, [Write(entry(305, None, 0, 5))]),
+        ("the lease is given back, the promise stays", IDLE, Tick(), 7, [writes(entry(305, None, 0, 5))]),
         (
             "in use, but for this moment, and the lease is to be renewed",
             replace(IDLE, idle_since=at(29.9)),
             Tick(),
             30,
-            [Write(entry(305, 120, 0, 5))],
+            [writes(entry(305, 120, 0, 5))],
         ),
-        ("a replica closes it: given back at once", IDLE, Changed(seen(own(300, 90), closed=60)), 5.1, [Write(entry(305, None, 0, 5))]),
+        ("a replica closes it: given back at once", IDLE, Changed(seen(own(300, 90), closed=60)), 5.1, [writes(entry(305, None, 0, 5))]),
         ("a replica closes it that is in use: kept", BUSY, Changed(seen(own(300, 90), closed=60)), 5, [WakeAt(at(30))]),
-        ("renewed as before", replace(BUSY, closed_until=at(60)), Tick(), 30, [Write(entry(330, 120, 1, 30))]),
+        ("renewed as before", replace(BUSY, closed_until=at(60)), Tick(), 30, [writes(entry(330, 120, 1, 30))]),
         (
             "the request ends: given back at once",
             replace(BUSY, closed_until=at(60)),
             Ended(300, 0),
             0.2,
-            [Write(entry(300.2, None, 0, 0.2))],
+            [writes(entry(300.2, None, 0, 0.2))],
         ),
         ("a request comes while the lease is given back", asked(replace(IDLE, lease=None), None), Begun(300), 7, []),
-        ("it gets a write of its own", asked(WAITING, None, wanted=True), Acknowledged(seen(own(300))), 7, [Write(entry(307, 97, 1, 7))]),
+        ("it gets a write of its own", asked(WAITING, None, wanted=True), Acknowledged(seen(own(300))), 7, [writes(entry(307, 97, 1, 7))]),
         ("also where the first one failed", asked(WAITING, None, wanted=True), Failed(), 7, [WakeAt(at(8))]),
         (
             "a lease that may be stored is given back",
             replace(UNUSED, doubtful=at(90), idle_since=at(0)),
             Tick(),
             2,
-            [Write(entry(-900, None, 0, -900))],
+            [writes(entry(-900, None, 0, -900))],
         ),
         ("or has run out", replace(UNUSED, doubtful=at(1), idle_since=at(0)), Tick(), 2, []),
         ("all is told", replace(IDLE, lease=None, stored=own(305), told=at(305)), Tick(), 60, []),
-        ("somebody took the lease: a request waits", replace(BUSY, since=at(0)), Changed(seen(None)), 5, [Write(entry(305, 95, 1, 5))]),
+        ("somebody took the lease: a request waits", replace(BUSY, since=at(0)), Changed(seen(None)), 5, [writes(entry(305, 95, 1, 5))]),
         ("an unload, as one writes", asked(IDLE, 90), Ordered(Order(unload_at=at(6))), 6, []),
         (
             "an unload",
             IDLE,
             Ordered(Order(unload_at=at(5.5))),
             5.5,
-            [Write(entry(305, None, 0, 5, [Order(unload_at=at(5.5))]))],
+            [writes(entry(305, None, 0, 5, [Order(unload_at=at(5.5))]))],
         ),
         (
             "told of a request, and then of an unload before it: taken back",
             replace(IDLE, lease=None, stored=own(305, activity=5), told=at(305)),
             Changed(seen(own(305, activity=5), unloaded=4)),
             60,
-            [Write(entry(4, None, 0, 4))],
+            [writes(entry(4, None, 0, 4))],
         ),
         (
             "a request that waited goes on after the unload",
             replace(BUSY, by_ttl={}, unloaded_at=at(4), told=at(4)),
             Passed(60),
             5,
-            [Write(entry(65, 95, 1, 5))],
+            [writes(entry(65, 95, 1, 5))],
         ),
         ("gone", BUSY, Gone(), 5, [Tell.GONE]),
-        ("this replica ends", BUSY, Leaving(), 0.1, [Write(entry(300.1, None, 0, 0.1))]),
+        ("this replica ends", BUSY, Leaving(), 0.1, [writes(entry(300.1, None, 0, 0.1))]),
         ("this replica ends that has no lease", replace(IDLE, lease=None, stored=own(305), told=at(305)), Leaving(), 60, []),
     ],
 )
 def test_what_is_done(case: str, state: State, event: Event, now: float, effects: list[Effect]) -> None:
     before = state.copy()
-    assert next_state(state, event, at(now))[1] == effects, case
+    done = next_state(state, event, at(now))[1]
+    assert [replace(effect, version=4) if isinstance(effect, Write) else effect for effect in done] == effects, case
     assert state == before, "the state before is left as it is"
 
 
@@ -221,6 +228,19 @@ def test_the_beginning_is_what_is_stored(case: str, stored: Seen, promise: float
 def test_a_lease_of_an_earlier_life_is_not_used_but_given_back() -> None:
     state, effects = next_state(first_state(seen(own(300, 90)), at(10)), Tick(), at(10))
     assert (state.usable_until, effects) == (LONG_AGO, [WakeAt(at(12))])
+
+
+def test_a_write_is_for_the_version_that_was_seen_last() -> None:
+    """So nothing that is stored is overwritten unseen, such as what an earlier life of this replica had on its way."""
+    state, _ = next_state(WAITING, Changed(seen(version=7)), at(0))
+    state, effects = next_state(state, Wanted(), at(0))
+    assert effects == [Write(entry(300, 90, 1), version=7)]
+    state, effects = next_state(state, Outdated(seen(own(3600, 25, activity=-1), version=9)), at(0))
+    assert effects == [Write(entry(3600, 90, 1), version=9)], "it is decided anew, from what is stored"
+    for version in range(10, 14):
+        state, effects = next_state(state, Outdated(seen(version=version)), at(0))
+        assert isinstance(effects[-1], Write)
+    assert next_state(state, Outdated(seen(version=14)), at(0))[1][0] is Tell.FAILED, "in the end it has failed"
 
 
 def test_an_entry_names_only_what_it_means_to_change() -> None:

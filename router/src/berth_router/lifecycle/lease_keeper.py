@@ -16,13 +16,14 @@ from berth_api.cluster import (
     ClusterError,
     ConflictError,
     NotFoundError,
+    Object,
     Preconditions,
     UnavailableError,
 )
 from berth_api.model_deployment import ModelDeployment
 from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.lease_entry import Entry, Order, Seen
+from berth_router.lifecycle.lease_entry import Order, Seen
 from berth_router.lifecycle.lease_state import (
     Acknowledged,
     Begun,
@@ -33,6 +34,7 @@ from berth_router.lifecycle.lease_state import (
     Gone,
     Leaving,
     Ordered,
+    Outdated,
     Passed,
     State,
     Tell,
@@ -276,14 +278,14 @@ class Leases:
         lane.state, effects = next_state(lane.state, event, self._clock())
         for effect in effects:
             match effect:
-                case Write(entry):
-                    lane.writing = asyncio.create_task(self._write(lane, entry))
+                case Write():
+                    lane.writing = asyncio.create_task(self._write(lane, effect))
                 case WakeAt(at):
                     self._wake_at(lane, at)
                 case Tell():
-                    self._tell(lane, effect, error)
+                    self._tell(lane, effect, error or _written_by_others(lane))
 
-    def _tell(self, lane: Lane, word: Tell, error: Exception | None) -> None:
+    def _tell(self, lane: Lane, word: Tell, error: Exception) -> None:
         future, lane.granted = lane.granted, None
         if future is None:
             return
@@ -293,7 +295,7 @@ class Leases:
             case Tell.GONE:
                 _settle(future, DeploymentGoneError(lane.name))
             case Tell.FAILED:
-                _settle(future, error or UnavailableError("the lease was not written"))
+                _settle(future, error)
 
     def _wake_at(self, lane: Lane, at: datetime) -> None:
         if lane.timer:
@@ -303,14 +305,13 @@ class Leases:
         seconds = max((at - self._clock()).total_seconds(), _SOONEST_SECONDS)
         lane.timer = asyncio.get_running_loop().call_later(seconds, self._happens, lane, Tick())
 
-    async def _write(self, lane: Lane, entry: Entry) -> None:
+    async def _write(self, lane: Lane, write: Write) -> None:
         """Writes an entry; whatever goes wrong becomes an event."""
         event: Event = Failed()
         error: Exception | None = None
         try:
-            event = Acknowledged(await self._stored(lane, entry))
-        except (NotFoundError, ConflictError):
-            # Conflict: an object of another uid bears the name by now.
+            event = await self._written(lane, write)
+        except NotFoundError:
             event = Gone()
         except ClusterError as failure:
             _log.warning("lease_not_written", deployment=lane.name, error=str(failure))
@@ -323,16 +324,26 @@ class Leases:
             self._forget(lane)
             return
         self._happens(lane, event, error)
-        for order in entry.orders:
-            if future := lane.ordered.pop(order, None):
-                _settle(future, error)
+        under_way = (*lane.state.orders, *(lane.state.writing.orders if lane.state.writing else ()))
+        for order in write.entry.orders:
+            if order not in under_way and (future := lane.ordered.pop(order, None)):
+                _settle(future, error or (None if isinstance(event, Acknowledged) else _written_by_others(lane)))
 
-    async def _stored(self, lane: Lane, entry: Entry) -> Seen:
-        """What the object says once the entry is in it. Raises ClusterError, and whatever a faulty cluster raises."""
-        status = {"activity": {self._replica: entry.patch()}}
-        written = await self._cluster.patch_status(MODEL_DEPLOYMENTS, lane.name, status, Preconditions(lane.uid))
+    async def _written(self, lane: Lane, write: Write) -> Event:
+        """What came of it. Raises ClusterError, and whatever a faulty cluster raises."""
+        status = {"activity": {self._replica: write.entry.patch()}}
+        try:
+            written = await self._cluster.patch_status(MODEL_DEPLOYMENTS, lane.name, status, Preconditions(lane.uid, str(write.version)))
+        except ConflictError:
+            # Either somebody else has written to it, or another object bears the name by now.
+            found = await self._cluster.get(MODEL_DEPLOYMENTS, lane.name)
+            self._deployments.put(found)
+            return Outdated(self._seen(found)) if found["metadata"]["uid"] == lane.uid else Gone()
         self._deployments.put(written)
-        return Seen.of(ModelDeployment.parse(written), self._replica)
+        return Acknowledged(self._seen(written))
+
+    def _seen(self, manifest: Object) -> Seen:
+        return Seen.of(ModelDeployment.parse(manifest), self._replica)
 
     def _forget(self, lane: Lane) -> None:
         """The deployment is gone, as a write found out ahead of the watch."""
@@ -341,6 +352,10 @@ class Leases:
             self._deployments.forget(held)  # which ends the lane
         else:
             self._end_lane(lane)
+
+
+def _written_by_others(lane: Lane) -> UnavailableError:
+    return UnavailableError(f"{lane.name} is being written by others all the time")
 
 
 def _future() -> asyncio.Future[None]:

@@ -87,6 +87,8 @@ class State:
     """When the last write came back."""
     failures: int = 0
     """Of writes, in a row."""
+    conflicts: int = 0
+    """Writes in a row that were for an object that had changed."""
     leaving: bool = False
     gone: bool = False
 
@@ -186,6 +188,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """The write under way was not done, since the object had changed, and this is what it says by now."""
+
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """The view shows another version."""
 
@@ -207,7 +216,7 @@ class Leaving:
     """This replica ends."""
 
 
-Event = Begun | Ended | Passed | Wanted | Ordered | Acknowledged | Failed | Changed | Gone | Tick | Leaving
+Event = Begun | Ended | Passed | Wanted | Ordered | Acknowledged | Failed | Outdated | Changed | Gone | Tick | Leaving
 
 
 # What is to be done
@@ -215,9 +224,10 @@ Event = Begun | Ended | Passed | Wanted | Ordered | Acknowledged | Failed | Chan
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write this entry, and tell what became of it."""
+    """Write this entry to this version of the object and to no other, and tell what became of it."""
 
     entry: Entry
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from berth_router.lifecycle.lease_state import (
     Gone,
     Leaving,
     Ordered,
+    Outdated,
     Passed,
     State,
     Tell,
@@ -42,6 +43,9 @@ from berth_router.lifecycle.lease_state import (
 )
 
 _MOST_DOUBLINGS = 5
+_MOST_CONFLICTS = 5
+"""In a row: after that a write has failed, since the object is being written by others all the time."""
+
 _TRIES_AT_THE_END = 2
 """Of a write, when this replica ends."""
 
@@ -74,7 +78,7 @@ def next_state(state: State, event: Event, now: datetime) -> tuple[State, list[E
     effects: list[Effect] = [tell] if tell else []
     moment = due(state, now)
     if moment and moment <= now:
-        effects.append(Write(_begin_write(state, now)))
+        effects.append(Write(_begin_write(state, now), state.version))
     elif moment:
         effects.append(WakeAt(moment))
     _derive(state, now)
@@ -116,6 +120,8 @@ def _take(state: State, event: Event, now: datetime) -> Tell | None:
             return _acknowledged(state, seen, now)
         case Failed():
             return _failed(state, now)
+        case Outdated(seen):
+            return _outdated(state, seen, now)
         case Changed(seen):
             _changed(state, seen)
         case Gone():
@@ -132,7 +138,8 @@ def _acknowledged(state: State, seen: Seen, now: datetime) -> Tell | None:
     entry, state.writing = state.writing, None
     if entry is None:
         return None
-    state.failures, state.written_at, state.doubtful = 0, now, None
+    state.failures = state.conflicts = 0
+    state.written_at, state.doubtful = now, None
     state.stored = seen.own
     state.told = max(state.told, entry.keep_until)
     state.lease = seen.own.lease_until if seen.own and entry.lease_until else None
@@ -150,21 +157,42 @@ def _failed(state: State, now: datetime) -> Tell | None:
     state.failures, state.written_at = state.failures + 1, now
     ends = (state.doubtful, entry.lease_until, state.stored.lease_until if state.stored else None)
     state.doubtful = max((end for end in ends if end), default=None)
+    state.conflicts = 0
     if entry.lease_until is None:  # it gave a lease back: those who came meanwhile get a write of their own
         return None
     state.wanted = False
     return Tell.FAILED
 
 
+def _outdated(state: State, seen: Seen, now: datetime) -> Tell | None:
+    """Nothing is written, and what is to be written is decided anew, from what is stored."""
+    entry = state.writing
+    if entry is None:
+        return None
+    state.conflicts += 1
+    if state.conflicts > _MOST_CONFLICTS:
+        tell = _failed(state, now)
+    else:
+        tell, state.writing, state.orders = None, None, (*entry.orders, *state.orders)
+    _changed(state, seen)
+    return tell
+
+
 def _changed(state: State, seen: Seen) -> None:
     if seen.version <= state.version:
         return
-    if not state.writing:
-        state.stored = seen.own
-        stored = seen.own.lease_until if seen.own else None
-        if state.lease and (stored is None or stored < state.lease):  # somebody took it
-            state.lease = stored
     _learn(state, seen)
+    if state.writing:
+        return
+    own = seen.own
+    if own and own != state.stored and (state.unloaded_at is None or own.last_activity > state.unloaded_at):
+        # Of a write whose answer is lost, or which was on its way when an earlier life of this replica ended.
+        state.promise = max(state.promise, own.keep_until)
+        state.last_activity = max(state.last_activity, own.last_activity)
+    state.stored = own
+    stored = own.lease_until if own else None
+    if state.lease and (stored is None or stored < state.lease):  # somebody took it
+        state.lease = stored
 
 
 def _learn(state: State, seen: Seen) -> None:
@@ -268,6 +296,8 @@ def _begin_write(state: State, now: datetime) -> Entry:
         orders=state.orders,
     )
     state.writing, state.orders = entry, ()
+    # What may be stored from here on is promised, also if the request that wanted it is refused in the end.
+    state.promise, state.last_activity = entry.keep_until, entry.last_activity
     if lease is None:  # from here on nobody relies on what is about to be given back
         state.lease = None
     return entry
