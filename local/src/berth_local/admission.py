@@ -1,6 +1,7 @@
-"""What becomes of an object before the local cluster stores it: the schema's defaults, and for pods a port of their own.
+"""Admission: what the cluster in memory does to an object before it stores it.
 
-In Kubernetes the CRDs do the first, and every pod has an address of its own. Here all pods share one: 127.0.0.1.
+Deployments and downloads are checked against their schema and get its defaults; in Kubernetes the CRDs do this.
+Pods get a free port: in Kubernetes every pod has an address of its own, here all have 127.0.0.1.
 """
 
 import socket
@@ -36,7 +37,9 @@ def with_schema(schema: type[Schema], name_length: int, *, immutable: bool = Fal
             details = "; ".join(f"spec.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
             raise InvalidError(f'"{name}" is invalid: {details}') from error
         if before is None and len(name) > name_length:
-            raise InvalidError(f'"{name}" is invalid: metadata.name: at most {name_length} characters, and this one has {len(name)}')
+            raise InvalidError(
+                f'"{name}" is invalid: metadata.name: at most {name_length} characters, and this one has {len(name)}'
+            )
         if immutable and before is not None and spec != before["spec"]:
             raise InvalidError(f'"{name}" is invalid: spec: the spec cannot be changed; delete it and make another')
         return {**item, "spec": spec}
@@ -51,17 +54,17 @@ SCHEMAS: Mapping[str, Admit] = {
 
 
 class Ports:
-    """Ports for pods, from the kernel. Each is held until it is given back, so that nobody else is given it meanwhile.
+    """Hands out free ports to pods, and holds each until the pod gives it back.
 
-    Holding: a socket that is bound and does not listen. It lets the engine bind the same port, as servers allow that for their own
-    restarts' sake, and keeps the kernel from giving the port to anybody who takes any.
+    A port is held by a socket that is bound and does not listen. The engine can still bind the port, because servers
+    set SO_REUSEADDR. The kernel gives it to nobody who asks for any free port.
     """
 
     def __init__(self) -> None:
         self._held: dict[int, socket.socket] = {}
 
     def admit(self, pod: Object, before: Object | None) -> Object:
-        """Gives each port of a new pod's containers a number that is free here, and tells the container's program by its arguments."""
+        """The pod with a free port in place of each port of its containers, in `ports` and after `--port` in `args`."""
         if before is not None:
             return pod
         containers: list[Any] = [self._admit_container(container) for container in pod["spec"]["containers"]]

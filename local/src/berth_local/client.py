@@ -93,14 +93,18 @@ class Client:
         proxied = not re.match(r"https?://(127\.|localhost\b|\[::1\])", self.url)
         try:
             timeout = httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
-            self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=proxied, verify=_verifies(self.url))
+            self._http = httpx2.Client(
+                base_url=self.url, headers=headers, timeout=timeout, trust_env=proxied, verify=_verifies(self.url)
+            )
         except UNUSABLE as error:
             raise client_error(error, os.environ) from None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._http.close()
 
     def get(self, path: str, **query: str) -> Any:
@@ -137,14 +141,18 @@ class Client:
             try:
                 return answer.json()
             except ValueError:
-                raise FailedError(f"{self.url} is not Berth's address: {path} answered with something that is not JSON") from None
+                raise FailedError(
+                    f"{self.url} is not Berth's address: {path} answered with something that is not JSON"
+                ) from None
 
     @contextmanager
     def _answering(self) -> Generator[None]:
         try:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise NoServerError(f"no server answers at {self.url} ({_cause(error)}): `berth up` starts one, --url names another") from None
+            raise NoServerError(
+                f"no server answers at {self.url} ({_cause(error)}): `berth up` starts one, --url names another"
+            ) from None
         except httpx2.TimeoutException:
             raise NotNowError(f"{self.url} did not answer in time") from None
         except httpx2.HTTPError as error:
@@ -154,7 +162,9 @@ class Client:
 def is_berth(url: str) -> bool:
     """Whether a Berth answers at the address; quick also where nothing does."""
     try:
-        answer = httpx2.get(f"{url}/healthz", timeout=httpx2.Timeout(5.0, connect=1.0), trust_env=False, verify=_verifies(url))
+        answer = httpx2.get(
+            f"{url}/healthz", timeout=httpx2.Timeout(5.0, connect=1.0), trust_env=False, verify=_verifies(url)
+        )
         return isinstance(answer.json(), dict) and "status" in answer.json()
     except (httpx2.HTTPError, httpx2.InvalidURL, *UNUSABLE):
         return False
@@ -171,7 +181,7 @@ def _is_server(url: str) -> bool:
 
 
 def _verifies(url: str) -> bool:
-    """Whether a certificate is to be checked. Without TLS there is none, and reading the machine's authorities would cost 50 ms."""
+    """Whether to check a certificate. Without TLS there is none, and loading the machine's authorities costs 50 ms."""
     return not url.startswith("http://")
 
 

@@ -1,7 +1,7 @@
-"""The Cluster of one machine: objects in memory, true to the API server in what Berth relies on.
+"""The Cluster of one machine: it keeps objects in memory, and does what Berth relies on an API server to do.
 
-That is versions, preconditions, watches with a bounded history, merge patches, schema defaults, garbage collection by owner, and that a pod
-which runs is deleted only once its process has ended.
+That is versions, preconditions, watches with a bounded history, merge patches, schema defaults and garbage collection
+by owner. A pod that runs is deleted only after its process has ended.
 """
 
 import asyncio
@@ -68,7 +68,9 @@ class LocalCluster:
     async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
         """See Cluster.list."""
         await self._begin("list")
-        return ObjectList([copy.deepcopy(item) for item in self._of(kind).values() if _has(item, labels)], str(self._version))
+        return ObjectList(
+            [copy.deepcopy(item) for item in self._of(kind).values() if _has(item, labels)], str(self._version)
+        )
 
     async def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
         """See Cluster.watch. It never ends by itself."""
@@ -90,12 +92,16 @@ class LocalCluster:
         await self._begin("create")
         if (manifest.get("apiVersion"), manifest.get("kind")) != (kind.api_version, kind.kind):
             stated = f"{manifest.get('apiVersion')} {manifest.get('kind')}"
-            raise InvalidError(f"the object must be of apiVersion {kind.api_version} and kind {kind.kind}, not {stated}")
+            raise InvalidError(
+                f"the object must be of apiVersion {kind.api_version} and kind {kind.kind}, not {stated}"
+            )
         metadata: Object = manifest["metadata"]
         name: str = metadata.get("name") or f"{metadata['generateName']}{secrets.token_hex(4)}"
         if name in self._of(kind):
             raise AlreadyExistsError(f'{kind.plural} "{name}" already exists')
-        created = self._admitted(kind, {key: value for key, value in copy.deepcopy(manifest).items() if key != "status"}, None)
+        created = self._admitted(
+            kind, {key: value for key, value in copy.deepcopy(manifest).items() if key != "status"}, None
+        )
         created["metadata"] |= {
             "name": name,
             "uid": str(uuid.uuid4()),
@@ -115,14 +121,22 @@ class LocalCluster:
         await self._begin("patch")
         before = self._existing(kind, name, preconditions)
         metadata: Object = patch.get("metadata") or {}
-        body = {key: value for key, value in patch.items() if key != "metadata" and (key != "status" or kind.plural in _STATUS_IS_APART)}
+        body = {
+            key: value
+            for key, value in patch.items()
+            if key != "metadata" and (key != "status" or kind.plural in _STATUS_IS_APART)
+        }
         writable = {key: metadata[key] for key in _WRITABLE_METADATA if key in metadata}
-        patched = self._admitted(kind, merged(copy.deepcopy(before), copy.deepcopy({**body, "metadata": writable})), before)
+        patched = self._admitted(
+            kind, merged(copy.deepcopy(before), copy.deepcopy({**body, "metadata": writable})), before
+        )
         if patched.get("spec") != before.get("spec"):
             patched["metadata"]["generation"] += 1
         return self._replace(kind, before, patched)
 
-    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+    async def patch_status(
+        self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
+    ) -> Object:
         """See Cluster.patch_status."""
         await self._begin("patch_status")
         before = self._existing(kind, name, preconditions)
@@ -142,7 +156,7 @@ class LocalCluster:
         self._delete(kind.plural, self._existing(kind, name, preconditions), grace_seconds)
 
     def finish(self, kind: Kind, name: str, uid: str) -> None:
-        """Takes out an object whose deletion has been asked for, or which nothing holds any more, and what it owns. For its node alone."""
+        """Removes an object and what it owns. Only the node calls this, once nothing of the object runs any more."""
         found = self._of(kind).get(name)
         if found and found["metadata"]["uid"] == uid:
             self._remove(kind.plural, found)
@@ -204,7 +218,11 @@ class LocalCluster:
     def _is_orphan(self, item: Object) -> bool:
         """Whether it has owners, and none of them is there."""
         owners: list[Any] = item["metadata"].get("ownerReferences") or []
-        present = {each["metadata"]["uid"] for items in self._objects.values() for each in items.values()} if owners else set[str]()
+        present = (
+            {each["metadata"]["uid"] for items in self._objects.values() for each in items.values()}
+            if owners
+            else set[str]()
+        )
         return bool(owners) and not any(owner["uid"] in present for owner in owners)
 
     def _forget_events(self) -> None:

@@ -1,4 +1,7 @@
-"""Which server a command speaks to: the one that is named, the one that runs on this machine, or one of its own that ends with it."""
+"""Finds the server that a command speaks to.
+
+It is the one that the user names, else the one that runs on this machine, else one that the command starts for itself.
+"""
 
 import re
 from collections.abc import Generator
@@ -42,7 +45,9 @@ def connect(server: Server) -> Generator["Client"]:
 
     url = server.url or find_running()
     if url is None:
-        raise NoServerError(f"no server answers at {DEFAULT_URL}: `berth up` starts one, --url or BERTH_URL names another")
+        raise NoServerError(
+            f"no server answers at {DEFAULT_URL}: `berth up` starts one, --url or BERTH_URL names another"
+        )
     with Client(url, server.api_key) as client:
         yield client
 
@@ -51,7 +56,9 @@ def connect(server: Server) -> Generator["Client"]:
 def connect_or_serve(server: Server) -> Generator["Client"]:
     """As `connect`; where no server is named and none runs, one that ends with the command."""
     if server.models is not None and server.url:
-        raise UsageError("--models serves a directory of this machine, which the server at --url does not see: leave one of them out")
+        raise UsageError(
+            "--models serves a directory of this machine, which the server at --url does not see: leave one of them out"
+        )
     if server.url or (server.models is None and find_running()):
         with connect(server) as client:
             yield client
@@ -72,7 +79,7 @@ def find_running() -> str | None:
 
 
 def local_store(server: Server) -> Path:
-    """The model store on this machine that a local server uses. Raises UsageError where the server is another machine's."""
+    """The model store that a server of this machine uses. Raises UsageError where the user names a server."""
     if server.url:
         raise UsageError("--sample puts a model into this machine's store: leave --url out, and unset BERTH_URL")
     return server.models or model_store(home_directory())

@@ -12,10 +12,10 @@ _PATH_OPTIONS = frozenset({"--model", "--store"})
 """The launchers' options whose value is a path of the container."""
 
 _KNOWS_PATHS_ONLY = Backend.TRANSFORMERS.value
-"""The engine that can be given no other name for its model than its path; the router is told where that is (BERTH_ENGINE_STORE)."""
+"""The engine whose model can have no other name than its path. The router knows that path by BERTH_ENGINE_STORE."""
 
 _PRIVATE = frozenset({"BERTH_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY"})
-"""Of this process's environment: engines run code and weights that others wrote. A container gets one of them only by asking for it."""
+"""Secrets of this process's environment. Engines run others' code and weights: a container gets one only if it asks."""
 
 _CONTAINERS_OWN = frozenset({"HOME"})
 """Variables that name a place inside of the container."""
@@ -35,7 +35,7 @@ _VMSTAT = Path("/proc/vmstat")
 
 
 def arguments_here(container: Mapping[str, Any], store: Path) -> list[str]:
-    """The container's arguments with this machine's paths. What listens does so on loopback alone: Berth's own port is the way in."""
+    """The container's arguments with this machine's paths. A server listens on loopback: Berth's port is the way in."""
     arguments: list[str] = list(container.get("args", []))
     own = arguments.index("--") if "--" in arguments else len(arguments)
     paths = _PATH_OPTIONS | {"--alias"} if arguments[:1] == [_KNOWS_PATHS_ONLY] else _PATH_OPTIONS
@@ -47,10 +47,12 @@ def arguments_here(container: Mapping[str, Any], store: Path) -> list[str]:
     return arguments
 
 
-def environment_here(container: Mapping[str, Any], termination_log: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the container's process finds in its environment: this process's without its secrets, and the container's own.
+def environment_here(
+    container: Mapping[str, Any], termination_log: Path, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The environment of the container's process: this process's without its secrets, and the container's own.
 
-    As in Kubernetes, who asks for no GPU sees none.
+    As in Kubernetes, a container that asks for no GPU sees none.
     """
     found = {name: value for name, value in environment.items() if name not in _PRIVATE}
     if not _asks_for_devices(container):

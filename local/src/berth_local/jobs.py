@@ -1,6 +1,7 @@
-"""What Kubernetes' job controller is to downloads: one pod after the other, until one has succeeded or trying again is pointless.
+"""The job controller: it makes one pod of a Job after the other, until one succeeds or another try is pointless.
 
-Of a Job's spec it knows what Berth uses: backoffLimit, podFailurePolicy by exit codes, activeDeadlineSeconds, ttlSecondsAfterFinished.
+Of a Job's spec it knows what Berth's downloads use: backoffLimit, podFailurePolicy by exit codes, activeDeadlineSeconds
+and ttlSecondsAfterFinished.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ _DEFAULT_BACKOFF_LIMIT = 6
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """The status that should be; the pod to create, if any; whether the Job is to be deleted; and when to look again."""
+    """The status to write, the pod to create if any, whether to delete the Job, and when to look again."""
 
     status: Object
     create: Object | None = None
@@ -45,7 +46,11 @@ def make_job_plan(job: Object, pods: list[Object], now: datetime) -> JobPlan:
     begun: Object = {"startTime": started_at, **counts}
     if succeeded:
         return JobPlan(
-            {**begun, "completionTime": format_timestamp(now), "conditions": [_condition("Complete", "CompletionsReached", "", now)]}
+            {
+                **begun,
+                "completionTime": format_timestamp(now),
+                "conditions": [_condition("Complete", "CompletionsReached", "", now)],
+            }
         )
     if failure := _failure(job, failed, started_at, now):
         return JobPlan({**begun, "conditions": [failure]})
@@ -81,7 +86,11 @@ class JobController:
             return None
         uid: str = job["metadata"]["uid"]
         listed = await self._cluster.list(PODS, {LABEL_JOB: name})
-        pods = [pod for pod in listed.items if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", []))]
+        pods = [
+            pod
+            for pod in listed.items
+            if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", []))
+        ]
         now = self._clock()
         plan = make_job_plan(job, pods, now)
         if plan.delete:
@@ -93,7 +102,9 @@ class JobController:
         if plan.status != job.get("status"):
             as_read = Preconditions(uid, job["metadata"]["resourceVersion"])
             await self._workers.write(name, self._cluster.patch_status(JOBS, name, plan.status, as_read))
-        return _LONGEST_RETRY.total_seconds() if plan.wake_at is None else max(0.0, (plan.wake_at - now).total_seconds())
+        return (
+            _LONGEST_RETRY.total_seconds() if plan.wake_at is None else max(0.0, (plan.wake_at - now).total_seconds())
+        )
 
 
 def _keep(job: Object, status: Object, ended_at: datetime, now: datetime) -> JobPlan:
@@ -109,12 +120,16 @@ def _failure(job: Object, failed: list[Object], started_at: str, now: datetime) 
     """The condition of a Job that is over without success; None where another try is worth it."""
     for pod in failed:
         if code := _hopeless_exit_code(job, pod):
-            return _condition("Failed", "PodFailurePolicy", f"{pod['metadata']['name']} ended with exit code {code}", now)
+            return _condition(
+                "Failed", "PodFailurePolicy", f"{pod['metadata']['name']} ended with exit code {code}", now
+            )
     if len(failed) > job["spec"].get("backoffLimit", _DEFAULT_BACKOFF_LIMIT):
         return _condition("Failed", "BackoffLimitExceeded", f"{len(failed)} pods have failed", now)
     deadline = _deadline(job, started_at)
     if deadline and deadline <= now:
-        return _condition("Failed", "DeadlineExceeded", f"it took longer than {job['spec']['activeDeadlineSeconds']} s", now)
+        return _condition(
+            "Failed", "DeadlineExceeded", f"it took longer than {job['spec']['activeDeadlineSeconds']} s", now
+        )
     return None
 
 
@@ -155,14 +170,26 @@ def _terminated(pod: Object) -> Object | None:
 
 
 def _condition(kind: str, reason: str, message: str, now: datetime) -> Object:
-    return {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": format_timestamp(now)}
+    return {
+        "type": kind,
+        "status": "True",
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": format_timestamp(now),
+    }
 
 
 def _pod(job: Object, number: int) -> Object:
     """The pod of one try."""
     metadata, template = job["metadata"], job["spec"]["template"]
     labels: Object = template["metadata"].get("labels") or {}
-    owner = {"apiVersion": JOBS.api_version, "kind": JOBS.kind, "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+    owner = {
+        "apiVersion": JOBS.api_version,
+        "kind": JOBS.kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+    }
     return {
         "apiVersion": PODS.api_version,
         "kind": PODS.kind,

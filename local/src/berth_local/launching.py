@@ -1,7 +1,8 @@
-"""Starts engines, with one process always begun beforehand.
+"""Starts llama.cpp from a spare process, which is begun before anybody asks for a model.
 
-An interpreter and the engine's library take a quarter of a second to load, and somebody waits for it. The next launch takes the spare,
-which has done all that does not depend on the model; another takes its place a little later, when the start no longer needs the processors.
+An interpreter and the engine's library take a quarter of a second to load, and a caller waits for it. The spare has
+loaded all that does not depend on the model. A launch takes it, and another is begun a little later, when the engine's
+start no longer needs the processors.
 """
 
 import asyncio
@@ -25,18 +26,22 @@ REPLACE_SECONDS = 1.0
 """After a launch, when the next spare is begun."""
 
 ENGINE_ENVIRONMENT: Mapping[str, str] = {"GOMP_SPINCOUNT": "500"}
-"""What engines get unless the user says otherwise.
+"""The environment variables of every engine; the user's own values take precedence.
 
-They compute with OpenMP, whose threads wait for each other by spinning, 300,000 times by default: where other programs want the processors,
-an answer takes ten times as long. With 500 it is as fast alone, and two models that answer at once hardly wait for each other.
+Engines compute with OpenMP, whose threads wait for each other by spinning, 300,000 times by default. Where other
+programs want the processors, an answer then takes ten times as long. With 500 an answer is as fast alone, and two
+models that answer at once hardly wait for each other.
 """
 
-LLAMACPP_ENVIRONMENT: Mapping[str, str] = {**ENGINE_ENVIRONMENT, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=16777216"}
-"""llama.cpp's besides: memory in huge pages, where the kernel has them, and in large steps.
+LLAMACPP_ENVIRONMENT: Mapping[str, str] = {
+    **ENGINE_ENVIRONMENT,
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=16777216",
+}
+"""The environment variables of llama.cpp: it gets memory in huge pages, where the kernel has them, and in large steps.
 
-A start touches much memory for the first time: contexts, and the many small pieces of a vocabulary. A model of 135 million parameters did
-so page by page 36,000 times, and so 8,000 times; its first token came earlier by 16 % in one measurement and by 3 % in another (medians
-of 24 and of 20 starts each, in turn).
+A start touches much memory for the first time: contexts, and the many small pieces of a vocabulary. A model of 135
+million parameters caused 36,000 page faults without this and 8,000 with it. Its first token came 16 % earlier in one
+measurement and 3 % in another (medians of 24 and of 20 starts each, in turn).
 """
 
 _SPARED = "llamacpp"
@@ -44,9 +49,14 @@ _SPARED = "llamacpp"
 
 
 class Launcher:
-    """Starts `berth-launch` in child processes; llama.cpp is the `llama-server` on PATH or else the one of the wheel xllamacpp."""
+    """Starts `berth-launch` in child processes. llama.cpp is the `llama-server` on PATH, else the wheel xllamacpp."""
 
-    def __init__(self, processes: Processes, environment: Mapping[str, str] = os.environ, replace_seconds: float = REPLACE_SECONDS) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        environment: Mapping[str, str] = os.environ,
+        replace_seconds: float = REPLACE_SECONDS,
+    ) -> None:
         self._processes = processes
         self._environment = {**LLAMACPP_ENVIRONMENT, **environment}
         self._replace_seconds = replace_seconds
@@ -66,7 +76,9 @@ class Launcher:
         if self._spare is None and not self._closed:
             self._spare = await self._begin(Output())
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report
+    ) -> ChildProcess:
         """See berth_local.pods.Launcher; `arguments` are those of `berth-launch`."""
         if arguments[:1] == [_SPARED]:
             arguments = with_slots(arguments, slots())

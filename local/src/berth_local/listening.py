@@ -29,7 +29,8 @@ def resolve(host: str, port: int, *, has_key: bool) -> Address:
         raise StartError(f"--host {host} is no address of this machine: {why}") from error
     number = str(address[0])
     if not has_key and not ipaddress.ip_address(number.partition("%")[0]).is_loopback:
-        raise StartError(f"--host {host} lets other machines in: set BERTH_API_KEY to a key of your choice, which they must then send")
+        needed = "set BERTH_API_KEY to a key of your choice, which they must then send"
+        raise StartError(f"--host {host} lets other machines in: {needed}")
     return Address(host, number, family, port)
 
 
@@ -41,7 +42,9 @@ def listen(address: Address) -> socket.socket:
         return socket.create_server(where, family=address.family, backlog=_BACKLOG, dualstack_ipv6=both_families)
     except OSError as error:
         other = "name another with --port (0: any free one)"
-        raise StartError(f"port {address.port} of {address.stated} cannot be used: {error.strerror}; {other}") from error
+        raise StartError(
+            f"port {address.port} of {address.stated} cannot be used: {error.strerror}; {other}"
+        ) from error
 
 
 def url_of(listener: socket.socket) -> str:

@@ -1,7 +1,7 @@
 """llama.cpp's server from the prebuilt wheel xllamacpp, called like `llama-server`.
 
-It takes the arguments that `berth-launch` gives `llama-server`, with the same meaning, and serves the same HTTP API, which is the very same
-code. Any other argument is refused by its name.
+It takes the arguments that `berth-launch` gives `llama-server`, with the same meaning. It refuses any other argument by
+its name. The HTTP API is the same, because it is the same code.
 
     python -m berth_local.llama_server --model FILE --port PORT ...
 """
@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def load() -> Any:
-    """The engine's library, loaded and with its backends found, which is all of a start that does not depend on the model.
+    """Loads the engine's library and finds its backends: all of a start that does not depend on the model.
 
     Raises EngineNotInstalledError.
     """
@@ -44,7 +44,9 @@ def load() -> Any:
         missing = "llama.cpp is not installed: there is neither llama-server on PATH nor the Python package xllamacpp"
         raise EngineNotInstalledError(missing) from error
     except ImportError as error:
-        raise EngineNotInstalledError(f"llama.cpp cannot be loaded, a library of this system is missing (libgomp1?): {error}") from error
+        raise EngineNotInstalledError(
+            f"llama.cpp cannot be loaded, a library of this system is missing (libgomp1?): {error}"
+        ) from error
     library.get_system_info()  # finds the backends, and what the processor can do
     return library
 
@@ -78,8 +80,9 @@ def parameters(library: Any, options: Namespace) -> Any:
 
 
 def serve(library: Any, options: Namespace) -> NoReturn:
-    """Loads the model and serves it until a signal ends the process; raises RuntimeError where the engine cannot load it."""
-    # Python's handlers run between its own instructions, and there is none while the engine loads: the kernel shall end this process.
+    """Loads the model and serves it until a signal ends the process. Raises RuntimeError where it cannot be loaded."""
+    # Python runs signal handlers between its own instructions, and there is none while the engine loads. So the kernel
+    # must end this process.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     server = library.Server(parameters(library, options))
@@ -101,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def failed(error: RuntimeError) -> int:
-    """Says that the engine could not load the model, whose log has the reason; the exit code, which is the real server's."""
+    """Prints that the engine could not load the model; its log has the reason. Returns llama-server's exit code."""
     print(f"{PROGRAM}: {error}", file=sys.stderr, flush=True)
     return 1
 
@@ -120,13 +123,23 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--alias", metavar="NAME", help="the model's name in answers")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to serve on (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port to serve on (%(default)s)")
-    parser.add_argument("--ctx-size", type=int, default=0, metavar="TOKENS", help="context of all slots together (the model's)")
+    parser.add_argument(
+        "--ctx-size", type=int, default=0, metavar="TOKENS", help="context of all slots together (the model's)"
+    )
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="slots (%(default)s)")
     parser.add_argument("--n-gpu-layers", type=_layers, metavar="N", help="layers on the GPU: a number, all or auto")
     parser.add_argument("--threads", type=int, metavar="N", help="threads that compute (one for each core)")
     parser.add_argument("--threads-http", type=int, default=-1, metavar="N", help="threads that answer requests")
-    parser.add_argument("--fit", choices=("on", "off"), default="on", help="fit unset settings to the memory (%(default)s)")
-    parser.add_argument("--cache-ram", type=int, default=8192, metavar="MIB", help="memory for prompts of earlier requests (%(default)s)")
+    parser.add_argument(
+        "--fit", choices=("on", "off"), default="on", help="fit unset settings to the memory (%(default)s)"
+    )
+    parser.add_argument(
+        "--cache-ram",
+        type=int,
+        default=8192,
+        metavar="MIB",
+        help="memory for prompts of earlier requests (%(default)s)",
+    )
     for name, negated, default, meaning in (
         ("--warmup", "--no-warmup", True, "computes once before it serves"),
         ("--slots", "--no-slots", True, "tells of its slots"),

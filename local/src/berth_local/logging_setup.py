@@ -1,4 +1,7 @@
-"""Where the server's log goes: readable on a terminal, a JSON object a line elsewhere; never to stdout, which belongs to the command."""
+"""Where the server's log goes, and in which form: for people on a terminal, one JSON object a line elsewhere.
+
+It never goes to stdout, which belongs to the command.
+"""
 
 import logging
 from typing import TextIO

@@ -1,4 +1,7 @@
-"""GET /v1/models/loaded/{deployment}/logs: what a deployment's engine has written. A cluster keeps its pods' logs itself."""
+"""GET /v1/models/loaded/{deployment}/logs: the output of a deployment's engine.
+
+In a cluster this route is missing: Kubernetes keeps the logs of its pods itself.
+"""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -15,7 +18,9 @@ def logs_routes(output_of: Callable[[str], Output | None]) -> APIRouter:
     """The route that tells what was written. `output_of` knows it by the deployment's name."""
     routes = APIRouter(tags=["models"])
 
-    @routes.get("/v1/models/loaded/{deployment}/logs", summary="What an engine printed", response_class=StreamingResponse)
+    @routes.get(
+        "/v1/models/loaded/{deployment}/logs", summary="What an engine printed", response_class=StreamingResponse
+    )
     async def show_logs(  # pyright: ignore[reportUnusedFunction]
         deployment: str,
         follow: bool = Query(default=False, description="Go on as more comes."),

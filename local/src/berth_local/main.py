@@ -55,7 +55,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def berth(
-    show_version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print Berth's version.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print Berth's version.")
+    ] = False,
 ) -> None:
     """Ask for a language model by name and it is there: on this machine, or on a cluster with --url."""
 

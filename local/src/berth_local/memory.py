@@ -18,7 +18,14 @@ from berth_api.model_deployment import (
 )
 from berth_formats.describe import describe
 from berth_formats.errors import FormatError
-from berth_formats.memory import GIB, kv_cache_bytes, llamacpp_bytes, llamacpp_gpu_bytes, pytorch_bytes, pytorch_gpu_bytes
+from berth_formats.memory import (
+    GIB,
+    kv_cache_bytes,
+    llamacpp_bytes,
+    llamacpp_gpu_bytes,
+    pytorch_bytes,
+    pytorch_gpu_bytes,
+)
 from berth_formats.model import ModelDescription
 from berth_local.gpu import Gpu
 from berth_local.slots import slots
@@ -36,7 +43,7 @@ LARGEST_RESERVE_BYTES = 8 * GIB
 """A large machine keeps no more than this for others."""
 
 GPU_BATCHING_SHARE = 0.9
-"""Of what its weights leave, the most that Transformers' continuous batching takes of a GPU for contexts, whoever else is there."""
+"""The share that Transformers' continuous batching takes for contexts, of what the weights leave free on a GPU."""
 
 _Fingerprint = tuple[tuple[str, int, int], ...]
 
@@ -48,15 +55,15 @@ def default_budget() -> int:
 
 
 def budget(memory_bytes: int | None, gpu: Gpu | None) -> dict[Device, int]:
-    """Bytes that the models of each device may have together. `memory_bytes`: what somebody said of the machine's memory."""
+    """Bytes that the models of each device may take together. `memory_bytes`: what the user allows them."""
     main = {Device.CPU: memory_bytes or default_budget()}
     return {**main, Device.CUDA: gpu.free} if gpu else main
 
 
 class MemoryEstimates:
-    """Estimates what deployments of models in a store will take, from the headers of their files, which it reads once.
+    """Estimates the memory of deployments from the headers of their models' files, which it reads once.
 
-    That is memory of the deployment's device. What one with device cuda takes of the machine's memory besides is not counted.
+    It counts memory of the deployment's device. What a deployment on cuda takes of the machine's memory is not counted.
     """
 
     def __init__(self, store: Path, gpu: Gpu | None = None) -> None:
@@ -79,7 +86,7 @@ class MemoryEstimates:
         return gpu_memory_bytes(spec, model, self._gpu) if self._gpu and spec.devices == 1 else None
 
     def _described(self, name: str, path: Path, quantization: str | None) -> ModelDescription:
-        """A vocabulary takes tens of milliseconds to pass over, and a switch between two models should not take that each time."""
+        """The description of a model, kept until its files change: to read a vocabulary takes tens of milliseconds."""
         found = _fingerprint(path)
         known = self._known.get((name, quantization))
         if known and known[0] == found:
@@ -122,5 +129,9 @@ def gpu_memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription, gpu: Gp
             return round(share * gpu.total)
         case Backend.TRANSFORMERS:
             batching = spec.transformers and spec.transformers.continuous_batching
-            cache = GPU_BATCHING_SHARE * (gpu.total - model.file_bytes) if batching else kv_cache_bytes(model, DEFAULT_CONTEXT_SIZE)
+            cache = (
+                GPU_BATCHING_SHARE * (gpu.total - model.file_bytes)
+                if batching
+                else kv_cache_bytes(model, DEFAULT_CONTEXT_SIZE)
+            )
             return pytorch_gpu_bytes(model, round(cache))

@@ -92,7 +92,11 @@ def _fitted(text: str) -> str:
 
 def dim(text: str, on_terminal: bool) -> str:
     """The text in less than full colour, where there is a terminal that wants colours."""
-    return f"\x1b[2m{text}\x1b[0m" if on_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb" else text
+    return (
+        f"\x1b[2m{text}\x1b[0m"
+        if on_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        else text
+    )
 
 
 def _with_dim_titles(text: str) -> str:
@@ -136,7 +140,11 @@ def count(number: int | None) -> str:
         return "-"
     for factor, unit in ((10**9, "B"), (10**6, "M")):
         if number >= factor:
-            return f"{number / factor:.1f}".removesuffix(".0") + unit if number < 100 * factor else f"{number / factor:.0f}{unit}"
+            return (
+                f"{number / factor:.1f}".removesuffix(".0") + unit
+                if number < 100 * factor
+                else f"{number / factor:.0f}{unit}"
+            )
     return f"{number}"
 
 

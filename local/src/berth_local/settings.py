@@ -1,4 +1,4 @@
-"""The settings of the router and the operator on one machine. What is not said here comes from the environment, as in a cluster."""
+"""The settings of the router and the operator on one machine. All others come from the environment, as in a cluster."""
 
 import os
 from pathlib import Path

@@ -1,8 +1,9 @@
 """How many requests llama.cpp answers at once on this machine's processors.
 
-Each slot has a context of its own, whose memory is cleared three times while the engine starts: with eight slots that is half of what a
-model of 135 million parameters takes to start on two processors. And few processors gain little from many slots: on two, eight clients got
-95 tokens a second from two slots, 113 from four, and 116 from eight. Further requests wait in the engine.
+Each slot has a context of its own, and the engine clears its memory three times as it starts. With eight slots that is
+half of the time in which a model of 135 million parameters starts on two processors. And few processors gain little
+from many slots: on two, eight clients got 95 tokens a second from two slots, 113 from four, and 116 from eight. Further
+requests wait in the engine.
 """
 
 import os

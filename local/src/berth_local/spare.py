@@ -2,9 +2,10 @@
 
     python -m berth_local.spare [--engine]
 
-It loads all that a start needs but the model, then reads one line from its standard input, an order: a JSON object with the `arguments` of
-`berth-launch` and the `environment`. From then on it is that launcher: the same checks, output, exit codes and termination message. With
-`--engine` it has llama.cpp loaded too, and becomes `llama-server` without another program. Without an order, it ends with its input.
+It loads all that a start needs but the model. Then it reads one line from its standard input, the order: a JSON object
+with the `arguments` of `berth-launch` and the `environment`. From then on it is `berth-launch`, with the same checks,
+output, exit codes and termination message. With `--engine` it has loaded llama.cpp too, and becomes `llama-server`
+without another program. If its input ends without an order, it ends.
 """
 
 import json

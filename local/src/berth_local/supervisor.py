@@ -1,10 +1,11 @@
-"""Stands between Berth and one child process, so that nothing of the child outlives either: run as a program of its own.
+"""Stands between Berth and one child process, so that nothing of the child outlives either. It is a program of its own.
 
     python -I -S supervisor.py LIFELINE PROGRAM [ARGUMENT...]
 
-LIFELINE is the number of an inherited file descriptor, the reading end of a pipe whose only writing end Berth holds. When Berth ends,
-however it ends, the kernel closes that end, and everything below this process is killed. The same happens when the child ends, for
-what it has started is then nobody's. SIGTERM is passed on to the child's process group.
+LIFELINE is the number of an inherited file descriptor: the reading end of a pipe whose only writing end Berth holds.
+When Berth ends, however it ends, the kernel closes the writing end, and the supervisor kills everything below it. It
+does the same when the child ends, because nobody owns what the child has started. It passes SIGTERM on to the child's
+process group.
 
 Exit code: the child's own; 128 + N where signal N ended it; 127 where the program could not be run.
 
@@ -77,7 +78,7 @@ def _start(command: list[str], prctl: Callable[[int, int], object] | None) -> in
     try:
         os.setpgid(0, 0)
         if prctl:
-            # Should somebody kill this supervisor, its child goes with it; it may be gone already, and the signal with it.
+            # If somebody kills this supervisor, the kernel kills its child. It may have been killed before this call.
             prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
             if os.getppid() != supervisor:
                 os._exit(NOT_RUN)
@@ -114,7 +115,7 @@ def _watch(child: int, lifeline: int, wakeups: int) -> int:
 
 
 def _reap(child: int) -> int | None:
-    """Takes in whoever has ended: the child, or what its own children left behind. The child's exit code, if it was among them."""
+    """Reaps every process that has ended below this one. The child's exit code, if it is one of them."""
     code = None
     while True:
         try:
@@ -131,7 +132,8 @@ def _reap(child: int) -> int | None:
 def _kill_all(child: int) -> None:
     """Kills the child's process group and everything that descends from it, and waits until it is gone.
 
-    As this process is the subreaper, whatever loses its parent becomes its child: killing children until there is none reaches all.
+    This process is the subreaper: what loses its parent becomes its child. So it reaches all by killing its children
+    until none is left.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
@@ -144,9 +146,10 @@ def _kill_all(child: int) -> None:
 
 
 def _children() -> list[int]:
-    """Processes whose parent this is, those that ended and were not reaped among them; none where the kernel does not tell."""
+    """The processes whose parent this is, also those not reaped yet. Empty where the kernel has no such list."""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as listing:  # noqa: PTH123 (pathlib takes as long to load as all else here)
+        # pathlib takes as long to load as all else here.
+        with open(f"/proc/self/task/{os.getpid()}/children") as listing:  # noqa: PTH123
             return [int(pid) for pid in listing.read().split()]
     except OSError:
         return []

@@ -6,7 +6,9 @@ from berth_api.cluster import Cluster, Kind, Object
 from berth_api.following import Snapshot, follow
 
 
-async def wake_on_changes(cluster: Cluster, kind: Kind, wake: Callable[[str, Object], None], label: str | None = None) -> None:
+async def wake_on_changes(
+    cluster: Cluster, kind: Kind, wake: Callable[[str, Object], None], label: str | None = None
+) -> None:
     """Calls `wake` for each object there is, and whenever one changes, for ever.
 
     It gets the object's name, or the value of the label, and the object.

@@ -7,7 +7,7 @@ _PIECES = re.compile(r"\n|[^\S\n]+|\S+")
 
 
 class WordWrap:
-    """Says what to write for each piece, so that no word is cut by the edge. What has been written of a word may have to move."""
+    """Breaks text that comes in pieces, so that the edge cuts no word. It may move a word that is half written."""
 
     def __init__(self, width: int) -> None:
         self._width = max(width, 1)
@@ -16,7 +16,7 @@ class WordWrap:
         """As much as is there of the word that the cursor is behind."""
 
     def feed(self, text: str) -> str:
-        """What to write for the next piece: the text, with line breaks in place of spaces, and what takes a cut word to the next line."""
+        """What to write for the next piece: its text with line breaks, and codes that move a word to the next line."""
         return "".join(self._part(part) for part in _PIECES.findall(text))
 
     def _part(self, part: str) -> str:
@@ -27,7 +27,7 @@ class WordWrap:
         if part.isspace():
             self._word = ""
             if self._column + length >= self._width:
-                # The terminal itself goes on with the next line; spaces at its beginning would look like an indentation.
+                # The terminal wraps by itself here; spaces at the beginning of the next line would look like an indent.
                 self._column = 0
                 return "\n"
             self._column += length

@@ -105,7 +105,9 @@ async def test_after_the_first_ctrl_c_an_answer_ends_whole(tmp_path: Path, monke
         await running.ended()
 
 
-async def test_an_answer_that_takes_too_long_ends_with_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_takes_too_long_ends_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BERTH_DRAIN_SECONDS", "1")
     async with asked(tmp_path, "on and on") as running:
         running.ctrl_c()

@@ -28,8 +28,18 @@ SMOL = ModelDescription(
     feed_forward_length=1536,
     vocabulary_size=49152,
 )
-EIGHT = replace(SMOL, file_bytes=4_155_212_672, attention=AttentionShape(32, 4096, 32, (8,) * 32, 128, 128), feed_forward_length=14336)
-THREE = replace(SMOL, file_bytes=5_939_514_096, attention=AttentionShape(28, 3072, 24, (8,) * 28, 128, 128), feed_forward_length=8192)
+EIGHT = replace(
+    SMOL,
+    file_bytes=4_155_212_672,
+    attention=AttentionShape(32, 4096, 32, (8,) * 32, 128, 128),
+    feed_forward_length=14336,
+)
+THREE = replace(
+    SMOL,
+    file_bytes=5_939_514_096,
+    attention=AttentionShape(28, 3072, 24, (8,) * 28, 128, 128),
+    feed_forward_length=8192,
+)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,20 @@ from berth_local.state import StartError, held
 def test_it_says_who_runs_until_that_one_has_ended(tmp_path: Path) -> None:
     with held(tmp_path / "home") as state:
         state.announce("http://127.0.0.1:1")
-        assert json.loads((tmp_path / "home/berth.json").read_text()) == {"pid": os.getpid(), "url": "http://127.0.0.1:1"}
+        assert json.loads((tmp_path / "home/berth.json").read_text()) == {
+            "pid": os.getpid(),
+            "url": "http://127.0.0.1:1",
+        }
     assert running_server(tmp_path / "home") is None
 
 
 def test_a_second_one_hears_where_the_first_is(tmp_path: Path) -> None:
     with held(tmp_path) as state:
         state.announce("http://127.0.0.1:1")
-        with pytest.raises(StartError, match=rf"running already with {tmp_path}, at http://127\.0\.0\.1:1"), held(tmp_path):
+        with (
+            pytest.raises(StartError, match=rf"running already with {tmp_path}, at http://127\.0\.0\.1:1"),
+            held(tmp_path),
+        ):
             pass
         assert running_server(tmp_path)
     with held(tmp_path):
@@ -45,5 +51,8 @@ def test_others_cannot_look_into_its_scratch_files(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match=r"file/home cannot be used: Not a directory; BERTH_HOME"), held(tmp_path / "file/home"):
+    with (
+        pytest.raises(StartError, match=r"file/home cannot be used: Not a directory; BERTH_HOME"),
+        held(tmp_path / "file/home"),
+    ):
         pass

@@ -114,7 +114,9 @@ async def test_a_command_that_serves_another_one_too_ends_when_that_has_its_answ
     second = await asking(tmp_path / "second")
     assert first.stderr
     (tmp_path / "first").touch()
-    while b"another command uses the server" not in (said := await asyncio.wait_for(first.stderr.readline(), PATIENCE_SECONDS)):
+    while b"another command uses the server" not in (
+        said := await asyncio.wait_for(first.stderr.readline(), PATIENCE_SECONDS)
+    ):
         assert said, "it ended before the other one had its answer"
     assert first.returncode is None
     (tmp_path / "second").touch()

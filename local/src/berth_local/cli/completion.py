@@ -20,7 +20,10 @@ _COMPLETE_VARIABLE = "_BERTH_COMPLETE"
 
 
 def prepare_completion() -> None:
-    """Has typer answer a shell, if it is one that asks. Typer does so unasked only where it also offers to edit the shell's files."""
+    """Lets typer answer a shell that asks for completions.
+
+    Typer does so by itself only in programs that also offer to edit the shell's files.
+    """
     if _COMPLETE_VARIABLE in os.environ:
         from typer._completion_classes import completion_init  # noqa: PLC0415 (only where wanted; typer has no public way)
 

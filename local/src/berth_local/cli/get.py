@@ -19,7 +19,9 @@ class ManifestFormat(StrEnum):
 
 def get(
     model: ModelName,
-    output: Annotated[ManifestFormat, typer.Option("--output", "-o", metavar="FORMAT", help="yaml or json.")] = ManifestFormat.YAML,
+    output: Annotated[
+        ManifestFormat, typer.Option("--output", "-o", metavar="FORMAT", help="yaml or json.")
+    ] = ManifestFormat.YAML,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:

@@ -29,18 +29,24 @@ def pull(
     repository: Annotated[
         str,
         typer.Argument(
-            metavar="REPO[:QUANT]", show_default=False, help="As org/name, org/name:Q4_K_M, org/name@revision or a URL of the hub."
+            metavar="REPO[:QUANT]",
+            show_default=False,
+            help="As org/name, org/name:Q4_K_M, org/name@revision or a URL of the hub.",
         ),
     ],
     destination: Annotated[
         str | None,
-        typer.Option("--name", metavar="NAME", show_default=False, help="What to call it in the store, if not as the repository."),
+        typer.Option(
+            "--name", metavar="NAME", show_default=False, help="What to call it in the store, if not as the repository."
+        ),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", show_default=False, help="Take only files that match; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", show_default=False, help="Take only files that match; may be repeated."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", show_default=False, help="Leave files out that match; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", show_default=False, help="Leave files out that match; may be repeated."),
     ] = None,
     output: Output = Format.TABLE,
     url: Url = None,
@@ -51,7 +57,13 @@ def pull(
     What was interrupted goes on where it was.
     """
     source, quantization = parsed_repository(repository)
-    wanted = {"url": source, "quantization": quantization, "destination": destination, "include": include, "exclude": exclude}
+    wanted = {
+        "url": source,
+        "quantization": quantization,
+        "destination": destination,
+        "include": include,
+        "exclude": exclude,
+    }
     with connect_or_serve(Server(url, api_key)) as client:
         job = client.post("/v1/models/download", {name: value for name, value in wanted.items() if value})
         try:
@@ -95,7 +107,7 @@ def _followed(client: "Client", job_id: str) -> dict[str, Any]:
 
 
 class _Interruption:
-    """Ctrl-C, remembered: Python drops the exception where it comes in the middle of a finalizer, and nobody would stop."""
+    """Remembers Ctrl-C. Python drops a KeyboardInterrupt inside a finalizer; then the loop must stop by itself."""
 
     def __init__(self) -> None:
         self.came = False

@@ -41,27 +41,41 @@ def run(
         ),
     ] = None,
     sample: Annotated[
-        bool, typer.Option("--sample", help="Ask a small model (SmolLM2-135M-Instruct), fetched once (98 MB). No MODEL then.")
+        bool,
+        typer.Option(
+            "--sample", help="Ask a small model (SmolLM2-135M-Instruct), fetched once (98 MB). No MODEL then."
+        ),
     ] = False,
     models: Models = None,
     system: Annotated[
-        str | None, typer.Option(metavar="TEXT", show_default=False, help="What the model is told before anything else.")
+        str | None,
+        typer.Option(metavar="TEXT", show_default=False, help="What the model is told before anything else."),
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(metavar="N", min=1, show_default=False, help="Most tokens to make; 512 if left out.")
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(metavar="T", min=0, max=2, show_default=False, help="From 0, the likeliest answer, to 2; 0.7 if left out."),
+        typer.Option(
+            metavar="T", min=0, max=2, show_default=False, help="From 0, the likeliest answer, to 2; 0.7 if left out."
+        ),
     ] = None,
     ttl: Annotated[
         int | None,
-        typer.Option(metavar="SECONDS", min=0, show_default=False, help="Keep the model for so long after its last request; 0: for ever."),
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            show_default=False,
+            help="Keep the model for so long after its last request; 0: for ever.",
+        ),
     ] = None,
     n_ctx: Annotated[
-        int | None, typer.Option(metavar="N", min=256, show_default=False, help="Tokens of context (llama.cpp); 2048 if left out.")
+        int | None,
+        typer.Option(metavar="N", min=256, show_default=False, help="Tokens of context (llama.cpp); 2048 if left out."),
     ] = None,
-    backend: Annotated[str | None, typer.Option(metavar="ENGINE", show_default=False, help="llamacpp, vllm or transformers.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="ENGINE", show_default=False, help="llamacpp, vllm or transformers.")
+    ] = None,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", show_default=False, help="cpu or cuda.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr how long it took.")] = False,
     output: Output = Format.TABLE,
@@ -77,7 +91,14 @@ def run(
         model = ensure_sample(local_store(server))
     model = _checked_name(model)
     question = _question(words)
-    stated = {"temperature": temperature, "max_tokens": max_tokens, "ttl": ttl, "n_ctx": n_ctx, "backend": backend, "device": device}
+    stated = {
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "ttl": ttl,
+        "n_ctx": n_ctx,
+        "backend": backend,
+        "device": device,
+    }
     settings: dict[str, Any] = {"model": model, **{name: value for name, value in stated.items() if value is not None}}
 
     from berth_local.chat import Conversation  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
@@ -107,7 +128,10 @@ def _checked_name(name: str | None) -> str:
     if name is None:
         raise UsageError("MODEL is missing: `berth list` shows those there are, --sample takes a small one")
     if name.startswith((".", "~")):
-        raise UsageError(f"{name} is a path of this machine: --models DIR serves a directory of models, and MODEL is the name of one in it")
+        raise UsageError(
+            f"{name} is a path of this machine: "
+            "--models DIR serves a directory of models, and MODEL is the name of one in it"
+        )
     return name
 
 

@@ -27,10 +27,11 @@ def status(output: Output = Format.TABLE, url: Url = None, api_key: ApiKey = Non
         print_json(told)
         return
     share = f", {stats['hit_rate']:.0%} found their model running" if told["requests"] else ""
+    running, under_way = counted(told["models_running"], "model"), counted(told["requests_in_flight"], "request")
     lines = {
         "Server": f"{address}/v1",
         "Store": f"{counted(told['models_in_store'], 'model')}, {size(told['store_bytes'])}",
-        "Running": f"{counted(told['models_running'], 'model')}, {counted(told['requests_in_flight'], 'request')} under way",
+        "Running": f"{running}, {under_way} under way",
         "Requests": f"{told['requests']}{share}",
     }
     for name, value in lines.items():

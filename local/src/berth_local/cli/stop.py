@@ -14,7 +14,12 @@ from berth_local.output import print_json
 def stop(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", show_default=False, autocompletion=complete_model, help="Its directory's name in the model store."),
+        typer.Argument(
+            metavar="MODEL",
+            show_default=False,
+            autocompletion=complete_model,
+            help="Its directory's name in the model store.",
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every model that runs.")] = False,
     output: Output = Format.TABLE,
@@ -28,7 +33,9 @@ def stop(
     if everything == (model is not None):
         raise UsageError("name one MODEL, or all with --all: `berth ps` shows what runs")
     with connect(Server(url, api_key)) as client:
-        unloaded = client.post("/v1/models/unload-all") if everything else client.post("/v1/models/unload", {"model": model})
+        unloaded = (
+            client.post("/v1/models/unload-all") if everything else client.post("/v1/models/unload", {"model": model})
+        )
     if output is Format.JSON:
         print_json(unloaded)
     else:

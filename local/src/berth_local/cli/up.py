@@ -26,7 +26,9 @@ def up(
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen on. One beyond this machine needs --api-key.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 8080,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0: any that is free.")
+    ] = 8080,
     memory: Annotated[
         str | None,
         typer.Option(

@@ -31,13 +31,23 @@ def test_what_does_not_fit_is_seen_to_be_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"), [(0, "0 B"), (999, "999 B"), (98_362_432, "98 MB"), (4_683_073_184, "4.7 GB"), (999_700_000, "1.0 GB"), (None, "-")]
+    ("given", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (98_362_432, "98 MB"),
+        (4_683_073_184, "4.7 GB"),
+        (999_700_000, "1.0 GB"),
+        (None, "-"),
+    ],
 )
 def test_sizes(given: int | None, shown: str) -> None:
     assert size(given) == shown
 
 
-@pytest.mark.parametrize(("given", "shown"), [(-1, "0 s"), (119, "119 s"), (299.6, "5 min"), (12_000, "3 h 20 min"), (1_000_000, "11 d")])
+@pytest.mark.parametrize(
+    ("given", "shown"), [(-1, "0 s"), (119, "119 s"), (299.6, "5 min"), (12_000, "3 h 20 min"), (1_000_000, "11 d")]
+)
 def test_durations(given: float, shown: str) -> None:
     assert duration(given) == shown
 
@@ -50,7 +60,8 @@ def test_counts(given: int | None, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "size_bytes"), [("8GB", 8 * 10**9), ("512MiB", 512 * 2**20), ("1.5g", 1_500_000_000), ("2 TB", 2 * 10**12)]
+    ("given", "size_bytes"),
+    [("8GB", 8 * 10**9), ("512MiB", 512 * 2**20), ("1.5g", 1_500_000_000), ("2 TB", 2 * 10**12)],
 )
 def test_memory_is_said_as_people_say_it(given: str, size_bytes: int) -> None:
     assert parsed_size(given) == size_bytes
