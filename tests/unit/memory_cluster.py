@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from berth_local.admission import SCHEMAS, Admit
-from berth_local.cluster import LocalCluster
+from berth_local.node.admission import SCHEMAS, Admit
+from berth_local.node.cluster import LocalCluster
 from tests.instruments import Instruments
 
 

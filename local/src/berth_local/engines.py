@@ -20,9 +20,9 @@ from berth_local import llama_server
 from berth_local.environment import Packages, is_complete
 from berth_local.gpu import first_gpu
 from berth_local.launching import ENGINE_ENVIRONMENT
-from berth_local.pods import Report
-from berth_local.process_output import Output
-from berth_local.processes import ChildProcess, Processes
+from berth_local.node.output import OutputBuffer
+from berth_local.node.pods import Report
+from berth_local.node.processes import ChildProcess, Processes
 
 _log = structlog.get_logger(__name__)
 
@@ -132,7 +132,7 @@ class EnvironmentLauncher:
         self._engine = engine
 
     async def launch(
-        self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
     ) -> ChildProcess:
         """Starts the engine. If it cannot be installed, the returned child is the installer, which has failed."""
         directory, packages = self._engine.directory, self._engine.packages
@@ -159,7 +159,7 @@ async def _reported(installer: ChildProcess, what: str, report: Report) -> int:
         installer.kill()
 
 
-async def _report_last_lines(output: Output, what: str, report: Report) -> None:
+async def _report_last_lines(output: OutputBuffer, what: str, report: Report) -> None:
     await report(what)
     async for lines in output.follow(output.end):
         await report(f"{what}: {lines[-1].strip()}")

@@ -15,9 +15,9 @@ from contextlib import suppress
 import structlog
 
 from berth_local import llama_server, spare
-from berth_local.pods import Report
-from berth_local.process_output import Output
-from berth_local.processes import ChildProcess, Processes
+from berth_local.node.output import OutputBuffer
+from berth_local.node.pods import Report
+from berth_local.node.processes import ChildProcess, Processes
 from berth_local.slots import slots, with_slots
 
 _log = structlog.get_logger(__name__)
@@ -74,12 +74,15 @@ class Launcher:
     async def prepare(self) -> None:
         """Begins the spare, unless there is one. Raises OSError where no process can be started."""
         if self._spare is None and not self._closed:
-            self._spare = await self._begin(Output())
+            self._spare = await self._begin(OutputBuffer())
 
     async def launch(
-        self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
     ) -> ChildProcess:
-        """See berth_local.pods.Launcher; `arguments` are those of `berth-launch`."""
+        """Gives the order to the spare, if it is for llama.cpp and one waits; else to a process that it starts.
+
+        `arguments`: those of `berth-launch`.
+        """
         if arguments[:1] == [_SPARED]:
             arguments = with_slots(arguments, slots())
         ordered = spare.order(arguments, {**LLAMACPP_ENVIRONMENT, **environment})
@@ -120,5 +123,5 @@ class Launcher:
         finally:
             self._replacing = None
 
-    async def _begin(self, output: Output) -> ChildProcess:
+    async def _begin(self, output: OutputBuffer) -> ChildProcess:
         return await self._processes.start(self._command, self._environment, output, stdin=True)

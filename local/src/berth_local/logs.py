@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from berth_local.process_output import Output
+from berth_local.node.output import OutputBuffer
 from berth_router.errors import ModelNotFoundError
 
 MOST_LINES = 100_000
 
 
-def logs_routes(output_of: Callable[[str], Output | None]) -> APIRouter:
+def logs_routes(output_of: Callable[[str], OutputBuffer | None]) -> APIRouter:
     """The route that tells what was written. `output_of` knows it by the deployment's name."""
     routes = APIRouter(tags=["models"])
 
@@ -35,7 +35,7 @@ def logs_routes(output_of: Callable[[str], Output | None]) -> APIRouter:
     return routes
 
 
-async def _text(output: Output, tail: int, *, follow: bool) -> AsyncIterator[str]:
+async def _text(output: OutputBuffer, tail: int, *, follow: bool) -> AsyncIterator[str]:
     since = max(0, output.end - tail)
     if not follow:
         yield _joined(output.lines(since))

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Mapping, Sequence
 
-from berth_local.pods import Report
-from berth_local.process_output import Output
-from berth_local.processes import ChildProcess, Processes
+from berth_local.node.output import OutputBuffer
+from berth_local.node.pods import Report
+from berth_local.node.processes import ChildProcess, Processes
 
 
 class PythonProgram:
@@ -16,7 +16,7 @@ class PythonProgram:
         self._module = module
 
     async def launch(
-        self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
     ) -> ChildProcess:
-        """See berth_local.pods.Launcher."""
+        """Starts the module. It needs nothing installed, so there is nothing to report."""
         return await self._processes.start([sys.executable, "-m", self._module, *arguments], environment, output)

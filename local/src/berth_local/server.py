@@ -13,9 +13,6 @@ import structlog
 
 from berth_api.cluster import JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS
 from berth_api.model_deployment import Backend
-from berth_local.admission import SCHEMAS, Ports
-from berth_local.cluster import LocalCluster
-from berth_local.containers import environment_here
 from berth_local.engines import (
     ENVIRONMENT_VARIABLES,
     Engines,
@@ -26,13 +23,16 @@ from berth_local.engines import (
 )
 from berth_local.gpu import first_gpu
 from berth_local.home import home_directory, model_store
-from berth_local.jobs import LABEL_JOB, JobController
 from berth_local.launching import Launcher
 from berth_local.listening import listen, resolve, url_of
 from berth_local.logs import logs_routes
 from berth_local.memory import MemoryEstimates, budget
-from berth_local.pods import PodRunner
-from berth_local.processes import Processes
+from berth_local.node.admission import SCHEMAS, Ports
+from berth_local.node.cluster import LocalCluster
+from berth_local.node.containers import environment_here
+from berth_local.node.jobs import LABEL_JOB, JobController
+from berth_local.node.pods import PodRunner
+from berth_local.node.processes import Processes
 from berth_local.programs import PythonProgram
 from berth_local.settings import DOWNLOADER, operator_settings, router_settings, with_key
 from berth_local.state import StartError, StateFolder, held

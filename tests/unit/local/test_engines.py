@@ -21,15 +21,15 @@ from berth_local.engines import (
     python_engine,
 )
 from berth_local.environment import Packages, is_complete
-from berth_local.process_output import Output
-from berth_local.processes import Processes
+from berth_local.node.output import OutputBuffer
+from berth_local.node.processes import Processes
 
 PINS = Path(__file__).parents[3] / "runtime-image/python"
 
 
 SCRIPTS = {
     "nvidia-smi": 'echo "81559, 81079"',
-    "nvidia-smi of no GPU": 'echo "NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver."; exit 9',
+    "nvidia-smi of no GPU": 'echo "NVIDIA-SMI has failed because it could not talk to the NVIDIA driver."; exit 9',
     "llama-server": 'echo "Available devices:"; echo "  CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80552 MiB free)"',
     "llama-server of the CPU": 'echo "Available devices:"; echo "  (none)"',
 }
@@ -48,15 +48,31 @@ def program(directory: Path, name: str, script: str = "") -> Path:
     [
         ([], {}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
         (["nvidia-smi"], {}, {"llamacpp": ["cpu"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]}),
-        (["nvidia-smi", "llama-server"], {}, {"llamacpp": ["cpu", "cuda"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]}),
-        (["nvidia-smi", "llama-server of the CPU"], {}, {"llamacpp": ["cpu"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]}),
+        (
+            ["nvidia-smi", "llama-server"],
+            {},
+            {"llamacpp": ["cpu", "cuda"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]},
+        ),
+        (
+            ["nvidia-smi", "llama-server of the CPU"],
+            {},
+            {"llamacpp": ["cpu"], "transformers": ["cpu", "cuda"], "vllm": ["cuda"]},
+        ),
         (["nvidia-smi of no GPU", "llama-server"], {}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
-        (["nvidia-smi", "llama-server"], {"CUDA_VISIBLE_DEVICES": ""}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
+        (
+            ["nvidia-smi", "llama-server"],
+            {"CUDA_VISIBLE_DEVICES": ""},
+            {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]},
+        ),
         ([], {"BERTH_VLLM_ENV": "/opt/vllm"}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
     ],
 )
 def test_engines_follow_from_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: list[str], variables: dict[str, str], engines: dict[str, list[str]]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    programs: list[str],
+    variables: dict[str, str],
+    engines: dict[str, list[str]],
 ) -> None:
     for name in programs:
         program(tmp_path, name.partition(" ")[0], SCRIPTS[name])
@@ -66,16 +82,30 @@ def test_engines_follow_from_the_machine(
 
 
 @pytest.mark.parametrize("machine", ["aarch64", "arm64"])
-def test_vllm_is_offered_only_where_it_can_be_installed_or_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+def test_vllm_is_offered_only_where_it_can_be_installed_or_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
     assert Backend.VLLM not in available_engines({"PATH": str(tmp_path)})
     assert available_engines({"PATH": str(tmp_path), "BERTH_VLLM_ENV": "/opt/vllm"})[Backend.VLLM] == [Device.CPU]
 
 
 def test_engines_are_of_the_releases_that_the_images_have() -> None:
-    pinned = {line.strip() for file in PINS.iterdir() if file.suffix in (".in", ".txt") for line in file.read_text().splitlines()}
-    for requirement in (*TRANSFORMERS.requirements, *VLLM_CUDA.requirements, *VLLM_CPU.requirements, *VLLM_CPU.overrides):
-        assert requirement in pinned or not re.search("==", requirement), f"{requirement} is not in runtime-image/python"
+    pinned = {
+        line.strip()
+        for file in PINS.iterdir()
+        if file.suffix in (".in", ".txt")
+        for line in file.read_text().splitlines()
+    }
+    for requirement in (
+        *TRANSFORMERS.requirements,
+        *VLLM_CUDA.requirements,
+        *VLLM_CPU.requirements,
+        *VLLM_CPU.overrides,
+    ):
+        assert requirement in pinned or not re.search("==", requirement), (
+            f"{requirement} is not in runtime-image/python"
+        )
 
 
 def test_an_environment_that_is_named_is_left_as_it_is(tmp_path: Path) -> None:
@@ -100,8 +130,8 @@ def checkpoint(directory: Path) -> Path:
 
 async def launched(
     processes: Processes, engine: PythonEngine, tmp_path: Path, reported: list[str] | None = None
-) -> tuple[int, Output, Path]:
-    """The exit code, output and last words of Transformers' launcher; what was reported before it ran is added to the list."""
+) -> tuple[int, OutputBuffer, Path]:
+    """The exit code, output and termination log of Transformers' launcher. `reported` gets what was reported before."""
 
     async def report(reason: str) -> None:
         assert reported is not None, f"nothing has to come first, but {reason}"
@@ -109,7 +139,7 @@ async def launched(
 
     last_words = tmp_path / "last-words"
     last_words.touch()
-    output = Output()
+    output = OutputBuffer()
     arguments = ["transformers", "--model", str(checkpoint(tmp_path / "model")), "--device", "cpu"]
     environment = {**os.environ, "BERTH_TERMINATION_LOG": str(last_words)}
     child = await EnvironmentLauncher(processes, engine).launch(arguments, environment, output, report)
@@ -151,7 +181,9 @@ def wheel(folder: Path, name: str, program: str) -> Path:
     records = f"{name}-1.dist-info"
     file = folder / f"{name}-1-py3-none-any.whl"
     with ZipFile(file, "w") as archive:
-        archive.writestr(f"{records}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\nRequires-Dist: not-to-be-had\n")
+        archive.writestr(
+            f"{records}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\nRequires-Dist: not-to-be-had\n"
+        )
         archive.writestr(f"{records}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{name}-1.data/scripts/{program}", "#!/bin/sh\nexit 7\n")
         archive.writestr(f"{records}/RECORD", "")
@@ -160,7 +192,11 @@ def wheel(folder: Path, name: str, program: str) -> Path:
 
 async def test_an_engine_is_installed_once_without_what_is_left_out(processes: Processes, tmp_path: Path) -> None:
     file = wheel(tmp_path / "index", "tiny_engine", "transformers")
-    packages = Packages((f"tiny-engine @ file://{file}",), overrides=('not-to-be-had ; sys_platform == "never"',), known_as="engine==1+cpu")
+    packages = Packages(
+        (f"tiny-engine @ file://{file}",),
+        overrides=('not-to-be-had ; sys_platform == "never"',),
+        known_as="engine==1+cpu",
+    )
     reported: list[str] = []
     code, output, _ = await launched(processes, PythonEngine(tmp_path / "env", packages), tmp_path, reported)
     assert code == 7, output.lines()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from berth_local.launching import Launcher
-from berth_local.process_output import Output
-from berth_local.processes import Processes
+from berth_local.node.output import OutputBuffer
+from berth_local.node.processes import Processes
 
 
 @pytest.fixture
@@ -34,14 +34,18 @@ async def never_told(reason: str) -> None:
 
 
 async def broken_launch(launcher: Launcher, model: Path, last_words: Path) -> tuple[int, list[str], str]:
-    output = Output()
+    output = OutputBuffer()
     arguments = ["llamacpp", "--model", str(model), "--port", "9"]
-    child = await launcher.launch(arguments, {**os.environ, "BERTH_TERMINATION_LOG": str(last_words)}, output, never_told)
+    child = await launcher.launch(
+        arguments, {**os.environ, "BERTH_TERMINATION_LOG": str(last_words)}, output, never_told
+    )
     return await asyncio.wait_for(child.wait(), 30), output.lines(), await asyncio.to_thread(last_words.read_text)
 
 
 @pytest.mark.parametrize("prepared", [True, False], ids=["spare", "fresh"])
-async def test_the_launchers_checks_hold(launcher: Launcher, tmp_path: Path, last_words: Path, *, prepared: bool) -> None:
+async def test_the_launchers_checks_hold(
+    launcher: Launcher, tmp_path: Path, last_words: Path, *, prepared: bool
+) -> None:
     if prepared:
         await launcher.prepare()
     code, lines, said = await broken_launch(launcher, tmp_path / "nothing", last_words)
@@ -50,7 +54,9 @@ async def test_the_launchers_checks_hold(launcher: Launcher, tmp_path: Path, las
     assert said == lines[-1]
 
 
-async def test_a_file_that_only_begins_well_is_told_in_the_engines_words(launcher: Launcher, tmp_path: Path, last_words: Path) -> None:
+async def test_a_file_that_only_begins_well_is_told_in_the_engines_words(
+    launcher: Launcher, tmp_path: Path, last_words: Path
+) -> None:
     await launcher.prepare()
     model = tmp_path / "broken.gguf"
     model.write_bytes(b"GGUF" + b"\xff" * 100)
@@ -59,7 +65,9 @@ async def test_a_file_that_only_begins_well_is_told_in_the_engines_words(launche
     assert any("failed to load model" in line for line in lines)
 
 
-async def test_the_spare_is_taken_and_another_takes_its_place(launcher: Launcher, tmp_path: Path, last_words: Path) -> None:
+async def test_the_spare_is_taken_and_another_takes_its_place(
+    launcher: Launcher, tmp_path: Path, last_words: Path
+) -> None:
     await launcher.prepare()
     first = launcher.spare
     await broken_launch(launcher, tmp_path / "nothing", last_words)

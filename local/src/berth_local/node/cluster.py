@@ -28,16 +28,16 @@ from berth_api.cluster import (
     WatchEvent,
 )
 from berth_api.schema import format_timestamp
-from berth_local.admission import SCHEMAS, Admit
+from berth_local.node.admission import SCHEMAS, Admit
 
 HISTORY = 1000
-"""Changes that a watch can catch up on; one that is further behind must list again."""
+"""The changes that a watch can catch up on. A watch that is further behind must list again."""
 
 MOST_EVENTS = 1000
-"""Kubernetes events are for people, and forgotten when there are more: the oldest first."""
+"""The Kubernetes events that are kept. The oldest is forgotten first."""
 
 DEFAULT_GRACE_SECONDS = 30
-"""What the API server gives a pod that says nothing of it."""
+"""The termination grace of a pod that states none, as in Kubernetes."""
 
 _STATUS_IS_APART = {CONFIG_MAPS.plural: False, EVENTS.plural: False}
 _WRITABLE_METADATA = ("labels", "annotations", "ownerReferences", "finalizers")
@@ -48,7 +48,7 @@ def _utc_now() -> datetime:
 
 
 class LocalCluster:
-    """Objects of one namespace. Nothing of it outlives the process."""
+    """The objects of one namespace, in memory: they end with the process. Implements `berth_api.cluster.Cluster`."""
 
     def __init__(self, admission: Mapping[str, Admit] = SCHEMAS, clock: Callable[[], datetime] = _utc_now) -> None:
         self._admission = admission
@@ -57,23 +57,23 @@ class LocalCluster:
         self._history: list[tuple[int, str, WatchEvent]] = []
         self._version = 0
         self._oldest = 0
-        """Watches from before this version cannot be told all that they missed."""
+        """The history begins after this version. A watch since an earlier one has missed changes."""
         self._changed = asyncio.Event()
 
     async def get(self, kind: Kind, name: str) -> Object:
-        """See Cluster.get."""
+        """A copy of the object. Raises NotFoundError."""
         await self._begin("get")
         return copy.deepcopy(self._existing(kind, name))
 
     async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
-        """See Cluster.list."""
+        """Copies of the objects that have these labels, and the version of the list."""
         await self._begin("list")
         return ObjectList(
             [copy.deepcopy(item) for item in self._of(kind).values() if _has(item, labels)], str(self._version)
         )
 
     async def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
-        """See Cluster.watch. It never ends by itself."""
+        """Yields the changes after version `since`, for ever. Raises ExpiredError if the history begins later."""
         await self._begin("watch")
         seen = int(since)
         while True:
@@ -88,7 +88,7 @@ class LocalCluster:
                 await changed.wait()
 
     async def create(self, kind: Kind, manifest: Object) -> Object:
-        """See Cluster.create."""
+        """Stores a new object and returns it as stored. Raises AlreadyExistsError, InvalidError."""
         await self._begin("create")
         if (manifest.get("apiVersion"), manifest.get("kind")) != (kind.api_version, kind.kind):
             stated = f"{manifest.get('apiVersion')} {manifest.get('kind')}"
@@ -112,12 +112,15 @@ class LocalCluster:
         if kind == EVENTS:
             self._forget_events()
         returned = copy.deepcopy(created)
-        if self._is_orphan(created):  # its owner went while it was being made
+        if self._is_orphan(created):  # its owner was deleted in the meantime
             self._delete(kind.plural, created)
         return returned
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
-        """See Cluster.patch."""
+        """Merges the patch into all but the status, and returns the object.
+
+        Raises NotFoundError, ConflictError and InvalidError.
+        """
         await self._begin("patch")
         before = self._existing(kind, name, preconditions)
         metadata: Object = patch.get("metadata") or {}
@@ -137,7 +140,7 @@ class LocalCluster:
     async def patch_status(
         self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
     ) -> Object:
-        """See Cluster.patch_status."""
+        """Merges the patch into the status, and returns the object. Raises NotFoundError, ConflictError."""
         await self._begin("patch_status")
         before = self._existing(kind, name, preconditions)
         patched = copy.deepcopy(before)
@@ -151,7 +154,7 @@ class LocalCluster:
         preconditions: Preconditions | None = None,
         grace_seconds: int | None = None,
     ) -> None:
-        """See Cluster.delete."""
+        """Deletes the object and what it owns. A pod that runs is only marked. Raises NotFoundError, ConflictError."""
         await self._begin("delete")
         self._delete(kind.plural, self._existing(kind, name, preconditions), grace_seconds)
 
@@ -162,7 +165,7 @@ class LocalCluster:
             self._remove(kind.plural, found)
 
     async def _begin(self, method: str) -> None:
-        """As over a network, others get their turn before a call takes effect."""
+        """Lets other tasks run before a call takes effect, as they do while a call goes over a network."""
         await asyncio.sleep(0)
 
     def _of(self, kind: Kind) -> dict[str, Object]:
@@ -189,7 +192,7 @@ class LocalCluster:
         return copy.deepcopy(patched)
 
     def _delete(self, plural: str, deleted: Object, grace_seconds: int | None = None) -> None:
-        """Takes the object out, or marks it, where a node has still to end its process."""
+        """Removes the object. A pod whose process the node must end first is marked instead."""
         if plural != PODS.plural or not deleted["spec"].get("nodeName"):
             self._remove(plural, deleted)
             return
@@ -216,7 +219,7 @@ class LocalCluster:
                     self._delete(owned_plural, item)
 
     def _is_orphan(self, item: Object) -> bool:
-        """Whether it has owners, and none of them is there."""
+        """Whether the object has owners and none of them exists."""
         owners: list[Any] = item["metadata"].get("ownerReferences") or []
         present = (
             {each["metadata"]["uid"] for items in self._objects.values() for each in items.values()}
@@ -235,7 +238,7 @@ class LocalCluster:
         self._publish(change, kind.plural, item)
 
     def _publish(self, change: Literal["ADDED", "MODIFIED", "DELETED"], plural: str, item: Object) -> None:
-        """Gives the object the next version, and tells the watches. Every version is one entry of the history."""
+        """Gives the object the next version, records the change, and wakes the watches."""
         self._version += 1
         item["metadata"]["resourceVersion"] = str(self._version)
         self._history.append((self._version, plural, WatchEvent(change, copy.deepcopy(item))))
@@ -255,7 +258,7 @@ def _has(item: Object, labels: Mapping[str, str] | None) -> bool:
 
 
 def merged(target: Object, patch: Object) -> Object:
-    """What a JSON merge patch, RFC 7396, makes of an object."""
+    """The object after a JSON merge patch (RFC 7396)."""
     result = dict(target)
     for key, value in patch.items():
         if value is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from berth_local.admission import Ports, with_port
+from berth_local.node.admission import Ports, with_port
 
 
 def pod(*args: str, port: int = 8000) -> dict[str, Any]:
@@ -54,4 +54,11 @@ def test_a_port_that_is_held_is_free_for_its_engine_only(option: int) -> None:
 
 
 def test_what_follows_the_dashes_is_the_engines() -> None:
-    assert with_port(["vllm", "--port", "8000", "--", "--port", "8000"], {8000: 5}) == ["vllm", "--port", "5", "--", "--port", "8000"]
+    assert with_port(["vllm", "--port", "8000", "--", "--port", "8000"], {8000: 5}) == [
+        "vllm",
+        "--port",
+        "5",
+        "--",
+        "--port",
+        "8000",
+    ]

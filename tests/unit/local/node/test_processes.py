@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from berth_local.process_output import Output
-from berth_local.processes import Processes
+from berth_local.node.output import OutputBuffer
+from berth_local.node.processes import Processes
 from tests.unit.local.running import until
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 PROMISED_SECONDS = 2
 """Within which nothing of a killed Berth is left."""
 
-DAEMON = "(setsid sh -c 'echo $$ > daemon; sleep 1000 & echo $! > child; wait' &) ; while [ ! -s child ]; do sleep 0.01; done"
+DAEMON = (
+    "(setsid sh -c 'echo $$ > daemon; sleep 1000 & echo $! > child; wait' &) ; "
+    "while [ ! -s child ]; do sleep 0.01; done"
+)
 """Starts what nobody is the parent of, in a session of its own."""
 
 
@@ -37,7 +40,9 @@ def daemons(directory: Path) -> list[int]:
     return [int((directory / name).read_text()) for name in ("daemon", "child")]
 
 
-@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137), ("kill -SEGV $$", 139)])
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137), ("kill -SEGV $$", 139)]
+)
 async def test_the_exit_code_is_a_shells(processes: Processes, script: str, code: int) -> None:
     assert await (await processes.start(["sh", "-c", script], ENVIRONMENT)).wait() == code
 
@@ -49,7 +54,7 @@ async def test_a_program_that_is_not_there_says_so(processes: Processes) -> None
 
 
 async def test_output_and_errors_are_kept_in_order(processes: Processes) -> None:
-    output = Output()
+    output = OutputBuffer()
     child = await processes.start(["sh", "-c", "echo one; echo two >&2; printf three"], ENVIRONMENT, output)
     await child.wait()
     assert output.lines() == ["one", "two", "three"]
@@ -63,7 +68,9 @@ async def test_what_is_written_to_it_arrives(processes: Processes) -> None:
 
 
 async def test_it_is_asked_to_end_and_may_say_goodbye(processes: Processes) -> None:
-    child = await processes.start(["sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done"], ENVIRONMENT)
+    child = await processes.start(
+        ["sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done"], ENVIRONMENT
+    )
     await until(child.output.lines)
     assert await child.stop(grace_seconds=20) == 5
     assert "bye" in child.output.lines()
@@ -104,7 +111,7 @@ async def test_at_the_end_none_is_left(tmp_path: Path) -> None:
 
 PARENT = """
 import asyncio, os, sys
-from berth_local.processes import Processes
+from berth_local.node.processes import Processes
 
 async def main():
     async with Processes() as processes:
@@ -121,7 +128,10 @@ asyncio.run(main())
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only its process group")
 @pytest.mark.parametrize("victim", ["Berth", "the supervisor"])
 async def test_whoever_is_killed_takes_the_child_along(tmp_path: Path, victim: str) -> None:
-    script = f"cd {tmp_path}; echo $PPID > supervisor; echo $$ > shell; {DAEMON}; echo up; sleep 1000 & echo $! > sleep; wait"
+    script = (
+        f"cd {tmp_path}; echo $PPID > supervisor; echo $$ > shell; {DAEMON}; "
+        "echo up; sleep 1000 & echo $! > sleep; wait"
+    )
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, script, stdout=asyncio.subprocess.PIPE)
     assert parent.stdout
     await parent.stdout.readline()

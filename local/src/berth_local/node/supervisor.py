@@ -9,7 +9,7 @@ process group.
 
 Exit code: the child's own; 128 + N where signal N ended it; 127 where the program could not be run.
 
-Only the standard library, and little of it: this is started once for every engine, and somebody waits for each of them.
+It imports only the standard library, and little of it: Berth starts one for every engine, and a caller waits for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    # Typing costs 10 ms, and nothing here needs it to run.
+    # To import typing takes 10 ms, and nothing here needs it to run.
     from collections.abc import Callable
     from typing import NoReturn
 
@@ -30,11 +30,11 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 NOT_RUN = 127
-"""Exit code of a shell whose command could not be run."""
+"""The exit code with which a shell says that it could not run a command."""
 
 
 def main() -> NoReturn:
-    """Runs the child to its end, or to Berth's."""
+    """Runs the child until it ends or Berth ends, then kills what is left of it."""
     lifeline, command = int(sys.argv[1]), sys.argv[2:]
     os.set_inheritable(lifeline, False)
     wakeups, waker = os.pipe()
@@ -55,11 +55,11 @@ def main() -> NoReturn:
 
 
 def _wake_up(_number: int, _frame: object) -> None:
-    """Its number is in the wake-up pipe; a signal without a handler would not be."""
+    """Does nothing. Python writes a signal's number into the wake-up pipe only if the signal has a handler."""
 
 
 def _prctl() -> Callable[[int, int], object] | None:
-    """The C library's function, where there is one."""
+    """prctl of the C library; None elsewhere than on Linux."""
     if sys.platform != "linux":
         return None
     import ctypes  # noqa: PLC0415 (5 ms)
@@ -68,11 +68,11 @@ def _prctl() -> Callable[[int, int], object] | None:
 
 
 def _start(command: list[str], prctl: Callable[[int, int], object] | None) -> int:
-    """Forks the child into a process group of its own."""
+    """Forks the child into a process group of its own. The child's pid."""
     supervisor = os.getpid()
     child = os.fork()
     if child:
-        with contextlib.suppress(OSError):  # the child may have done it, or be gone
+        with contextlib.suppress(OSError):  # the child may have done it already, or have ended
             os.setpgid(child, child)
         return child
     try:
@@ -93,14 +93,14 @@ def _start(command: list[str], prctl: Callable[[int, int], object] | None) -> in
 
 
 def _close_standard_streams() -> None:
-    """The child alone holds its input and output: they end when it ends."""
+    """Closes this process's copies of the child's input and output, so that they end when the child ends."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
 
 
 def _watch(child: int, lifeline: int, wakeups: int) -> int:
-    """The child's exit code, once it has ended; that of SIGKILL once Berth has."""
+    """Waits until the child or Berth ends. The child's exit code; that of SIGKILL if Berth has ended."""
     while True:
         ready, _, _ = select.select([lifeline, wakeups], [], [])
         signals = os.read(wakeups, 4096) if wakeups in ready else b""

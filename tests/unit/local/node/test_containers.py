@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from berth_local.containers import arguments_here, environment_here, termination_message
+from berth_local.node.containers import arguments_here, environment_here, termination_message
 
 STORE = Path("/home/me/models")
 LOG = Path("/run/log")
@@ -15,18 +15,26 @@ LOG = Path("/run/log")
     ("container", "arguments"),
     [
         (
-            {"args": ["llamacpp", "--model", "/models/a/b.gguf", "--alias", "/models/a/b.gguf"], "ports": [{"containerPort": 1}]},
+            {
+                "args": ["llamacpp", "--model", "/models/a/b.gguf", "--alias", "/models/a/b.gguf"],
+                "ports": [{"containerPort": 1}],
+            },
             ["llamacpp", "--model", "/home/me/models/a/b.gguf", "--alias", "/models/a/b.gguf", "--host", "127.0.0.1"],
         ),
         (
             {"args": ["vllm", "--model", "/models/a", "--", "--model", "/models/x"], "ports": [{"containerPort": 1}]},
             ["vllm", "--model", "/home/me/models/a", "--host", "127.0.0.1", "--", "--model", "/models/x"],
         ),
-        ({"args": ["--remove-staging", "d", "--store", "/models"]}, ["--remove-staging", "d", "--store", "/home/me/models"]),
+        (
+            {"args": ["--remove-staging", "d", "--store", "/models"]},
+            ["--remove-staging", "d", "--store", "/home/me/models"],
+        ),
         ({}, []),
     ],
 )
-def test_paths_are_this_machines_and_engines_listen_on_loopback(container: dict[str, Any], arguments: list[str]) -> None:
+def test_paths_are_this_machines_and_engines_listen_on_loopback(
+    container: dict[str, Any], arguments: list[str]
+) -> None:
     assert arguments_here(container, STORE) == arguments
 
 
@@ -75,7 +83,9 @@ def test_who_asks_for_no_gpu_sees_none(resources: dict[str, Any], visible: str) 
         ("File", "x" * 5000, 1, "x" * 4096),
     ],
 )
-def test_last_words_are_those_written_or_the_end_of_the_output(tmp_path: Path, policy: str, written: str, code: int, message: str) -> None:
+def test_last_words_are_those_written_or_the_end_of_the_output(
+    tmp_path: Path, policy: str, written: str, code: int, message: str
+) -> None:
     log = tmp_path / "log"
     log.write_text(written)
     lines = [f"line {number}" for number in range(100)]
@@ -84,4 +94,10 @@ def test_last_words_are_those_written_or_the_end_of_the_output(tmp_path: Path, p
 
 def test_an_engine_that_knows_only_paths_is_told_the_path_as_the_models_name() -> None:
     container = {"args": ["transformers", "--model", "/models/a", "--alias", "/models/a"]}
-    assert arguments_here(container, STORE) == ["transformers", "--model", "/home/me/models/a", "--alias", "/home/me/models/a"]
+    assert arguments_here(container, STORE) == [
+        "transformers",
+        "--model",
+        "/home/me/models/a",
+        "--alias",
+        "/home/me/models/a",
+    ]

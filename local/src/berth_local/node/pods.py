@@ -19,42 +19,46 @@ from berth_api.cluster import (
 )
 from berth_api.following import Snapshot, follow
 from berth_api.schema import format_timestamp
-from berth_local.admission import LOOPBACK, Ports
-from berth_local.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
-from berth_local.containers import arguments_here, environment_here, oom_kills, termination_message
-from berth_local.process_output import Output
-from berth_local.processes import ChildProcess
+from berth_local.node.admission import LOOPBACK, Ports
+from berth_local.node.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
+from berth_local.node.containers import arguments_here, environment_here, oom_kills, termination_message
+from berth_local.node.output import OutputBuffer
+from berth_local.node.processes import ChildProcess
 
 _log = structlog.get_logger(__name__)
 
 NODE = "this-machine"
 _KILLED = 137
-"""Exit code of a process that was killed, whoever did it."""
+"""The exit code of a process that was killed by SIGKILL."""
 
 
 Report = Callable[[str], Awaitable[None]]
-"""Takes a few words on why the container does not run yet."""
+"""Takes the reason, in a few words, why the container does not run yet."""
 
 
 class Launcher(Protocol):
     """Starts the program that is a container's image."""
 
     async def launch(
-        self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
     ) -> ChildProcess:
-        """Starts it with these arguments, once it is on this machine. Raises OSError where no process can be made."""
+        """Installs the program if it is missing, then starts it. Raises OSError where no process can be made.
+
+        `arguments` and `environment` are the container's. The process writes to `output`. `report` is told what the
+        launcher waits for.
+        """
         ...
 
 
-class LaunchError(Exception):
+class CreateContainerError(Exception):
     """A container's process cannot be started; the message says why."""
 
 
 class PodRunner:
     """Runs the pods of the cluster.
 
-    `images`: what starts the program of each image, by the image's name. `store`: the folder that stands for the volume
-    of models. `scratch`: a folder for the containers' termination messages.
+    `images`: the launcher of each image, by the image's name. `store`: the folder that stands for the volume of models.
+    `scratch`: a folder for the containers' termination messages.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class PodRunner:
         self._ports = ports
         self._pods: dict[str, asyncio.Task[None]] = {}
         self._endings: dict[str, _Ending] = {}
-        self._outputs: dict[str, Output] = {}
+        self._outputs: dict[str, OutputBuffer] = {}
 
     async def run(self) -> None:
         """Runs pods, for ever."""
@@ -76,14 +80,14 @@ class PodRunner:
                 self._consider(pod)
 
     async def close(self) -> None:
-        """Ends every process that runs, each in its own grace."""
+        """Ends every process that runs, each within its pod's grace."""
         for ending in self._endings.values():
             ending.ask()
         if self._pods:
             await asyncio.wait(self._pods.values())
 
-    def output(self, name: str) -> Output | None:
-        """What the processes of this deployment or download have written; None where none has run."""
+    def output(self, name: str) -> OutputBuffer | None:
+        """The output of this deployment's or download's processes. None: none has run."""
         return self._outputs.get(name)
 
     def _consider(self, pod: Object) -> None:
@@ -94,7 +98,7 @@ class PodRunner:
         elif uid not in self._pods and not pod["spec"].get("nodeName"):
             self._endings[uid] = _Ending(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
             self._pods[uid] = asyncio.create_task(
-                self._keep(pod, self._endings[uid]), name=f"pod {pod['metadata']['name']}"
+                self._run_to_deletion(pod, self._endings[uid]), name=f"pod {pod['metadata']['name']}"
             )
             self._pods[uid].add_done_callback(lambda _: self._forget(uid))
 
@@ -102,14 +106,14 @@ class PodRunner:
         del self._pods[uid]
         del self._endings[uid]
 
-    async def _keep(self, pod: Object, ending: "_Ending") -> None:
-        """A pod's whole life here."""
+    async def _run_to_deletion(self, pod: Object, ending: "_Ending") -> None:
+        """Runs the pod, waits until somebody deletes it, and removes the object."""
         metadata = pod["metadata"]
         try:
             await self._run(pod, ending)
             await ending.asked.wait()
         except (NotFoundError, ConflictError):
-            pass  # deleted before it began
+            pass  # the pod was deleted before it ran
         except Exception:
             _log.exception("pod_lost", pod=metadata["name"])
             raise
@@ -118,46 +122,47 @@ class PodRunner:
             self._cluster.finish(PODS, metadata["name"], metadata["uid"])
 
     async def _run(self, pod: Object, ending: "_Ending") -> None:
-        """Runs the pod's container to its end, or until the pod is not wanted any more."""
+        """Runs the pod's container until it ends, or until somebody deletes the pod."""
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]
-        report = _Reporter(self._cluster, pod)
+        status = _StatusWriter(self._cluster, pod)
         await self._cluster.patch(PODS, metadata["name"], {"spec": {"nodeName": NODE}}, Preconditions(metadata["uid"]))
-        last_words = self._scratch / f"{metadata['uid']}.termination"
-        last_words.touch(mode=0o600)
-        output = self._outputs.setdefault(_owner_name(pod), Output())
+        termination_log = self._scratch / f"{metadata['uid']}.termination"
+        termination_log.touch(mode=0o600)
+        output = self._outputs.setdefault(_owner_name(pod), OutputBuffer())
         begun_at, oom_before = output.end, oom_kills()
         try:
-            child = await _unless_unwanted(self._launch(container, last_words, output, report.creating), ending.asked)
-        except LaunchError as error:
-            await report.not_created(str(error))
+            launching = self._launch(container, termination_log, output, status.creating)
+            child = await _launched_unless(ending.asked, launching)
+        except CreateContainerError as error:
+            await status.not_created(str(error))
             return
         if child is None:
             return
         try:
-            await report.running()
-            code = await ending.outlive(child)
+            await status.running()
+            code = await ending.wait_for(child)
         finally:
             child.kill()
         if not ending.asked.is_set():
-            message = termination_message(container, last_words, output.lines(begun_at), code)
-            await report.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
-        last_words.unlink(missing_ok=True)
+            message = termination_message(container, termination_log, output.lines(begun_at), code)
+            await status.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
+        termination_log.unlink(missing_ok=True)
 
     async def _launch(
-        self, container: dict[str, Any], last_words: Path, output: Output, report: Report
+        self, container: dict[str, Any], termination_log: Path, output: OutputBuffer, report: Report
     ) -> ChildProcess:
         launcher = self._images.get(container["image"])
         if launcher is None:
-            raise LaunchError(f"there is no {container['image']} on this machine")
+            raise CreateContainerError(f"there is no {container['image']} on this machine")
         try:
             return await launcher.launch(
-                arguments_here(container, self._store), environment_here(container, last_words), output, report
+                arguments_here(container, self._store), environment_here(container, termination_log), output, report
             )
         except OSError as error:
-            raise LaunchError(f"{container['image']}: {error}") from error
+            raise CreateContainerError(f"{container['image']}: {error}") from error
 
 
-class _Reporter:
+class _StatusWriter:
     """Writes a pod's status as a kubelet writes it."""
 
     def __init__(
@@ -170,20 +175,20 @@ class _Reporter:
         self._started_at: str | None = None
 
     async def creating(self, message: str) -> None:
-        """There is no process yet."""
+        """Writes that there is no process yet."""
         await self._write("Pending", {"waiting": {"reason": "ContainerCreating", "message": message}})
 
     async def not_created(self, message: str) -> None:
-        """There is no process, and there will be none."""
+        """Writes that there is no process and will be none."""
         await self._write("Pending", {"waiting": {"reason": "CreateContainerError", "message": message}})
 
     async def running(self) -> None:
-        """The process runs."""
+        """Writes that the process runs."""
         self._started_at = format_timestamp(self._clock())
         await self._write("Running", {"running": {"startedAt": self._started_at}})
 
     async def terminated(self, code: int, message: str, *, out_of_memory: bool) -> None:
-        """The process has ended by itself, or somebody else ended it."""
+        """Writes that the process has ended, by itself or because somebody else ended it."""
         reason = "OOMKilled" if out_of_memory else "Completed" if code == 0 else "Error"
         ended = {
             "exitCode": code,
@@ -217,32 +222,30 @@ class _Reporter:
         await self._cluster.patch_status(PODS, self._metadata["name"], status, Preconditions(self._metadata["uid"]))
 
 
-async def _unless_unwanted(
-    launching: Coroutine[Any, Any, ChildProcess], unwanted: asyncio.Event
-) -> ChildProcess | None:
-    """What is launched; None where nobody wants it any more before it is."""
-    launched, no_longer = asyncio.create_task(launching), asyncio.create_task(unwanted.wait())
+async def _launched_unless(deleted: asyncio.Event, launching: Coroutine[Any, Any, ChildProcess]) -> ChildProcess | None:
+    """The process that is launched. None where the pod is deleted first; then the launch is cancelled."""
+    launch, deletion = asyncio.create_task(launching), asyncio.create_task(deleted.wait())
     try:
-        await asyncio.wait({launched, no_longer}, return_when=asyncio.FIRST_COMPLETED)
-        return await launched if launched.done() else None
+        await asyncio.wait({launch, deletion}, return_when=asyncio.FIRST_COMPLETED)
+        return await launch if launch.done() else None
     finally:
-        for task in (launched, no_longer):
+        for task in (launch, deletion):
             task.cancel()
-        await asyncio.wait({launched, no_longer})
+        await asyncio.wait({launch, deletion})
 
 
 class _Ending:
-    """The end of a pod that somebody may ask for, and what its process has to end in then."""
+    """The end of a pod: whether somebody has asked for it, and when its process is killed."""
 
     def __init__(self, grace_seconds: float) -> None:
-        """`grace_seconds`: what it has where nobody says anything else."""
+        """`grace_seconds`: the pod's own grace, for whoever asks without one."""
         self.asked = asyncio.Event()
         self._grace = grace_seconds
         self._deadline: float | None = None
         self._limit: asyncio.Timeout | None = None
 
     def ask(self, grace_seconds: float | None = None) -> None:
-        """Has the process end. Who asks again can leave it less time, not more."""
+        """Asks for the end. A second call can shorten the grace, not lengthen it."""
         grace = self._grace if grace_seconds is None else grace_seconds
         deadline = asyncio.get_running_loop().time() + grace
         if self._deadline is None or deadline < self._deadline:
@@ -251,8 +254,8 @@ class _Ending:
                 self._limit.reschedule(deadline)
         self.asked.set()
 
-    async def outlive(self, child: ChildProcess) -> int:
-        """The exit code, once the process is gone: by itself, or, because that was asked for, ended from here."""
+    async def wait_for(self, child: ChildProcess) -> int:
+        """Waits until the process ends, and ends it when somebody asks for that. The exit code."""
         waiting = {asyncio.create_task(child.wait()), asyncio.create_task(self.asked.wait())}
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -274,6 +277,6 @@ class _Ending:
 
 
 def _owner_name(pod: Object) -> str:
-    """Whose output the pod's is: its deployment's or download's."""
+    """The name under which the pod's output is kept: that of its deployment or download."""
     labels: dict[str, str] = pod["metadata"].get("labels") or {}
     return labels.get(LABEL_DEPLOYMENT) or labels.get(LABEL_DOWNLOAD) or pod["metadata"]["name"]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from berth_api.cluster import LABEL_DEPLOYMENT, PODS, NotFoundError, Object
-from berth_local.admission import Ports
-from berth_local.cluster import LocalCluster
-from berth_local.pods import PodRunner, Report
-from berth_local.process_output import Output
-from berth_local.processes import ChildProcess, Processes
+from berth_local.node.admission import Ports
+from berth_local.node.cluster import LocalCluster
+from berth_local.node.output import OutputBuffer
+from berth_local.node.pods import PodRunner, Report
+from berth_local.node.processes import ChildProcess, Processes
 
 
 class Shell:
@@ -23,14 +23,18 @@ class Shell:
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
+    ) -> ChildProcess:
         return await self._processes.start(["sh", "-c", arguments[0]], environment, output)
 
 
 class Unlaunchable:
     """Cannot start anything."""
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
+    ) -> ChildProcess:
         raise OSError("too many processes")
 
 
@@ -40,7 +44,9 @@ class Installing:
     def __init__(self) -> None:
         self.given_up = asyncio.Event()
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], output: Output, report: Report) -> ChildProcess:
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
+    ) -> ChildProcess:
         await report("half of it is here")
         try:
             await asyncio.Event().wait()
@@ -61,7 +67,13 @@ class Node:
         """Creates the pod `p`."""
         metadata = {"name": "p", "labels": {LABEL_DEPLOYMENT: "smol"}}
         containers = [
-            {"name": "engine", "image": image, "args": [script], "terminationMessagePolicy": "FallbackToLogsOnError", **container}
+            {
+                "name": "engine",
+                "image": image,
+                "args": [script],
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                **container,
+            }
         ]
         spec = {"containers": containers, "terminationGracePeriodSeconds": grace_seconds}
         await self.cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
@@ -118,7 +130,10 @@ async def test_a_pod_that_runs_says_where(node: Node) -> None:
     [
         ("echo one; echo two; exit 3", {"exitCode": 3, "reason": "Error", "message": "one\ntwo"}),
         ("kill -9 $$", {"exitCode": 137, "reason": "Error"}),
-        ('echo noise; printf "ModelNotFound: no" > "$BERTH_TERMINATION_LOG"; exit 66', {"exitCode": 66, "message": "ModelNotFound: no"}),
+        (
+            'echo noise; printf "ModelNotFound: no" > "$BERTH_TERMINATION_LOG"; exit 66',
+            {"exitCode": 66, "message": "ModelNotFound: no"},
+        ),
         ("exit 0", {"exitCode": 0, "reason": "Completed"}),
     ],
 )
@@ -129,7 +144,9 @@ async def test_a_pod_that_ended_says_how(node: Node, script: str, terminated: Ob
     assert state(pod)["terminated"].items() >= terminated.items()
 
 
-@pytest.mark.parametrize(("image", "why"), [("unlaunchable", "too many processes"), ("absent", "no absent on this machine")])
+@pytest.mark.parametrize(
+    ("image", "why"), [("unlaunchable", "too many processes"), ("absent", "no absent on this machine")]
+)
 async def test_a_container_that_cannot_be_made_says_why(node: Node, image: str, why: str) -> None:
     await node.run("true", image=image)
     pod = await node.until(lambda pod: "waiting" in state(pod))

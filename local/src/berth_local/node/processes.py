@@ -13,16 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from berth_local.process_output import Output
+from berth_local.node.output import OutputBuffer
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _LAST_OUTPUT_SECONDS = 1.0
 _DYING_SECONDS = 5.0
-"""What killed processes have to be gone in at the very end."""
+"""How long `Processes` waits at its end for killed processes to be gone."""
 
 
 class ChildProcess:
-    """A running child, with what it writes. `pid` is its supervisor's."""
+    """A running child and its output. `pid` is the pid of its supervisor."""
 
     def __init__(self, process: asyncio.subprocess.Process, reading: "_Reading") -> None:
         self._process = process
@@ -30,25 +30,25 @@ class ChildProcess:
         self.pid = process.pid
 
     @property
-    def output(self) -> Output:
-        """Where what it writes goes to."""
+    def output(self) -> OutputBuffer:
+        """The buffer that its stdout and stderr go to. It can be replaced while the child runs."""
         return self._reading.output
 
     @output.setter
-    def output(self, output: Output) -> None:
+    def output(self, output: OutputBuffer) -> None:
         self._reading.output = output
 
     async def wait(self) -> int:
-        """The exit code, 128 + N for signal N, once the child and all that it started are gone."""
+        """Waits until the child and all that it started are gone. The exit code; 128 + N for signal N."""
         code = await self._process.wait()
         if code < 0:
-            # Somebody killed the supervisor, and its child with it. The rest is for us to do.
+            # Somebody killed the supervisor. The kernel killed its child; what the child started is left to us.
             _kill_session(self.pid)
         await self._reading.ended(within=_LAST_OUTPUT_SECONDS)
         return code if code >= 0 else 128 - code
 
     async def write(self, data: bytes) -> None:
-        """Writes to the child's standard input, if it was started with one. Raises ConnectionError where it is gone."""
+        """Writes to the child's standard input. Raises ConnectionError if the child has ended or has no such input."""
         if self._process.stdin is None:
             raise ConnectionResetError(f"process {self.pid} has no standard input")
         self._process.stdin.write(data)
@@ -61,12 +61,12 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Kills the child and all that it started."""
-        # Not the supervisor, which would take nobody with it but the child: it is told to kill, and then ends.
+        # This tells the supervisor to kill all below it. To kill the supervisor would end the child and nothing else.
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGUSR1)
 
     async def stop(self, grace_seconds: float) -> int:
-        """Asks it to end, kills it when the grace is over. The exit code."""
+        """Asks the child to end, and kills it after the grace. The exit code."""
         self.terminate()
         try:
             return await asyncio.wait_for(self.wait(), grace_seconds)
@@ -76,29 +76,29 @@ class ChildProcess:
 
 
 class _Reading(asyncio.Protocol):
-    """Reads what a child writes, from a pipe that all of its descendants may hold: its end is not the child's end."""
+    """Reads a child's output from a pipe. The child's descendants may hold the pipe open after the child has ended."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: OutputBuffer) -> None:
         self.output = output
         self._ended = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+        """Adds what asyncio has read to the output."""
         self.output.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
+        """Ends the last line: nobody holds the pipe's writing end any more."""
         self.output.finish_line()
         self._ended.set()
 
     async def ended(self, within: float) -> None:
-        """Returns when nobody can write any more, or after so many seconds."""
+        """Waits until nobody can write any more, at most `within` seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), within)
 
 
 class Processes:
-    """Starts children, and holds their lifeline. Use as an async context: at its end no child is left."""
+    """Starts children and holds their lifeline. It is an async context manager: after it no child is left."""
 
     def __init__(self) -> None:
         self._lifeline: tuple[int, int] | None = None
@@ -111,7 +111,7 @@ class Processes:
 
     async def __aexit__(self, *_: object) -> None:
         if self._lifeline:
-            # What the kernel would do at this process's end.
+            # The supervisors see this just as they see the end of this process.
             os.close(self._lifeline[1])
             if self._running:
                 await asyncio.wait(self._running, timeout=_DYING_SECONDS)
@@ -122,7 +122,7 @@ class Processes:
         self,
         command: Sequence[str],
         environment: Mapping[str, str],
-        output: Output | None = None,
+        output: OutputBuffer | None = None,
         *,
         stdin: bool = False,
     ) -> ChildProcess:
@@ -135,7 +135,7 @@ class Processes:
             raise RuntimeError("Processes is used outside of its context")
         lifeline = self._lifeline[0]
         reading_end, writing_end = os.pipe()
-        reading = _Reading(output or Output())
+        reading = _Reading(output or OutputBuffer())
         try:
             await asyncio.get_running_loop().connect_read_pipe(
                 lambda: reading, os.fdopen(reading_end, "rb", buffering=0)
@@ -148,7 +148,7 @@ class Processes:
                 stderr=writing_end,
                 env=dict(environment),
                 pass_fds=(lifeline,),
-                # A terminal's Ctrl-C is for Berth, which ends its children in order.
+                # A terminal sends Ctrl-C to a whole session. It is for Berth, which ends its children in order.
                 start_new_session=True,
             )
         finally:
@@ -161,9 +161,9 @@ class Processes:
 
 
 def _kill_session(leader: int) -> None:
-    """Kills every process of the session that this process began, where /proc tells which they are."""
+    """Kills every process of the session that process `leader` began. Does nothing where there is no /proc."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            # After the name, which may hold anything: state, parent, process group, session.
+            # The fields after the name, which may contain anything: state, parent, process group, session.
             if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:
                 os.kill(int(stat.parent.name), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What a container's description means on this machine: its paths, its environment, its last words."""
+"""What a container's manifest means on this machine: its arguments, its environment, its termination message."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from berth_api.model_deployment import MODEL_STORE, Backend
-from berth_local.admission import LOOPBACK
+from berth_local.node.admission import LOOPBACK
 
 _PATH_OPTIONS = frozenset({"--model", "--store"})
-"""The launchers' options whose value is a path of the container."""
+"""The options of `berth-launch` and `berth-download` whose value is a path in the container."""
 
 _KNOWS_PATHS_ONLY = Backend.TRANSFORMERS.value
 """The engine whose model can have no other name than its path. The router knows that path by BERTH_ENGINE_STORE."""
@@ -18,7 +18,7 @@ _PRIVATE = frozenset({"BERTH_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OP
 """Secrets of this process's environment. Engines run others' code and weights: a container gets one only if it asks."""
 
 _CONTAINERS_OWN = frozenset({"HOME"})
-"""Variables that name a place inside of the container."""
+"""Variables that name a path in the container."""
 
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 """Hides every GPU from a process.
@@ -29,7 +29,7 @@ Without it llama.cpp takes 0.5 to 0.8 GB of a GPU on which it is to put nothing,
 _MESSAGE_BYTES = 4096
 _FALLBACK_BYTES = 2048
 _FALLBACK_LINES = 80
-"""What the kubelet keeps of a container's message, and of its output where it left none."""
+"""What a kubelet keeps of a container's message, and of its output where the container wrote no message."""
 
 _VMSTAT = Path("/proc/vmstat")
 
@@ -61,7 +61,7 @@ def environment_here(
         name: str = variable["name"]
         if name in _CONTAINERS_OWN:
             continue
-        # What Kubernetes takes from a Secret stands in the environment here.
+        # In Kubernetes this value comes from a Secret, here from the environment.
         value = variable.get("value") if "valueFrom" not in variable else environment.get(name)
         if value is not None:
             found[name] = value
@@ -75,7 +75,7 @@ def _asks_for_devices(container: Mapping[str, Any]) -> bool:
 
 
 def termination_message(container: Mapping[str, Any], termination_log: Path, lines: Sequence[str], code: int) -> str:
-    """The container's last words: what it wrote for that purpose, or the end of its output where it failed without."""
+    """The container's termination message: what it wrote there, or the end of its output if it failed without one."""
     try:
         written = termination_log.read_bytes()[:_MESSAGE_BYTES].decode(errors="replace")
     except OSError:
@@ -86,7 +86,7 @@ def termination_message(container: Mapping[str, Any], termination_log: Path, lin
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory since it started; 0 where it does not tell."""
+    """How many processes the kernel has killed for lack of memory since it started. 0 where it keeps no count."""
     try:
         found = [line.split()[1] for line in _VMSTAT.read_text().splitlines() if line.startswith("oom_kill ")]
     except OSError:

@@ -1,18 +1,18 @@
-"""What a model's processes have written: the last of it, for people who ask what went on."""
+"""The output of a model's processes: its last lines, for `berth logs` and for termination messages."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
 CAPACITY_BYTES = 1 << 20
-"""Kept for each model: some ten thousand lines."""
+"""The bytes that are kept for each model: some ten thousand lines."""
 
 LONGEST_LINE_BYTES = 16 << 10
-"""A line beyond this is cut in two: progress bars may never end theirs."""
+"""A longer line is cut in two, because a progress bar may never end its line."""
 
 
-class Output:
-    """A ring of lines. Lines are numbered from 0 on for ever; the oldest are forgotten."""
+class OutputBuffer:
+    """A ring buffer of lines. Lines are numbered from 0; the oldest are forgotten, and numbers are never used again."""
 
     def __init__(self, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._capacity = capacity_bytes
@@ -28,7 +28,7 @@ class Output:
         return self._forgotten + len(self._lines)
 
     def feed(self, data: bytes) -> None:
-        """Takes in what was written, wherever it was cut."""
+        """Adds bytes as a process wrote them. A line may come in several pieces."""
         *lines, rest = (self._unfinished + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         while len(rest) > LONGEST_LINE_BYTES:
             lines.append(rest[:LONGEST_LINE_BYTES])
@@ -38,17 +38,17 @@ class Output:
             self._append(line)
 
     def finish_line(self) -> None:
-        """Ends a line that its process did not live to end."""
+        """Ends the last line, if its process ended before it did."""
         if self._unfinished:
             self.feed(b"\n")
 
     def lines(self, since: int = 0) -> list[str]:
-        """The lines from this number on, as far as they are kept."""
+        """The lines from number `since` on that are still kept."""
         skipped = max(0, since - self._forgotten)
         return [line.decode(errors="replace") for line in list(self._lines)[skipped:]]
 
     async def follow(self, since: int = 0) -> AsyncIterator[list[str]]:
-        """The lines from this number on, then those that come, for ever."""
+        """Yields the lines from number `since` on, then new lines as they come, for ever."""
         while True:
             news = self._news
             lines = self.lines(since)

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from berth_local.jobs import make_job_plan
+from berth_local.node.jobs import make_job_plan
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
-POLICY = {"rules": [{"action": "FailJob", "onExitCodes": {"containerName": "download", "operator": "In", "values": [3]}}]}
+POLICY = {
+    "rules": [{"action": "FailJob", "onExitCodes": {"containerName": "download", "operator": "In", "values": [3]}}]
+}
 
 
 def at(seconds: float) -> str:
@@ -50,10 +52,25 @@ def test_the_first_pod_is_made_from_the_template() -> None:
         ("one has failed just now", [ended(1, 0.5)], {}, {"failed": 1, "wake_in": 0.5}),
         ("one has failed a while ago", [ended(1, 1)], {}, {"failed": 1, "active": 1, "creates": True}),
         ("the second wait is longer", [ended(1, 9), ended(1, 1.5)], {}, {"failed": 2, "wake_in": 0.5}),
-        ("all tries are used up", [ended(1, 9)] * 3, {}, {"failed": 3, "condition": "Failed", "reason": "BackoffLimitExceeded"}),
-        ("it is hopeless", [ended(3, 9)], {"podFailurePolicy": POLICY}, {"failed": 1, "condition": "Failed", "reason": "PodFailurePolicy"}),
+        (
+            "all tries are used up",
+            [ended(1, 9)] * 3,
+            {},
+            {"failed": 3, "condition": "Failed", "reason": "BackoffLimitExceeded"},
+        ),
+        (
+            "it is hopeless",
+            [ended(3, 9)],
+            {"podFailurePolicy": POLICY},
+            {"failed": 1, "condition": "Failed", "reason": "PodFailurePolicy"},
+        ),
         ("another code is not", [ended(4, 9)], {"podFailurePolicy": POLICY}, {"failed": 1, "creates": True}),
-        ("it takes too long", [RUNNING], {"activeDeadlineSeconds": 0}, {"condition": "Failed", "reason": "DeadlineExceeded"}),
+        (
+            "it takes too long",
+            [RUNNING],
+            {"activeDeadlineSeconds": 0},
+            {"condition": "Failed", "reason": "DeadlineExceeded"},
+        ),
     ],
 )
 def test_cases(case: str, pods: list[dict[str, Any]], spec: dict[str, Any], expected: dict[str, Any]) -> None:

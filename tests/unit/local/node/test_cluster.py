@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from berth_api.cluster import EVENTS, MODEL_DEPLOYMENTS, PODS, ExpiredError, Object, Preconditions
-from berth_local.cluster import HISTORY, MOST_EVENTS, LocalCluster
-from tests.unit.local.test_cluster_contract import manifest
+from berth_local.node.cluster import HISTORY, MOST_EVENTS, LocalCluster
+from tests.unit.local.node.test_cluster_contract import manifest
 
 
 def pod(**spec: Any) -> Object:
@@ -21,7 +21,9 @@ async def test_a_watch_that_is_too_far_behind_must_list_again() -> None:
     with pytest.raises(ExpiredError, match="too old"):
         await anext(cluster.watch(MODEL_DEPLOYMENTS, "1"))
     recent = str(2 * HISTORY - 1)
-    assert (await anext(cluster.watch(MODEL_DEPLOYMENTS, recent))).object["status"]["podName"] == f"smol-{2 * HISTORY - 2}"
+    assert (await anext(cluster.watch(MODEL_DEPLOYMENTS, recent))).object["status"][
+        "podName"
+    ] == f"smol-{2 * HISTORY - 2}"
 
 
 async def test_old_events_are_forgotten() -> None:

@@ -1,4 +1,7 @@
-"""What every Cluster does, on the local one; tests/integration/test_kubernetes_cluster.py runs the same tests on a real API server."""
+"""What every Cluster does, asked of the one in memory.
+
+tests/integration/test_kubernetes_cluster.py asks the same of a real API server.
+"""
 
 import asyncio
 from typing import Any
@@ -21,7 +24,7 @@ from berth_api.cluster import (
     WatchEvent,
 )
 from berth_api.following import Snapshot, follow
-from berth_local.cluster import LocalCluster
+from berth_local.node.cluster import LocalCluster
 
 DOWNLOAD: Object = {"repository": "org/name", "revision": "main"}
 
@@ -152,7 +155,9 @@ async def test_an_object_of_another_kind_is_refused(cluster: Cluster) -> None:
 
 async def test_the_status_is_written_by_itself_alone(cluster: Cluster) -> None:
     await cluster.create(MODEL_DEPLOYMENTS, {**manifest(), "status": status("Ready")})
-    patched = await cluster.patch(MODEL_DEPLOYMENTS, "smol", {"metadata": {"labels": {"a": "b"}}, "status": status("Stalled")})
+    patched = await cluster.patch(
+        MODEL_DEPLOYMENTS, "smol", {"metadata": {"labels": {"a": "b"}}, "status": status("Stalled")}
+    )
     assert patched["metadata"]["labels"] == {"a": "b"}
     assert "phase" not in patched.get("status", {})
 
@@ -177,7 +182,9 @@ async def test_a_download_cannot_be_changed(cluster: Cluster) -> None:
     [(MODEL_DEPLOYMENTS, manifest()["spec"], 63), (MODEL_DOWNLOADS, DOWNLOAD, 52)],
     ids=["deployment", "download"],
 )
-async def test_a_name_that_is_too_long_to_be_worked_with_is_refused(cluster: Cluster, kind: Kind, spec: Object, longest: int) -> None:
+async def test_a_name_that_is_too_long_to_be_worked_with_is_refused(
+    cluster: Cluster, kind: Kind, spec: Object, longest: int
+) -> None:
     body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": spec}
     await cluster.create(kind, {**body, "metadata": {"name": "n" * longest}})
     with pytest.raises(InvalidError, match=rf"metadata\.name: at most {longest} characters"):
@@ -200,5 +207,7 @@ async def test_what_is_owned_goes_with_its_owner(cluster: Cluster) -> None:
     since = (await cluster.create(CONFIG_MAPS, body))["metadata"]["resourceVersion"]
     await cluster.delete(MODEL_DEPLOYMENTS, "smol")
     async with asyncio.timeout(30):
-        gone = await anext(event async for event in cluster.watch(CONFIG_MAPS, since) if event.object["metadata"]["name"] == "owned")
+        gone = await anext(
+            event async for event in cluster.watch(CONFIG_MAPS, since) if event.object["metadata"]["name"] == "owned"
+        )
     assert gone.type == "DELETED"

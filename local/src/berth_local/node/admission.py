@@ -20,13 +20,13 @@ LOOPBACK = "127.0.0.1"
 
 
 Admit = Callable[[Object, Object | None], Object]
-"""What is stored of an object that is created, or changed from what it was. Raises InvalidError."""
+"""Takes an object and what it was before (None: it is new); returns the object to store. Raises InvalidError."""
 
 
 def with_schema(schema: type[Schema], name_length: int, *, immutable: bool = False) -> Admit:
-    """Admits an object whose spec meets the schema, with the schema's defaults.
+    """An admission that checks the spec against the schema and fills in its defaults.
 
-    `name_length`: the most characters that a new one's name can have. `immutable`: its spec cannot be changed.
+    `name_length`: the most characters of a new object's name. `immutable`: the spec cannot be changed.
     """
 
     def admit(item: Object, before: Object | None) -> Object:
@@ -71,7 +71,7 @@ class Ports:
         return {**pod, "spec": {**pod["spec"], "containers": containers}}
 
     def release(self, pod: Object) -> None:
-        """Takes a pod's ports back."""
+        """Frees the ports of a pod that is gone."""
         for container in pod["spec"]["containers"]:
             for port in container.get("ports", []):
                 held = self._held.pop(port["containerPort"], None)
@@ -101,7 +101,7 @@ class Ports:
 
 
 def with_port(arguments: list[str], numbers: Mapping[int, int]) -> list[str]:
-    """The arguments, with the value of `--port` replaced; what follows `--` is somebody else's."""
+    """The arguments with another number after `--port`. What follows `--` is the engine's own and stays."""
     replaced = list(arguments)
     for at, argument in enumerate(arguments[:-1]):
         if argument == "--":

@@ -14,11 +14,11 @@ from berth_api.schema import format_timestamp
 from berth_operator.workers import Workers
 
 LABEL_JOB = "batch.kubernetes.io/job-name"
-"""On every pod of a Job: the Job's name."""
+"""The label of a Job's pods: its value is the Job's name."""
 
 _FIRST_RETRY = timedelta(seconds=1)
 _LONGEST_RETRY = timedelta(minutes=1)
-"""Waits between two tries. A cluster begins with ten seconds; here, somebody looks on."""
+"""The waits between two tries. A cluster begins with ten seconds; here a user sits and waits."""
 
 _DEFAULT_BACKOFF_LIMIT = 6
 
@@ -34,7 +34,7 @@ class JobPlan:
 
 
 def make_job_plan(job: Object, pods: list[Object], now: datetime) -> JobPlan:
-    """Decides. `pods` are the Job's own."""
+    """Decides what to do for a Job. `pods`: the pods that the Job owns."""
     status: Object = job.get("status") or {}
     if ended := next((condition for condition in status.get("conditions", []) if condition["status"] == "True"), None):
         return _keep(job, status, datetime.fromisoformat(ended["lastTransitionTime"]), now)
@@ -63,7 +63,7 @@ def make_job_plan(job: Object, pods: list[Object], now: datetime) -> JobPlan:
 
 
 class JobController:
-    """Carries the plans out, for each Job that is woken."""
+    """Plans and acts for each Job that is woken."""
 
     def __init__(self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._cluster = cluster
@@ -71,7 +71,7 @@ class JobController:
         self._workers = Workers("job", self._reconcile, lambda _: None)
 
     def wake(self, name: str, seen: Object | None = None) -> None:
-        """Something about this Job or its pods may have changed. `seen`: the object whose change was seen."""
+        """Has the Job looked at, because it or one of its pods has changed. `seen`: the object that has changed."""
         self._workers.wake(name, seen)
 
     async def close(self) -> None:
@@ -79,7 +79,7 @@ class JobController:
         await self._workers.close()
 
     async def _reconcile(self, name: str) -> float | None:
-        """One round. Seconds until the next is due; None where the Job is gone."""
+        """Looks once. The seconds until the next look; None where the Job is gone."""
         try:
             job = await self._cluster.get(JOBS, name)
         except NotFoundError:
@@ -97,7 +97,7 @@ class JobController:
             await self._cluster.delete(JOBS, name, Preconditions(uid, job["metadata"]["resourceVersion"]))
             return 0.0
         if plan.create:
-            with suppress(AlreadyExistsError):  # one of an earlier Job of this name, whose process still ends
+            with suppress(AlreadyExistsError):  # an earlier Job of this name has a pod that is still ending
                 await self._workers.write(name, self._cluster.create(PODS, plan.create))
         if plan.status != job.get("status"):
             as_read = Preconditions(uid, job["metadata"]["resourceVersion"])
@@ -108,7 +108,7 @@ class JobController:
 
 
 def _keep(job: Object, status: Object, ended_at: datetime, now: datetime) -> JobPlan:
-    """A Job that is over stays, unless it says for how long."""
+    """The plan for a Job that has ended: it stays for its ttlSecondsAfterFinished, without one for ever."""
     kept: float | None = job["spec"].get("ttlSecondsAfterFinished")
     if kept is None:
         return JobPlan(status)
@@ -117,7 +117,7 @@ def _keep(job: Object, status: Object, ended_at: datetime, now: datetime) -> Job
 
 
 def _failure(job: Object, failed: list[Object], started_at: str, now: datetime) -> Object | None:
-    """The condition of a Job that is over without success; None where another try is worth it."""
+    """The condition of a Job that has failed for good. None where another try is worth it."""
     for pod in failed:
         if code := _hopeless_exit_code(job, pod):
             return _condition(
@@ -134,7 +134,7 @@ def _failure(job: Object, failed: list[Object], started_at: str, now: datetime) 
 
 
 def _hopeless_exit_code(job: Object, pod: Object) -> int | None:
-    """The exit code for which the Job's policy says that it has failed."""
+    """The exit code of this pod, if the Job's policy says that the Job fails with it."""
     policy: Object = job["spec"].get("podFailurePolicy") or {}
     terminated = _terminated(pod)
     for rule in policy.get("rules", []):
@@ -180,7 +180,7 @@ def _condition(kind: str, reason: str, message: str, now: datetime) -> Object:
 
 
 def _pod(job: Object, number: int) -> Object:
-    """The pod of one try."""
+    """The manifest of one try's pod."""
     metadata, template = job["metadata"], job["spec"]["template"]
     labels: Object = template["metadata"].get("labels") or {}
     owner = {
