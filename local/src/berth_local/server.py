@@ -13,20 +13,20 @@ import structlog
 
 from berth_api.cluster import JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS
 from berth_api.model_deployment import Backend
-from berth_local.engines import (
+from berth_local.engines.discovery import (
     ENVIRONMENT_VARIABLES,
     Engines,
-    EnvironmentLauncher,
     available_engines,
     check_environments,
     python_engine,
 )
-from berth_local.gpu import first_gpu
+from berth_local.engines.environment_launcher import EnvironmentLauncher
+from berth_local.engines.gpu import first_gpu
+from berth_local.engines.memory import MemoryEstimates, budget
+from berth_local.engines.spare_launcher import SpareLauncher
 from berth_local.home import home_directory, model_store
-from berth_local.launching import Launcher
 from berth_local.listening import listen, resolve, url_of
 from berth_local.logs import logs_routes
-from berth_local.memory import MemoryEstimates, budget
 from berth_local.node.admission import SCHEMAS, Ports
 from berth_local.node.cluster import LocalCluster
 from berth_local.node.containers import environment_here
@@ -136,10 +136,10 @@ async def _compose(
 
 async def _run_pods(
     stack: AsyncExitStack, cluster: LocalCluster, ports: Ports, state: StateFolder, store: Path
-) -> tuple[Launcher, PodRunner]:
+) -> tuple[SpareLauncher, PodRunner]:
     """What a node and the job controller are in Kubernetes."""
     processes = await stack.enter_async_context(Processes())
-    launcher = Launcher(processes, environment_here({}, Path(os.devnull)))
+    launcher = SpareLauncher(processes, environment_here({}, Path(os.devnull)))
     stack.push_async_callback(launcher.close)
     images = {
         Backend.LLAMACPP.value: launcher,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from berth_api.model_deployment import Backend
-from berth_local.engines import Engines
+from berth_local.engines.discovery import Engines
 from berth_operator.settings import Settings as OperatorSettings
 from berth_router.auth import KeyScope
 from berth_router.settings import Settings as RouterSettings

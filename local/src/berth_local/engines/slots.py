@@ -1,4 +1,4 @@
-"""How many requests llama.cpp answers at once on this machine's processors.
+"""The slots of llama.cpp: how many requests it answers at once on this machine's processors.
 
 Each slot has a context of its own, and the engine clears its memory three times as it starts. With eight slots that is
 half of the time in which a model of 135 million parameters starts on two processors. And few processors gain little
@@ -20,13 +20,13 @@ _PROCESSORS_PER_SLOT = 2
 
 
 def slots(processors: int | None = None) -> int:
-    """Slots on the CPU, for so many processors; None: those of this machine."""
+    """The number of slots on the CPU, for so many processors. None: the processors of this machine."""
     processors = processors or usable_processors() or os.cpu_count() or 1
     return min(PARALLEL_SLOTS, max(FEWEST, processors // _PROCESSORS_PER_SLOT))
 
 
 def with_slots(arguments: Sequence[str], count: int) -> list[str]:
-    """The launcher's arguments for llama.cpp, so that it has this many slots if it computes on the CPU."""
+    """The arguments of `berth-launch` for llama.cpp, with this number of slots if it computes on the CPU."""
     changed = list(arguments)
     on_cpu = ("--gpu-layers", "0") in pairwise(changed)
     if on_cpu and "--parallel" in changed:

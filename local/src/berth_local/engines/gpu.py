@@ -1,4 +1,4 @@
-"""The GPU that models of this machine compute on: NVIDIA's, as its `nvidia-smi` tells."""
+"""The GPU that models of this machine compute on: the first of NVIDIA's, by its `nvidia-smi`."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 _PROGRAM = "nvidia-smi"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _PATIENCE_SECONDS = 20
-"""Without persistence mode the driver starts the GPU for the question, which takes seconds."""
+"""Without persistence mode the driver starts the GPU before it answers, which takes seconds."""
 
 _MIB = 1 << 20
 
@@ -24,7 +24,7 @@ class Gpu(NamedTuple):
 
     total: int
     free: int
-    """What nobody had when this process first asked, which is before it started any model."""
+    """What was free when this process first asked, before it started any model."""
 
 
 def first_gpu(environment: Mapping[str, str] = os.environ) -> Gpu | None:
@@ -38,7 +38,7 @@ def first_gpu(environment: Mapping[str, str] = os.environ) -> Gpu | None:
 
 @cache
 def _asked(program: str, name: str | None) -> Gpu | None:
-    """`name` is the GPU's number or UUID. None: the first."""
+    """The GPU that nvidia-smi tells of. `name`: its number or UUID; None: the first."""
     command = [
         program,
         "--query-gpu=memory.total,memory.free",
@@ -57,7 +57,7 @@ def _asked(program: str, name: str | None) -> Gpu | None:
 
 
 def parsed(told: str) -> Gpu | None:
-    """The first line of `81559, 81079`, in MiB; None where it is no such line."""
+    """The GPU of nvidia-smi's first line, `81559, 81079` in MiB. None where the line is another."""
     try:
         total, free = (int(part) * _MIB for part in told.splitlines()[0].split(","))
     except (IndexError, ValueError):

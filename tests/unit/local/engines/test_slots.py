@@ -2,7 +2,7 @@
 
 import pytest
 
-from berth_local.slots import slots, with_slots
+from berth_local.engines.slots import slots, with_slots
 
 
 @pytest.mark.parametrize(("processors", "expected"), [(1, 2), (2, 2), (8, 4), (16, 8), (64, 8)])

@@ -11,20 +11,20 @@ from zipfile import ZipFile
 import pytest
 
 from berth_api.model_deployment import Backend, Device
-from berth_local.engines import (
+from berth_local.engines.discovery import (
     TRANSFORMERS,
     VLLM_CPU,
     VLLM_CUDA,
-    EnvironmentLauncher,
     PythonEngine,
     available_engines,
     python_engine,
 )
-from berth_local.environment import Packages, is_complete
+from berth_local.engines.environment_launcher import EnvironmentLauncher
+from berth_local.engines.python_environment import Packages, is_complete
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import Processes
 
-PINS = Path(__file__).parents[3] / "runtime-image/python"
+PINS = Path(__file__).parents[4] / "runtime-image/python"
 
 
 SCRIPTS = {

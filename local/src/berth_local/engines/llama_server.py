@@ -3,7 +3,7 @@
 It takes the arguments that `berth-launch` gives `llama-server`, with the same meaning. It refuses any other argument by
 its name. The HTTP API is the same, because it is the same code.
 
-    python -m berth_local.llama_server --model FILE --port PORT ...
+    python -m berth_local.engines.llama_server --model FILE --port PORT ...
 """
 
 import signal
@@ -18,11 +18,11 @@ from berth_runtime.errors import EngineNotInstalledError, InvalidArgumentsError
 PROGRAM = "llama-server"
 
 ALL_LAYERS = -2
-"""Number of layers on the GPU that llama.cpp understands as all of them; -1 leaves the choice to it."""
+"""The number that means all layers on the GPU to llama.cpp. -1 leaves the choice to llama.cpp."""
 
 
 class _Parser(ArgumentParser):
-    """Reports a wrong command line as the launcher does."""
+    """Reports a wrong command line as `berth-launch` does."""
 
     def error(self, message: str) -> NoReturn:
         raise InvalidArgumentsError(f"{self.prog}: {message}")
@@ -92,7 +92,7 @@ def serve(library: Any, options: Namespace) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program; returns only where the engine could not be started, with the exit code."""
+    """Runs the program. Returns only if the engine cannot be started: the exit code."""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         serve(load(), options)

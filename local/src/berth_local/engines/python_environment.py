@@ -1,6 +1,6 @@
 """Installs an engine into a Python environment of its own.
 
-    python -m berth_local.environment DIRECTORY PACKAGES
+    python -m berth_local.engines.python_environment DIRECTORY PACKAGES
 
 PACKAGES is what `Packages.to_json` gives. uv makes the environment, from prebuilt packages only, unless it is complete
 already. What uv prints goes to the output, where `berth logs` shows it. An error goes to the termination message.
@@ -19,38 +19,38 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-import berth_runtime.main as launcher
+import berth_runtime.main as berth_launch
 from berth_runtime.errors import EngineNotInstalledError, LaunchError
 
 _COMPLETE = "berth-complete"
-"""A file of an environment in which all has been installed. Without it, the environment is made anew."""
+"""The file that says that all is installed in an environment. Without it, the environment is made anew."""
 
 _LATEST_PYTHON = (3, 13)
-"""The last one that the engines have prebuilt packages for."""
+"""The latest Python that the engines have prebuilt packages for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """What is installed into an environment."""
+    """The packages of an environment, as uv takes them."""
 
     requirements: Sequence[str]
     overrides: Sequence[str] = ()
     """Requirements that replace what packages ask for. A marker that never holds leaves the package out."""
     known_as: str | None = None
-    """`NAME==VERSION`, where a package looks for itself under another name than that which it came under."""
+    """`NAME==VERSION`, if a package looks for its own version under another name than it was installed under."""
 
     def to_json(self) -> str:
-        """One line that `from_json` understands."""
+        """One line of JSON, which `from_json` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Packages":
-        """What `to_json` wrote."""
+        """The packages that `to_json` wrote."""
         return cls(**json.loads(text))
 
 
 def is_complete(directory: Path, packages: Packages) -> bool:
-    """Whether the environment has these packages."""
+    """Whether all of these packages, and no others, were installed into the environment."""
     try:
         return (directory / _COMPLETE).read_text() == packages.to_json()
     except OSError:
@@ -58,12 +58,12 @@ def is_complete(directory: Path, packages: Packages) -> bool:
 
 
 def main() -> int:
-    """Installs; the exit code."""
+    """Runs the program. The exit code."""
     directory, packages = Path(sys.argv[1]), Packages.from_json(sys.argv[2])
     try:
         ensure(directory, packages)
     except LaunchError as error:
-        launcher.report(error)
+        berth_launch.report(error)
         return error.exit_code
     return 0
 
@@ -105,7 +105,7 @@ def _python() -> str:
 
 @contextmanager
 def _alone(directory: Path) -> Generator[None]:
-    """Holds the environment against other processes; the kernel lets go of it with this one."""
+    """Keeps other processes from the environment. The kernel frees the lock when this process ends."""
     with directory.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -121,7 +121,7 @@ def _uv(*arguments: str) -> None:
 
 
 def _make_known(directory: Path, name_and_version: str) -> None:
-    """Adds the record of an installed package, which has no files of its own."""
+    """Adds the record of an installed package that has no files."""
     name, _, version = name_and_version.partition("==")
     [site_packages] = directory.glob("lib/python3*/site-packages")
     record = site_packages / f"{name}-{version.partition('+')[0]}.dist-info"

@@ -1,4 +1,4 @@
-"""The memory of this machine and of its GPU: what models may have of it, and what each will take."""
+"""The memory of this machine and of its GPU: what all models may take of it, and what each will take."""
 
 import asyncio
 from pathlib import Path
@@ -27,8 +27,8 @@ from berth_formats.memory import (
     pytorch_gpu_bytes,
 )
 from berth_formats.model import ModelDescription
-from berth_local.gpu import Gpu
-from berth_local.slots import slots
+from berth_local.engines.gpu import Gpu
+from berth_local.engines.slots import slots
 from berth_operator.engines.llamacpp import PARALLEL_SLOTS
 from berth_runtime.engines.transformers import CPU_CACHE_BYTES
 from berth_runtime.engines.vllm import CPU_REQUESTS, MAX_CPU_CACHE_BYTES, MIN_CPU_CACHE_BYTES
@@ -37,10 +37,10 @@ from berth_runtime.memory import usable_memory
 _log = structlog.get_logger(__name__)
 
 BUDGET_SHARE = 0.75
-"""Of the memory that this machine, or the container, has. The rest is for whoever else works here."""
+"""The models' share of the memory of this machine, or of this container. The rest is for other programs."""
 
 LARGEST_RESERVE_BYTES = 8 * GIB
-"""A large machine keeps no more than this for others."""
+"""The most that a large machine keeps for other programs."""
 
 GPU_BATCHING_SHARE = 0.9
 """The share that Transformers' continuous batching takes for contexts, of what the weights leave free on a GPU."""
@@ -49,7 +49,7 @@ _Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 def default_budget() -> int:
-    """Bytes that all models together may have of the machine's memory, unless somebody says otherwise."""
+    """Bytes of the machine's memory that all models may take together, unless the user allows another number."""
     usable = usable_memory()
     return max(round(usable * BUDGET_SHARE), usable - LARGEST_RESERVE_BYTES)
 
@@ -72,7 +72,7 @@ class MemoryEstimates:
         self._known: dict[tuple[str, str | None], tuple[_Fingerprint, ModelDescription]] = {}
 
     async def __call__(self, spec: ModelDeploymentSpec) -> int | None:
-        """Bytes of memory; None where the files say too little, or are no model: its engine will tell why."""
+        """Bytes of memory. None where the files say too little or are no model: then its engine says why."""
         path = self._store / Path(spec.model).relative_to(MODEL_STORE)
         spec = with_defaults(spec)
         quantization = spec.llamacpp.quantization if spec.llamacpp else None
@@ -97,13 +97,13 @@ class MemoryEstimates:
 
 
 def _fingerprint(path: Path) -> _Fingerprint:
-    """What changes when the model's files do."""
+    """The name, size and time of each file of the model. It changes when they change."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return tuple((str(file), status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()])
 
 
 def memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription) -> int:
-    """What the deployment of a model will take on the CPU."""
+    """Bytes that the deployment of a model takes on the CPU."""
     match spec.backend:
         case Backend.LLAMACPP:
             settings = spec.llamacpp or LlamaCppSettings()
@@ -118,7 +118,7 @@ def memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription) -> int:
 
 
 def gpu_memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription, gpu: Gpu) -> int:
-    """What the deployment of a model will take of this GPU. The spec has its defaults filled in."""
+    """Bytes that the deployment of a model takes of this GPU. The spec has its defaults filled in."""
     match spec.backend:
         case Backend.LLAMACPP:
             settings = spec.llamacpp or LlamaCppSettings()

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from berth_local.launching import Launcher
+from berth_local.engines.spare_launcher import SpareLauncher
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import Processes
 
 
 @pytest.fixture
-async def launcher() -> AsyncIterator[Launcher]:
+async def launcher() -> AsyncIterator[SpareLauncher]:
     async with Processes() as processes:
-        launcher = Launcher(processes, replace_seconds=0)
+        launcher = SpareLauncher(processes, replace_seconds=0)
         yield launcher
         await launcher.close()
 
@@ -33,7 +33,7 @@ async def never_told(reason: str) -> None:
     raise AssertionError(f"nothing has to come first, but {reason}")
 
 
-async def broken_launch(launcher: Launcher, model: Path, last_words: Path) -> tuple[int, list[str], str]:
+async def broken_launch(launcher: SpareLauncher, model: Path, last_words: Path) -> tuple[int, list[str], str]:
     output = OutputBuffer()
     arguments = ["llamacpp", "--model", str(model), "--port", "9"]
     child = await launcher.launch(
@@ -44,7 +44,7 @@ async def broken_launch(launcher: Launcher, model: Path, last_words: Path) -> tu
 
 @pytest.mark.parametrize("prepared", [True, False], ids=["spare", "fresh"])
 async def test_the_launchers_checks_hold(
-    launcher: Launcher, tmp_path: Path, last_words: Path, *, prepared: bool
+    launcher: SpareLauncher, tmp_path: Path, last_words: Path, *, prepared: bool
 ) -> None:
     if prepared:
         await launcher.prepare()
@@ -55,7 +55,7 @@ async def test_the_launchers_checks_hold(
 
 
 async def test_a_file_that_only_begins_well_is_told_in_the_engines_words(
-    launcher: Launcher, tmp_path: Path, last_words: Path
+    launcher: SpareLauncher, tmp_path: Path, last_words: Path
 ) -> None:
     await launcher.prepare()
     model = tmp_path / "broken.gguf"
@@ -66,7 +66,7 @@ async def test_a_file_that_only_begins_well_is_told_in_the_engines_words(
 
 
 async def test_the_spare_is_taken_and_another_takes_its_place(
-    launcher: Launcher, tmp_path: Path, last_words: Path
+    launcher: SpareLauncher, tmp_path: Path, last_words: Path
 ) -> None:
     await launcher.prepare()
     first = launcher.spare
@@ -79,7 +79,9 @@ async def test_the_spare_is_taken_and_another_takes_its_place(
     assert launcher.spare.pid != first.pid
 
 
-async def test_a_spare_that_was_killed_costs_no_launch(launcher: Launcher, tmp_path: Path, last_words: Path) -> None:
+async def test_a_spare_that_was_killed_costs_no_launch(
+    launcher: SpareLauncher, tmp_path: Path, last_words: Path
+) -> None:
     await launcher.prepare()
     assert launcher.spare
     launcher.spare.kill()
@@ -89,7 +91,7 @@ async def test_a_spare_that_was_killed_costs_no_launch(launcher: Launcher, tmp_p
     assert lines[-1].startswith("ModelNotFound: ")
 
 
-async def test_a_spare_ends_with_its_launcher(launcher: Launcher) -> None:
+async def test_a_spare_ends_with_its_launcher(launcher: SpareLauncher) -> None:
     await launcher.prepare()
     assert launcher.spare
     pid = launcher.spare.pid
@@ -102,7 +104,7 @@ async def test_a_library_that_is_missing_is_told_as_the_launch_fails(tmp_path: P
     (tmp_path / "sample.gguf").write_bytes(b"GGUF")
     (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
     async with Processes() as processes:
-        launcher = Launcher(processes, {**os.environ, "PYTHONPATH": str(tmp_path)})
+        launcher = SpareLauncher(processes, {**os.environ, "PYTHONPATH": str(tmp_path)})
         await launcher.prepare()
         code, _, said = await broken_launch(launcher, tmp_path / "sample.gguf", last_words)
         await launcher.close()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_local import llama_server
+from berth_local.engines import llama_server
 from berth_runtime.engines.llamacpp import Settings, server_command
 from berth_runtime.errors import InvalidArgumentsError
 from berth_runtime.gguf import GgufFiles

@@ -14,41 +14,23 @@ from contextlib import suppress
 
 import structlog
 
-from berth_local import llama_server, spare
+from berth_local.engines import llama_server, spare
+from berth_local.engines.slots import slots, with_slots
+from berth_local.engines.variables import LLAMACPP_ENVIRONMENT
 from berth_local.node.output import OutputBuffer
 from berth_local.node.pods import Report
 from berth_local.node.processes import ChildProcess, Processes
-from berth_local.slots import slots, with_slots
 
 _log = structlog.get_logger(__name__)
 
 REPLACE_SECONDS = 1.0
-"""After a launch, when the next spare is begun."""
-
-ENGINE_ENVIRONMENT: Mapping[str, str] = {"GOMP_SPINCOUNT": "500"}
-"""The environment variables of every engine; the user's own values take precedence.
-
-Engines compute with OpenMP, whose threads wait for each other by spinning, 300,000 times by default. Where other
-programs want the processors, an answer then takes ten times as long. With 500 an answer is as fast alone, and two
-models that answer at once hardly wait for each other.
-"""
-
-LLAMACPP_ENVIRONMENT: Mapping[str, str] = {
-    **ENGINE_ENVIRONMENT,
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=16777216",
-}
-"""The environment variables of llama.cpp: it gets memory in huge pages, where the kernel has them, and in large steps.
-
-A start touches much memory for the first time: contexts, and the many small pieces of a vocabulary. A model of 135
-million parameters caused 36,000 page faults without this and 8,000 with it. Its first token came 16 % earlier in one
-measurement and 3 % in another (medians of 24 and of 20 starts each, in turn).
-"""
+"""The wait between a launch and the begin of the next spare."""
 
 _SPARED = "llamacpp"
 """The engine whose starts are short enough for the time to matter."""
 
 
-class Launcher:
+class SpareLauncher:
     """Starts `berth-launch` in child processes. llama.cpp is the `llama-server` on PATH, else the wheel xllamacpp."""
 
     def __init__(
@@ -63,8 +45,9 @@ class Launcher:
         self._spare: ChildProcess | None = None
         self._replacing: asyncio.Task[None] | None = None
         self._closed = False
-        embedded = shutil.which(llama_server.PROGRAM, path=self._environment.get("PATH")) is None
-        self._command = [sys.executable, "-m", "berth_local.spare", *([spare.ENGINE_OPTION] if embedded else [])]
+        uses_wheel = shutil.which(llama_server.PROGRAM, path=self._environment.get("PATH")) is None
+        options = [spare.ENGINE_OPTION] if uses_wheel else []
+        self._command = [sys.executable, "-m", "berth_local.engines.spare", *options]
 
     @property
     def spare(self) -> ChildProcess | None:
@@ -89,7 +72,7 @@ class Launcher:
         taken = self._take() if arguments[:1] == [_SPARED] else None
         if taken:
             taken.output = output
-            with suppress(ConnectionError):  # it was killed while it waited
+            with suppress(ConnectionError):  # somebody killed the spare while it waited
                 await taken.write(ordered)
                 return taken
         child = await self._begin(output)

@@ -10,10 +10,10 @@ from berth_api.identity import with_defaults
 from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_formats.memory import GIB, MIB
 from berth_formats.model import AttentionShape, ModelDescription
-from berth_local.gpu import Gpu, first_gpu, parsed
-from berth_local.memory import MemoryEstimates, budget, gpu_memory_bytes
+from berth_local.engines.gpu import Gpu, first_gpu, parsed
+from berth_local.engines.memory import MemoryEstimates, budget, gpu_memory_bytes
 from tests.unit.formats.weights import write_gguf
-from tests.unit.local.test_engines import SCRIPTS, program
+from tests.unit.local.engines.test_engines import SCRIPTS, program
 
 H100 = Gpu(81559 * MIB, 81079 * MIB)
 SMOL = ModelDescription(
