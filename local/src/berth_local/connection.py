@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from berth_local.errors import NoServerError, UsageError
-from berth_local.home import home_directory, model_store, running_server
+from berth_local.errors import FailedError, NoServerError, UsageError
+from berth_local.output import print_note
+from berth_local.serve.interface import StartError, default_store, running_server, serving_in_background
 
 if TYPE_CHECKING:
     from berth_local.client import Client
@@ -64,17 +65,23 @@ def connect_or_serve(server: Server) -> Generator["Client"]:
             yield client
         return
     from berth_local.client import Client  # noqa: PLC0415 (as above)
-    from berth_local.embedded import serving_in_background  # noqa: PLC0415 (a second, which a command with a server need not wait for)
 
-    with serving_in_background(server.models) as url, Client(url) as client:
-        yield client
+    try:
+        with serving_in_background(server.models, _print_shared) as url, Client(url) as client:
+            yield client
+    except StartError as error:
+        raise FailedError(str(error)) from None
+
+
+def _print_shared() -> None:
+    print_note("another command uses the server of this one, which ends when that has its answer; Ctrl-C ends it now")
 
 
 def find_running() -> str | None:
     """The address of the server that runs on this machine, if one does."""
     from berth_local.client import is_berth  # noqa: PLC0415 (as above)
 
-    candidates = dict.fromkeys([running_server(home_directory()) or DEFAULT_URL, DEFAULT_URL])
+    candidates = dict.fromkeys([running_server() or DEFAULT_URL, DEFAULT_URL])
     return next((url for url in candidates if is_berth(url)), None)
 
 
@@ -82,4 +89,4 @@ def local_store(server: Server) -> Path:
     """The model store that a server of this machine uses. Raises UsageError where the user names a server."""
     if server.url:
         raise UsageError("--sample puts a model into this machine's store: leave --url out, and unset BERTH_URL")
-    return server.models or model_store(home_directory())
+    return server.models or default_store()

@@ -9,13 +9,13 @@ from berth_local.errors import CommandError
 def complete_model(incomplete: str) -> list[str]:
     """The names of models that begin so: the running server's, or those of this machine's store where none answers."""
     from berth_local.connection import Server, connect  # noqa: PLC0415 (only when Tab is pressed)
-    from berth_local.home import home_directory, model_store  # noqa: PLC0415
     from berth_local.output import model_name  # noqa: PLC0415
+    from berth_local.serve.interface import default_store  # noqa: PLC0415
 
     try:
         with connect(Server(os.environ.get("BERTH_URL"), os.environ.get("BERTH_API_KEY"))) as client:
             names = [model_name(model["id"]) for model in client.get("/v1/models")["data"]]
     except (CommandError, SettingsError):
-        store = model_store(home_directory())
+        store = default_store()
         names = [entry.name for entry in store.iterdir() if not entry.name.startswith(".")] if store.is_dir() else []
     return sorted(name for name in names if name.startswith(incomplete))

@@ -2,8 +2,7 @@
 
 import os
 import re
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +12,7 @@ from berth_local.cli.options import ApiKey, Models, Sample
 from berth_local.connection import Server, check_key, local_store
 from berth_local.errors import FailedError, UsageError
 from berth_local.output import counted, print_note
-
-if TYPE_CHECKING:
-    from berth_local.server import Options
+from berth_local.serve.interface import ServeOptions, StartError, serve_until_signal
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i)?b?", re.IGNORECASE)
 
@@ -47,14 +44,9 @@ def up(
         from berth_local.cli.sampling import ensure_sample  # noqa: PLC0415 (only where it is wanted)
 
         ensure_sample(local_store(Server(models=models)))
-    import uvloop  # noqa: PLC0415 (with what follows a second, which --help need not wait for)
-
-    from berth_local.logging_setup import configure_log  # noqa: PLC0415
-    from berth_local.server import Options, StartError  # noqa: PLC0415
-
-    configure_log(sys.stderr, level)
+    options = ServeOptions(models=models, host=host, port=port, api_key=api_key, memory_bytes=memory_bytes)
     try:
-        uvloop.run(_serve(Options(models=models, host=host, port=port, api_key=api_key, memory_bytes=memory_bytes)))
+        serve_until_signal(options, level, _print_address, _print_drain)
     except StartError as error:
         raise FailedError(str(error)) from None
 
@@ -68,14 +60,9 @@ def parsed_size(text: str) -> int:
     return round(float(found[1]) * base ** ("kmgt".index(found[2].lower()) + 1))
 
 
-async def _serve(options: "Options") -> None:
-    from berth_local.server import serving  # noqa: PLC0415 (as above)
-    from berth_router.serving.signals import ending_signals  # noqa: PLC0415
+def _print_address(url: str) -> None:
+    print(f"Berth serves OpenAI's API at {url}/v1. Ctrl-C ends it.", flush=True)
 
-    with ending_signals() as ending:
-        async with serving(options) as server:
-            print(f"Berth serves OpenAI's API at {server.url}/v1. Ctrl-C ends it.", flush=True)
-            await ending.told.wait()
-            if server.in_flight:
-                print_note(f"ending: {counted(server.in_flight, 'answer')} still under way; Ctrl-C again ends now")
-            await server.drain(ending.hurry)
+
+def _print_drain(answers: int) -> None:
+    print_note(f"ending: {counted(answers, 'answer')} still under way; Ctrl-C again ends now")

@@ -15,7 +15,7 @@ MOST_LINES = 100_000
 
 
 def logs_routes(output_of: Callable[[str], OutputBuffer | None]) -> APIRouter:
-    """The route that tells what was written. `output_of` knows it by the deployment's name."""
+    """The route. `output_of` finds the output by the deployment's name; None: no engine of it has run."""
     routes = APIRouter(tags=["models"])
 
     @routes.get(
@@ -26,7 +26,7 @@ def logs_routes(output_of: Callable[[str], OutputBuffer | None]) -> APIRouter:
         follow: bool = Query(default=False, description="Go on as more comes."),
         tail: int = Query(default=200, ge=0, le=MOST_LINES, description="How many of the last lines to begin with."),
     ) -> StreamingResponse:
-        """The last lines of the deployment's engine, this one's and those before it, as plain text."""
+        """The last lines of the deployment's engines, of the current one and earlier ones, as plain text."""
         output = output_of(deployment)
         if output is None:
             raise ModelNotFoundError(f"No engine of {deployment} has run since this server started.")

@@ -10,14 +10,14 @@ import structlog
 
 
 def configure_log(stream: TextIO, level: str) -> None:
-    """Sends what the server and its libraries log, from the level up, to the stream."""
+    """Sends the log of the server and its libraries to the stream, from this level up."""
     readable = stream.isatty()
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
     ]
     if readable:
-        # Tracebacks as Python prints them: frames drawn around them break in narrow terminals.
+        # Tracebacks are printed as Python prints them. structlog's frames around them break in narrow terminals.
         last: list[structlog.types.Processor] = [
             structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
         ]
@@ -27,7 +27,7 @@ def configure_log(stream: TextIO, level: str) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *last]))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # The HTTP server starts and ends with Berth, and has no news of its own.
+    # uvicorn starts and ends with Berth. Below a warning it logs nothing that Berth does not log.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

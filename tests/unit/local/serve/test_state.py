@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from berth_local.home import running_server
-from berth_local.state import StartError, held
+from berth_local.serve.home import running_server
+from berth_local.serve.state import StartError, held
 
 
 def test_it_says_who_runs_until_that_one_has_ended(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The folder of one running Berth: one process at a time, and nothing in it that outlives its meaning."""
+"""The state folder, while a Berth runs: one process holds it at a time."""
 
 import fcntl
 import json
@@ -8,25 +8,25 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from berth_local.home import RUNNING, running_server, wrong_home
+from berth_local.serve.home import RUNNING, running_server, wrong_home
 
 _LOCK = "lock"
 _SCRATCH = "run"
 
 
 class StartError(Exception):
-    """Berth cannot start here: what is wrong and what would be right, in one line."""
+    """Berth cannot start. The message says in one line what is wrong and what would be right."""
 
 
 class StateFolder:
-    """A folder that this process holds alone. `scratch` is empty at the start and gone at the end."""
+    """The folder that this process holds alone. Its subfolder `scratch` is empty at the start, and gone at the end."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.scratch = home / _SCRATCH
 
     def announce(self, url: str) -> None:
-        """Writes down where this Berth is reached."""
+        """Writes down the address of this Berth, for commands of this machine."""
         unpublished = self.home / f".{RUNNING}"
         unpublished.write_text(json.dumps({"pid": os.getpid(), "url": url}))
         unpublished.replace(self.home / RUNNING)
@@ -34,13 +34,14 @@ class StateFolder:
 
 @contextmanager
 def held(home: Path) -> Generator[StateFolder]:
-    """The folder, made where it is missing, and held until the end. Raises StartError where another process holds it.
+    """Makes the folder if it is missing, and holds it while the context is open.
 
-    Raises SettingsError where it is the one that BERTH_HOME names, and cannot be used.
+    Raises StartError where another process holds it, or where it cannot be used; SettingsError where it cannot be used
+    and BERTH_HOME names it.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
-        # The kernel lets go of the lock with the process, however it ends. Children do not inherit it.
+        # The kernel frees the lock when the process ends, however it ends. Children do not inherit it.
         lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if wrong := wrong_home(home, error):
@@ -64,7 +65,7 @@ def held(home: Path) -> Generator[StateFolder]:
 
 
 def _clean(state: StateFolder) -> None:
-    """Takes away what belongs to a process: this one at its end, or one that was killed."""
+    """Deletes the files of one run: of this one at its end, or of an earlier one that was killed."""
     (state.home / RUNNING).unlink(missing_ok=True)
     shutil.rmtree(state.scratch, ignore_errors=True)
 

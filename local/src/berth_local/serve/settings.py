@@ -11,26 +11,26 @@ from berth_router.auth import KeyScope
 from berth_router.settings import Settings as RouterSettings
 
 DOWNLOADER = "berth-download"
-"""What stands for the downloader's image here. An engine's is its backend's name."""
+"""The name of the downloader's image. The name of an engine's image is its backend's."""
 
 _REPLICA = "local"
 _KEY_NAME = "berth"
 _DRAIN_SECONDS = 5
-"""What running answers get to end at a shutdown: somebody sits before the terminal."""
+"""The time that answers under way get at a shutdown. It is short, because a user sits at the terminal."""
 
 _GRACE_SECONDS = 5
-"""What an engine gets to end in. It has nothing to save."""
+"""The time that an engine gets to end. It has nothing to save."""
 
 
 def operator_settings(engines: Engines, router: RouterSettings) -> OperatorSettings:
-    """The operator's settings: images are names of programs. What both have is the router's, from the environment."""
+    """The operator's settings. Images are names of programs; settings that the router has too are taken from it."""
     images = {backend: {device: {"image": backend.value} for device in devices} for backend, devices in engines.items()}
     downloads: dict[str, Any] = {
         "image": DOWNLOADER,
         "hubEndpoint": router.hub_endpoint,
         "minFreeBytes": router.min_free_bytes,
         "allowPickle": router.allow_pickle,
-        # Where Kubernetes has a Secret, this process has its environment.
+        # In Kubernetes the token is in a Secret, here in the environment of this process.
         "tokenSecret": {"name": "environment", "key": "HF_TOKEN"},
     }
     timing = {"terminationGrace": _GRACE_SECONDS}
@@ -38,7 +38,7 @@ def operator_settings(engines: Engines, router: RouterSettings) -> OperatorSetti
 
 
 def router_settings(engines: Engines, store: Path, host: str, port: int) -> RouterSettings:
-    """The router's settings; what is not given here is the environment's. Raises SettingsError."""
+    """The router's settings. Those not given here come from the environment. Raises SettingsError."""
     backend = Backend.LLAMACPP if Backend.LLAMACPP in engines else next(iter(engines))
     settings: dict[str, Any] = {
         "HOST": host,
@@ -56,7 +56,7 @@ def router_settings(engines: Engines, store: Path, host: str, port: int) -> Rout
 
 
 def with_key(settings: RouterSettings, key: str, folder: Path) -> RouterSettings:
-    """The settings, so that every request must carry the key, which is put into a file of the folder."""
+    """The settings with a key that every request must carry. Writes the key into a file of this folder."""
     folder.mkdir(mode=0o700)
     (folder / _KEY_NAME).write_text(key)
     return settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": {_KEY_NAME: list(KeyScope)}})

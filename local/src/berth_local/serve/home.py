@@ -1,4 +1,4 @@
-"""The folder that holds what one machine's Berth keeps: models, state, logs."""
+"""The state folder of one machine's Berth: where it is, and where models and the server's address are in it."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 from berth_api.settings_error import SettingsError, shown
 
 RUNNING = "berth.json"
-"""In the folder: who runs, and where it is reached."""
+"""The file of the folder that names the running server's pid and address."""
 
 
 def home_directory() -> Path:
@@ -17,7 +17,7 @@ def home_directory() -> Path:
 
 
 def wrong_home(home: Path, error: OSError) -> SettingsError | None:
-    """The error where BERTH_HOME names a folder that cannot be used; None where it is not what says so."""
+    """The error for a folder that cannot be used, if BERTH_HOME names it. None if BERTH_HOME does not."""
     stated = os.environ.get("BERTH_HOME")
     if not stated or Path(stated) != home:
         return None
@@ -27,12 +27,12 @@ def wrong_home(home: Path, error: OSError) -> SettingsError | None:
 
 
 def model_store(home: Path) -> Path:
-    """Where models are, unless `--models` says otherwise."""
+    """The folder of models, unless the user names another with `--models`."""
     return home / "models"
 
 
 def running_server(home: Path) -> str | None:
-    """The address that the server of this folder wrote down; it may have been killed since."""
+    """The address that the server of this folder wrote down. Somebody may have killed that server since."""
     try:
         url = json.loads((home / RUNNING).read_text())["url"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from berth_local.listening import listen, resolve, url_of
-from berth_local.state import StartError
+from berth_local.serve.listening import listen, resolve, url_of
+from berth_local.serve.state import StartError
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])

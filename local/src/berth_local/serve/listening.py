@@ -1,27 +1,27 @@
-"""Where the server of this machine listens, and who may come in."""
+"""Where the server of this machine listens, and who may connect."""
 
 import ipaddress
 import socket
 from dataclasses import dataclass
 
-from berth_local.state import StartError
+from berth_local.serve.state import StartError
 
 _BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen: a number of an interface, and a port."""
+    """Where to listen: the IP address of an interface, and a port."""
 
     stated: str
-    """The host as it was given."""
+    """The host as the user gave it."""
     number: str
     family: socket.AddressFamily
     port: int
 
 
 def resolve(host: str, port: int, *, has_key: bool) -> Address:
-    """The address that is meant. Raises StartError, also where other machines could come in without a key."""
+    """The address that the user means. Raises StartError, also where other machines could connect without a key."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError) as error:
@@ -48,7 +48,7 @@ def listen(address: Address) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """How a program on this machine reaches it."""
+    """The URL at which a program on this machine reaches the socket."""
     host, port = listener.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
