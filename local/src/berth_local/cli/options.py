@@ -6,32 +6,32 @@ from typing import Annotated
 
 import typer
 
-from berth_local.cli.names import complete_model
+from berth_local.cli.model_names import complete_model
 
 
-class Format(StrEnum):
-    """For whom a command prints."""
+class OutputFormat(StrEnum):
+    """How a command prints its result: for people, or for programs."""
 
     TABLE = "table"
     JSON = "json"
 
 
-Url = Annotated[
+UrlOption = Annotated[
     str | None,
     typer.Option(
         "--url", envvar="BERTH_URL", metavar="URL", show_default=False, help="The server, if not this machine's own."
     ),
 ]
-ApiKey = Annotated[
+ApiKeyOption = Annotated[
     str | None,
     typer.Option(
         "--api-key", envvar="BERTH_API_KEY", metavar="KEY", show_default=False, help="The key that the server asks for."
     ),
 ]
-Output = Annotated[
-    Format, typer.Option("--output", "-o", metavar="FORMAT", help="table, for people, or json, for programs.")
+OutputOption = Annotated[
+    OutputFormat, typer.Option("--output", "-o", metavar="FORMAT", help="table, for people, or json, for programs.")
 ]
-ModelName = Annotated[
+ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
@@ -40,7 +40,7 @@ ModelName = Annotated[
         help="Its directory's name in the model store.",
     ),
 ]
-Models = Annotated[
+ModelsOption = Annotated[
     Path | None,
     typer.Option(
         "--models",
@@ -51,6 +51,6 @@ Models = Annotated[
         help="A directory of models to serve instead of Berth's own.",
     ),
 ]
-Sample = Annotated[
+SampleOption = Annotated[
     bool, typer.Option("--sample", help="Put a small model (SmolLM2-135M-Instruct, 98 MB) into the store first.")
 ]

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from berth_local import errors
-from berth_local.main import app
+from berth_local.cli import errors
+from berth_local.cli.main import app
 
 PAGE = (Path(__file__).parents[4] / "docs/cli.md").read_text()
 

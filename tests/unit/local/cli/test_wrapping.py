@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from berth_local.wrapping import WordWrap
+from berth_local.cli.wrapping import WordWrap
 
 WIDTH = 10
 

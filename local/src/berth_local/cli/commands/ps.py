@@ -3,9 +3,19 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from berth_local.cli.options import ApiKey, Format, Output, Url
-from berth_local.connection import Server, connect
-from berth_local.output import Column, duration, model_name, print_json, print_note, print_table, since, size
+from berth_local.cli.connection import Target, connect
+from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.printing import (
+    Column,
+    duration,
+    model_name,
+    print_json,
+    print_note,
+    print_table,
+    since,
+    size,
+    without_empty,
+)
 
 _COLUMNS = (
     Column("MODEL"),
@@ -20,11 +30,11 @@ _COLUMNS = (
 )
 
 
-def ps(output: Output = Format.TABLE, url: Url = None, api_key: ApiKey = None) -> None:
+def ps(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Show the models that run, and until when."""
-    with connect(Server(url, api_key)) as client:
+    with connect(Target(url, api_key)) as client:
         loaded = client.get("/v1/models/loaded")
-    if output is Format.JSON:
+    if output is OutputFormat.JSON:
         print_json(loaded)
     elif loaded["loaded_models"]:
         now = datetime.now(UTC)
@@ -56,9 +66,3 @@ def _goes_in(model: dict[str, Any], now: datetime) -> str:
     if until is None:
         return "-"
     return duration(-until.total_seconds()) if model["in_flight"] == 0 else "in use"
-
-
-def without_empty(columns: tuple[Column, ...], rows: list[list[str]]) -> tuple[list[Column], list[list[str]]]:
-    """The table without columns that may be left out and that say nothing in any row."""
-    kept = [index for index, column in enumerate(columns) if column.rank == 0 or any(row[index] != "-" for row in rows)]
-    return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]

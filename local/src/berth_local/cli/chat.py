@@ -1,27 +1,27 @@
-"""A conversation: what is asked, what is answered, and the lines in which an answer appears."""
+"""A conversation with a model: it asks, and prints the answer as the model makes it."""
 
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from berth_local.client import ChatEvent, Finished, Text, Waiting
-from berth_local.errors import FailedError
-from berth_local.output import model_name, terminal_width
-from berth_local.waiting import WaitingLine
-from berth_local.wrapping import WordWrap
+from berth_local.cli.client import ChatEvent, Finished, Text, Waiting
+from berth_local.cli.errors import FailedError
+from berth_local.cli.printing import model_name, terminal_width
+from berth_local.cli.waiting import WaitingLine
+from berth_local.cli.wrapping import WordWrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from berth_local.client import Client
+    from berth_local.cli.client import Client
 
 _WAITING = "waiting for "
 
 
 @dataclass(slots=True)
 class Answer:
-    """One answer, whole or as far as it came; times in seconds since the question."""
+    """One answer, complete or as far as it has come. Times are in seconds since the question."""
 
     text: str = ""
     finish_reason: str | None = None
@@ -30,13 +30,13 @@ class Answer:
     seconds: float = 0.0
 
     def add(self, text: str, seconds: float) -> None:
-        """A piece that came so many seconds after the question."""
+        """Adds a piece that came `seconds` after the question."""
         self.text += text
         if self.first_token_seconds is None:
             self.first_token_seconds = seconds
 
     def summary(self) -> str:
-        """How long it took, for people."""
+        """How long the answer took, in one line."""
         first = "no text" if self.first_token_seconds is None else f"first text after {self.first_token_seconds:.2f} s"
         tokens = (self.usage or {}).get("completion_tokens")
         if tokens is None or self.first_token_seconds is None:
@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Conversation:
-    """Messages to and fro. `settings` are the fields of every request besides the messages."""
+    """The messages so far. `settings`: the fields of every request besides the messages."""
 
     client: "Client"
     settings: dict[str, Any]
@@ -58,11 +58,11 @@ class Conversation:
         self.clear()
 
     def clear(self) -> None:
-        """Forgets what was said."""
+        """Forgets all messages but the system's."""
         self.messages = [{"role": "system", "content": self.system}] if self.system else []
 
     def ask(self, question: str, *, show: bool = True) -> Answer:
-        """Asks, shows the answer on stdout as it is made, and remembers both. On Ctrl-C the question is forgotten."""
+        """Asks, prints the answer on stdout as it comes, and keeps both. After an error or Ctrl-C it keeps neither."""
         self.messages.append({"role": "user", "content": question})
         try:
             answer = _received(self.client.chat({**self.settings, "messages": self.messages}), show=show)
@@ -100,5 +100,5 @@ def _received(events: "Iterator[ChatEvent]", *, show: bool) -> Answer:
 
 
 def _readable(reason: str) -> str:
-    """The router's comment with the model's short name."""
+    """The router's reason for waiting, with the model's short name."""
     return _WAITING + model_name(reason.removeprefix(_WAITING)) if reason.startswith(_WAITING) else reason

@@ -1,16 +1,16 @@
-"""--sample: the small model, put into the store with a word about it."""
+"""The option --sample: it puts a small model into the store, and shows that it is fetched."""
 
 import sys
 from pathlib import Path
 
-from berth_local.errors import FailedError
-from berth_local.output import size
-from berth_local.sample import FILE_BYTES, MODEL, SampleError, is_there, put_sample
-from berth_local.waiting import WaitingLine
+from berth_local.cli.errors import FailedError
+from berth_local.cli.printing import size
+from berth_local.cli.sample_model import FILE_BYTES, MODEL, SampleError, is_there, put_sample
+from berth_local.cli.waiting import WaitingLine
 
 
 def ensure_sample(store: Path) -> str:
-    """The name of the sample, which is in the store afterwards. Raises FailedError."""
+    """Puts the sample into the store, unless it is there. The sample's name. Raises FailedError."""
     if not is_there(store):
         with WaitingLine(sys.stderr) as waiting:
             try:

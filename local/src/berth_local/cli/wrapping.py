@@ -1,4 +1,4 @@
-"""Text that comes in pieces, broken between words at a terminal's edge."""
+"""Breaks text that comes in pieces between words at the edge of a terminal."""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ class WordWrap:
         self._width = max(width, 1)
         self._column = 0
         self._word = ""
-        """As much as is there of the word that the cursor is behind."""
+        """The part of the current word that is written already."""
 
     def feed(self, text: str) -> str:
         """What to write for the next piece: its text with line breaks, and codes that move a word to the next line."""
@@ -42,7 +42,7 @@ class WordWrap:
             return part
         whole = started + length
         if whole > self._width or self._column == started:
-            # Longer than a line, or alone on it: nothing is gained by moving it.
+            # The word is longer than a line, or alone on its line: to move it would gain nothing.
             self._column = (self._column + length) % self._width
             return part
         self._column = whole
@@ -51,7 +51,7 @@ class WordWrap:
 
 
 def width_of(text: str) -> int:
-    """Columns of a terminal that the text takes."""
+    """The number of a terminal's columns that the text takes."""
     return sum(_columns(character) for character in text)
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from berth_local.cli.options import ApiKey, ModelName, Url
-from berth_local.connection import Server, connect_or_serve
-from berth_local.output import print_json
+from berth_local.cli.connection import Target, connect_or_serve
+from berth_local.cli.options import ApiKeyOption, ModelArgument, UrlOption
+from berth_local.cli.printing import print_json
 
 
 class ManifestFormat(StrEnum):
@@ -18,18 +18,18 @@ class ManifestFormat(StrEnum):
 
 
 def get(
-    model: ModelName,
+    model: ModelArgument,
     output: Annotated[
         ManifestFormat, typer.Option("--output", "-o", metavar="FORMAT", help="yaml or json.")
     ] = ManifestFormat.YAML,
-    url: Url = None,
-    api_key: ApiKey = None,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Print a model as a Kubernetes resource.
 
     It is the ModelDeployment that serves the model: what `kubectl apply` takes.
     """
-    with connect_or_serve(Server(url, api_key)) as client:
+    with connect_or_serve(Target(url, api_key)) as client:
         manifest: dict[str, Any] = client.get("/v1/models/manifest", model=model)
     if output is ManifestFormat.JSON:
         print_json(manifest)

@@ -1,4 +1,4 @@
-"""Every way in which a command ends without having done what it was asked, with its exit code.
+"""The errors with which a command ends, and their exit codes.
 
 CommandError
 ├── FailedError             1  the server refused or failed; the message is the server's own
@@ -12,7 +12,10 @@ CommandError
 
 
 class CommandError(Exception):
-    """What is wrong and what would be right, in one line. `exit_code` is the process's."""
+    """A command has failed. `message` says in one line what is wrong and what would be right.
+
+    `exit_code`: the exit code of the process.
+    """
 
     exit_code = 1
 
@@ -20,7 +23,7 @@ class CommandError(Exception):
         super().__init__(message)
         self.message = message
         self.code = code
-        """The API's own word for it, where it comes from the API."""
+        """The API's code of the error, if the error comes from the API."""
 
 
 class FailedError(CommandError):
@@ -52,7 +55,7 @@ class KeyRefusedError(CommandError):
 
 
 class NotNowError(CommandError):
-    """It cannot be done now."""
+    """It cannot be done now; another try later may work."""
 
     exit_code = 6
 

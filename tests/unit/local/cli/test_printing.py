@@ -2,9 +2,9 @@
 
 import pytest
 
-from berth_local.cli.up import parsed_size
-from berth_local.errors import UsageError
-from berth_local.output import Column, count, duration, size, table
+from berth_local.cli.commands.up import parsed_size
+from berth_local.cli.errors import UsageError
+from berth_local.cli.printing import Column, count, duration, size, table
 
 COLUMNS = (Column("MODEL"), Column("SIZE", right=True), Column("ENGINE", rank=2), Column("CONTEXT", rank=1, right=True))
 ROWS = [["SmolLM2-135M-Instruct", "98 MB", "llamacpp", "8192"], ["x", "4.7 GB", "vllm", "131072"]]

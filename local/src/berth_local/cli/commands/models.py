@@ -3,11 +3,10 @@
 from typing import Any
 from urllib.parse import quote
 
-from berth_local.cli.options import ApiKey, Format, ModelName, Output, Url
-from berth_local.cli.ps import without_empty
-from berth_local.connection import Server, connect_or_serve
-from berth_local.errors import NotFoundError
-from berth_local.output import Column, count, model_name, print_json, print_note, print_table, size
+from berth_local.cli.connection import Target, connect_or_serve
+from berth_local.cli.errors import NotFoundError
+from berth_local.cli.options import ApiKeyOption, ModelArgument, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.printing import Column, count, model_name, print_json, print_note, print_table, size, without_empty
 
 _GB = 1e9
 
@@ -22,11 +21,11 @@ _COLUMNS = (
 )
 
 
-def list_models(output: Output = Format.TABLE, url: Url = None, api_key: ApiKey = None) -> None:
+def list_models(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Show the models of the store."""
-    with connect_or_serve(Server(url, api_key)) as client:
+    with connect_or_serve(Target(url, api_key)) as client:
         inventory = client.get("/v1/models/inventory")
-    if output is Format.JSON:
+    if output is OutputFormat.JSON:
         print_json(inventory)
         return
     models: list[dict[str, Any]] = inventory["models"]
@@ -52,12 +51,14 @@ def row(model: dict[str, Any]) -> list[str]:
     ]
 
 
-def remove(model: ModelName, output: Output = Format.TABLE, url: Url = None, api_key: ApiKey = None) -> None:
+def remove(
+    model: ModelArgument, output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
     """Delete a model from the store."""
     name = _checked_name(model)
-    with connect_or_serve(Server(url, api_key)) as client:
+    with connect_or_serve(Target(url, api_key)) as client:
         removed = client.delete(f"/v1/models/inventory/{quote(name)}")
-    if output is Format.JSON:
+    if output is OutputFormat.JSON:
         print_json(removed)
     else:
         print(removed["message"])

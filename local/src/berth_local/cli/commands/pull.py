@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 import typer
 
-from berth_local.cli.options import ApiKey, Format, Output, Url
-from berth_local.connection import Server, connect_or_serve
-from berth_local.errors import FailedError, InterruptedByUserError, NotFoundError, UsageError
-from berth_local.output import model_name, print_json, size
-from berth_local.progress import DownloadProgress
+from berth_local.cli.connection import Target, connect_or_serve
+from berth_local.cli.errors import FailedError, InterruptedByUserError, NotFoundError, UsageError
+from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.printing import model_name, print_json, size
+from berth_local.cli.progress import DownloadProgress
 
 if TYPE_CHECKING:
-    from berth_local.client import Client
+    from berth_local.cli.client import Client
 
 _POLL_SECONDS = 0.5
 _HOSTS = ("hf.co/", "huggingface.co/")
@@ -48,9 +48,9 @@ def pull(
         list[str] | None,
         typer.Option(metavar="GLOB", show_default=False, help="Leave files out that match; may be repeated."),
     ] = None,
-    output: Output = Format.TABLE,
-    url: Url = None,
-    api_key: ApiKey = None,
+    output: OutputOption = OutputFormat.TABLE,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Fetch a model from the hub.
 
@@ -64,18 +64,18 @@ def pull(
         "include": include,
         "exclude": exclude,
     }
-    with connect_or_serve(Server(url, api_key)) as client:
+    with connect_or_serve(Target(url, api_key)) as client:
         job = client.post("/v1/models/download", {name: value for name, value in wanted.items() if value})
         try:
             done = _followed(client, job["job_id"])
         except KeyboardInterrupt:
             raise InterruptedByUserError(f"interrupted: `berth pull {repository}` goes on from here") from None
-    if output is Format.JSON:
+    if output is OutputFormat.JSON:
         print_json(done)
     if done["phase"] == _FAILED:
         error = NotFoundError if done["reason"] in _ABSENT else FailedError
         raise error(f"{repository} was not fetched: {done['message'] or done['reason']}", done["reason"])
-    if output is Format.TABLE:
+    if output is OutputFormat.TABLE:
         name = model_name(done["destination"])
         print(f"{name} ({size(done['bytes_total'])}): berth run {name}")
 
@@ -94,7 +94,7 @@ def parsed_repository(text: str) -> tuple[str, str | None]:
 
 
 def _followed(client: "Client", job_id: str) -> dict[str, Any]:
-    """The download, once it has ended."""
+    """Waits until the download has ended, and shows how far it is. The download as the API describes it."""
     with _Interruption() as interruption, DownloadProgress(sys.stderr) as progress:
         while True:
             job: dict[str, Any] = client.get(f"/v1/models/download/{quote(job_id, safe='')}")

@@ -1,4 +1,4 @@
-"""berth completion: what a shell needs to complete commands, options and model names."""
+"""berth completion: the script with which a shell completes commands, options and model names."""
 
 import os
 from enum import StrEnum
@@ -8,7 +8,7 @@ import typer
 
 
 class Shell(StrEnum):
-    """Shells that can complete."""
+    """The shells that there is a script for."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -16,7 +16,7 @@ class Shell(StrEnum):
 
 
 _COMPLETE_VARIABLE = "_BERTH_COMPLETE"
-"""Set by a shell that wants to know how a command line may go on."""
+"""The variable that a shell sets when it asks for completions."""
 
 
 def prepare_completion() -> None:

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from berth_local.cli.options import ApiKey, Format, Output, Url
-from berth_local.connection import Server, connect
-from berth_local.output import counted, print_json, size
+from berth_local.cli.connection import Target, connect
+from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.printing import counted, print_json, size
 
 _GB = 1e9
 
 
-def status(output: Output = Format.TABLE, url: Url = None, api_key: ApiKey = None) -> None:
+def status(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Show the server in a few lines."""
-    with connect(Server(url, api_key)) as client:
+    with connect(Target(url, api_key)) as client:
         stats, loaded, inventory = (client.get(f"/v1/models/{name}") for name in ("stats", "loaded", "inventory"))
         address = client.url
     told: dict[str, Any] = {
@@ -23,7 +23,7 @@ def status(output: Output = Format.TABLE, url: Url = None, api_key: ApiKey = Non
         "requests": stats["total_requests"],
         "found_running": stats["cache_hits"],
     }
-    if output is Format.JSON:
+    if output is OutputFormat.JSON:
         print_json(told)
         return
     share = f", {stats['hit_rate']:.0%} found their model running" if told["requests"] else ""

@@ -1,4 +1,4 @@
-"""The API over HTTP, as the commands need it: the management routes, and chat as a stream of events."""
+"""Berth's API over HTTP, as the commands need it: the management routes, and chat as a stream of events."""
 
 import json
 import os
@@ -9,29 +9,26 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, cast
-from urllib.parse import urlsplit
 
 import httpx2
 
 from berth_api.http_environment import UNUSABLE, client_error
-from berth_api.settings_error import shown
-from berth_local.connection import check_key
-from berth_local.errors import (
+from berth_local.cli.address import check_key, check_url
+from berth_local.cli.errors import (
     CommandError,
     FailedError,
     KeyRefusedError,
     NoServerError,
     NotFoundError,
     NotNowError,
-    UsageError,
 )
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 120.0
-"""Unloading waits up to 30 s for answers under way; everything else of management is quick."""
+"""Unloading waits up to 30 s for answers under way. All other management requests are quick."""
 
 _COLD_START_SECONDS = 600.0
-"""Longer than a router holds a request for a model that starts (540 s)."""
+"""Longer than a router holds a request for a model that is starting (540 s)."""
 
 _STREAM_TIMEOUT = httpx2.Timeout(_COLD_START_SECONDS, connect=_CONNECT_SECONDS)
 
@@ -44,15 +41,14 @@ _COMMANDS = {
     "DELETE /v1/models/inventory/{name}": "`berth rm`",
 }
 _FAULTS = frozenset({"engine_failed", "engine_error", "internal_error"})
-"""Codes of errors that trying again later does not mend by itself."""
+"""The codes of errors that another try does not mend."""
 
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _ENDPOINT = re.compile(r"\b(?:GET|POST|DELETE) /v1/[a-z/-]+(?:\{\w+\})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The model is not ready yet: why, in the router's words."""
+    """The model is not ready yet. `reason`: why, in the router's words."""
 
     reason: str
 
@@ -66,7 +62,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer is complete. `usage` as in OpenAI's API, where the engine tells it."""
+    """The answer is complete. `usage`: as in OpenAI's API; None where the engine does not send it."""
 
     reason: str | None
     usage: dict[str, Any] | None
@@ -76,20 +72,18 @@ ChatEvent = Waiting | Text | Finished
 
 
 class Client:
-    """One server.
+    """A client of one server.
 
-    Every method raises a CommandError; making one raises UsageError, or SettingsError where the environment is wrong.
+    Its methods raise CommandError. Its constructor raises UsageError, and SettingsError where a variable of the
+    environment is wrong.
     """
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
-        if not _is_server(url):
-            raise UsageError(
-                f"--url (or BERTH_URL) is {shown(url)}: it must be a server's address, such as http://127.0.0.1:8080",
-            )
+        check_url(url)
         check_key(api_key)
         self.url = url.rstrip("/").removesuffix("/v1")
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        # What HTTP_PROXY says is for the world outside, not for a port of this machine.
+        # HTTP_PROXY is for other machines, not for a port of this one.
         proxied = not re.match(r"https?://(127\.|localhost\b|\[::1\])", self.url)
         try:
             timeout = httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
@@ -120,14 +114,14 @@ class Client:
         return self._json("DELETE", path)
 
     def lines(self, path: str, **query: str) -> Iterator[str]:
-        """The lines of a text, as they come, for as long as they come."""
+        """Yields the lines of a text as they come, until the server ends it."""
         timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
         with self._answering(), self._http.stream("GET", path, params=query, timeout=timeout) as answer:
             _check(answer, path)
             yield from answer.iter_lines()
 
     def chat(self, body: dict[str, Any]) -> Iterator[ChatEvent]:
-        """An answer as it is made. Closing the iterator makes the engine stop."""
+        """Yields the events of an answer as the engine makes it. The engine stops when the iterator is closed."""
         wanted = {**body, "stream": True, "stream_options": {"include_usage": True}}
         path = "/v1/chat/completions"
         with self._answering(), self._http.stream("POST", path, json=wanted, timeout=_STREAM_TIMEOUT) as answer:
@@ -160,7 +154,7 @@ class Client:
 
 
 def is_berth(url: str) -> bool:
-    """Whether a Berth answers at the address; quick also where nothing does."""
+    """Whether a Berth answers at the address. It is quick also where nothing answers."""
     try:
         answer = httpx2.get(
             f"{url}/healthz", timeout=httpx2.Timeout(5.0, connect=1.0), trust_env=False, verify=_verifies(url)
@@ -170,23 +164,13 @@ def is_berth(url: str) -> bool:
         return False
 
 
-def _is_server(url: str) -> bool:
-    """Whether it can be the address of a server."""
-    try:
-        parts = urlsplit(url)
-        has_place = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return has_place and _PRINTABLE.fullmatch(url) is not None
-
-
 def _verifies(url: str) -> bool:
     """Whether to check a certificate. Without TLS there is none, and loading the machine's authorities costs 50 ms."""
     return not url.startswith("http://")
 
 
 def _cause(error: Exception) -> str:
-    """The innermost reason without its number, such as 'connection refused'."""
+    """The reason of the error without its number, such as 'connection refused'."""
     text = str(error) or type(error).__name__
     return re.sub(r"^\[Errno -?\d+\] ", "", text).rstrip(".").lower()
 
@@ -216,7 +200,7 @@ def _chat_events(lines: Iterator[str]) -> Iterator[ChatEvent]:
 
 
 def _check(answer: httpx2.Response, path: str) -> None:
-    """Raises the error that the answer is, if it is one."""
+    """Raises the answer's error, if the answer is one."""
     if answer.is_success:
         return
     answer.read()
@@ -228,7 +212,7 @@ def _check(answer: httpx2.Response, path: str) -> None:
 
 
 def _status_of(error: dict[str, Any]) -> int:
-    """The HTTP status that an error within a stream would have had."""
+    """The HTTP status that an error inside a stream would have had before the stream."""
     if error.get("code") in _FAULTS:
         return HTTPStatus.BAD_GATEWAY
     return HTTPStatus.BAD_REQUEST if error.get("type") == "invalid_request_error" else HTTPStatus.SERVICE_UNAVAILABLE
@@ -250,5 +234,5 @@ def _error_of(status: int, content: Any, path: str) -> CommandError:
 
 
 def _for_people(message: str) -> str:
-    """The message in one line, with commands in place of the endpoints that it names."""
+    """The message in one line, with the names of commands in place of endpoints."""
     return _ENDPOINT.sub(lambda found: _COMMANDS.get(found[0], found[0]), " ".join(message.split()))

@@ -8,18 +8,19 @@ import typer
 
 from berth_api.setting_values import log_level
 from berth_api.settings_error import read_variable
-from berth_local.cli.options import ApiKey, Models, Sample
-from berth_local.connection import Server, check_key, local_store
-from berth_local.errors import FailedError, UsageError
-from berth_local.output import counted, print_note
+from berth_local.cli.address import check_key
+from berth_local.cli.connection import Target, local_store
+from berth_local.cli.errors import FailedError, UsageError
+from berth_local.cli.options import ApiKeyOption, ModelsOption, SampleOption
+from berth_local.cli.printing import counted, print_note
 from berth_local.serve.interface import ServeOptions, StartError, serve_until_signal
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i)?b?", re.IGNORECASE)
 
 
 def up(
-    models: Models = None,
-    sample: Sample = False,
+    models: ModelsOption = None,
+    sample: SampleOption = False,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen on. One beyond this machine needs --api-key.")
     ] = "127.0.0.1",
@@ -34,16 +35,16 @@ def up(
             help="What all models together may take of the machine's memory, such as 8GB; most of it if left out.",
         ),
     ] = None,
-    api_key: ApiKey = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Serve this machine's models, until Ctrl-C."""
     memory_bytes = parsed_size(memory) if memory else None
     check_key(api_key)
     level = read_variable(os.environ, "BERTH_LOG_LEVEL", log_level, "INFO")
     if sample:
-        from berth_local.cli.sampling import ensure_sample  # noqa: PLC0415 (only where it is wanted)
+        from berth_local.cli.sample_option import ensure_sample  # noqa: PLC0415 (only where it is wanted)
 
-        ensure_sample(local_store(Server(models=models)))
+        ensure_sample(local_store(Target(models=models)))
     options = ServeOptions(models=models, host=host, port=port, api_key=api_key, memory_bytes=memory_bytes)
     try:
         serve_until_signal(options, level, _print_address, _print_drain)

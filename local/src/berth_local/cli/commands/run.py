@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from berth_local.cli.names import complete_model
-from berth_local.cli.options import ApiKey, Format, Models, Output, Url
-from berth_local.connection import Server, connect_or_serve, local_store
-from berth_local.errors import CommandError, NoServerError, UsageError
-from berth_local.output import print_error, print_json, print_note
+from berth_local.cli.connection import Target, connect_or_serve, local_store
+from berth_local.cli.errors import CommandError, NoServerError, UsageError
+from berth_local.cli.model_names import complete_model
+from berth_local.cli.options import ApiKeyOption, ModelsOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.printing import print_error, print_json, print_note
 
 if TYPE_CHECKING:
-    from berth_local.chat import Conversation
+    from berth_local.cli.chat import Conversation
 
 _HELP = """\
 /clear   forget what was said
@@ -46,7 +46,7 @@ def run(
             "--sample", help="Ask a small model (SmolLM2-135M-Instruct), fetched once (98 MB). No MODEL then."
         ),
     ] = False,
-    models: Models = None,
+    models: ModelsOption = None,
     system: Annotated[
         str | None,
         typer.Option(metavar="TEXT", show_default=False, help="What the model is told before anything else."),
@@ -78,17 +78,17 @@ def run(
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", show_default=False, help="cpu or cuda.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr how long it took.")] = False,
-    output: Output = Format.TABLE,
-    url: Url = None,
-    api_key: ApiKey = None,
+    output: OutputOption = OutputFormat.TABLE,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Ask a model; it starts if it does not run."""
-    server = Server(url, api_key, models)
+    target = Target(url, api_key, models)
     words = [*([model] if sample and model else ()), *(prompt or ())]
     if sample:
-        from berth_local.cli.sampling import ensure_sample  # noqa: PLC0415 (only where it is wanted)
+        from berth_local.cli.sample_option import ensure_sample  # noqa: PLC0415 (only where it is wanted)
 
-        model = ensure_sample(local_store(server))
+        model = ensure_sample(local_store(target))
     model = _checked_name(model)
     question = _question(words)
     stated = {
@@ -101,15 +101,15 @@ def run(
     }
     settings: dict[str, Any] = {"model": model, **{name: value for name, value in stated.items() if value is not None}}
 
-    from berth_local.chat import Conversation  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
+    from berth_local.cli.chat import Conversation  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
 
-    with connect_or_serve(server) as client:
+    with connect_or_serve(target) as client:
         conversation = Conversation(client, settings, system)
         if question is None:
             _converse(conversation, model, verbose=verbose)
             return
-        answer = conversation.ask(question, show=output is Format.TABLE)
-        if output is Format.JSON:
+        answer = conversation.ask(question, show=output is OutputFormat.TABLE)
+        if output is OutputFormat.JSON:
             print_json(
                 {
                     "model": model,
@@ -136,7 +136,7 @@ def _checked_name(name: str | None) -> str:
 
 
 def _question(words: list[str]) -> str | None:
-    """What to ask; None: a conversation. Raises UsageError."""
+    """The question. None: the user wants a conversation. Raises UsageError."""
     if not words and sys.stdin.isatty():
         return None
     if not words:
@@ -155,7 +155,7 @@ def _stdin() -> str:
 
 
 def _converse(conversation: "Conversation", model: str, *, verbose: bool) -> None:
-    import_module("readline")  # gives input() its editing and history
+    import_module("readline")  # it gives input() editing and history
 
     print_note(f"{model}: /? for help, Ctrl-D ends")
     while (question := _typed()) is not None:
@@ -191,7 +191,7 @@ def _answer(conversation: "Conversation", question: str, *, verbose: bool) -> No
 
 
 def _typed() -> str | None:
-    """A question, of several lines between triple quotes; None where there are no more."""
+    """The question that the user types, of several lines between triple quotes. None: the user has typed Ctrl-D."""
     try:
         line = input(">>> ").strip()
         if not line.startswith('"""'):

@@ -5,20 +5,20 @@ from urllib.parse import quote
 
 import typer
 
-from berth_local.cli.options import ApiKey, ModelName, Url
-from berth_local.connection import Server, connect
-from berth_local.errors import FailedError
+from berth_local.cli.connection import Target, connect
+from berth_local.cli.errors import FailedError
+from berth_local.cli.options import ApiKeyOption, ModelArgument, UrlOption
 
 
 def logs(
-    model: ModelName,
+    model: ModelArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes, until Ctrl-C.")] = False,
     tail: Annotated[int, typer.Option(metavar="N", min=0, help="So many of the last lines.")] = 200,
-    url: Url = None,
-    api_key: ApiKey = None,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Show what a model's engine printed."""
-    with connect(Server(url, api_key)) as client:
+    with connect(Target(url, api_key)) as client:
         deployment = client.get("/v1/models/manifest", model=model)["metadata"]["name"]
         try:
             for line in client.lines(

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from berth_api.settings_error import SettingsError
-from berth_local.cli import completion, get, logs, models, ps, pull, run, status, stop, up, version
-from berth_local.errors import CommandError, InterruptedByUserError, UsageError
-from berth_local.output import print_error
+from berth_local.cli.commands import completion, get, logs, models, ps, pull, run, status, stop, up, version
+from berth_local.cli.errors import CommandError, InterruptedByUserError, UsageError
+from berth_local.cli.printing import print_error
 
 _WIDEST_HELP = 120
 
@@ -19,13 +19,13 @@ _WORDS = {
     "Input should be a valid number, unable to parse string as a number": "it must be a number",
     "Input should be": "it must be",
 }
-"""What typer says of a wrong value, and what we do."""
+"""Words of typer's errors, and the words that the command prints in their place."""
 
 app = typer.Typer(
     name="berth",
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: at once there, and as readable in a pipe
+    rich_markup_mode=None,  # plain help is printed at once, and is as readable in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST_HELP},
 )
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def exit_code(arguments: list[str]) -> int:
-    """Runs the command; says in one line on stderr what went wrong."""
+    """Runs the command. Prints an error in one line on stderr. The exit code."""
     completion.prepare_completion()
     try:
         _check_text(arguments)
@@ -80,18 +80,18 @@ def exit_code(arguments: list[str]) -> int:
         return _failed(error)
     except SettingsError as error:
         return _failed(UsageError(str(error)))
-    except SystemExit as answered:  # a shell that asked how the command line may go on
+    except SystemExit as answered:  # completion has answered a shell
         return answered.code if isinstance(answered.code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         return _failed(InterruptedByUserError("interrupted"))
-    except BrokenPipeError:  # whoever read has enough, such as head
+    except BrokenPipeError:  # the reader, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return ended if isinstance(ended, int) else 0
 
 
 def _check_text(arguments: list[str]) -> None:
-    """Raises UsageError for an argument that is not text. A folder of this machine need not be."""
+    """Raises UsageError for an argument that is not text. The name of a folder may be other bytes."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if "--models" not in (before, argument.partition("=")[0]) and not argument.isascii():
             try:

@@ -1,4 +1,4 @@
-"""Why a command waits, on stderr: one line that moves on a terminal, a line for each reason elsewhere."""
+"""Shows why a command waits: by a spinner with one line on a terminal, by a line for each reason elsewhere."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -12,7 +12,7 @@ _SPINNER_WIDTH = 3
 
 
 class WaitingLine:
-    """The line; gone when this is left."""
+    """Shows one reason at a time on a stream. It is a context manager: at its end the line is gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -29,7 +29,7 @@ class WaitingLine:
         self.clear()
 
     def show(self, reason: str) -> None:
-        """Says what is waited for now."""
+        """Shows what the command waits for now."""
         if reason == self._shown:
             return
         self._shown = reason
@@ -45,7 +45,7 @@ class WaitingLine:
             self._status.update(_line(reason, self._status.console))
 
     def clear(self) -> None:
-        """Takes the line away."""
+        """Removes the line."""
         if self._status:
             self._status.stop()
             self._status = None

@@ -1,19 +1,19 @@
-"""Completion of model names in a shell."""
+"""Completes the names of models in a shell."""
 
 import os
 
 from berth_api.settings_error import SettingsError
-from berth_local.errors import CommandError
+from berth_local.cli.errors import CommandError
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """The names of models that begin so: the running server's, or those of this machine's store where none answers."""
-    from berth_local.connection import Server, connect  # noqa: PLC0415 (only when Tab is pressed)
-    from berth_local.output import model_name  # noqa: PLC0415
+    """The names of models that begin so: of the running server, or of this machine's store where no server answers."""
+    from berth_local.cli.connection import Target, connect  # noqa: PLC0415 (only when Tab is pressed)
+    from berth_local.cli.printing import model_name  # noqa: PLC0415
     from berth_local.serve.interface import default_store  # noqa: PLC0415
 
     try:
-        with connect(Server(os.environ.get("BERTH_URL"), os.environ.get("BERTH_API_KEY"))) as client:
+        with connect(Target(os.environ.get("BERTH_URL"), os.environ.get("BERTH_API_KEY"))) as client:
             names = [model_name(model["id"]) for model in client.get("/v1/models")["data"]]
     except (CommandError, SettingsError):
         store = default_store()

@@ -1,4 +1,4 @@
-"""What commands print: tables that fit the terminal, sizes, times, JSON. People by default, programs with `-o json`."""
+"""What commands print: tables that fit the terminal, sizes, times, JSON."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from typing import Any
 
 _GAP = "  "
 _SHORTEST = 12
-"""A column that is shortened keeps at least so many characters."""
+"""The fewest characters that a shortened column keeps."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. Where not all fit, those with the highest `rank` are left out first; rank 0 never is."""
+    """A column of a table. If not all columns fit, the highest `rank` is left out first, and rank 0 never."""
 
     title: str
     rank: int = 0
@@ -27,7 +27,7 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> str:
-    """The rows below their titles, in at most `width` characters; None: as wide as it gets, with every column."""
+    """The rows below their titles, in at most `width` characters. None: as wide as needed, with every column."""
     cells = [[column.title for column in columns], *rows]
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
     shown = list(range(len(columns)))
@@ -56,8 +56,14 @@ def _cell(text: str, width: int, *, right: bool) -> str:
     return text.rjust(width) if right else text.ljust(width)
 
 
+def without_empty(columns: Sequence[Column], rows: Sequence[list[str]]) -> tuple[list[Column], list[list[str]]]:
+    """The table without the columns that have a rank and "-" in every row."""
+    kept = [index for index, column in enumerate(columns) if column.rank == 0 or any(row[index] != "-" for row in rows)]
+    return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
+
+
 def terminal_width() -> int | None:
-    """Columns of the terminal that stdout is; None where it is a file or a pipe."""
+    """The width of the terminal in characters. None where stdout is a file or a pipe."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -67,7 +73,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 
 
 def print_json(value: Any) -> None:
-    """Prints JSON on stdout, indented as people who debug like it."""
+    """Prints JSON on stdout, indented so that people can read it too."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -77,12 +83,12 @@ def print_note(text: str) -> None:
 
 
 def print_error(message: str) -> None:
-    """Prints on stderr why the command failed: one line, unless a terminal is too narrow for it."""
+    """Prints on stderr why the command has failed: in one line, unless a terminal is too narrow for it."""
     print(_fitted(f"berth: {message}"), file=sys.stderr, flush=True)
 
 
 def _fitted(text: str) -> str:
-    """The text, broken between words where stderr is a terminal."""
+    """The text, broken between words if stderr is a terminal."""
     if not sys.stderr.isatty():
         return text
     width = shutil.get_terminal_size().columns
@@ -91,7 +97,7 @@ def _fitted(text: str) -> str:
 
 
 def dim(text: str, on_terminal: bool) -> str:
-    """The text in less than full colour, where there is a terminal that wants colours."""
+    """The text with the terminal's code for dim, on a terminal for which the user allows colours."""
     return (
         f"\x1b[2m{text}\x1b[0m"
         if on_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
@@ -117,7 +123,7 @@ def size(count: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in one or two words: 45 s, 4 min, 3 h 20 min, 12 d."""
+    """A time with one or two units: 45 s, 4 min, 3 h 20 min, 12 d."""
     seconds = round(seconds)
     if seconds < 120:
         return f"{max(seconds, 0)} s"
@@ -130,12 +136,12 @@ def duration(seconds: float) -> str:
 
 
 def since(moment: str | None, now: datetime) -> timedelta | None:
-    """How long ago an ISO 8601 moment was; negative where it is still to come."""
+    """The time since an ISO 8601 moment, negative if it is in the future. None for None."""
     return now - datetime.fromisoformat(moment) if moment else None
 
 
 def count(number: int | None) -> str:
-    """A large number in short: 135M, 7.6B, 32k."""
+    """A large number with a unit: 135M, 7.6B; smaller ones as they are: 8192."""
     if number is None:
         return "-"
     for factor, unit in ((10**9, "B"), (10**6, "M")):
@@ -154,5 +160,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def model_name(path: str) -> str:
-    """A model as people say it: its path below the store."""
+    """The name of a model for people: its path below the store."""
     return path.removeprefix("/models/")

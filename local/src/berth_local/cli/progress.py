@@ -1,20 +1,20 @@
-"""How far a download is, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Shows how far a download is: by a bar on a terminal, by a line now and then elsewhere."""
 
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from berth_local.output import duration, size
+from berth_local.cli.printing import duration, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _LINE_SECONDS = 10.0
-"""Between two lines where there is no terminal."""
+"""The time between two lines where there is no terminal."""
 
 
 class DownloadProgress:
-    """Shows a download as the API tells of it."""
+    """Shows a download on a stream. It is a context manager: at its end the bar is gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -33,7 +33,7 @@ class DownloadProgress:
             self._bar.stop()
 
     def show(self, job: dict[str, Any]) -> None:
-        """Shows the download as it is now."""
+        """Shows how far the download is now. `job`: the download as the API describes it."""
         if self._stream.isatty():
             self._show_bar(job)
         else:
@@ -57,7 +57,7 @@ class DownloadProgress:
 
 
 def described(job: dict[str, Any]) -> str:
-    """How far it is, in words: 312 MB of 4.7 GB, 87 MB/s, 50 s left."""
+    """How far the download is, in words: 312 MB of 4.7 GB, 87 MB/s, 50 s left."""
     if not job["bytes_total"]:
         return job["message"] or job["phase"]
     parts = [f"{size(job['bytes_done'])} of {size(job['bytes_total'])}"]

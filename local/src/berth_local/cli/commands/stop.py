@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from berth_local.cli.names import complete_model
-from berth_local.cli.options import ApiKey, Format, Output, Url
-from berth_local.connection import Server, connect
-from berth_local.errors import UsageError
-from berth_local.output import print_json
+from berth_local.cli.connection import Target, connect
+from berth_local.cli.errors import UsageError
+from berth_local.cli.model_names import complete_model
+from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.printing import print_json
 
 
 def stop(
@@ -22,9 +22,9 @@ def stop(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every model that runs.")] = False,
-    output: Output = Format.TABLE,
-    url: Url = None,
-    api_key: ApiKey = None,
+    output: OutputOption = OutputFormat.TABLE,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Unload a model; its files stay.
 
@@ -32,11 +32,11 @@ def stop(
     """
     if everything == (model is not None):
         raise UsageError("name one MODEL, or all with --all: `berth ps` shows what runs")
-    with connect(Server(url, api_key)) as client:
+    with connect(Target(url, api_key)) as client:
         unloaded = (
             client.post("/v1/models/unload-all") if everything else client.post("/v1/models/unload", {"model": model})
         )
-    if output is Format.JSON:
+    if output is OutputFormat.JSON:
         print_json(unloaded)
     else:
         print(unloaded["message"])
