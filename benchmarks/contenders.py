@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import aiohttp
 
 from benchmarks.chat import Asked, ask, ready_at
-from berth_local.launching import LLAMACPP_ENVIRONMENT
-from berth_local.slots import slots
+from berth_local.engines.slots import slots
+from berth_local.engines.variables import LLAMACPP_ENVIRONMENT
 from berth_runtime.engines.llamacpp import PROGRAM
 from berth_runtime.main import engine_call
 
@@ -155,7 +155,7 @@ def _engine_command(file: Path, port: int) -> list[str]:
             *("--context-size", str(CONTEXT_SIZE), "--gpu-layers", "0", "--parallel", str(BERTH_PARALLEL)),
         ]
     ).arguments
-    return call if shutil.which(PROGRAM) else [sys.executable, "-m", "berth_local.llama_server", *call[1:]]
+    return call if shutil.which(PROGRAM) else [sys.executable, "-m", "berth_local.engines.llama_server", *call[1:]]
 
 
 def _seconds(asked: Asked) -> float:

@@ -29,7 +29,7 @@ from typing import Any
 
 import httpx2
 
-from berth_local.cluster import LocalCluster
+from berth_local.node.cluster import LocalCluster
 from berth_router.app import Router
 from berth_router.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from berth_local.sample import MODEL
+from berth_local.cli.sample_model import MODEL
 from tests.e2e.test_local_command import sample
 from tests.unit.local.running import Berth, until
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_local.sample import FILE, MODEL
+from berth_local.cli.sample_model import FILE, MODEL
 from tests.conftest import missing
 from tests.hub.server import HubServer
 

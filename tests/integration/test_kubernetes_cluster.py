@@ -6,7 +6,7 @@ import pytest
 
 from berth_api.cluster import MODEL_DEPLOYMENTS, ExpiredError, UnavailableError
 from berth_api.kubernetes_cluster import KubernetesCluster
-from tests.unit.local.test_cluster_contract import *  # noqa: F403
+from tests.unit.local.node.test_cluster_contract import *  # noqa: F403
 
 del cluster  # noqa: F821 (the local one: here it is tests/conftest.py's)
 

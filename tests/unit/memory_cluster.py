@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from berth_local.admission import SCHEMAS, Admit
-from berth_local.cluster import LocalCluster
+from berth_local.node.admission import SCHEMAS, Admit
+from berth_local.node.cluster import LocalCluster
 from tests.instruments import Instruments
 
 

@@ -240,7 +240,7 @@ def levels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def configure_log(stream: TextIO, level: str) -> None:
         taken.append(level)
 
-    for module in ("berth_local.logging_setup", "berth_local.embedded"):
+    for module in ("berth_local.serve.foreground", "berth_local.serve.background"):
         monkeypatch.setattr(f"{module}.configure_log", configure_log)
     return taken
 
@@ -305,9 +305,9 @@ def test_a_commands_level_is_right_in_any_case(
     level: str,
     taken: str,
 ) -> None:
-    async def serve(options: object) -> None: ...
+    async def serve(*_: object) -> None: ...
 
-    monkeypatch.setattr("berth_local.cli.up._serve", serve)
+    monkeypatch.setattr("berth_local.serve.foreground._serve", serve)
     environment = {"BERTH_HOME": str(tmp_path), "BERTH_URL": "", "BERTH_LOG_LEVEL": level, "LOG_LEVEL": "info"}
     assert run_command(("up",), environment).code == 0
     assert levels == [taken]

@@ -1,4 +1,7 @@
-"""A program that stands for `llama-server`, and misbehaves when a prompt says so: `python engine.py --port N --host ADDRESS ...`."""
+"""A program that stands for `llama-server`, and misbehaves when a prompt says so.
+
+python engine.py --port N --host ADDRESS ...
+"""
 
 import json
 import os
@@ -13,7 +16,10 @@ from typing import Any
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Streams words. A prompt with "crash" kills this process in between; "on and on" never ends, "until FILE" when the file is there."""
+    """Streams words. A prompt with "crash" kills this process in between.
+
+    The answer to "on and on" never ends, and that to "until FILE" ends when the file is there.
+    """
 
     protocol_version = "HTTP/1.1"
 

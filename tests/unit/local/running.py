@@ -52,7 +52,9 @@ class Berth:
         """A `berth` command with this state folder."""
         path = f"{self._directory / 'bin'}:{os.environ['PATH']}"
         environment = {**os.environ, "BERTH_HOME": str(self.home), "PATH": path, "BERTH_LOG_LEVEL": "WARNING"}
-        return await asyncio.create_subprocess_exec(Path(sys.executable).with_name("berth"), *arguments, env=environment, **options)
+        return await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("berth"), *arguments, env=environment, **options
+        )
 
     @property
     def pid(self) -> int:
@@ -72,7 +74,9 @@ class Berth:
 
     def family(self) -> set[int]:
         """Every process that stems from it and lives: they all carry its state folder in their environment."""
-        return {int(process.name) for process in Path("/proc").iterdir() if process.name.isdigit() and self._stems(process)}
+        return {
+            int(process.name) for process in Path("/proc").iterdir() if process.name.isdigit() and self._stems(process)
+        }
 
     def _stems(self, process: Path) -> bool:
         try:

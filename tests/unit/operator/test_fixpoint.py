@@ -10,7 +10,7 @@ import pytest
 from berth_api.cluster import Object
 from berth_api.model_deployment import ModelDeployment
 from berth_api.model_download import ModelDownload
-from berth_local.cluster import merged
+from berth_local.node.cluster import merged
 from berth_operator.actions import CreatePod, DeleteDeployment, DeletePod, Observed, WriteStatus
 from berth_operator.downloads import plan as downloads
 from berth_operator.plan import make_plan

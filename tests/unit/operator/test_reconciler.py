@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from berth_api.cluster import MODEL_DEPLOYMENTS, PODS, ForbiddenError, Kind, Object, Preconditions
 from berth_api.conditions import ConditionType
 from berth_api.identity import pod_name
-from berth_local.admission import Admit
+from berth_local.node.admission import Admit
 from berth_operator.parts import condition, status_of
 from tests.unit.operator.building import lease
 from tests.unit.operator.test_faults import begin, declare, phase, ready, reasons

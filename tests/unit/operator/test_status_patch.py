@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_api.model_deployment import ModelDeploymentStatus, Phase
-from berth_local.cluster import merged
+from berth_local.node.cluster import merged
 from berth_operator.status_patch import merge_patch, status_patch
 from tests.unit.operator.building import at, failure, lease, loaded
 

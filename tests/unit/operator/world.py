@@ -31,9 +31,9 @@ from berth_api.cluster import (
     WatchEvent,
 )
 from berth_api.following import Snapshot, follow
-from berth_local.admission import SCHEMAS, Admit
-from berth_local.cluster import LocalCluster
-from berth_local.waking import wake_on_changes
+from berth_local.node.admission import SCHEMAS, Admit
+from berth_local.node.cluster import LocalCluster
+from berth_local.serve.controllers import wake_on_changes
 from berth_operator.parts import status_of
 from tests.unit.virtual_time import wall_clock
 

@@ -1,1 +1,1 @@
-"""The commands, one file each."""
+"""The command `berth`. It speaks HTTP to a server; of the server of this machine it knows `serve.interface` alone."""

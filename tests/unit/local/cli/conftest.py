@@ -13,7 +13,7 @@ from unittest.mock import patch
 import orjson
 import pytest
 
-from berth_local.main import exit_code
+from berth_local.cli.main import exit_code
 from tests.unit.router.conftest import Serving, cluster, engine, ready, serving, settings
 
 __all__ = ["cluster", "engine", "ready", "serving", "settings"]

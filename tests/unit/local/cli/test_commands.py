@@ -76,7 +76,8 @@ async def test_a_model_that_cannot_start_is_told_with_its_reason(serving: Servin
 async def test_a_model_that_is_not_there_is_named_with_the_command_that_lists(berth: Command) -> None:
     ran = await berth("run", "absent", "Hi")
     assert ran.code == 3
-    assert ran.err == "berth: The model /models/absent is not in the model store. It has /models/tiny. `berth list` lists all of it.\n"
+    there = "It has /models/tiny. `berth list` lists all of it."
+    assert ran.err == f"berth: The model /models/absent is not in the model store. {there}\n"
 
 
 async def test_what_stdin_holds_must_be_text(berth: Command) -> None:
@@ -156,7 +157,9 @@ async def test_rm(berth: Command, settings: Settings) -> None:
 
 async def test_completion_knows_commands_and_models(berth: Command) -> None:
     assert "complete -o default -F _berth_completion berth" in (await berth("completion", "bash")).out
-    completing = Command({**berth.environment, "_BERTH_COMPLETE": "complete_bash", "COMP_WORDS": "berth run t", "COMP_CWORD": "2"})
+    completing = Command(
+        {**berth.environment, "_BERTH_COMPLETE": "complete_bash", "COMP_WORDS": "berth run t", "COMP_CWORD": "2"}
+    )
     assert (await completing()).out.split() == ["tiny"]
 
 
@@ -173,7 +176,8 @@ async def test_status(ready: Serving, berth: Command) -> None:
 async def test_where_no_server_answers_it_says_so(berth: Command) -> None:
     ran = await berth("ps", "--url", "http://127.0.0.1:1")
     assert ran.code == 4
-    assert ran.err == "berth: no server answers at http://127.0.0.1:1 (connection refused): `berth up` starts one, --url names another\n"
+    cure = "`berth up` starts one, --url names another"
+    assert ran.err == f"berth: no server answers at http://127.0.0.1:1 (connection refused): {cure}\n"
 
 
 async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engine: Engine, tmp_path: Path) -> None:
@@ -187,7 +191,9 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
     }
     async with served(cluster, engine, Settings.model_validate(given)) as serving:
         berth = Command({"BERTH_URL": f"http://127.0.0.1:{serving.port}"})
-        without, client, admin = [await berth("ps", *key) for key in ((), ("--api-key", "k-client"), ("--api-key", "k-admin"))]
+        without, client, admin = [
+            await berth("ps", *key) for key in ((), ("--api-key", "k-client"), ("--api-key", "k-admin"))
+        ]
     assert (without.code, client.code, admin.code) == (5, 5, 0)
     assert "--api-key or BERTH_API_KEY gives the key" in without.err
     assert "manage" in client.err

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from berth_local import errors
-from berth_local.main import app
+from berth_local.cli import errors
+from berth_local.cli.main import app
 
 PAGE = (Path(__file__).parents[4] / "docs/cli.md").read_text()
 
@@ -15,6 +15,10 @@ def test_the_page_has_every_command() -> None:
 
 
 def test_the_page_has_every_exit_code() -> None:
-    codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.CommandError)}
+    codes = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.CommandError)
+    }
     table = PAGE.partition("## Exit codes")[2].partition("\n## ")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes | {0}

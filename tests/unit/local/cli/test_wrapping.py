@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from berth_local.wrapping import WordWrap
+from berth_local.cli.wrapping import WordWrap
 
 WIDTH = 10
 
 
 def screen(written: str) -> list[str]:
-    """What a terminal of that width shows: it breaks lines at its edge, and knows the two control sequences that are used."""
+    """What a terminal of that width shows. It breaks lines at its edge, and knows the two control sequences in use."""
     lines, column = [""], 0
     for token in re.findall(r"\x1b\[\d*[DK]|\n|.", written):
         if token == "\n":

@@ -11,8 +11,8 @@ import pytest
 
 from berth_api.cluster import JOBS, MODEL_DOWNLOADS, PODS, Cluster, Object
 from berth_api.download_report import DownloadReport
-from berth_local.jobs import LABEL_JOB, JobController
-from berth_local.waking import wake_on_changes
+from berth_local.node.jobs import LABEL_JOB, JobController
+from berth_local.serve.controllers import wake_on_changes
 from berth_operator.downloads import DownloadReconciler
 from berth_operator.parts import status_of
 from tests.unit.operator.downloads.building import SETTINGS

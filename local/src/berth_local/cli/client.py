@@ -1,0 +1,238 @@
+"""Berth's API over HTTP, as the commands need it: the management routes, and chat as a stream of events."""
+
+import json
+import os
+import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httpx2
+
+from berth_api.http_environment import UNUSABLE, client_error
+from berth_local.cli.address import check_key, check_url
+from berth_local.cli.errors import (
+    CommandError,
+    FailedError,
+    KeyRefusedError,
+    NoServerError,
+    NotFoundError,
+    NotNowError,
+)
+
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 120.0
+"""Unloading waits up to 30 s for answers under way. All other management requests are quick."""
+
+_COLD_START_SECONDS = 600.0
+"""Longer than a router holds a request for a model that is starting (540 s)."""
+
+_STREAM_TIMEOUT = httpx2.Timeout(_COLD_START_SECONDS, connect=_CONNECT_SECONDS)
+
+_COMMANDS = {
+    "GET /v1/models": "`berth list`",
+    "GET /v1/models/inventory": "`berth list`",
+    "GET /v1/models/loaded": "`berth ps`",
+    "POST /v1/models/unload": "`berth stop`",
+    "POST /v1/models/download": "`berth pull`",
+    "DELETE /v1/models/inventory/{name}": "`berth rm`",
+}
+_FAULTS = frozenset({"engine_failed", "engine_error", "internal_error"})
+"""The codes of errors that another try does not mend."""
+
+_ENDPOINT = re.compile(r"\b(?:GET|POST|DELETE) /v1/[a-z/-]+(?:\{\w+\})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The model is not ready yet. `reason`: why, in the router's words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is complete. `usage`: as in OpenAI's API; None where the engine does not send it."""
+
+    reason: str | None
+    usage: dict[str, Any] | None
+
+
+ChatEvent = Waiting | Text | Finished
+
+
+class Client:
+    """A client of one server.
+
+    Its methods raise CommandError. Its constructor raises UsageError, and SettingsError where a variable of the
+    environment is wrong.
+    """
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        check_url(url)
+        check_key(api_key)
+        self.url = url.rstrip("/").removesuffix("/v1")
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        # HTTP_PROXY is for other machines, not for a port of this one.
+        proxied = not re.match(r"https?://(127\.|localhost\b|\[::1\])", self.url)
+        try:
+            timeout = httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
+            self._http = httpx2.Client(
+                base_url=self.url, headers=headers, timeout=timeout, trust_env=proxied, verify=_verifies(self.url)
+            )
+        except UNUSABLE as error:
+            raise client_error(error, os.environ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: str) -> Any:
+        """The JSON that the path answers with."""
+        return self._json("GET", path, params=query)
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON that the path answers with."""
+        return self._json("POST", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        """The JSON that the path answers with."""
+        return self._json("DELETE", path)
+
+    def lines(self, path: str, **query: str) -> Iterator[str]:
+        """Yields the lines of a text as they come, until the server ends it."""
+        timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
+        with self._answering(), self._http.stream("GET", path, params=query, timeout=timeout) as answer:
+            _check(answer, path)
+            yield from answer.iter_lines()
+
+    def chat(self, body: dict[str, Any]) -> Iterator[ChatEvent]:
+        """Yields the events of an answer as the engine makes it. The engine stops when the iterator is closed."""
+        wanted = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        path = "/v1/chat/completions"
+        with self._answering(), self._http.stream("POST", path, json=wanted, timeout=_STREAM_TIMEOUT) as answer:
+            _check(answer, path)
+            yield from _chat_events(answer.iter_lines())
+
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        with self._answering():
+            answer = self._http.request(method, path, **request)
+            _check(answer, path)
+            try:
+                return answer.json()
+            except ValueError:
+                raise FailedError(
+                    f"{self.url} is not Berth's address: {path} answered with something that is not JSON"
+                ) from None
+
+    @contextmanager
+    def _answering(self) -> Generator[None]:
+        try:
+            yield
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise NoServerError(
+                f"no server answers at {self.url} ({_cause(error)}): `berth up` starts one, --url names another"
+            ) from None
+        except httpx2.TimeoutException:
+            raise NotNowError(f"{self.url} did not answer in time") from None
+        except httpx2.HTTPError as error:
+            raise FailedError(f"{self.url} broke off ({_cause(error)})") from None
+
+
+def is_berth(url: str) -> bool:
+    """Whether a Berth answers at the address. It is quick also where nothing answers."""
+    try:
+        answer = httpx2.get(
+            f"{url}/healthz", timeout=httpx2.Timeout(5.0, connect=1.0), trust_env=False, verify=_verifies(url)
+        )
+        return isinstance(answer.json(), dict) and "status" in answer.json()
+    except (httpx2.HTTPError, httpx2.InvalidURL, *UNUSABLE):
+        return False
+
+
+def _verifies(url: str) -> bool:
+    """Whether to check a certificate. Without TLS there is none, and loading the machine's authorities costs 50 ms."""
+    return not url.startswith("http://")
+
+
+def _cause(error: Exception) -> str:
+    """The reason of the error without its number, such as 'connection refused'."""
+    text = str(error) or type(error).__name__
+    return re.sub(r"^\[Errno -?\d+\] ", "", text).rstrip(".").lower()
+
+
+def _chat_events(lines: Iterator[str]) -> Iterator[ChatEvent]:
+    finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    for line in lines:
+        if line.startswith(": "):
+            yield Waiting(line.removeprefix(": "))
+        if not line.startswith("data: "):
+            continue
+        data = line.removeprefix("data: ")
+        if data == "[DONE]":
+            yield Finished(finish_reason, usage)
+            return
+        event: dict[str, Any] = json.loads(data)
+        if "error" in event:
+            raise _error_of(_status_of(event["error"]), event, "the stream")
+        usage = event.get("usage") or usage
+        for choice in event.get("choices") or ():
+            finish_reason = choice.get("finish_reason") or finish_reason
+            delta: dict[str, Any] = choice.get("delta") or {}
+            if delta.get("content"):
+                yield Text(delta["content"])
+    raise FailedError("the answer broke off before its end")
+
+
+def _check(answer: httpx2.Response, path: str) -> None:
+    """Raises the answer's error, if the answer is one."""
+    if answer.is_success:
+        return
+    answer.read()
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    raise _error_of(answer.status_code, content, path)
+
+
+def _status_of(error: dict[str, Any]) -> int:
+    """The HTTP status that an error inside a stream would have had before the stream."""
+    if error.get("code") in _FAULTS:
+        return HTTPStatus.BAD_GATEWAY
+    return HTTPStatus.BAD_REQUEST if error.get("type") == "invalid_request_error" else HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def _error_of(status: int, content: Any, path: str) -> CommandError:
+    error: dict[str, Any] = cast("dict[str, Any]", content).get("error") or {} if isinstance(content, dict) else {}
+    code: str | None = error.get("code")
+    message = _for_people(error.get("message") or f"the server answered {path} with status {status}")
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return KeyRefusedError(f"{message} --api-key or BERTH_API_KEY gives the key.", code)
+        case HTTPStatus.NOT_FOUND if code in ("model_not_found", "model_not_loaded", "download_not_found"):
+            return NotFoundError(message, code)
+        case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
+            return NotNowError(message, code)
+        case _:
+            return FailedError(message, code)
+
+
+def _for_people(message: str) -> str:
+    """The message in one line, with the names of commands in place of endpoints."""
+    return _ENDPOINT.sub(lambda found: _COMMANDS.get(found[0], found[0]), " ".join(message.split()))

@@ -1,0 +1,75 @@
+"""berth list and berth rm: the model store."""
+
+from typing import Any
+from urllib.parse import quote
+
+from berth_local.cli.connection import Target, connect_or_serve
+from berth_local.cli.errors import NotFoundError
+from berth_local.cli.options import ApiKeyOption, ModelArgument, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.printing import Column, count, model_name, print_json, print_note, print_table, size, without_empty
+
+_GB = 1e9
+
+_COLUMNS = (
+    Column("MODEL"),
+    Column("SIZE", right=True),
+    Column("FORMAT", rank=2),
+    Column("QUANTIZATION", rank=1),
+    Column("PARAMETERS", rank=3, right=True),
+    Column("CONTEXT", rank=4, right=True),
+    Column("ENGINES", rank=5),
+)
+
+
+def list_models(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+    """Show the models of the store."""
+    with connect_or_serve(Target(url, api_key)) as client:
+        inventory = client.get("/v1/models/inventory")
+    if output is OutputFormat.JSON:
+        print_json(inventory)
+        return
+    models: list[dict[str, Any]] = inventory["models"]
+    if not models:
+        print_note("the store is empty: `berth pull REPO` fetches a model, `berth run --sample` a small one")
+        return
+    print_table(*without_empty(_COLUMNS, [row(model) for model in models]))
+    for model in models:
+        if model.get("broken"):
+            print_note(f"{model['name']} cannot be loaded: {model['broken']}")
+
+
+def row(model: dict[str, Any]) -> list[str]:
+    """The cells of a model of the store."""
+    return [
+        model["name"],
+        size(model["size_gb"] * _GB),
+        "broken" if model.get("broken") else model.get("format") or "-",
+        model.get("quantization") or "-",
+        count(model.get("parameters")),
+        count(model.get("context_length")),
+        ", ".join(model["recommended_backends"]) or "-",
+    ]
+
+
+def remove(
+    model: ModelArgument, output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
+    """Delete a model from the store."""
+    name = _checked_name(model)
+    with connect_or_serve(Target(url, api_key)) as client:
+        removed = client.delete(f"/v1/models/inventory/{quote(name)}")
+    if output is OutputFormat.JSON:
+        print_json(removed)
+    else:
+        print(removed["message"])
+
+
+def _checked_name(model: str) -> str:
+    """The model's path below the store.
+
+    Raises NotFoundError where it would lead out of there, and so to another part of the API.
+    """
+    name = model_name(model)
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise NotFoundError(f"no model is called {model!r}: `berth list` shows those there are")
+    return name

@@ -1,0 +1,127 @@
+"""berth pull: fetch a model from the hub."""
+
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import quote
+
+import typer
+
+from berth_local.cli.connection import Target, connect_or_serve
+from berth_local.cli.errors import FailedError, InterruptedByUserError, NotFoundError, UsageError
+from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.printing import model_name, print_json, size
+from berth_local.cli.progress import DownloadProgress
+
+if TYPE_CHECKING:
+    from berth_local.cli.client import Client
+
+_POLL_SECONDS = 0.5
+_HOSTS = ("hf.co/", "huggingface.co/")
+_DONE = "Succeeded"
+_FAILED = "Failed"
+_ABSENT = ("RepositoryNotFound", "RevisionNotFound", "QuantizationNotFound")
+
+
+def pull(
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO[:QUANT]",
+            show_default=False,
+            help="As org/name, org/name:Q4_K_M, org/name@revision or a URL of the hub.",
+        ),
+    ],
+    destination: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", show_default=False, help="What to call it in the store, if not as the repository."
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", show_default=False, help="Take only files that match; may be repeated."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", show_default=False, help="Leave files out that match; may be repeated."),
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Fetch a model from the hub.
+
+    What was interrupted goes on where it was.
+    """
+    source, quantization = parsed_repository(repository)
+    wanted = {
+        "url": source,
+        "quantization": quantization,
+        "destination": destination,
+        "include": include,
+        "exclude": exclude,
+    }
+    with connect_or_serve(Target(url, api_key)) as client:
+        job = client.post("/v1/models/download", {name: value for name, value in wanted.items() if value})
+        try:
+            done = _followed(client, job["job_id"])
+        except KeyboardInterrupt:
+            raise InterruptedByUserError(f"interrupted: `berth pull {repository}` goes on from here") from None
+    if output is OutputFormat.JSON:
+        print_json(done)
+    if done["phase"] == _FAILED:
+        error = NotFoundError if done["reason"] in _ABSENT else FailedError
+        raise error(f"{repository} was not fetched: {done['message'] or done['reason']}", done["reason"])
+    if output is OutputFormat.TABLE:
+        name = model_name(done["destination"])
+        print(f"{name} ({size(done['bytes_total'])}): berth run {name}")
+
+
+def parsed_repository(text: str) -> tuple[str, str | None]:
+    """The repository, with its revision, and the quantization. Raises UsageError."""
+    for host in _HOSTS:
+        text = text.removeprefix(host)
+    head, slash, name = text.rpartition("/")
+    if not head or not name:
+        raise UsageError(f"{text!r} names no repository: it must be like org/name or org/name:Q4_K_M")
+    name, colon, quantization = name.partition(":")
+    if colon and not quantization:
+        raise UsageError(f"{text!r} names no quantization after the colon: such as :Q4_K_M, or leave the colon out")
+    return f"{head}{slash}{name}", quantization or None
+
+
+def _followed(client: "Client", job_id: str) -> dict[str, Any]:
+    """Waits until the download has ended, and shows how far it is. The download as the API describes it."""
+    with _Interruption() as interruption, DownloadProgress(sys.stderr) as progress:
+        while True:
+            job: dict[str, Any] = client.get(f"/v1/models/download/{quote(job_id, safe='')}")
+            progress.show(job)
+            if job["phase"] in (_DONE, _FAILED):
+                return job
+            time.sleep(_POLL_SECONDS)
+            if interruption.came:
+                raise KeyboardInterrupt
+
+
+class _Interruption:
+    """Remembers Ctrl-C. Python drops a KeyboardInterrupt inside a finalizer; then the loop must stop by itself."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        with suppress(ValueError):  # only a main thread hears signals
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        self.came = True
+        raise KeyboardInterrupt

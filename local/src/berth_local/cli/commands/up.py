@@ -1,0 +1,69 @@
+"""berth up: the server."""
+
+import os
+import re
+from typing import Annotated
+
+import typer
+
+from berth_api.setting_values import log_level
+from berth_api.settings_error import read_variable
+from berth_local.cli.address import check_key
+from berth_local.cli.connection import Target, local_store
+from berth_local.cli.errors import FailedError, UsageError
+from berth_local.cli.options import ApiKeyOption, ModelsOption, SampleOption
+from berth_local.cli.printing import counted, print_note
+from berth_local.serve.interface import ServeOptions, StartError, serve_until_signal
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i)?b?", re.IGNORECASE)
+
+
+def up(
+    models: ModelsOption = None,
+    sample: SampleOption = False,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on. One beyond this machine needs --api-key.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0: any that is free.")
+    ] = 8080,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            show_default=False,
+            help="What all models together may take of the machine's memory, such as 8GB; most of it if left out.",
+        ),
+    ] = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Serve this machine's models, until Ctrl-C."""
+    memory_bytes = parsed_size(memory) if memory else None
+    check_key(api_key)
+    level = read_variable(os.environ, "BERTH_LOG_LEVEL", log_level, "INFO")
+    if sample:
+        from berth_local.cli.sample_option import ensure_sample  # noqa: PLC0415 (only where it is wanted)
+
+        ensure_sample(local_store(Target(models=models)))
+    options = ServeOptions(models=models, host=host, port=port, api_key=api_key, memory_bytes=memory_bytes)
+    try:
+        serve_until_signal(options, level, _print_address, _print_drain)
+    except StartError as error:
+        raise FailedError(str(error)) from None
+
+
+def parsed_size(text: str) -> int:
+    """Bytes of a size such as 8GB, 512 MiB or 1.5g. Raises UsageError."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found or float(found[1]) <= 0:
+        raise UsageError(f"--memory {text} is no size: it must be like 8GB or 512MiB")
+    base = 1024 if found[3] else 1000
+    return round(float(found[1]) * base ** ("kmgt".index(found[2].lower()) + 1))
+
+
+def _print_address(url: str) -> None:
+    print(f"Berth serves OpenAI's API at {url}/v1. Ctrl-C ends it.", flush=True)
+
+
+def _print_drain(answers: int) -> None:
+    print_note(f"ending: {counted(answers, 'answer')} still under way; Ctrl-C again ends now")

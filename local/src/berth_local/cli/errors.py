@@ -1,0 +1,66 @@
+"""The errors with which a command ends, and their exit codes.
+
+CommandError
+├── FailedError             1  the server refused or failed; the message is the server's own
+├── UsageError              2  the command line, or a variable of the environment, is wrong
+├── NotFoundError           3  no such model, deployment or download
+├── NoServerError           4  no server answers at that address
+├── KeyRefusedError         5  the API key is missing, not valid, or lacks a scope
+├── NotNowError             6  not now: the model cannot start or there is no room; trying again later may work
+└── InterruptedByUserError  130  Ctrl-C
+"""
+
+
+class CommandError(Exception):
+    """A command has failed. `message` says in one line what is wrong and what would be right.
+
+    `exit_code`: the exit code of the process.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        """The API's code of the error, if the error comes from the API."""
+
+
+class FailedError(CommandError):
+    """The server refused or failed."""
+
+
+class UsageError(CommandError):
+    """The command line, or a variable of the environment, is wrong."""
+
+    exit_code = 2
+
+
+class NotFoundError(CommandError):
+    """There is no such model, deployment or download."""
+
+    exit_code = 3
+
+
+class NoServerError(CommandError):
+    """No server answers."""
+
+    exit_code = 4
+
+
+class KeyRefusedError(CommandError):
+    """The API key does not allow it."""
+
+    exit_code = 5
+
+
+class NotNowError(CommandError):
+    """It cannot be done now; another try later may work."""
+
+    exit_code = 6
+
+
+class InterruptedByUserError(CommandError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130

@@ -1,0 +1,61 @@
+"""Shows why a command waits: by a spinner with one line on a terminal, by a line for each reason elsewhere."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+    from rich.text import Text
+
+_SPINNER_WIDTH = 3
+
+
+class WaitingLine:
+    """Shows one reason at a time on a stream. It is a context manager: at its end the line is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._moves = stream.isatty()
+        self._shown: str | None = None
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def show(self, reason: str) -> None:
+        """Shows what the command waits for now."""
+        if reason == self._shown:
+            return
+        self._shown = reason
+        if not self._moves:
+            print(reason, file=self._stream, flush=True)
+        elif self._status is None:
+            from rich.console import Console  # noqa: PLC0415 (a tenth of a second, spent while something is waited for anyway)
+
+            console = Console(file=self._stream, highlight=False)
+            self._status = console.status(_line(reason, console), spinner="dots", spinner_style="dim")
+            self._status.start()
+        else:
+            self._status.update(_line(reason, self._status.console))
+
+    def clear(self) -> None:
+        """Removes the line."""
+        if self._status:
+            self._status.stop()
+            self._status = None
+        self._shown = None
+
+
+def _line(reason: str, console: "Console") -> "Text":
+    """The reason, cut to what fits beside the spinner."""
+    from rich.text import Text  # noqa: PLC0415 (as above)
+
+    line = Text(reason, style="dim")
+    line.truncate(console.width - _SPINNER_WIDTH, overflow="ellipsis")
+    return line

@@ -1,0 +1,1 @@
+"""The engines: which of them this machine can run, what memory they take, how they are installed and started."""

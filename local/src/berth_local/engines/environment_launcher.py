@@ -1,0 +1,64 @@
+"""Starts an engine from a Python environment of its own, which it installs at the first start."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from berth_local.engines.discovery import PythonEngine
+from berth_local.engines.python_environment import is_complete
+from berth_local.engines.variables import ENGINE_ENVIRONMENT, OFFLINE_ENVIRONMENT
+from berth_local.node.output import OutputBuffer
+from berth_local.node.pods import Report
+from berth_local.node.processes import ChildProcess, Processes
+
+_log = structlog.get_logger(__name__)
+
+
+class EnvironmentLauncher:
+    """Starts one engine from its Python environment."""
+
+    def __init__(self, processes: Processes, engine: PythonEngine) -> None:
+        self._processes = processes
+        self._engine = engine
+
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
+    ) -> ChildProcess:
+        """Starts the engine. If it cannot be installed, the returned child is the installer, which has failed."""
+        directory, packages = self._engine.directory, self._engine.packages
+        if packages and not is_complete(directory, packages):
+            _log.info("installing_engine", packages=list(packages.requirements), directory=str(directory))
+            command = [
+                sys.executable,
+                "-m",
+                "berth_local.engines.python_environment",
+                str(directory),
+                packages.to_json(),
+            ]
+            installer = await self._processes.start(command, environment, output)
+            if await _reported(installer, f"installing {arguments[0]}, once", report):
+                return installer
+        path = f"{directory / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        command = [sys.executable, "-m", "berth_runtime.main", *arguments]
+        return await self._processes.start(
+            command, {**ENGINE_ENVIRONMENT, **OFFLINE_ENVIRONMENT, **environment, "PATH": path}, output
+        )
+
+
+async def _reported(installer: ChildProcess, what: str, report: Report) -> int:
+    """Reports the last line of the installer as it goes on; its exit code. Kills it if the caller is cancelled."""
+    telling = asyncio.create_task(_report_last_lines(installer.output, what, report), name="report an installation")
+    try:
+        return await installer.wait()
+    finally:
+        telling.cancel()
+        installer.kill()
+
+
+async def _report_last_lines(output: OutputBuffer, what: str, report: Report) -> None:
+    await report(what)
+    async for lines in output.follow(output.end):
+        await report(f"{what}: {lines[-1].strip()}")

@@ -1,0 +1,133 @@
+"""Installs an engine into a Python environment of its own.
+
+    python -m berth_local.engines.python_environment DIRECTORY PACKAGES
+
+PACKAGES is what `Packages.to_json` gives. uv makes the environment, from prebuilt packages only, unless it is complete
+already. What uv prints goes to the output, where `berth logs` shows it. An error goes to the termination message.
+"""
+
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from uv import find_uv_bin
+
+import berth_runtime.main as berth_launch
+from berth_runtime.errors import EngineNotInstalledError, LaunchError
+
+_COMPLETE = "berth-complete"
+"""The file that says that all is installed in an environment. Without it, the environment is made anew."""
+
+_LATEST_PYTHON = (3, 13)
+"""The latest Python that the engines have prebuilt packages for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """The packages of an environment, as uv takes them."""
+
+    requirements: Sequence[str]
+    overrides: Sequence[str] = ()
+    """Requirements that replace what packages ask for. A marker that never holds leaves the package out."""
+    known_as: str | None = None
+    """`NAME==VERSION`, if a package looks for its own version under another name than it was installed under."""
+
+    def to_json(self) -> str:
+        """One line of JSON, which `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Packages":
+        """The packages that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def is_complete(directory: Path, packages: Packages) -> bool:
+    """Whether all of these packages, and no others, were installed into the environment."""
+    try:
+        return (directory / _COMPLETE).read_text() == packages.to_json()
+    except OSError:
+        return False
+
+
+def main() -> int:
+    """Runs the program. The exit code."""
+    directory, packages = Path(sys.argv[1]), Packages.from_json(sys.argv[2])
+    try:
+        ensure(directory, packages)
+    except LaunchError as error:
+        berth_launch.report(error)
+        return error.exit_code
+    return 0
+
+
+def ensure(directory: Path, packages: Packages) -> None:
+    """Makes the environment unless it is there, and waits while another process makes it.
+
+    Raises EngineNotInstalledError.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(directory):
+        if is_complete(directory, packages):
+            return
+        shutil.rmtree(directory, ignore_errors=True)
+        _uv("venv", "--quiet", "--python", _python(), str(directory))
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("\n".join(packages.overrides))
+            file.flush()
+            overrides = ["--override", file.name] if packages.overrides else []
+            _uv(
+                "pip",
+                "install",
+                "--python",
+                str(directory / "bin/python"),
+                "--only-binary",
+                ":all:",
+                *overrides,
+                *packages.requirements,
+            )
+        if packages.known_as:
+            _make_known(directory, packages.known_as)
+        (directory / _COMPLETE).write_text(packages.to_json())
+
+
+def _python() -> str:
+    """The interpreter for engines: this one, or a version that uv finds or fetches where this one is too new."""
+    return sys.executable if sys.version_info[:2] <= _LATEST_PYTHON else ".".join(map(str, _LATEST_PYTHON))
+
+
+@contextmanager
+def _alone(directory: Path) -> Generator[None]:
+    """Keeps other processes from the environment. The kernel frees the lock when this process ends."""
+    with directory.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _uv(*arguments: str) -> None:
+    command = [find_uv_bin(), *arguments]
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)  # noqa: S603
+    if done.returncode:
+        raise EngineNotInstalledError(
+            f"uv {arguments[0]} ended with code {done.returncode}; `berth logs` shows what it said"
+        )
+
+
+def _make_known(directory: Path, name_and_version: str) -> None:
+    """Adds the record of an installed package that has no files."""
+    name, _, version = name_and_version.partition("==")
+    [site_packages] = directory.glob("lib/python3*/site-packages")
+    record = site_packages / f"{name}-{version.partition('+')[0]}.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""The kubelet of one machine: it runs each pod's container as a process, and writes the pod's status."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from berth_api.cluster import (
+    LABEL_DEPLOYMENT,
+    LABEL_DOWNLOAD,
+    PODS,
+    ConflictError,
+    NotFoundError,
+    Object,
+    Preconditions,
+)
+from berth_api.following import Snapshot, follow
+from berth_api.schema import format_timestamp
+from berth_local.node.admission import LOOPBACK, Ports
+from berth_local.node.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
+from berth_local.node.containers import arguments_here, environment_here, oom_kills, termination_message
+from berth_local.node.output import OutputBuffer
+from berth_local.node.processes import ChildProcess
+
+_log = structlog.get_logger(__name__)
+
+NODE = "this-machine"
+_KILLED = 137
+"""The exit code of a process that was killed by SIGKILL."""
+
+
+Report = Callable[[str], Awaitable[None]]
+"""Takes the reason, in a few words, why the container does not run yet."""
+
+
+class Launcher(Protocol):
+    """Starts the program that is a container's image."""
+
+    async def launch(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
+    ) -> ChildProcess:
+        """Installs the program if it is missing, then starts it. Raises OSError where no process can be made.
+
+        `arguments` and `environment` are the container's. The process writes to `output`. `report` is told what the
+        launcher waits for.
+        """
+        ...
+
+
+class CreateContainerError(Exception):
+    """A container's process cannot be started; the message says why."""
+
+
+class PodRunner:
+    """Runs the pods of the cluster.
+
+    `images`: the launcher of each image, by the image's name. `store`: the folder that stands for the volume of models.
+    `scratch`: a folder for the containers' termination messages.
+    """
+
+    def __init__(
+        self, cluster: LocalCluster, images: Mapping[str, Launcher], store: Path, scratch: Path, ports: Ports
+    ) -> None:
+        self._cluster = cluster
+        self._images = images
+        self._store = store
+        self._scratch = scratch
+        self._ports = ports
+        self._pods: dict[str, asyncio.Task[None]] = {}
+        self._endings: dict[str, _Ending] = {}
+        self._outputs: dict[str, OutputBuffer] = {}
+
+    async def run(self) -> None:
+        """Runs pods, for ever."""
+        async for news in follow(self._cluster, PODS):
+            for pod in news.items if isinstance(news, Snapshot) else [news.object]:
+                self._consider(pod)
+
+    async def close(self) -> None:
+        """Ends every process that runs, each within its pod's grace."""
+        for ending in self._endings.values():
+            ending.ask()
+        if self._pods:
+            await asyncio.wait(self._pods.values())
+
+    def output(self, name: str) -> OutputBuffer | None:
+        """The output of this deployment's or download's processes. None: none has run."""
+        return self._outputs.get(name)
+
+    def _consider(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        if "deletionTimestamp" in pod["metadata"]:
+            if ending := self._endings.get(uid):
+                ending.ask(pod["metadata"].get("deletionGracePeriodSeconds"))
+        elif uid not in self._pods and not pod["spec"].get("nodeName"):
+            self._endings[uid] = _Ending(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
+            self._pods[uid] = asyncio.create_task(
+                self._run_to_deletion(pod, self._endings[uid]), name=f"pod {pod['metadata']['name']}"
+            )
+            self._pods[uid].add_done_callback(lambda _: self._forget(uid))
+
+    def _forget(self, uid: str) -> None:
+        del self._pods[uid]
+        del self._endings[uid]
+
+    async def _run_to_deletion(self, pod: Object, ending: "_Ending") -> None:
+        """Runs the pod, waits until somebody deletes it, and removes the object."""
+        metadata = pod["metadata"]
+        try:
+            await self._run(pod, ending)
+            await ending.asked.wait()
+        except (NotFoundError, ConflictError):
+            pass  # the pod was deleted before it ran
+        except Exception:
+            _log.exception("pod_lost", pod=metadata["name"])
+            raise
+        finally:
+            self._ports.release(pod)
+            self._cluster.finish(PODS, metadata["name"], metadata["uid"])
+
+    async def _run(self, pod: Object, ending: "_Ending") -> None:
+        """Runs the pod's container until it ends, or until somebody deletes the pod."""
+        metadata, container = pod["metadata"], pod["spec"]["containers"][0]
+        status = _StatusWriter(self._cluster, pod)
+        await self._cluster.patch(PODS, metadata["name"], {"spec": {"nodeName": NODE}}, Preconditions(metadata["uid"]))
+        termination_log = self._scratch / f"{metadata['uid']}.termination"
+        termination_log.touch(mode=0o600)
+        output = self._outputs.setdefault(_owner_name(pod), OutputBuffer())
+        begun_at, oom_before = output.end, oom_kills()
+        try:
+            launching = self._launch(container, termination_log, output, status.creating)
+            child = await _launched_unless(ending.asked, launching)
+        except CreateContainerError as error:
+            await status.not_created(str(error))
+            return
+        if child is None:
+            return
+        try:
+            await status.running()
+            code = await ending.wait_for(child)
+        finally:
+            child.kill()
+        if not ending.asked.is_set():
+            message = termination_message(container, termination_log, output.lines(begun_at), code)
+            await status.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
+        termination_log.unlink(missing_ok=True)
+
+    async def _launch(
+        self, container: dict[str, Any], termination_log: Path, output: OutputBuffer, report: Report
+    ) -> ChildProcess:
+        launcher = self._images.get(container["image"])
+        if launcher is None:
+            raise CreateContainerError(f"there is no {container['image']} on this machine")
+        try:
+            return await launcher.launch(
+                arguments_here(container, self._store), environment_here(container, termination_log), output, report
+            )
+        except OSError as error:
+            raise CreateContainerError(f"{container['image']}: {error}") from error
+
+
+class _StatusWriter:
+    """Writes a pod's status as a kubelet writes it."""
+
+    def __init__(
+        self, cluster: LocalCluster, pod: Object, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._cluster = cluster
+        self._metadata = pod["metadata"]
+        self._container = pod["spec"]["containers"][0]
+        self._clock = clock
+        self._started_at: str | None = None
+
+    async def creating(self, message: str) -> None:
+        """Writes that there is no process yet."""
+        await self._write("Pending", {"waiting": {"reason": "ContainerCreating", "message": message}})
+
+    async def not_created(self, message: str) -> None:
+        """Writes that there is no process and will be none."""
+        await self._write("Pending", {"waiting": {"reason": "CreateContainerError", "message": message}})
+
+    async def running(self) -> None:
+        """Writes that the process runs."""
+        self._started_at = format_timestamp(self._clock())
+        await self._write("Running", {"running": {"startedAt": self._started_at}})
+
+    async def terminated(self, code: int, message: str, *, out_of_memory: bool) -> None:
+        """Writes that the process has ended, by itself or because somebody else ended it."""
+        reason = "OOMKilled" if out_of_memory else "Completed" if code == 0 else "Error"
+        ended = {
+            "exitCode": code,
+            "reason": reason,
+            "startedAt": self._started_at,
+            "finishedAt": format_timestamp(self._clock()),
+        }
+        if message:
+            ended["message"] = message
+        await self._write("Succeeded" if code == 0 else "Failed", {"terminated": ended})
+
+    async def _write(self, phase: str, state: Object) -> None:
+        now = format_timestamp(self._clock())
+        status: Object = {
+            "phase": phase,
+            "podIP": LOOPBACK,
+            "hostIP": LOOPBACK,
+            "startTime": self._started_at or now,
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}],
+            "containerStatuses": [
+                {
+                    "name": self._container["name"],
+                    "image": self._container["image"],
+                    "ready": "running" in state,
+                    "started": "running" in state,
+                    "restartCount": 0,
+                    "state": state,
+                }
+            ],
+        }
+        await self._cluster.patch_status(PODS, self._metadata["name"], status, Preconditions(self._metadata["uid"]))
+
+
+async def _launched_unless(deleted: asyncio.Event, launching: Coroutine[Any, Any, ChildProcess]) -> ChildProcess | None:
+    """The process that is launched. None where the pod is deleted first; then the launch is cancelled."""
+    launch, deletion = asyncio.create_task(launching), asyncio.create_task(deleted.wait())
+    try:
+        await asyncio.wait({launch, deletion}, return_when=asyncio.FIRST_COMPLETED)
+        return await launch if launch.done() else None
+    finally:
+        for task in (launch, deletion):
+            task.cancel()
+        await asyncio.wait({launch, deletion})
+
+
+class _Ending:
+    """The end of a pod: whether somebody has asked for it, and when its process is killed."""
+
+    def __init__(self, grace_seconds: float) -> None:
+        """`grace_seconds`: the pod's own grace, for whoever asks without one."""
+        self.asked = asyncio.Event()
+        self._grace = grace_seconds
+        self._deadline: float | None = None
+        self._limit: asyncio.Timeout | None = None
+
+    def ask(self, grace_seconds: float | None = None) -> None:
+        """Asks for the end. A second call can shorten the grace, not lengthen it."""
+        grace = self._grace if grace_seconds is None else grace_seconds
+        deadline = asyncio.get_running_loop().time() + grace
+        if self._deadline is None or deadline < self._deadline:
+            self._deadline = deadline
+            if self._limit and not self._limit.expired():
+                self._limit.reschedule(deadline)
+        self.asked.set()
+
+    async def wait_for(self, child: ChildProcess) -> int:
+        """Waits until the process ends, and ends it when somebody asks for that. The exit code."""
+        waiting = {asyncio.create_task(child.wait()), asyncio.create_task(self.asked.wait())}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return await self._stop(child) if self.asked.is_set() else await child.wait()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _stop(self, child: ChildProcess) -> int:
+        child.terminate()
+        try:
+            async with asyncio.timeout_at(self._deadline) as self._limit:
+                return await child.wait()
+        except TimeoutError:
+            child.kill()
+            return await child.wait()
+        finally:
+            self._limit = None
+
+
+def _owner_name(pod: Object) -> str:
+    """The name under which the pod's output is kept: that of its deployment or download."""
+    labels: dict[str, str] = pod["metadata"].get("labels") or {}
+    return labels.get(LABEL_DEPLOYMENT) or labels.get(LABEL_DOWNLOAD) or pod["metadata"]["name"]

@@ -1,0 +1,1 @@
+"""The server of one machine: router, reconcilers and node in one process. `interface.py` is for the command `berth`."""

@@ -1,0 +1,102 @@
+"""A server for one command: it runs in a thread of the command's process and ends with the command."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from berth_local.serve.home import home_directory, wrong_home
+from berth_local.serve.logging_setup import configure_log
+from berth_local.serve.options import ServeOptions
+from berth_local.serve.server import Server, serving
+from berth_local.serve.state import StartError
+
+LOG_FILE = "berth.log"
+"""The file of the state folder that holds the log of the last such server."""
+
+_DRAIN_SECONDS = 86_400
+"""Long enough for another command that uses this server to get its answer."""
+
+_OWN_REQUESTS_LOOKS, _LOOK_SECONDS = 20, 0.05
+
+
+class _ServerThread:
+    """The thread of the server. The command keeps the main thread, for Ctrl-C and for what the user types."""
+
+    def __init__(self, options: ServeOptions, on_shared: Callable[[], None]) -> None:
+        self._options = options
+        self._on_shared = on_shared
+        self._started = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="server", daemon=True)
+        self.url: str | None = None
+        self.error: BaseException | None = None
+
+    def start(self) -> None:
+        """Starts the server, and waits until it serves or has failed."""
+        self._thread.start()
+        self._started.wait()
+
+    def stop(self) -> None:
+        """Stops the server, and waits until it and all that it started are gone."""
+        if self._loop and self._stop and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with serving(self._options) as server:
+                self.url = server.url
+                self._started.set()
+                await self._stop.wait()
+                if await _is_shared(server):
+                    self._on_shared()
+                await server.drain()
+        except BaseException as error:  # noqa: BLE001 (the main thread raises it)
+            self.error = error
+        finally:
+            self._started.set()
+
+
+async def _is_shared(server: Server) -> bool:
+    """Whether the server answers another command. Its own command's last request takes a moment to end."""
+    for _ in range(_OWN_REQUESTS_LOOKS):
+        if not server.in_flight:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+    return True
+
+
+@contextmanager
+def serving_in_background(models: Path | None, on_shared: Callable[[], None]) -> Generator[str]:
+    """The address of a server that runs in a thread while the context is open.
+
+    `on_shared` is called in that thread at the end, if the server goes on because it still answers another command.
+    Raises StartError and SettingsError.
+    """
+    home = home_directory()
+    thread = _ServerThread(ServeOptions(models=models, port=0, home=home, drain_seconds=_DRAIN_SECONDS), on_shared)
+    with _opened_log(home) as log:
+        configure_log(log, "INFO")
+        try:
+            thread.start()
+            if thread.url is None:
+                raise thread.error or StartError("the server ended before it had started")
+            yield thread.url
+        finally:
+            thread.stop()
+
+
+def _opened_log(home: Path) -> TextIO:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return (home / LOG_FILE).open("w")
+    except OSError as error:
+        if wrong := wrong_home(home, error):
+            raise wrong from None
+        raise StartError(f"{home} cannot be used: {error.strerror}; BERTH_HOME names another directory") from None

@@ -1,0 +1,33 @@
+"""A server that serves in the main thread until a signal ends it: `berth up`."""
+
+import sys
+from collections.abc import Callable
+
+import uvloop
+
+from berth_local.serve.logging_setup import configure_log
+from berth_local.serve.options import ServeOptions
+from berth_local.serve.server import serving
+from berth_router.serving.signals import ending_signals
+
+
+def serve_until_signal(
+    options: ServeOptions, log_level: str, on_ready: Callable[[str], None], on_drain: Callable[[int], None]
+) -> None:
+    """Serves until SIGINT or SIGTERM, then drains; a second signal ends the drain. Logs to stderr.
+
+    `on_ready` gets the server's address. `on_drain` gets the number of answers under way at the signal, if there are
+    any. Raises StartError and SettingsError.
+    """
+    configure_log(sys.stderr, log_level)
+    uvloop.run(_serve(options, on_ready, on_drain))
+
+
+async def _serve(options: ServeOptions, on_ready: Callable[[str], None], on_drain: Callable[[int], None]) -> None:
+    with ending_signals() as ending:
+        async with serving(options) as server:
+            on_ready(server.url)
+            await ending.told.wait()
+            if server.in_flight:
+                on_drain(server.in_flight)
+            await server.drain(ending.hurry)

@@ -1,0 +1,95 @@
+"""Berth in one process: the router, the reconcilers and the node, on the cluster in memory."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from berth_api.cluster import PODS
+from berth_api.model_deployment import Backend
+from berth_local.engines.discovery import Engines, available_engines, check_environments
+from berth_local.engines.gpu import first_gpu
+from berth_local.engines.memory import MemoryEstimates, budget
+from berth_local.node.admission import SCHEMAS, Ports
+from berth_local.node.cluster import LocalCluster
+from berth_local.serve.controllers import reconcile, run_pods
+from berth_local.serve.engine_logs import logs_routes
+from berth_local.serve.home import home_directory, model_store
+from berth_local.serve.listening import listen, resolve, url_of
+from berth_local.serve.options import ServeOptions
+from berth_local.serve.settings import operator_settings, router_settings, with_key
+from berth_local.serve.state import StartError, StateFolder, held
+from berth_operator.budget import MemoryGate
+from berth_router.app import Router
+from berth_router.serving.server import HttpServer
+
+
+class Server:
+    """A Berth that serves at `url`."""
+
+    def __init__(self, url: str, router: Router, http: HttpServer, drain_seconds: float) -> None:
+        self.url = url
+        self._router = router
+        self._http = http
+        self._drain_seconds = drain_seconds
+
+    @property
+    def in_flight(self) -> int:
+        """The number of requests that are being answered."""
+        return self._http.in_flight
+
+    async def drain(self, hurry: asyncio.Event | None = None) -> None:
+        """Takes no new requests. Returns when those under way are answered, their time is over, or `hurry` is set."""
+        await self._router.drain(self._http, self._drain_seconds, hurry=hurry)
+
+
+@asynccontextmanager
+async def serving(options: ServeOptions) -> AsyncGenerator[Server]:
+    """A Berth that serves while the context is open. Its end cuts the answers under way: drain it first.
+
+    Raises StartError where the folder is in use, the address cannot be used, or an engine or a key is missing;
+    SettingsError where a variable of the environment is wrong.
+    """
+    home = options.home or home_directory()
+    check_environments()
+    engines = available_engines()
+    if Backend.LLAMACPP not in engines:
+        raise StartError("llama.cpp is not on this machine: install berth-local[llamacpp], or put llama-server on PATH")
+    address = resolve(options.host, options.port, has_key=bool(options.api_key))
+    with held(home) as state, listen(address) as listener:
+        store = (options.models or model_store(home)).absolute()
+        if options.models is None:
+            store.mkdir(exist_ok=True)
+        elif not store.is_dir():
+            raise StartError(f"--models {options.models} is no directory")
+        async with AsyncExitStack() as stack:
+            server = await _compose(stack, options, state, store, engines, listener)
+            state.announce(server.url)
+            yield server
+
+
+async def _compose(
+    stack: AsyncExitStack,
+    options: ServeOptions,
+    state: StateFolder,
+    store: Path,
+    engines: Engines,
+    listener: socket.socket,
+) -> Server:
+    """Starts all parts. The stack ends them, the last one first."""
+    ports = Ports()
+    cluster = LocalCluster({**SCHEMAS, PODS.plural: ports.admit})
+    launcher, pods = await run_pods(stack, cluster, ports, state, store)
+    settings = router_settings(engines, store, options.host, options.port)
+    if options.api_key:
+        settings = with_key(settings, options.api_key, state.scratch / "api-keys")
+    if options.drain_seconds is not None:
+        settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
+    router = Router(cluster, settings, more_routes=[logs_routes(pods.output)])
+    gpu = first_gpu()
+    gate = MemoryGate(cluster, budget(options.memory_bytes, gpu), MemoryEstimates(store, gpu), router.evictor)
+    await reconcile(stack, cluster, operator_settings(engines, settings), gate)
+    http = await stack.enter_async_context(router.serving(listener))
+    await launcher.prepare()
+    return Server(url_of(listener), router, http, settings.drain_seconds)

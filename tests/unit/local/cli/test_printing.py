@@ -1,0 +1,73 @@
+"""Tables that fit, and figures for people."""
+
+import pytest
+
+from berth_local.cli.commands.up import parsed_size
+from berth_local.cli.errors import UsageError
+from berth_local.cli.printing import Column, count, duration, size, table
+
+COLUMNS = (Column("MODEL"), Column("SIZE", right=True), Column("ENGINE", rank=2), Column("CONTEXT", rank=1, right=True))
+ROWS = [["SmolLM2-135M-Instruct", "98 MB", "llamacpp", "8192"], ["x", "4.7 GB", "vllm", "131072"]]
+
+
+@pytest.mark.parametrize(
+    ("width", "titles"),
+    [
+        (None, "MODEL SIZE ENGINE CONTEXT"),
+        (60, "MODEL SIZE ENGINE CONTEXT"),
+        (40, "MODEL SIZE CONTEXT"),
+        (30, "MODEL SIZE"),
+        (20, "MODEL SIZE"),
+    ],
+)
+def test_a_table_fits_by_leaving_out_what_matters_least(width: int | None, titles: str) -> None:
+    lines = table(COLUMNS, ROWS, width).splitlines()
+    assert lines[0].split() == titles.split()
+    assert all(len(line) <= (width or 1000) for line in lines)
+
+
+def test_what_does_not_fit_is_seen_to_be_cut() -> None:
+    assert table(COLUMNS, ROWS, 22).splitlines()[1] == "SmolLM2-135M-…   98 MB"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (98_362_432, "98 MB"),
+        (4_683_073_184, "4.7 GB"),
+        (999_700_000, "1.0 GB"),
+        (None, "-"),
+    ],
+)
+def test_sizes(given: int | None, shown: str) -> None:
+    assert size(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [(-1, "0 s"), (119, "119 s"), (299.6, "5 min"), (12_000, "3 h 20 min"), (1_000_000, "11 d")]
+)
+def test_durations(given: float, shown: str) -> None:
+    assert duration(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [(134_515_008, "135M"), (7_615_616_512, "7.6B"), (2_000_000, "2M"), (8192, "8192"), (None, "-")]
+)
+def test_counts(given: int | None, shown: str) -> None:
+    assert count(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "size_bytes"),
+    [("8GB", 8 * 10**9), ("512MiB", 512 * 2**20), ("1.5g", 1_500_000_000), ("2 TB", 2 * 10**12)],
+)
+def test_memory_is_said_as_people_say_it(given: str, size_bytes: int) -> None:
+    assert parsed_size(given) == size_bytes
+
+
+@pytest.mark.parametrize("given", ["8", "GB", "-1GB", "0GB", "8 bytes"])
+def test_what_is_no_size_is_refused(given: str) -> None:
+    with pytest.raises(UsageError, match="must be like 8GB"):
+        parsed_size(given)

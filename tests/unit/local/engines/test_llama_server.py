@@ -1,0 +1,54 @@
+"""The server of the wheel is called as the launcher calls `llama-server`."""
+
+from pathlib import Path
+
+import pytest
+
+from berth_local.engines import llama_server
+from berth_runtime.engines.llamacpp import Settings, server_command
+from berth_runtime.errors import InvalidArgumentsError
+from berth_runtime.gguf import GgufFiles
+
+ALL = Settings(
+    files=GgufFiles(Path("/m/a.gguf"), Path("/m/mmproj.gguf")),
+    port=41234,
+    alias="/models/a",
+    context_size=2048,
+    parallel=4,
+    gpu_layers=-1,
+    threads=2,
+    ipv6=True,
+    host="127.0.0.1",
+)
+
+
+def test_whatever_the_launcher_says_reaches_the_engine() -> None:
+    library = llama_server.load()
+    params = llama_server.parameters(library, llama_server.parse(server_command(ALL)[1:]))
+    assert params.model.path == "/m/a.gguf"
+    assert params.mmproj.path == "/m/mmproj.gguf"
+    assert params.model_alias == {"/models/a"}
+    assert params.hostnames == ["127.0.0.1"]
+    assert params.port == 41234
+    assert (params.n_ctx, params.n_parallel) == (8192, 4)
+    assert params.n_gpu_layers == llama_server.ALL_LAYERS
+    assert params.cpuparams.n_threads == 2
+    assert params.n_threads_http == 64
+    assert (params.fit_params, params.warmup, params.cache_ram_mib) == (False, False, 0)
+    assert (params.endpoint_slots, params.ui, params.offline, params.endpoint_metrics) == (False, False, True, True)
+    assert params.embedding
+
+
+def test_what_is_left_out_stays_the_engines_choice() -> None:
+    library = llama_server.load()
+    params = llama_server.parameters(library, llama_server.parse(["--model", "/m/a.gguf"]))
+    assert params.n_gpu_layers == library.CommonParams().n_gpu_layers
+    assert params.cpuparams.n_threads == library.CommonParams().cpuparams.n_threads
+    assert params.fit_params
+    assert params.warmup
+
+
+@pytest.mark.parametrize("unknown", ["--api-key", "--temp", "--mod"])
+def test_an_argument_that_it_does_not_know_is_refused_by_name(unknown: str) -> None:
+    with pytest.raises(InvalidArgumentsError, match=unknown):
+        llama_server.parse(["--model", "/m/a.gguf", unknown, "1"])
