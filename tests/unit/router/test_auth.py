@@ -181,6 +181,7 @@ def test_whatever_is_in_a_key_file_the_others_are_read(folder: Path, content: by
 async def test_a_fault_while_keys_are_read_ends_no_router(
     cluster: InstrumentedCluster, engine: Engine, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("berth_router.auth.REREAD_SECONDS", 0.05)
     guarded = settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": SCOPES})
     async with served(cluster, engine, guarded) as running:
         await running.until_ready()
