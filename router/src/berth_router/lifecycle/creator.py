@@ -55,7 +55,8 @@ class Creator:
             task.add_done_callback(lambda done: self._created(create.name, done))
         # Shielded: the client that came first may leave while others wait.
         try:
-            found = await asyncio.wait_for(asyncio.shield(task), deadline - time.monotonic())
+            async with asyncio.timeout(deadline - time.monotonic()):
+                found = await asyncio.shield(task)
         except TimeoutError:
             raise DeadlineError(
                 f"The cluster has not yet said whether {create.spec.model} can be started.", code="deadline_exceeded"

@@ -74,4 +74,5 @@ class Evictor:
             if now is None or now.uid != deployment.uid or not is_ready(now):
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(change.wait(), left)
+                async with asyncio.timeout(left):
+                    await change.wait()

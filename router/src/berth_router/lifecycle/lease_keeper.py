@@ -186,7 +186,8 @@ class Leases:
         future = _future()
         lane.drained.append(future)
         try:
-            await asyncio.wait_for(future, within)
+            async with asyncio.timeout(within):
+                await asyncio.shield(future)
         except TimeoutError:
             lane.drained.remove(future)
             return False

@@ -92,7 +92,8 @@ class Unloader:
             if wait <= 0:
                 return False
             with suppress(TimeoutError):
-                await asyncio.wait_for(change.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await change.wait()
 
     async def _reopen(self, deployment: ModelDeployment) -> None:
         self._deployments.reopen(deployment)
