@@ -10,8 +10,9 @@ import yaml
 
 from berth_api.cluster import MODEL_DOWNLOADS
 from berth_api.model_deployment import ModelDeploymentSpec
+from berth_local.serve.state import held
 from berth_router.settings import Settings
-from tests.unit.local.cli.conftest import Command, Ran
+from tests.unit.local.cli.conftest import Command, Ran, run_command
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.conftest import MODEL, Serving, served
 from tests.unit.router.engine import Call, Engine, chunk
@@ -227,3 +228,17 @@ async def test_a_wrong_command_line_is_told_in_one_line(berth: Command, argument
     ran = await berth(*arguments)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert told in ran.err
+
+
+def test_a_server_of_its_own_that_cannot_start_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave_the_log(*_: object) -> None:
+        """The log is this whole process's."""
+
+    monkeypatch.setattr("berth_local.serve.background.configure_log", leave_the_log)
+    with held(tmp_path):
+        command = ("run", "--models", str(tmp_path), "tiny", "Hi")
+        ran = run_command(command, {"BERTH_HOME": str(tmp_path), "BERTH_URL": ""})
+    assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert ran.err.startswith(f"berth: Berth is running already with {tmp_path}")
