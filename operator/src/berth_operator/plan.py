@@ -23,6 +23,7 @@ from berth_operator.attempts import Maker
 from berth_operator.failure import PodFailure, disruption, pod_failure, unschedulable_since
 from berth_operator.idle import idle_since, is_asleep
 from berth_operator.made_from import digest
+from berth_operator.parts import is_deleting
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
 from berth_operator.settings import Settings
 
@@ -45,6 +46,10 @@ __all__ = [
 
 _ABOUT_THE_ENGINE = (ConditionType.READY, ConditionType.POD_SCHEDULED, ConditionType.ENGINE_STARTED)
 """Conditions that speak of the engine that runs, and so of the spec that it was made from."""
+
+_AFTER_A_DISRUPTION = timedelta(seconds=60)
+"""How long the successor of a pod that somebody took away may find no node: a drain goes on to the next pod, and a
+node that takes its place needs about so long to come."""
 
 
 def make_plan(observed: Observed, settings: Settings, now: datetime) -> Plan:
@@ -105,7 +110,7 @@ def _without_pod(deployment: ModelDeployment, maker: Maker | PodFailure, setting
 def _judge(observed: Observed, pod: Object, maker: Maker | PodFailure, settings: Settings, now: datetime) -> Plan:
     """There is a pod: it has failed, is held up, is starting, or serves."""
     deployment, timing = observed.deployment, settings.timing
-    grace = timedelta(seconds=timing.unschedulable_grace)
+    grace = _unschedulable_grace(observed, pod, settings)
     failure = pod_failure(pod, now, grace)
     if failure and failure.ended:
         return attempts.failed(deployment, pod, failure, maker, settings, now)
@@ -128,6 +133,16 @@ def _judge(observed: Observed, pod: Object, maker: Maker | PodFailure, settings:
         wake_at=attempts.earliest(deadline, nowhere_since + grace if nowhere_since else None),
         outdated=changed,
     )
+
+
+def _unschedulable_grace(observed: Observed, pod: Object, settings: Settings) -> timedelta:
+    """How long the pod may find no node. Where somebody took its predecessor away, the room comes back by itself."""
+    timing = settings.timing
+    if any(is_deleting(other) for other in observed.pods if other is not pod):
+        return timedelta(seconds=timing.start_deadline)
+    if states.disruption_before(observed.deployment):
+        return max(_AFTER_A_DISRUPTION, timedelta(seconds=timing.unschedulable_grace))
+    return timedelta(seconds=timing.unschedulable_grace)
 
 
 def _was_ready(deployment: ModelDeployment, pod: Object) -> bool:

@@ -71,7 +71,7 @@ def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: lis
             "start_steps": steps,
             "last_failure": failure if failure and failure.retry_at else None,
             "conditions": [
-                _condition(deployment, ConditionType.READY, "False", _disruption_before(deployment) or "Starting", message + after),
+                _condition(deployment, ConditionType.READY, "False", disruption_before(deployment) or "Starting", message + after),
                 _condition(deployment, ConditionType.RECONCILING, "True", reason, message),
                 _not_stalled(deployment),
                 *_step_conditions(deployment, steps),
@@ -331,7 +331,7 @@ def _stalled(deployment: ModelDeployment, why: Failure | PodFailure, then: str, 
     ]
 
 
-def _disruption_before(deployment: ModelDeployment) -> str | None:
+def disruption_before(deployment: ModelDeployment) -> str | None:
     """Why there is no engine, where somebody took it away and the one that follows is not ready yet."""
     ready = condition_of(deployment.status.conditions, ConditionType.READY)
     return ready.reason if ready and ready.status == "False" and ready.reason in PLANNED_DISRUPTIONS else None

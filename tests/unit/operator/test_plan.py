@@ -22,6 +22,7 @@ def unschedulable(seconds_ago: float) -> dict[str, Any]:
     return {"phase": "Pending", "conditions": [{**said, "lastTransitionTime": at(-seconds_ago)}]}
 
 
+TAKEN_AWAY = [{"type": "Ready", "status": "False", "reason": "Evicted", "message": "", "lastTransitionTime": at(-90)}]
 TOO_LONG = "n" * 64
 
 CASES = [
@@ -42,6 +43,34 @@ CASES = [
         [pod(node=None, status=unschedulable(5))],
         ["status"],
         "Stalled",
+        wake_in=1800,
+        reason="Unschedulable",
+    ),
+    Case(
+        "but where its predecessor was taken away, whose room or whose node comes back, only after a minute",
+        deployment(status={"attempt": 2, "conditions": TAKEN_AWAY}),
+        [pod(2, node=None, status=unschedulable(50))],
+        ["status"],
+        "Starting",
+        attempt=2,
+        wake_in=10,
+    ),
+    Case(
+        "and not as long as the predecessor still answers, which may take minutes",
+        deployment(status={"attempt": 2, "conditions": TAKEN_AWAY}),
+        [running_pod(1, deletionTimestamp=at(-90)), pod(2, node=None, status=unschedulable(90))],
+        ["status"],
+        "Starting",
+        attempt=2,
+        wake_in=1710,
+    ),
+    Case(
+        "a minute after that it is told all the same",
+        deployment(status={"attempt": 2, "conditions": TAKEN_AWAY}),
+        [pod(2, node=None, status=unschedulable(90))],
+        ["status"],
+        "Stalled",
+        attempt=2,
         wake_in=1800,
         reason="Unschedulable",
     ),
