@@ -32,6 +32,12 @@ def is_deleting(item: Object) -> bool:
     return "deletionTimestamp" in item["metadata"]
 
 
+def gone_by(item: Object) -> datetime | None:
+    """When its grace is over, of one that somebody has deleted; None where nobody has."""
+    moment: str | None = item["metadata"].get("deletionTimestamp")
+    return datetime.fromisoformat(moment) if moment else None
+
+
 def condition(item: Object, kind: str) -> dict[str, Any] | None:
     """Its condition of this type, True or not; None where it has none."""
     conditions: list[dict[str, Any]] = status_of(item).get("conditions") or []

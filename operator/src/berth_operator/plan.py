@@ -23,7 +23,7 @@ from berth_operator.attempts import Maker
 from berth_operator.failure import PodFailure, disruption, pod_failure, unschedulable_since
 from berth_operator.idle import idle_since, is_asleep
 from berth_operator.made_from import digest
-from berth_operator.parts import is_deleting
+from berth_operator.parts import gone_by
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
 from berth_operator.settings import Settings
 
@@ -137,12 +137,12 @@ def _judge(observed: Observed, pod: Object, maker: Maker | PodFailure, settings:
 
 def _unschedulable_grace(observed: Observed, pod: Object, settings: Settings) -> timedelta:
     """How long the pod may find no node. Where somebody took its predecessor away, the room comes back by itself."""
-    timing = settings.timing
-    if any(is_deleting(other) for other in observed.pods if other is not pod):
-        return timedelta(seconds=timing.start_deadline)
-    if states.disruption_before(observed.deployment):
-        return max(_AFTER_A_DISRUPTION, timedelta(seconds=timing.unschedulable_grace))
-    return timedelta(seconds=timing.unschedulable_grace)
+    grace = timedelta(seconds=settings.timing.unschedulable_grace)
+    since = unschedulable_since(pod)
+    if since is None or not states.disruption_before(observed.deployment):
+        return grace
+    ends = [end for other in observed.pods if other is not pod and (end := gone_by(other))]
+    return max(grace, max([since, *ends]) - since + _AFTER_A_DISRUPTION)
 
 
 def _was_ready(deployment: ModelDeployment, pod: Object) -> bool:
