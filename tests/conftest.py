@@ -13,10 +13,13 @@ from tests.kubectl import Kubectl
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the storm of tests/integration/serving lasts, and whose it is."""
+    """How much is tried of what is tried at random, and what was tried before."""
     storm = parser.getgroup("storm")
     storm.addoption("--storm-seconds", type=float, default=25, help="how long each storm of clients lasts")
     storm.addoption("--storm-seed", type=int, help="the seed of an earlier storm, to have the same clients again")
+    worlds = parser.getgroup("worlds")
+    worlds.addoption("--worlds", type=int, default=40, help="how many orders of events the leases are put through")
+    worlds.addoption("--worlds-seed", type=int, help="the seed of earlier ones, to have the same again")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,7 +21,7 @@ BEGINNING = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 class _Selector(selectors.DefaultSelector):
     """Never waits: what would be waited for is added to the loop's clock."""
 
-    loop: "_VirtualLoop"
+    loop: "VirtualLoop"
     steps = 0
     """Of the loop, since its clock last moved."""
 
@@ -39,7 +39,9 @@ class _Selector(selectors.DefaultSelector):
         return ready
 
 
-class _VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Its clock begins at 0."""
+
     def __init__(self) -> None:
         self.now = 0.0
         selector = _Selector()
@@ -52,7 +54,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
 def run_in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
     """Runs it to its end on a loop of its own. Raises RuntimeError where it spins, or waits for what never comes."""
-    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)
 
 

@@ -1,0 +1,126 @@
+"""A cluster in virtual time that says what was written, and each replica's way to it: slow, broken, cut, or behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Literal, NoReturn
+
+from berth_api.cluster import ConflictError, Kind, Object, ObjectList, Preconditions, UnavailableError, WatchEvent
+from berth_local.cluster import LocalCluster
+from tests.unit.virtual_time import wall_clock
+
+Outcome = Literal["works", "fails", "lost", "slow", "late"]
+"""Of a write: lost means that it is done and nobody hears; slow, that it is done later; late, that this is heard later."""
+
+SLOW_SECONDS = 2.0
+"""With what else may happen this stays below the 5 s that a renewal may take."""
+
+writer: ContextVar[str] = ContextVar("writer", default="nobody")
+"""Who makes the present call."""
+
+
+def seconds() -> float:
+    """The loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
+class Store(LocalCluster):
+    """Tells of each change in the very moment, and who made it."""
+
+    def __init__(self, told: Callable[[str, str, Object], None]) -> None:
+        super().__init__({}, wall_clock)
+        self._told = told
+        self.news = asyncio.Event()
+
+    def _publish(self, change: Literal["ADDED", "MODIFIED", "DELETED"], plural: str, item: Object) -> None:
+        super()._publish(change, plural, item)
+        self._told(change, writer.get(), item)
+        self.news.set()
+
+
+class Wire:
+    """The cluster, as one life of a router has it."""
+
+    def __init__(self, store: Store, who: str) -> None:
+        self._store = store
+        self._who = who
+        self.dead = False
+        self.outcomes: list[Outcome] = []
+        """What becomes of the next writes."""
+        self.out_until = 0.0
+        """Until when all writes fail."""
+        self.lag = 0.0
+        """Seconds by which watches are behind."""
+        self.tries: list[float] = []
+        """When a lease was written, or was to be, but for what closes and unloads."""
+
+    async def get(self, kind: Kind, name: str) -> Object:
+        await self._reached()
+        return await self._store.get(kind, name)
+
+    async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
+        return await self._store.list(kind, labels)
+
+    async def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
+        async for event in self._store.watch(kind, since, labels):
+            if self.lag:
+                await asyncio.sleep(self.lag)
+            yield event
+
+    async def create(self, kind: Kind, manifest: Object) -> Object:
+        await self._reached()
+        writer.set(self._who)
+        return await self._store.create(kind, manifest)
+
+    async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> NoReturn:
+        raise AssertionError("a router patches no spec")
+
+    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None, grace_seconds: int | None = None) -> None:
+        await self._reached()
+        writer.set(self._who)
+        await self._store.delete(kind, name, preconditions, grace_seconds)
+
+    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+        (entry,) = status["activity"].values()
+        if not {"closedUntil", "unloadAt"} & entry.keys():
+            self.tries.append(seconds())
+        outcome = self.outcomes.pop(0) if self.outcomes else "works"
+        if outcome == "fails":
+            raise UnavailableError("it fails")
+        await self._reached()
+        assert preconditions
+        # Once it is on its way, it arrives, whatever becomes of who has sent it.
+        writing = asyncio.create_task(self._arrive(kind, name, status, preconditions, SLOW_SECONDS if outcome == "slow" else 0))
+        writing.add_done_callback(_seen)
+        try:
+            written = await asyncio.shield(writing)
+        except ConflictError:
+            await self._alive()
+            if self.tries:
+                self.tries.pop()
+            raise
+        await self._alive()
+        if outcome == "late":
+            await asyncio.sleep(SLOW_SECONDS)
+        if outcome == "lost":
+            raise UnavailableError("the answer is lost")
+        return written
+
+    async def _arrive(self, kind: Kind, name: str, status: Object, preconditions: Preconditions, delay: float) -> Object:
+        writer.set(self._who)
+        await asyncio.sleep(delay)
+        return await self._store.patch_status(kind, name, status, preconditions)
+
+    async def _reached(self) -> None:
+        await self._alive()
+        if seconds() < self.out_until:
+            raise UnavailableError("it cannot be reached")
+
+    async def _alive(self) -> None:
+        if self.dead:
+            await asyncio.Event().wait()
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

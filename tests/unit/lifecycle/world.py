@@ -1,0 +1,354 @@
+"""Two routers, an operator and what all of them do to one model, in virtual time; and what must always hold.
+
+The routers' parts are the real ones. The operator decides by its real rules and writes as it really does, but starts
+engines by a word. What is found wrong is noted, and raised by `check`.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from berth_api.activity import CLOCK_SKEW, expires_at, forgotten_entries, last_unload
+from berth_api.cluster import (
+    MODEL_DEPLOYMENTS,
+    ClusterError,
+    ConflictError,
+    NotFoundError,
+    Object,
+    Preconditions,
+)
+from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
+from berth_operator.idle import idle_since, is_asleep
+from berth_router.ask import Ask
+from berth_router.errors import APIError
+from berth_router.lifecycle import unloader
+from berth_router.lifecycle.activator import Activator
+from berth_router.lifecycle.deployments import Deployments
+from berth_router.lifecycle.lease_keeper import Hold, Leases
+from berth_router.lifecycle.lease_state import LEASE, MARGIN
+from berth_router.lifecycle.resolve import Inventory, Policy
+from berth_router.lifecycle.unloader import Unloader
+from berth_router.metrics import Metrics
+from berth_router.stats import Stats
+from tests.unit.lifecycle.wire import Store, Wire, seconds, writer
+from tests.unit.virtual_time import BEGINNING
+
+MODEL = "/models/tiny"
+OPERATOR = "operator"
+NAMES = ("router-1", "router-2")
+
+GONE_WITHIN = LEASE + CLOCK_SKEW + timedelta(seconds=40)
+"""After the last promise: a crashed router's lease, the longest wait between two tries of a write, and what rounds take."""
+
+_STARTS_SECONDS = 0.5
+_SLOW_RENEWAL = (MARGIN - CLOCK_SKEW).total_seconds()
+_AFTER_OUTAGE = 7.0
+"""In which a router that could not write has written again."""
+
+_MORE_WRITES = 4
+"""Than seconds have passed, at the most."""
+
+
+class _Models:
+    """A store that has every model."""
+
+    async def lookup(self, model: str) -> Inventory:
+        return Inventory(exists=True)
+
+
+_MODELS: Any = _Models()
+
+
+@dataclass(eq=False)
+class Accepted:
+    """A request that was passed on to an engine and has its answer being made."""
+
+    router: "Router"
+    hold: Hold
+    engine: str
+    since: float
+
+
+class Router:
+    """One life of a replica."""
+
+    def __init__(self, world: "World", name: str, skew: float) -> None:
+        def clock() -> datetime:
+            return BEGINNING + timedelta(seconds=seconds() + skew)
+
+        self.name = name
+        self.wire = Wire(world.store, name)
+        deployments = Deployments(self.wire, clock)
+        self.leases = Leases(self.wire, deployments, name, clock)
+        self.unloader = Unloader(self.wire, deployments, self.leases, seconds)
+        self.deployments = deployments
+        self.activator = Activator(
+            cluster=self.wire,
+            deployments=deployments,
+            store=_MODELS,
+            leases=self.leases,
+            policy=Policy({Backend.LLAMACPP: [Device.CPU]}, Backend.LLAMACPP, Device.CPU, default_ttl=5, max_deployments=9),
+            metrics=Metrics(),
+            stats=Stats(self.wire, None, name, clock),
+            deadline_seconds=3600,
+            max_waiting_per_model=99,
+            clock=clock,
+        )
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.run(deployments.run())
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def die(self) -> None:
+        """Nothing of it is heard any more, but what it has sent."""
+        self.wire.dead = True
+        for task in list(self.tasks):
+            task.cancel()
+
+
+@dataclass
+class Demand:
+    """What requests have asked of the present object."""
+
+    until: datetime = BEGINNING
+    for_ever: bool = False
+
+    def add(self, now: datetime, ttl: int) -> None:
+        self.for_ever = self.for_ever or ttl == 0
+        self.until = max(self.until, now + timedelta(seconds=ttl))
+
+
+@dataclass(eq=False)
+class World:
+    """Make it on a running loop of virtual time. Skews in seconds: no two may be further apart than CLOCK_SKEW."""
+
+    skews: tuple[float, float, float] = (0, 0, 0)
+    declared_ttl: int | None = None
+    """Of a deployment that a person has declared, which sleeps. None: routers make what there is."""
+    by_version: bool = True
+    """Whether the operator deletes the version alone that it has read."""
+    operator_seconds: float = 0
+    """What the operator takes between its read and its write."""
+    faults: list[str] = field(default_factory=list[str])
+    accepted: list[Accepted] = field(default_factory=list[Accepted])
+    engines: set[str] = field(default_factory=set[str])
+    """The endpoints that answer."""
+    demand: Demand = field(default_factory=Demand)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self._told)
+        self.starts = 0
+        self.closed_at: float | None = None
+        self._entries: dict[str, Object] = {}
+        self._unload: datetime | None = None
+        self._may_shrink: set[str] = set()
+        self.routers: dict[str, Router] = {}
+        self.lives: list[Router] = []
+        self._operator = asyncio.create_task(self._operate())
+        for name in NAMES:
+            self.start(name)
+
+    # -- What happens
+
+    async def declare(self) -> None:
+        """A person's deployment, where there is to be one."""
+        if self.declared_ttl is not None:
+            idle = {"ttlSeconds": self.declared_ttl, "action": "Sleep"}
+            spec = {"model": MODEL, "backend": "llamacpp", "device": "cpu", "idle": idle}
+            head = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind}
+            await self.store.create(MODEL_DEPLOYMENTS, {**head, "metadata": {"name": "declared"}, "spec": spec})
+
+    def start(self, name: str) -> None:
+        """A replica begins to live, or another life of it."""
+        self.routers[name] = Router(self, name, self.skews[NAMES.index(name)])
+        self.lives.append(self.routers[name])
+
+    def crash(self, name: str) -> None:
+        """It dies, and another life begins. Answers through it are cut, which is no matter of leases."""
+        router = self.routers[name]
+        router.die()
+        self.accepted = [each for each in self.accepted if each.router is not router]
+        self.start(name)
+
+    def request(self, name: str, ttl: int) -> None:
+        """A request comes to a replica."""
+        router = self.routers[name]
+        router.run(self._request(router, ttl))
+
+    def end(self, at: int) -> None:
+        """One of the answers being made ends."""
+        each = self.accepted.pop(at % len(self.accepted))
+        self.demand.add(self.now(), each.hold.ttl)
+        each.router.activator.release(each.hold)
+
+    def unload(self, name: str) -> None:
+        """Somebody unloads the model through a replica."""
+        router = self.routers[name]
+        router.run(self._unload_through(router))
+
+    def now(self) -> datetime:
+        """By no clock's skew."""
+        return BEGINNING + timedelta(seconds=seconds())
+
+    async def quiet(self) -> None:
+        """Nothing happens any more, and nothing fails: at the end the model must be gone that nobody wants for ever."""
+        for router in self.routers.values():
+            router.wire.outcomes.clear()
+            router.wire.out_until = router.wire.lag = 0
+        while self.accepted:
+            self.end(0)
+        await asyncio.sleep(90)  # until all that waits has been answered, and all leases are given back
+        while self.accepted:
+            self.end(0)
+        deployment = await self.deployment()
+        if deployment is None or self.demand.for_ever or deployment.spec.idle.ttl_seconds == 0:
+            return
+        self.demand.add(deployment.status.loaded_at or self.now(), deployment.spec.idle.ttl_seconds)
+        left = (self.demand.until - self.now() + GONE_WITHIN).total_seconds()
+        await asyncio.sleep(max(left, GONE_WITHIN.total_seconds()))
+        if self.engines:
+            deployment = await self.deployment()
+            self._wrong(f"it is still there: {deployment and deployment.status}, wanted until {self.demand.until}")
+
+    async def deployment(self) -> ModelDeployment | None:
+        """As it is stored."""
+        found = (await self.store.list(MODEL_DEPLOYMENTS)).items
+        return ModelDeployment.parse(found[0]) if found else None
+
+    def check(self) -> None:
+        """Raises AssertionError where anything was wrong."""
+        for router in self.lives:
+            tries = router.wire.tries
+            for at, first in enumerate(tries):
+                most = max((number - (moment - first) for number, moment in enumerate(tries[at:], 1)), default=0)
+                assert most <= _MORE_WRITES, f"{router.name} writes too often: {tries[at:]}"
+        assert not self.faults, self.faults
+
+    # -- How
+
+    async def _request(self, router: Router, ttl: int) -> None:
+        self.demand.add(self.now(), ttl)
+        ask = Ask(MODEL, backend=Backend.LLAMACPP, device=Device.CPU, ttl=ttl)
+        try:
+            hold = await router.activator.activate(ask, router.activator.deadline())
+        except APIError:
+            self.demand.add(self.now(), ttl)
+            return
+        engine = hold.deployment.status.endpoint or ""
+        if engine not in self.engines:
+            self._wrong(f"{router.name} passes a request on to an engine that is gone")
+        self.accepted.append(Accepted(router, hold, engine, seconds()))
+
+    async def _unload_through(self, router: Router) -> None:
+        found = list(router.deployments.of_model(MODEL))
+        try:
+            await router.unloader.unload(found)
+        except APIError:
+            return
+
+    async def _operate(self) -> None:
+        writer.set(OPERATOR)
+        while True:
+            self.store.news.clear()
+            wait = 30.0
+            deployment = await self.deployment()
+            if deployment:
+                try:
+                    wait = await self._round(deployment)
+                except (ConflictError, NotFoundError):
+                    continue
+            try:
+                await asyncio.wait_for(self.store.news.wait(), max(wait, 0.01))
+            except TimeoutError:
+                continue
+
+    async def _round(self, deployment: ModelDeployment) -> float:
+        """One look of the operator; seconds until the next."""
+        now = self.now() + timedelta(seconds=self.skews[2])
+        as_read = Preconditions(deployment.uid, deployment.resource_version if self.by_version else None)
+        asleep = deployment.status.phase is Phase.SLEEPING
+        if deployment.status.phase is None or (asleep and not is_asleep(deployment, now)):
+            await self._start(deployment)
+            return 0
+        if gone := forgotten_entries(deployment, now):
+            await self._write(deployment, {"activity": dict.fromkeys(gone)}, as_read)
+            return 0
+        if asleep:
+            return 30
+        if idle_since(deployment, now) is not None:
+            await asyncio.sleep(self.operator_seconds)
+            if self.declared_ttl is None:
+                await self.store.delete(MODEL_DEPLOYMENTS, deployment.name, as_read)
+            else:
+                await self._write(deployment, {"phase": "Sleeping", "endpoint": None}, as_read)
+                await asyncio.sleep(self.operator_seconds)
+                self._stop_engine(deployment.status.endpoint or "", "idle")
+            return 0
+        expiry = expires_at(deployment)
+        return min((expiry - now).total_seconds(), 30) if expiry else 30
+
+    async def _start(self, deployment: ModelDeployment) -> None:
+        await asyncio.sleep(_STARTS_SECONDS)
+        self.starts += 1
+        endpoint = f"http://engine-{self.starts}"
+        self.engines.add(endpoint)
+        now = self.now() + timedelta(seconds=self.skews[2])
+        status = {"phase": "Ready", "endpoint": endpoint, "loadedAt": now.isoformat()}
+        try:
+            await self._write(deployment, status, Preconditions(deployment.uid))
+        except ClusterError:
+            self.engines.discard(endpoint)
+            raise
+
+    async def _write(self, deployment: ModelDeployment, status: Object, preconditions: Preconditions) -> None:
+        await self.store.patch_status(MODEL_DEPLOYMENTS, deployment.name, status, preconditions)
+
+    # -- What must hold
+
+    def _wrong(self, what: str) -> None:
+        self.faults.append(f"{seconds():.1f} s: {what}")
+
+    def _told(self, change: str, who: str, item: Object) -> None:
+        """Looks at each change of the object as it happens."""
+        deployment = ModelDeployment.parse(item)
+        if change == "DELETED":
+            self._stop_engine(deployment.status.endpoint or "", "idle" if who == OPERATOR else "unloaded")
+            self.closed_at, self._unload, self.demand = None, None, Demand()
+            self._entries.clear()
+            self._may_shrink.clear()
+            return
+        closed = any(entry.closed_until for entry in deployment.status.activity.values())
+        self.closed_at = (self.closed_at or seconds()) if closed else None
+        unload = last_unload(deployment)
+        if unload and (self._unload is None or unload > self._unload):
+            self._unload = unload
+            self._may_shrink.update(NAMES)
+        entries: dict[str, Object] = item.get("status", {}).get("activity", {})
+        for name, entry in entries.items():
+            before = self._entries.get(name)
+            if before and before["keepUntil"] > entry["keepUntil"]:
+                if name not in self._may_shrink:
+                    self._wrong(f"the promise of {name} shrinks from {before['keepUntil']} to {entry['keepUntil']}")
+                self._may_shrink.discard(name)
+        self._entries = entries
+
+    def _stop_engine(self, endpoint: str, why: str) -> None:
+        self.engines.discard(endpoint)
+        cut = [each for each in self.accepted if each.engine == endpoint]
+        self.accepted = [each for each in self.accepted if each.engine != endpoint]
+        for each in cut:
+            each.router.activator.release(each.hold)
+            if not self._is_excused(each, why):
+                self._wrong(f"an answer through {each.router.name} that began at {each.since:.1f} s is cut: {why}")
+
+    def _is_excused(self, cut: Accepted, why: str) -> bool:
+        """Whether it was cut as it may be: its time to end was over, or its router could not reach the cluster for long."""
+        now = seconds()
+        if why == "unloaded":
+            return self.closed_at is not None and now - self.closed_at >= unloader.DRAIN_SECONDS - 0.01
+        return now < cut.router.wire.out_until + _AFTER_OUTAGE and now - cut.since > _SLOW_RENEWAL - 0.1
