@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any, Literal, NoReturn
 
 from berth_api.cluster import ConflictError, Kind, Object, ObjectList, Preconditions, UnavailableError, WatchEvent
-from berth_local.cluster import LocalCluster
+from berth_local.node.cluster import LocalCluster
 from tests.unit.virtual_time import wall_clock
 
 Outcome = Literal["works", "fails", "lost", "slow", "late"]

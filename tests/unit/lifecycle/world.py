@@ -93,7 +93,6 @@ class Router:
             metrics=Metrics(),
             stats=Stats(self.wire, None, name, clock),
             deadline_seconds=3600,
-            max_waiting_per_model=99,
             clock=clock,
         )
         self.tasks: set[asyncio.Task[Any]] = set()
