@@ -243,6 +243,12 @@ def test_a_write_is_for_the_version_that_was_seen_last() -> None:
     assert next_state(state, Outdated(seen(version=14)), at(0))[1][0] is Tell.FAILED, "in the end it has failed"
 
 
+def test_what_may_be_stored_stays_promised_though_its_request_is_refused() -> None:
+    state, _ = next_state(WAITING, Wanted(), at(0))
+    state, _ = next_state(state, Ended(300, 0, promises=False), at(0.1))
+    assert state.promise == at(300)
+
+
 def test_an_entry_names_only_what_it_means_to_change() -> None:
     assert set(entry(300, None).patch()) == {"lastActivity", "keepUntil", "leaseUntil", "inFlight"}
     order = entry(300, None, activity=9, orders=[Order(unload_at=at(8))]).patch()
