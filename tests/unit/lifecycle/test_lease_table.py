@@ -276,3 +276,11 @@ def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple
     (one, told), (other, likewise) = (next_state(replace(state, lease=at(90), since=at(0)), Tick(), at(now)) for state in (short, long))
     assert (one.in_hand, one.by_ttl, one.promise) == (other.in_hand, other.by_ttl, other.promise)
     assert told == likewise
+
+
+def test_what_came_while_a_write_was_under_way_is_looked_at_again_once_that_turns_out_to_be_outdated() -> None:
+    """The view hears of the version before the write does that it was in the way of."""
+    newer = seen(own(3600, 25, activity=-1), version=9)
+    state, _ = next_state(asked(WAITING, 90, version=7, wanted=True), Changed(newer), at(0))
+    _, effects = next_state(state, Outdated(newer), at(0))
+    assert effects == [Write(entry(3600, 90, 1), version=9)]

@@ -179,8 +179,9 @@ def _outdated(state: State, seen: Seen, now: datetime) -> Tell | None:
 
 
 def _changed(state: State, seen: Seen) -> None:
-    if seen.version <= state.version:
+    if seen.version < state.version:
         return
+    # The same version is looked at again: it may have come while a write was under way.
     _learn(state, seen)
     if state.writing:
         return
