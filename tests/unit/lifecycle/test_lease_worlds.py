@@ -204,10 +204,13 @@ def _rely_on_what_others_promise(patch: pytest.MonkeyPatch) -> type[Worlds]:
 
 
 def _promise_what_the_last_request_wants(patch: pytest.MonkeyPatch) -> type[Worlds]:
+    fold = leases._fold  # pyright: ignore[reportPrivateUsage]
+
     def shrinking(state: State) -> None:
-        for ttl, at in state.ended.items():
+        ended = state.ended
+        fold(state)
+        for ttl, at in ended.items():
             state.promise = promise_end(at, ttl)
-        state.ended = {}
 
     patch.setattr(leases, "_fold", shrinking)
     return Worlds

@@ -1,6 +1,7 @@
 """A cluster in virtual time that says what was written, and each replica's way to it: slow, broken, cut, or behind."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Literal, NoReturn
@@ -51,8 +52,8 @@ class Wire:
         """Until when all writes fail."""
         self.lag = 0.0
         """Seconds by which watches are behind."""
-        self.tries: list[float] = []
-        """When a lease was written, or was to be, but for what closes and unloads."""
+        self.tries: defaultdict[str, list[float]] = defaultdict(list)
+        """When a lease was written, or was to be, but for what closes and unloads; by uid of the object."""
 
     async def get(self, kind: Kind, name: str) -> Object:
         await self._reached()
@@ -82,13 +83,15 @@ class Wire:
 
     async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
         (entry,) = status["activity"].values()
+        assert preconditions
+        assert preconditions.uid
+        tries = self.tries[preconditions.uid]
         if not {"closedUntil", "unloadAt"} & entry.keys():
-            self.tries.append(seconds())
+            tries.append(seconds())
         outcome = self.outcomes.pop(0) if self.outcomes else "works"
         if outcome == "fails":
             raise UnavailableError("it fails")
         await self._reached()
-        assert preconditions
         # Once it is on its way, it arrives, whatever becomes of who has sent it.
         writing = asyncio.create_task(self._arrive(kind, name, status, preconditions, SLOW_SECONDS if outcome == "slow" else 0))
         writing.add_done_callback(_seen)
@@ -96,8 +99,8 @@ class Wire:
             written = await asyncio.shield(writing)
         except ConflictError:
             await self._alive()
-            if self.tries:
-                self.tries.pop()
+            if tries:
+                tries.pop()
             raise
         await self._alive()
         if outcome == "late":

@@ -6,6 +6,7 @@ engines by a word. What is found wrong is noted, and raised by `check`.
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,6 +70,13 @@ class Accepted:
     hold: Hold
     engine: str
     since: float
+    leased: bool = False
+    """Whether its router had a lease when it was passed on."""
+
+    def has_lease(self, now: datetime) -> bool:
+        """Whether its router has one at this moment, by no clock's skew."""
+        lease = self.hold.lane.state.lease
+        return lease is not None and lease > now + timedelta(seconds=self.router.skew)
 
 
 class Router:
@@ -79,6 +87,7 @@ class Router:
             return BEGINNING + timedelta(seconds=seconds() + skew)
 
         self.name = name
+        self.skew = skew
         self.wire = Wire(world.store, name)
         deployments = Deployments(self.wire, clock)
         self.leases = Leases(self.wire, deployments, name, clock)
@@ -222,10 +231,10 @@ class World:
     def check(self) -> None:
         """Raises AssertionError where anything was wrong."""
         for router in self.lives:
-            tries = router.wire.tries
-            for at, first in enumerate(tries):
-                most = max((number - (moment - first) for number, moment in enumerate(tries[at:], 1)), default=0)
-                assert most <= _MORE_WRITES, f"{router.name} writes too often: {tries[at:]}"
+            for tries in router.wire.tries.values():
+                for at, first in enumerate(tries):
+                    most = max((number - (moment - first) for number, moment in enumerate(tries[at:], 1)), default=0)
+                    assert most <= _MORE_WRITES, f"{router.name} writes too often: {tries[at:]}"
         assert not self.faults, self.faults
 
     # -- How
@@ -239,9 +248,11 @@ class World:
             self.demand.add(self.now(), ttl)
             return
         engine = hold.deployment.status.endpoint or ""
-        if engine not in self.engines:
+        accepted = Accepted(router, hold, engine, seconds())
+        accepted.leased = accepted.has_lease(self.now())
+        if engine not in self.engines and accepted.leased:  # without a lease it finds nobody there, and is told so
             self._wrong(f"{router.name} passes a request on to an engine that is gone")
-        self.accepted.append(Accepted(router, hold, engine, seconds()))
+        self.accepted.append(accepted)
 
     async def _unload_through(self, router: Router) -> None:
         found = list(router.deployments.of_model(MODEL))
@@ -261,10 +272,9 @@ class World:
                     wait = await self._round(deployment)
                 except (ConflictError, NotFoundError):
                     continue
-            try:
-                await asyncio.wait_for(self.store.news.wait(), max(wait, 0.01))
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(wait, 0.01)):
+                    await self.store.news.wait()
 
     async def _round(self, deployment: ModelDeployment) -> float:
         """One look of the operator; seconds until the next."""
@@ -348,6 +358,8 @@ class World:
     def _is_excused(self, cut: Accepted, why: str) -> bool:
         """Whether it was cut as it may be: its time to end was over, or its router could not reach the cluster for long."""
         now = seconds()
+        if not (cut.leased or cut.has_lease(self.now())) and (why == "unloaded" or self._unload):
+            return True  # passed on while its router could not write: nothing but an unload may end it
         if why == "unloaded":
             return self.closed_at is not None and now - self.closed_at >= unloader.DRAIN_SECONDS - 0.01
         return now < cut.router.wire.out_until + _AFTER_OUTAGE and now - cut.since > _SLOW_RENEWAL - 0.1
