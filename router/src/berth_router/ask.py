@@ -122,13 +122,12 @@ class RequestFields(BerthFields):
     max_output_tokens: int | None = Field(default=None, ge=1, description="The name of `max_tokens` in the Responses API.")
 
 
-_CHECKED_FIELDS = tuple(RequestFields.model_fields)
+_CHECKED_FIELDS = frozenset(RequestFields.model_fields)
 
 
-def _checked_values(body: dict[str, Any]) -> list[Any]:
-    """What the body has of the fields that are checked; None for what it has not, which is the same to all but `model`."""
-    get = body.get
-    return [get(name) for name in _CHECKED_FIELDS]
+def _checked_items(body: dict[str, Any]) -> list[Any]:
+    """What the body has of the fields that are checked: each name, and its value behind it."""
+    return [each for item in body.items() if item[0] in _CHECKED_FIELDS for each in item]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +188,16 @@ class RequestParser:
         """Splits a body into what Berth is asked and what the engine gets. Raises InvalidRequestError."""
         body = _json_object(raw)
         try:
-            ask, name, samples = self._known(endpoint.path, *_checked_values(body))
+            ask, name, samples = self._known(endpoint.path, *_checked_items(body))
         except (ValidationError, TypeError):  # wrong, or of a type that no cache can hold, which is wrong too
             ask, name, samples = self._check(body, endpoint)
         endpoint.check_prompt(body)
         return InferenceRequest(ask, name, engine_body(body, _OWN_FIELDS, endpoint), samples)
 
-    def _checked(self, path: str, *values: Any) -> tuple[Ask, str, bool]:
-        """What these values of the checked fields ask for, on this path: see `_check`. Raises ValidationError too."""
-        return self._understood(RequestFields.model_validate(dict(zip(_CHECKED_FIELDS, values, strict=True))), INFERENCE_PATHS[path])
+    def _checked(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
+        """What these names and values of checked fields ask for, on this path: see `_check`. Raises ValidationError too."""
+        fields = dict(zip(items[::2], items[1::2], strict=True))
+        return self._understood(RequestFields.model_validate(fields), INFERENCE_PATHS[path])
 
     def _check(self, body: dict[str, Any], endpoint: Endpoint) -> tuple[Ask, str, bool]:
         """What the body asks for, under which name, and whether chance has a part. Raises InvalidRequestError."""

@@ -66,7 +66,7 @@ class Stats:
         self._config_map = config_map
         self._replica = replica
         self._clock = clock
-        self._own = Counts()
+        self._hits = self._misses = 0
         self._others = Counts()
         self._written: Counts | None = None
         """What the ConfigMap has of this replica; None: not yet known."""
@@ -74,9 +74,21 @@ class Stats:
         """What stands under other keys that cannot be read, as it was told in the log."""
         self._lock = asyncio.Lock()
 
+    @property
+    def _own(self) -> Counts:
+        """What this replica has counted and not yet written."""
+        return Counts(self._hits, self._misses)
+
+    @_own.setter
+    def _own(self, counts: Counts) -> None:
+        self._hits, self._misses = counts.hits, counts.misses
+
     def count(self, *, hit: bool) -> None:
         """Counts a request for a model."""
-        self._own += Counts(1, 0) if hit else Counts(0, 1)
+        if hit:
+            self._hits += 1
+        else:
+            self._misses += 1
 
     async def total(self) -> Counts:
         """All counts, those of other replicas as they last told. Where the cluster cannot be asked, as they were last known."""

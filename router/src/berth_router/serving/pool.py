@@ -22,9 +22,10 @@ class ConnectError(Exception):
     """No connection could be made: the engine got nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Address:
-    """Where an engine listens."""
+    """Where an engine listens. One endpoint has one of these (`address_of`), which is on every request's way: so it is
+    known by its identity."""
 
     host: str
     port: int
