@@ -331,7 +331,8 @@ class Exchange:
     def _pass_head(self, head: ResponseHead, rules: AnswerRules) -> None:
         changed = bool(rules.renaming or self._ending)
         if not self.started:
-            length = None if changed or head.chunked else head.length
+            # Of a stream that breaks, the end is an error: so no length is promised, though the engine tells one.
+            length = None if changed or head.chunked or head.streams_events else head.length
             self._begin(head.status, head.passed, length, head.streams_events)
         self.takes_chunks = self._chunked and not changed
 
