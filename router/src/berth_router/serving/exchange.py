@@ -276,7 +276,7 @@ class Exchange:
         rules = self._rules
         if rules is None:
             return
-        self._heard_bytes = 0
+        self._heard_at, self._heard_bytes = self._host.loop.time(), 0
         rules.answered(head)
         self._ending = rules.ending if head.streams_events else None
         if head.status >= _REFUSED or (self.started and not head.streams_events):
