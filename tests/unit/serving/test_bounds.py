@@ -108,6 +108,19 @@ async def test_the_connection_that_is_idle_for_longest_makes_room(ready: Serving
 
 
 @pytest.mark.parametrize("settings", [{"max_connections": MOST}], indirect=True)
+async def test_a_connection_on_which_an_empty_line_came_is_idle_all_the_same(serving: Serving) -> None:
+    with ExitStack() as stack:
+        wires = [stack.enter_context(await Wire.connect(serving.port)) for _ in range(MOST)]
+        for wire in wires:
+            await wire.send(get("/healthz") + b"\r\n")
+            assert (await wire.answer()).status == 200
+            await wire.send(b"\r\n")
+        new = stack.enter_context(await Wire.connect(serving.port))
+        assert (await new.ask(get("/healthz"))).status == 200
+        assert await wires[0].closed()
+
+
+@pytest.mark.parametrize("settings", [{"max_connections": MOST}], indirect=True)
 async def test_half_a_request_is_not_idle(serving: Serving) -> None:
     with ExitStack() as stack:
         halves = [stack.enter_context(await Wire.connect(serving.port)) for _ in range(MOST)]

@@ -125,6 +125,20 @@ async def test_a_stream_that_is_not_in_the_coding_ends_with_an_error(raw: Raw) -
             assert orjson.loads(last.removeprefix(b"data: "))["error"]["code"] == "engine_failed", bad
 
 
+async def test_a_stream_of_a_told_length_ends_with_an_error_where_it_breaks_and_the_next_answer_is_its_own(raw: Raw) -> None:
+    with await Wire.connect(raw.port) as wire:
+        for asked in (STREAM, ASK):
+            await wire.send(asked)
+            engine = await raw.asked()
+            engine.send(EVENTS + b"content-length: 1000\r\n\r\n" + EVENT)
+            engine.socket.close()
+            answer = await wire.answer()
+            assert answer.whole
+            last = answer.body.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
+            assert orjson.loads(last.removeprefix(b"data: "))["error"]["code"] == "engine_failed"
+            assert (await wire.ask(get("/healthz"), "GET")).body == b'{"status":"ok"}'
+
+
 async def test_an_answer_that_is_not_in_the_coding_is_seen_to_break(raw: Raw) -> None:
     begun = OK + CHUNKED + b"2\r\n{}\r\n"
     for bad in [bad + END for bad in BAD_CHUNKS]:

@@ -127,3 +127,16 @@ async def test_an_engine_whose_client_is_slow_is_not_silent(raw: Raw) -> None:
         await sending
         assert answer.whole
         assert answer.body == body
+
+
+@pytest.mark.parametrize("settings", [SILENCE], indirect=True)
+async def test_the_time_before_an_answer_is_no_silence_within_it(raw: Raw) -> None:
+    with await Wire.connect(raw.port) as wire:
+        await wire.send(ASK)
+        engine = await raw.asked()
+        await asyncio.sleep(0.5)  # longer than the answer may be silent
+        engine.send(OK + b"content-length: 2\r\n\r\n")
+        await asyncio.sleep(0.12)  # in which the clock has been looked at
+        engine.send(b"{}")
+        answer = await wire.answer()
+        assert (answer.body, answer.whole) == (b"{}", True)

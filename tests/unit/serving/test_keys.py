@@ -52,6 +52,8 @@ async def test_a_body_without_a_key_is_not_read(guarded: Serving) -> None:
     for data, status in (
         (request(path="/healthz", headers="Content-Length: 1000\r\n"), 413),
         (request(path="/metrics", headers="Transfer-Encoding: chunked\r\n") + b"1\r\nx\r\n", 413),
+        (request(path="/healthz", headers="Transfer-Encoding: chunked\r\n"), 413),
+        (request(path="/healthz", headers="Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n") + b"5;", 413),
         (request(headers="Content-Length: 1000\r\n"), 401),
         (request(headers="Content-Length: 1000\r\nAuthorization: Bearer wrong\r\n"), 401),
         (request(path="/v1/models/unload", headers="Content-Length: 1000\r\n"), 401),

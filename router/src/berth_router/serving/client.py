@@ -299,17 +299,21 @@ class ClientConnection(asyncio.Protocol):
 
     def _on_head_bytes(self, data: bytes) -> None:
         front, heads = self._front, self._heads
-        front.idle.pop(self, None)
         try:
             found = heads.feed(data)
         except APIError as error:
+            front.idle.pop(self, None)
             self._refuse(error)
             return
         if found:
+            front.idle.pop(self, None)
             head, length, data, end = found
             self._on_head(head, length, data, end)
         elif heads.begun:
+            front.idle.pop(self, None)
             self.deadline = front.loop.time() + front.limits.head_seconds
+        elif not heads.partial:  # an empty line, as old clients send behind a body
+            front.idle.setdefault(self, front.loop.time())
 
     def _on_head(self, head: RequestHead, length: int, data: bytes, end: int) -> None:
         """A request begins. `length` and the rest: see IncomingHeads.feed."""
@@ -321,7 +325,7 @@ class ClientConnection(asyncio.Protocol):
         came_whole = not head.chunked and len(data) >= body_end
         try:
             destination = front.destination(exchange)
-            check_length(length, destination)
+            check_length(1 if head.chunked else length, destination)  # of a body in chunks nobody knows more yet
         except APIError as error:
             if came_whole:
                 self._whole(data[body_end:])

@@ -276,7 +276,7 @@ class Exchange:
         rules = self._rules
         if rules is None:
             return
-        self._heard_bytes = 0
+        self._heard_at, self._heard_bytes = self._host.loop.time(), 0
         rules.answered(head)
         self._ending = rules.ending if head.streams_events else None
         if head.status >= _REFUSED or (self.started and not head.streams_events):
@@ -331,7 +331,8 @@ class Exchange:
     def _pass_head(self, head: ResponseHead, rules: AnswerRules) -> None:
         changed = bool(rules.renaming or self._ending)
         if not self.started:
-            length = None if changed or head.chunked else head.length
+            # Of a stream that breaks, the end is an error: so no length is promised, though the engine tells one.
+            length = None if changed or head.chunked or head.streams_events else head.length
             self._begin(head.status, head.passed, length, head.streams_events)
         self.takes_chunks = self._chunked and not changed
 
