@@ -57,5 +57,5 @@ def test_each_of_several_names_is_replaced() -> None:
 
 
 def test_what_bears_the_name_already_needs_no_renaming() -> None:
-    assert Renaming.needed(["/models/tiny"], "/models/tiny") is None
-    assert Renaming.needed(["/models/tiny", "/models/tiny@main"], "/models/tiny")
+    assert Renaming.needed(("/models/tiny",), "/models/tiny") is None
+    assert Renaming.needed(("/models/tiny", "/models/tiny@main"), "/models/tiny")

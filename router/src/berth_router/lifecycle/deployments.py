@@ -40,6 +40,8 @@ class Deployments:
         self._told_up_to = 0
         self._closing: set[str] = set()
         self._held: set[str] = set()
+        self.changes = 0
+        """Of the view, so far: what was found out about it holds as long as this is the same."""
         self.synced = asyncio.Event()
         """Set once the first snapshot is in the view."""
 
@@ -94,6 +96,7 @@ class Deployments:
     def close(self, deployment: ModelDeployment) -> None:
         """Marks a deployment as about to be unloaded by this replica: it takes no new requests."""
         self._closing.add(deployment.uid)
+        self.changes += 1
         self._wake(deployment.name)
 
     def reopen(self, deployment: ModelDeployment) -> None:
@@ -110,6 +113,7 @@ class Deployments:
     def hold(self, deployment: ModelDeployment) -> None:
         """Keeps new requests for a deployment waiting, because its memory is wanted for another."""
         self._held.add(deployment.uid)
+        self.changes += 1
 
     def release(self, deployment: ModelDeployment) -> None:
         """Undoes `hold`."""
@@ -157,6 +161,7 @@ class Deployments:
             self._closed_until[deployment.uid] = max(closed)
         else:
             self._closed_until.pop(deployment.uid, None)
+        self.changes += 1
         self._by_name[deployment.name] = deployment
         self._by_model.setdefault(deployment.spec.model, {})[deployment.name] = deployment
         self._wake(deployment.name)
@@ -164,6 +169,7 @@ class Deployments:
             listener(deployment)
 
     def _remove(self, name: str) -> None:
+        self.changes += 1
         deployment = self._by_name.pop(name)
         self._closing.discard(deployment.uid)
         self._held.discard(deployment.uid)

@@ -237,7 +237,9 @@ class EngineConnection(asyncio.Protocol):
             repeat, head = known
             length = repeat.length(data, end)
             if length >= 0:
-                return head if head.length is None else head.with_length(length)
+                if head.length is not None:
+                    head.length = length  # the head is this connection's own, and what it told before is over
+                return head
         raw = data[:end]
         head = parse_response_head(raw)
         if not head.interim and (head.length is None or (b"content-length" in head.fields and not head.bodiless)):

@@ -225,20 +225,6 @@ class ResponseHead:
         """The lines that a client gets of it."""
         self._whole = False
 
-    def with_length(self, length: int) -> "ResponseHead":
-        """The same head, of an answer whose body has another length. Only of one that tells a length."""
-        other = ResponseHead.__new__(ResponseHead)
-        other.headers = self.headers
-        other.fields = self.fields
-        other.status = self.status
-        other.length = length
-        other.chunked = False
-        other.keep_alive = self.keep_alive
-        other.streams_events = self.streams_events
-        other.passed = self.passed
-        other._whole = True
-        return other
-
     @property
     def bodiless(self) -> bool:
         """Whether the status allows no body, whatever length is told."""

@@ -277,7 +277,9 @@ def _comments(model: str, exchange: Exchange) -> Progress:
 
 def _request_head(address: Address, path: str, length: int, exchange: Exchange) -> bytes:
     fields = exchange.head.fields
-    traces = b"".join([b"%b: %b\r\n" % (name, fields[name]) for name in _TRACE_HEADERS if name in fields])
+    traces = b""
+    if b"traceparent" in fields:  # without which the other says nothing: W3C's Trace Context, section 3.3
+        traces = b"".join([b"%b: %b\r\n" % (name, fields[name]) for name in _TRACE_HEADERS if name in fields])
     return b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (
         address.base_path,
         path.encode(),

@@ -94,7 +94,8 @@ class Budget:
     def release(self, size: int) -> None:
         """Gives room back."""
         self._free += min(size, self._total)
-        self._grant()
+        if self._waiting:
+            self._grant()
 
     def _grant(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._free:

@@ -21,8 +21,10 @@ class Renaming:
         self._held = b""
 
     @classmethod
-    def needed(cls, old: Iterable[str], new: str) -> Self | None:
+    def needed(cls, old: tuple[str, ...], new: str) -> Self | None:
         """The renaming; None where no name but the new one can come."""
+        if old == (new,):  # as most clients name it
+            return None
         others = [name for name in old if name != new]
         return cls(others, new) if others else None
 
