@@ -37,15 +37,15 @@ async def answering(serving: Serving) -> tuple[asyncio.Task[str], asyncio.Event]
 
 
 @asynccontextmanager
-async def held_request(serving: Serving) -> AsyncGenerator[StreamReader]:
-    """A streaming request that has been told to wait for memory."""
+async def streamed(serving: Serving, until: bytes) -> AsyncGenerator[StreamReader]:
+    """A streaming request whose answer has come to these bytes."""
     body = orjson.dumps({"model": MODEL, "messages": PROMPT, "stream": True})
     reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
     try:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         async with asyncio.timeout(10):
-            await reader.readuntil(b"waiting for memory")
+            await reader.readuntil(until)
             yield reader
     finally:
         writer.close()
@@ -69,7 +69,7 @@ async def test_a_model_that_answers_stays(ready: Serving) -> None:
 async def test_a_request_that_comes_while_the_model_goes_is_answered_by_the_next_one(ready: Serving) -> None:
     deployment = await only(ready)
     ready.router.evictor.hold(deployment)
-    async with held_request(ready) as answer:
+    async with streamed(ready, b"waiting for memory") as answer:
         assert ready.router.evictor.use(deployment).in_flight == 0
         assert await ready.router.evictor.put_out(deployment)
         found = await ready.until(lambda found: bool(found) and found[0]["metadata"]["uid"] != deployment.uid)
@@ -77,10 +77,19 @@ async def test_a_request_that_comes_while_the_model_goes_is_answered_by_the_next
         await answer.readuntil(b"[DONE]")
 
 
+async def test_who_has_been_served_before_waits_too(ready: Serving) -> None:
+    async with streamed(ready, b"[DONE]"):
+        pass
+    deployment = await only(ready)
+    ready.router.evictor.hold(deployment)
+    async with streamed(ready, b"waiting for memory"):
+        ready.router.evictor.release(deployment)
+
+
 async def test_a_request_goes_on_when_the_model_is_let_stay(ready: Serving) -> None:
     deployment = await only(ready)
     ready.router.evictor.hold(deployment)
-    async with held_request(ready) as answer:
+    async with streamed(ready, b"waiting for memory") as answer:
         ready.router.evictor.release(deployment)
         await answer.readuntil(b"[DONE]")
     assert (await only(ready)).uid == deployment.uid
@@ -100,7 +109,7 @@ async def declared(serving: Serving) -> Serving:
 async def test_what_a_person_declared_takes_no_request_until_it_sleeps_and_wakes_for_it(declared: Serving) -> None:
     going = asyncio.create_task(declared.router.evictor.put_out(await only(declared)))
     await declared.until(lambda found: any(entry.get("unloadAt") for entry in found[0]["status"].get("activity", {}).values()))
-    async with held_request(declared) as answer:
+    async with streamed(declared, b"waiting for memory") as answer:
         await declared.set_status("mine", phase="Sleeping", endpoint=None)
         assert await going
         await declared.until(lambda found: any(entry.get("inFlight") for entry in found[0]["status"].get("activity", {}).values()))
