@@ -28,6 +28,9 @@ class Limits:
     """Bodies in hand of all requests together. What has no room waits, unread."""
     heads_bytes: int = 16 * 1024 * 1024
     """Heads of all requests together that have not come whole."""
+    early_bytes: int = 16 * 1024 * 1024
+    """What all clients together have sent behind requests that are being answered. Whoever sends more than there is
+    room for gets the answer in hand, and is closed."""
     stalled_client_seconds: float = 60
     """How long a client that takes nothing of its answer keeps its connection."""
     connections: int = 16_384
