@@ -364,7 +364,9 @@ class ClientConnection(asyncio.Protocol):
                 self._whole(data[body_end:])
             exchange.fail(error)
             return
-        if came_whole and front.budget.reserve(length):
+        if came_whole:
+            # It is in memory, and waits for none: those who send their bodies slowly must not hold up all others.
+            front.budget.take(length)
             exchange.room = length
             self._whole(data[body_end:])
             destination.serve(exchange, data[end:body_end])
