@@ -34,19 +34,27 @@ class Sight:
     """Its last answer; None where it has given none."""
     silence: str | None = None
     """What came instead of an answer since then; None where nothing was missed."""
+    silent_from: datetime | None = None
+    """When the silence began, where that is not at the last answer: nobody asked for a while, as on a machine that was
+    asleep."""
 
     def with_answer(self, now: datetime) -> "Sight":
         """After an answer."""
-        return replace(self, answered_at=now, silence=None)
+        return replace(self, answered_at=now, silence=None, silent_from=None)
 
-    def without_answer(self, words: str) -> "Sight":
-        """After a question without an answer. The first one's words stay, so that what people read does."""
-        return replace(self, silence=self.silence or words)
+    def without_answer(self, words: str, silent_from: datetime) -> "Sight":
+        """After a question without an answer. The first one's words stay, so that what people read does.
+
+        `silent_from`: the silence did not begin before this moment, where this is its first question.
+        """
+        if self.silence:
+            return self
+        return replace(self, silence=words, silent_from=max(self.answered_at or self.asked_since, silent_from))
 
     @property
     def silent_since(self) -> datetime | None:
         """When the present silence began; None where the last question was answered, or none was asked."""
-        return (self.answered_at or self.asked_since) if self.silence else None
+        return (self.silent_from or self.answered_at or self.asked_since) if self.silence else None
 
 
 @dataclass(frozen=True, slots=True)

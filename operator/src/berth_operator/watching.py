@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, repeat
 
 import structlog
@@ -90,4 +90,7 @@ class EngineWatch:
         except Exception:  # noqa: BLE001 (a fault here must not leave the engine unwatched)
             _log.exception("engine_not_asked", url=engine.url)
             words = "the operator failed to ask it"
-        return before.without_answer(words) if words else before.with_answer(self._clock())
+        now = self._clock()
+        # Not from the last answer, if that is longer ago than it can be: this process, or the machine, was asleep.
+        longest = timedelta(seconds=seconds + self._timing.probe_period)
+        return before.without_answer(words, now - longest) if words else before.with_answer(now)

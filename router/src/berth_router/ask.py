@@ -157,21 +157,18 @@ class InferenceRequest:
     ask: Ask
     name: str
     """The model as the caller named it, and as the answer is to name it."""
-    body: dict[str, Any]
-    """What every engine gets."""
+    content: bytes
+    """What every engine gets but for the model's name, as JSON. Taken apart, it would take up to thirty times the memory
+    for as long as the request waits."""
     samples: bool
     """Whether chance has a part in the answer."""
 
     def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
-        """What the engine of this deployment gets, which calls the model by this name. Raises InvalidRequestError."""
-        body = {**self.body, "model": name}
+        """What the engine of this deployment gets, which calls the model by this name."""
+        told = {"model": name}
         if self.samples and samples_only_when_told(spec):
-            body |= SAMPLING_TURNED_ON
-        try:
-            return orjson.dumps(body)
-        except orjson.JSONEncodeError as error:
-            # What JSON can say it can say again, but for what is nested too deeply.
-            raise InvalidRequestError(f"The body is nested deeper than {_DEEPEST} levels.", code="invalid_json") from error
+            told |= SAMPLING_TURNED_ON
+        return b"%b,%b" % (orjson.dumps(told)[:-1], self.content[1:])
 
 
 class RequestParser:
@@ -192,7 +189,7 @@ class RequestParser:
         except (ValidationError, TypeError):  # wrong, or of a type that no cache can hold, which is wrong too
             ask, name, samples = self._check(body, endpoint)
         endpoint.check_prompt(body)
-        return InferenceRequest(ask, name, engine_body(body, _OWN_FIELDS, endpoint), samples)
+        return InferenceRequest(ask, name, _written(engine_body(body, _OWN_FIELDS, endpoint)), samples)
 
     def _checked(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
         """What these names and values of checked fields ask for, on this path: see `_check`. Raises ValidationError too."""
@@ -286,6 +283,16 @@ def _json_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
     return body  # pyright: ignore[reportUnknownVariableType] (JSON: string keys, any values)
+
+
+def _written(body: dict[str, Any]) -> bytes:
+    """The body as JSON, without the model. It has a prompt at least. Raises InvalidRequestError."""
+    del body["model"]
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        # What JSON can say it can say again, but for what is nested too deeply.
+        raise InvalidRequestError(f"The body is nested deeper than {_DEEPEST} levels.", code="invalid_json") from error
 
 
 def _stated(settings: Profile) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -27,7 +28,12 @@ class Setting:
         self.fault: Exception | None = None
         self.asked: list[tuple[float, str, float]] = []
         self.woken: list[float] = []
-        self.watch = EngineWatch(self, Timing(), lambda name: self.woken.append(asyncio.get_running_loop().time()), wall_clock)
+        self.slept = timedelta()
+        """How much further the time of day is than the loop's clock."""
+        self.watch = EngineWatch(self, Timing(), lambda name: self.woken.append(asyncio.get_running_loop().time()), self.clock)
+
+    def clock(self) -> datetime:
+        return wall_clock() + self.slept
 
     async def ask(self, url: str, seconds: float) -> str | None:
         self.asked.append((asyncio.get_running_loop().time(), url, seconds))
@@ -82,6 +88,16 @@ async def test_while_it_answers_it_is_asked_every_ten_seconds_and_nobody_is_woke
     assert [moment for moment, _, _ in setting.asked] == [10.0 * number for number in range(11)]
     assert setting.woken == [0]
     assert {seconds for _, _, seconds in setting.asked[1:]} == {PROBE_TIMEOUT_SECONDS}
+
+
+@virtual
+async def test_the_time_in_which_the_machine_slept_is_no_silence(setting: Setting) -> None:
+    setting.answers = True
+    setting.watch.keep("smol", ENGINE)
+    await asyncio.sleep(15)
+    setting.slept, setting.answers = timedelta(hours=1), False
+    await asyncio.sleep(11)
+    assert setting.since_beginning() == (10, 3600 + 25 - 15)  # a question is due every 10 s, and waits for 5 s
 
 
 @virtual

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from berth_router.serving.limits import EARLY_BYTES, Budget
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.router.engine import COMPLETION, Call, chunk
 from tests.unit.serving.conftest import Raw
@@ -75,3 +76,39 @@ async def test_the_rest_of_a_request_never_overtakes_its_beginning(raw: Raw) -> 
         assert body["messages"][0]["content"] == "second"
         raw.idle.send(counted(b"second"))
         assert b"HTTP/1.1 200" in await wire.until(b"second")
+
+
+READ_AT_ONCE = 256 * 1024
+"""Bytes that an event loop reads from a socket in one call."""
+
+
+async def test_what_comes_behind_a_request_is_read_no_further_than_a_bound(raw: Raw) -> None:
+    with await Wire.connect(raw.port) as wire:
+        sending = asyncio.create_task(wire.send(STREAM + get("/nowhere") * 100_000))
+        await raw.idle.request()
+        await asyncio.sleep(0.2)  # in which all would be read that could be
+        assert raw.serving.server.early.taken <= EARLY_BYTES + READ_AT_ONCE
+        wire.reset()
+        sending.cancel()
+
+
+async def test_where_there_is_no_room_for_more_requests_the_answer_in_hand_is_the_last(raw: Raw) -> None:
+    server = raw.serving.server
+    server.early = Budget(1000)
+    with await Wire.connect(raw.port) as wire, await Wire.connect(raw.port) as other:
+        await wire.send(STREAM + get("/healthz") * 10)
+        engine = await raw.asked()
+        await other.send(STREAM)
+        others_engine = await raw.engine.connection()
+        await others_engine.request()
+        await other.send(get("/healthz") * 100)
+        await asyncio.sleep(0.05)
+        for used in (engine, others_engine):
+            used.send(EVENTS + CHUNKED + b"5\r\nwhole\r\n0\r\n\r\n")
+        answer = await other.answer()
+        assert (answer.body, answer.whole, answer.closes) == (b"whole", True, True)
+        assert await other.closed()
+        assert not (await wire.answer()).closes
+        for _ in range(10):
+            assert (await wire.answer()).status == 200
+        assert server.early.taken == 0

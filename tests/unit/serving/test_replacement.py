@@ -118,6 +118,18 @@ async def test_a_request_on_a_connection_that_its_engine_had_closed_is_sent_agai
         assert not raw.engine.asked
 
 
+async def test_a_request_on_which_its_engine_has_worked_is_not_sent_again(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("berth_router.serving.exchange._STALE_SECONDS", 0.1)
+    with await Wire.connect(raw.port) as wire:
+        await wire.send(ASK)
+        await raw.idle.request()
+        await asyncio.sleep(0.2)
+        raw.idle.socket.close()
+        await failed(raw)
+        assert (await wire.answer()).status == 502
+        assert not raw.engine.asked
+
+
 async def test_a_request_of_whose_answer_a_byte_came_is_not_sent_again(raw: Raw) -> None:
     with await Wire.connect(raw.port) as wire:
         await wire.send(ASK)

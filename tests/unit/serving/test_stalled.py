@@ -82,7 +82,7 @@ class Bench:
     def __init__(self, asked: bytes) -> None:
         self.clock = Clock()
         self.loop: Any = self.clock
-        self.budget, self.heads = Budget(1000), Budget(1000)
+        self.budget, self.heads, self.early = Budget(1000), Budget(1000), Budget(1000)
         self.idle: dict[ClientConnection, float] = {}
         self.exchanges: list[Exchange] = []
         self.connection = ClientConnection(self)

@@ -32,6 +32,8 @@ class Front(Protocol):
     """Room for bodies."""
     heads: Budget
     """Room for heads that have not come whole."""
+    early: Budget
+    """Room for what comes behind requests that are being answered."""
     idle: "dict[ClientConnection, float]"
     """Since when a connection waits for a request, on the loop's clock; the one first that has waited for longest."""
 
@@ -72,9 +74,11 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_early",
+        "_early_room",
         "_front",
         "_heads",
         "_incoming",
+        "_overrun",
         "_reading",
         "_transport",
         "_unsent",
@@ -90,6 +94,10 @@ class ClientConnection(asyncio.Protocol):
         self._heads = IncomingHeads(front.limits.head_bytes, front.heads)
         self._early = b""
         """What came behind the request that is being answered."""
+        self._early_room = 0
+        """Bytes of the budget that are taken for it."""
+        self._overrun = False
+        """Whether there was no room for something that came, so that the answer in hand is the last one."""
         self._incoming: IncomingBody | None = None
         self._reading = True
         self._unsent = 0
@@ -120,6 +128,8 @@ class ClientConnection(asyncio.Protocol):
             self._on_head_bytes(data)
         elif stage is _BODY:
             self._on_body_bytes(data)
+        elif stage is _ANSWER:
+            self._keep_early(data)
         elif stage is not _CLOSED:
             self._early += data
             if len(self._early) > EARLY_BYTES:
@@ -144,6 +154,7 @@ class ClientConnection(asyncio.Protocol):
         self.stage = _CLOSED
         self.deadline = inf
         self._heads.drop()
+        self._take_kept()
         self._drop_incoming()
         if self.exchange:
             self.exchange.client_left()
@@ -172,8 +183,8 @@ class ClientConnection(asyncio.Protocol):
     @property
     def closing(self) -> bool:
         """Whether the connection ends after the answer that begins now."""
-        incoming_body = self.stage is _BODY or self.stage is _ROOM
-        return incoming_body or self._front.draining or self.exchange is None or not self.exchange.head.keep_alive
+        last = self._overrun or self._front.draining or self.stage is _BODY or self.stage is _ROOM
+        return last or self.exchange is None or not self.exchange.head.keep_alive
 
     def write(self, data: bytes) -> None:
         """Sends these bytes."""
@@ -237,6 +248,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Waits for the next request, or begins the one that has come."""
+        if self._overrun:
+            self._linger()
+            return
         self.stage = _HEAD
         front = self._front
         now = front.loop.time()
@@ -250,14 +264,33 @@ class ClientConnection(asyncio.Protocol):
 
     def _take_early(self) -> None:
         if self.stage is _HEAD and self._transport and self._early:
-            early, self._early = self._early, b""
-            self._resume_reading()
-            self._on_head_bytes(early)
+            self._on_head_bytes(self._take_kept())
+            if self.stage is _HEAD:
+                self._resume_reading()
+
+    def _keep_early(self, data: bytes) -> None:
+        """Keeps what came behind the request in hand. Where there is no room for it, nothing more is answered than that
+        one."""
+        if self._front.early.reserve(len(data)):
+            self._early_room += len(data)
+            self._early += data
+        else:
+            self._overrun = True
+        if self._overrun or len(self._early) > EARLY_BYTES:
+            self._pause_reading()
+
+    def _take_kept(self) -> bytes:
+        """What was kept, which takes no room any more."""
+        early, self._early = self._early, b""
+        room, self._early_room = self._early_room, 0
+        if room:
+            self._front.early.release(room)
+        return early
 
     def _linger(self) -> None:
         """Closes the connection once its client has had the time to take what was sent."""
         self.stage = _CLOSED
-        self._early = b""
+        self._take_kept()
         self._heads.drop()
         if self._transport is None:
             return
@@ -331,7 +364,9 @@ class ClientConnection(asyncio.Protocol):
                 self._whole(data[body_end:])
             exchange.fail(error)
             return
-        if came_whole and front.budget.reserve(length):
+        if came_whole:
+            # It is in memory, and waits for none: those who send their bodies slowly must not hold up all others.
+            front.budget.take(length)
             exchange.room = length
             self._whole(data[body_end:])
             destination.serve(exchange, data[end:body_end])
@@ -342,7 +377,10 @@ class ClientConnection(asyncio.Protocol):
         """The request is whole. `early`: what came behind it."""
         self.stage = _ANSWER
         self.deadline = inf
-        self._early = early
+        if not self._reading:
+            self._resume_reading()
+        if early:
+            self._keep_early(early)
 
     def _begin_body(self, exchange: Exchange, destination: Destination, length: int, data: bytes) -> None:
         front = self._front
@@ -354,11 +392,11 @@ class ClientConnection(asyncio.Protocol):
             self.stage = _ROOM
             self.deadline = now + front.limits.body_silence_seconds
             self._early = data
+            self._resume_reading()
 
     def _read_body_on(self) -> None:
         if self._incoming:
-            early, self._early = self._early, b""
-            self._read_body(self._incoming, early)
+            self._read_body(self._incoming, self._take_kept())
 
     def _read_body(self, body: IncomingBody, data: bytes) -> None:
         """Reads the body, for which there is room. `data`: what has come of it."""

@@ -39,6 +39,10 @@ _EVENT_STREAM = (
 )
 
 _JSON = b"content-type: application/json\r\n"
+_STALE_SECONDS = 1.0
+"""How soon a connection breaks that its engine had closed before it was asked. Later than that, the engine has worked on
+the request."""
+
 _REFUSED = 400
 """Statuses from here on are refusals and failures."""
 
@@ -326,7 +330,8 @@ class Exchange:
         rules, engine = self._rules, self._engine
         self._engine = self._rules = None
         if rules:
-            rules.broken(error, stale=bool(engine and engine.reused and not engine.received_any))
+            at_once = self._host.loop.time() - self._heard_at < _STALE_SECONDS
+            rules.broken(error, stale=bool(engine and engine.reused and not engine.received_any and at_once))
 
     def _pass_head(self, head: ResponseHead, rules: AnswerRules) -> None:
         changed = bool(rules.renaming or self._ending)

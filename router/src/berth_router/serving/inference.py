@@ -199,11 +199,7 @@ class _Call:
         name = name_in_engine(spec, self._inference.engine_store)
         self.renaming = Renaming.needed(answered_models(spec.backend, name), request.name)
         self.ending = Ending.needed(spec.backend, self._endpoint.path) if request.ask.stream else None
-        try:
-            body = request.body_for(spec, name)
-        except APIError:
-            pool.release(address, connection)
-            raise
+        body = request.body_for(spec, name)
         head = _request_head(address, self._endpoint.path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))

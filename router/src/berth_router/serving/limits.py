@@ -25,9 +25,12 @@ class Limits:
     management_body_bytes: int = 1024 * 1024
     """Longest body of any other request."""
     bodies_bytes: int = 256 * 1024 * 1024
-    """Bodies in hand of all requests together. What has no room waits, unread."""
+    """Bodies in hand of all requests together. What has no room waits, unread; what came whole with its head does not."""
     heads_bytes: int = 16 * 1024 * 1024
     """Heads of all requests together that have not come whole."""
+    early_bytes: int = 16 * 1024 * 1024
+    """What all clients together have sent behind requests that are being answered. Whoever sends more than there is
+    room for gets the answer in hand, and is closed."""
     stalled_client_seconds: float = 60
     """How long a client that takes nothing of its answer keeps its connection."""
     connections: int = 16_384
@@ -78,6 +81,10 @@ class Budget:
             return False
         self._free -= size
         return True
+
+    def take(self, size: int) -> None:
+        """Takes room that is needed in any case, also where there is none: whoever waits then waits for longer."""
+        self._free -= min(size, self._total)
 
     def wait(self, size: int, granted: Callable[[], None]) -> Callable[[], None]:
         """Has `granted` called once the room is taken. Returns what gives the wait up."""

@@ -42,6 +42,7 @@ class HttpServer:
         self.limits = limits
         self.budget = Budget(limits.bodies_bytes)
         self.heads = Budget(limits.heads_bytes)
+        self.early = Budget(limits.early_bytes)
         self.draining = False
         self._route = route
         self._pool = pool
