@@ -3,14 +3,16 @@
 import asyncio
 import math
 import os
+import secrets
 import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import aiohttp
 
@@ -141,10 +143,15 @@ def body(model: str) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of the loopback interface that is free now.
+
+    It is below those that kernels give out by themselves, so that no connection is given it before it is listened on.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _engine_command(file: Path, port: int) -> list[str]:
@@ -164,25 +171,30 @@ def _seconds(asked: Asked) -> float:
 
 @asynccontextmanager
 async def _server(name: str, command: Sequence[str], environment: Mapping[str, str], port: int, health: str) -> AsyncGenerator[Server]:
-    process = await _start(command, environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        async with aiohttp.ClientSession() as session:
-            answering = asyncio.create_task(ready_at(session, url + health))
-            ended = asyncio.create_task(process.wait())
-            await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
-            answering.cancel()
-            ended.cancel()
-            if not answering.done() or answering.cancelled():
-                raise RuntimeError(f"{name} did not come up: {' '.join(command)}")
-        yield Server(url, process.pid)
-    finally:
-        await _stop(process)
+    with tempfile.TemporaryFile() as log:
+        process = await _start(command, environment, log)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            async with aiohttp.ClientSession() as session:
+                answering = asyncio.create_task(ready_at(session, url + health))
+                ended = asyncio.create_task(process.wait())
+                await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+                answering.cancel()
+                ended.cancel()
+                if not answering.done() or answering.cancelled():
+                    log.seek(0)
+                    said = log.read()[-2000:].decode(errors="replace")
+                    raise RuntimeError(f"{name} did not come up: {' '.join(command)}\n{said}")
+            yield Server(url, process.pid)
+        finally:
+            await _stop(process)
 
 
-async def _start(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+async def _start(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes] | None = None) -> asyncio.subprocess.Process:
     nowhere = asyncio.subprocess.DEVNULL
-    return await asyncio.create_subprocess_exec(*command, env=dict(environment), stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    return await asyncio.create_subprocess_exec(
+        *command, env=dict(environment), stdin=nowhere, stdout=log or nowhere, stderr=log or nowhere
+    )
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
