@@ -73,10 +73,10 @@ class Accepted:
     leased: bool = False
     """Whether its router had a lease when it was passed on."""
 
-    def has_lease(self, now: datetime) -> bool:
-        """Whether its router has one at this moment, by no clock's skew."""
+    def has_lease(self, now: datetime, margin: timedelta = timedelta()) -> bool:
+        """Whether its router has one at this moment that has so much left, by no clock's skew."""
         lease = self.hold.lane.state.lease
-        return lease is not None and lease > now + timedelta(seconds=self.router.skew)
+        return lease is not None and lease - margin > now + timedelta(seconds=self.router.skew)
 
 
 class Router:
@@ -189,7 +189,9 @@ class World:
         router.run(self._request(router, ttl))
 
     def end(self, at: int) -> None:
-        """One of the answers being made ends."""
+        """One of the answers being made ends, where there is any by now."""
+        if not self.accepted:
+            return
         each = self.accepted.pop(at % len(self.accepted))
         self.demand.add(self.now(), each.hold.ttl)
         each.router.activator.release(each.hold)
@@ -249,7 +251,7 @@ class World:
             return
         engine = hold.deployment.status.endpoint or ""
         accepted = Accepted(router, hold, engine, seconds())
-        accepted.leased = accepted.has_lease(self.now())
+        accepted.leased = accepted.has_lease(self.now(), MARGIN)
         if engine not in self.engines and accepted.leased:  # without a lease it finds nobody there, and is told so
             self._wrong(f"{router.name} passes a request on to an engine that is gone")
         self.accepted.append(accepted)
@@ -360,6 +362,8 @@ class World:
         now = seconds()
         if not (cut.leased or cut.has_lease(self.now())) and (why == "unloaded" or self._unload):
             return True  # passed on while its router could not write: nothing but an unload may end it
+        could_not_renew = now < cut.router.wire.out_until + _AFTER_OUTAGE
         if why == "unloaded":
-            return self.closed_at is not None and now - self.closed_at >= unloader.DRAIN_SECONDS - 0.01
-        return now < cut.router.wire.out_until + _AFTER_OUTAGE and now - cut.since > _SLOW_RENEWAL - 0.1
+            drained = self.closed_at is not None and now - self.closed_at >= unloader.DRAIN_SECONDS - 0.01
+            return drained or (could_not_renew and not cut.has_lease(self.now()))
+        return could_not_renew and now - cut.since > _SLOW_RENEWAL - 0.1

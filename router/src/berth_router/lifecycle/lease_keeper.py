@@ -189,6 +189,8 @@ class Leases:
             async with asyncio.timeout(within):
                 await asyncio.shield(future)
         except TimeoutError:
+            if future.done():  # in the very moment
+                return True
             lane.drained.remove(future)
             return False
         return True

@@ -87,6 +87,9 @@ class Unloader:
                 return True
             left = self._leases.seconds_elsewhere(now)
             if not left:
+                # The view may be behind: a lease that seems over may have been renewed.
+                left = self._leases.seconds_elsewhere(await self._as_stored(now))
+            if not left:
                 return True
             wait = min(left, deadline - self._monotonic())
             if wait <= 0:
@@ -94,6 +97,12 @@ class Unloader:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await change.wait()
+
+    async def _as_stored(self, deployment: ModelDeployment) -> ModelDeployment:
+        """The deployment as the cluster has it at this moment. Raises ClusterError."""
+        found = await self._cluster.get(MODEL_DEPLOYMENTS, deployment.name)
+        self._deployments.put(found)
+        return ModelDeployment.parse(found)
 
     async def _reopen(self, deployment: ModelDeployment) -> None:
         self._deployments.reopen(deployment)
