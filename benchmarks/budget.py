@@ -2,11 +2,12 @@
 
     uv run python -m benchmarks.budget [--seconds 300] [--clients 8]
 
-Three real models on `berth up` with memory for two. Each client asks one model after the other, at random, for a streamed answer of random
-length. Meanwhile the resident memory of all processes that Berth has started is sampled: engines, their supervisors, and the spare process.
+Three real models on `berth up` with memory for two. Each client asks one model after the other, at random, for a
+streamed answer of random length. Meanwhile the resident memory of all processes that Berth has started is sampled:
+engines, their supervisors, and the spare process.
 
-The last line is one JSON object: requests answered, lost (refused, or ended by an error) and cut (a stream that ended before its end was
-said), how many times a model was started, and the most memory that was seen, beside the budget.
+The last line is one JSON object: requests answered, lost (refused, or ended by an error) and cut (a stream that ended
+before its end was said), how many times a model was started, and the most memory that was seen, beside the budget.
 """
 
 import argparse
@@ -79,17 +80,23 @@ async def crowd(files: Mapping[str, Path], seconds: float, clients: int, seed: i
             until = time.monotonic() + seconds
             chances = [random.Random(f"{seed} {number}") for number in range(clients)]  # noqa: S311 (chance, not secrets)
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS)) as session:
-                await asyncio.gather(*(_client(session, served.server.url, list(files), chance, until, counts) for chance in chances))
+                await asyncio.gather(
+                    *(_client(session, served.server.url, list(files), chance, until, counts) for chance in chances)
+                )
             sampling.cancel()
     return counts
 
 
-async def _client(session: aiohttp.ClientSession, url: str, names: list[str], chance: random.Random, until: float, counts: Counts) -> None:
+async def _client(
+    session: aiohttp.ClientSession, url: str, names: list[str], chance: random.Random, until: float, counts: Counts
+) -> None:
     while time.monotonic() < until:
         model = chance.choice(names)
         started = time.monotonic()
         try:
-            async with session.post(f"{url}/v1/chat/completions", json=_request(model, chance.randint(1, LONGEST_ANSWER))) as response:
+            async with session.post(
+                f"{url}/v1/chat/completions", json=_request(model, chance.randint(1, LONGEST_ANSWER))
+            ) as response:
                 if response.status != 200:
                     counts.lost.append(f"{model}: {response.status} {await response.text()}")
                     continue

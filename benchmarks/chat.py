@@ -20,7 +20,9 @@ class AnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """When a request was about to be sent, and when the first text of its answer came: seconds on the monotonic clock."""
+    """When a request was about to be sent, and when the first text of its answer came:
+    seconds on the monotonic clock.
+    """
 
     at: float
     first_token_at: float
@@ -39,7 +41,10 @@ async def ready_at(session: aiohttp.ClientSession, health_url: str) -> float:
 
 
 async def ask(base_url: str, body: dict[str, Any], api_key: str = "none") -> Asked:
-    """Sends one streaming chat request on a connection of its own and reads its answer to the end. Raises AnswerError."""
+    """Sends one streaming chat request on a connection of its own and reads its answer to the end.
+
+    Raises AnswerError.
+    """
     first_token_at = None
     headers = {"Authorization": f"Bearer {api_key}"}
     at = time.monotonic()
@@ -49,7 +54,9 @@ async def ask(base_url: str, body: dict[str, Any], api_key: str = "none") -> Ask
             session.post(f"{base_url}/v1/chat/completions", json=body) as response,
         ):
             if response.status != 200:
-                raise AnswerError(f"{base_url} answered with status {response.status}: {(await response.text())[:1000]}")
+                raise AnswerError(
+                    f"{base_url} answered with status {response.status}: {(await response.text())[:1000]}"
+                )
             async for line in response.content:
                 if text_of(line) and first_token_at is None:
                     first_token_at = time.monotonic()
@@ -61,7 +68,10 @@ async def ask(base_url: str, body: dict[str, Any], api_key: str = "none") -> Ask
 
 
 def text_of(line: bytes) -> str:
-    """The text that a line of an event stream of chat.completion.chunk objects carries; mostly none. Raises AnswerError."""
+    """The text that a line of an event stream of chat.completion.chunk objects carries; mostly none.
+
+    Raises AnswerError.
+    """
     if not line.startswith(b"data:"):
         return ""
     data = line.removeprefix(b"data:").strip()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
 
 from benchmarks.steps import Sighting
-from berth_api.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, Kind, Object
-from berth_api.following import Snapshot, follow
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, Kind, Object
+from berth_cluster.following import Snapshot, follow
 
 T = TypeVar("T")
 Objects = Mapping[str, Object]

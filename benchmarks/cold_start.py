@@ -2,32 +2,37 @@
 
     uv run python -m benchmarks.cold_start [--quick]
 
-Installs the chart in a namespace of its own in the cluster that KUBECONFIG names, loads the sample model, and then, pair by pair:
+Installs the chart in a namespace of its own in the cluster that KUBECONFIG names, loads the sample model, and then,
+pair by pair:
 
-A. Through Berth: no deployment exists; a streaming chat request goes to the router's Service. The deployment is deleted afterwards.
-B. By hand: the very pod that Berth made in A, without what ties it to Berth, is created with the Kubernetes API; as soon as its engine
-   is ready, the same request goes straight to it.
+A. Through Berth: no deployment exists; a streaming chat request goes to the router's Service. The deployment is deleted
+   afterwards. B. By hand: the very pod that Berth made in A, without what ties it to Berth, is created with the
+   Kubernetes API; as soon as its engine is ready, the same request goes straight to it.
 
-All moments are read on one clock, this process' monotonic one: what the cluster does is stamped when a watch that was open before shows
-it; the engine is ready when the benchmark's own probe, every few milliseconds from the moment the pod's address is known, says so; the
-first token is the first event of the stream that carries text. In both kinds of run the engine is a new process that has answered
-nothing yet, and the page cache holds the weights, since the first pair is not counted.
+All moments are read on one clock, this process' monotonic one: what the cluster does is stamped when a watch that was
+open before shows it; the engine is ready when the benchmark's own probe, every few milliseconds from the moment the
+pod's address is known, says so; the first token is the first event of the stream that carries text. In both kinds of
+run the engine is a new process that has answered nothing yet, and the page cache holds the weights, since the first
+pair is not counted.
 
 Berth's own share of a run is everything but container start and engine:
 
-    share = (request → pod has a node)  +  (engine ready → first token)  -  (engine alone: request → first token, in the B run of the pair)
+    share = (request → pod has a node)  +  (engine ready → first token)  -  (engine alone: request → first token, in the
+    B run of the pair)
 
-Why that is fair. What lies between, from the node to a ready engine, is the kubelet's, the container runtime's and the engine's, whoever
-made the pod; the table has it for both. What is taken off at the end is what a ready engine needs for this request when nobody stands in
-between; it varies, so that the share of one pair may even be negative, and only the median counts. In doubt Berth is charged: with
-creating and scheduling the pod, which B needs as well; with the delay of the watch that shows the node; and with every wait for the
-kubelet after the engine answers. In its favour is only that the probe sees readiness late, by little more than its pause.
+Why that is fair. What lies between, from the node to a ready engine, is the kubelet's, the container runtime's and the
+engine's, whoever made the pod; the table has it for both. What is taken off at the end is what a ready engine needs for
+this request when nobody stands in between; it varies, so that the share of one pair may even be negative, and only the
+median counts. In doubt Berth is charged: with creating and scheduling the pod, which B needs as well; with the delay of
+the watch that shows the node; and with every wait for the kubelet after the engine answers. In its favour is only that
+the probe sees readiness late, by little more than its pause.
 
-What the share cannot show is whether Berth's work slows the container's start down. So the table ends with A less B, each from its
-beginning to the first token: that contains it, and with it the difference between two container starts and two engines.
+What the share cannot show is whether Berth's work slows the container's start down. So the table ends with A less B,
+each from its beginning to the first token: that contains it, and with it the difference between two container starts
+and two engines.
 
-The last line is one JSON object, in milliseconds: berth_share_p50_ms; first_token_p50_ms, of A from the request; engine_alone_p50_ms,
-of B from creating the pod to the first token.
+The last line is one JSON object, in milliseconds: berth_share_p50_ms; first_token_p50_ms, of A from the request;
+engine_alone_p50_ms, of B from creating the pod to the first token.
 """
 
 import argparse
@@ -46,9 +51,19 @@ from benchmarks.cluster_watch import ClusterWatch, Objects
 from benchmarks.engine_pod import BY_HAND, copy_without_berth, engine_url, health_url, is_berths, is_by_hand
 from benchmarks.installation import built_images, installed, require_test_cluster
 from benchmarks.report import result, table
-from benchmarks.steps import CLUSTER_STEPS, HAND_STEPS, Moments, Pair, Step, berth_share, moments_in_cluster, pod_address, whole
-from berth_api.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, ClusterError, Object
-from berth_api.kubernetes_cluster import KubernetesCluster
+from benchmarks.steps import (
+    CLUSTER_STEPS,
+    HAND_STEPS,
+    Moments,
+    Pair,
+    Step,
+    berth_share,
+    moments_in_cluster,
+    pod_address,
+    whole,
+)
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, ClusterError, Object
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.e2e.release import MODEL, Release
 from tests.kubectl import KubectlError
 
@@ -112,7 +127,9 @@ class Bench:
 
     async def _engine_ready(self, is_engine: Callable[[Object], bool]) -> tuple[float, Object]:
         """When the engine of the one pod of this kind was ready, and the pod."""
-        pod = await self._watch.until(lambda _, pods: next((each for each in pods.values() if is_engine(each) and pod_address(each)), None))
+        pod = await self._watch.until(
+            lambda _, pods: next((each for each in pods.values() if is_engine(each) and pod_address(each)), None)
+        )
         return await ready_at(self._session, health_url(pod)), pod
 
     async def _seen(self, is_engine: Callable[[Object], bool], steps: Sequence[Step]) -> Moments:
@@ -152,7 +169,9 @@ async def measure(release: Release, runs: int) -> list[Pair]:
 
 def main() -> int:
     """Measures and prints. Exit code 1: a run failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cold_start", description="The time to the first token of a cold model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cold_start", description="The time to the first token of a cold model."
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_RUNS} pairs of runs instead of {RUNS}")
     runs = QUICK_RUNS if parser.parse_args().quick else RUNS
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the result
@@ -163,9 +182,14 @@ def main() -> int:
             pairs = asyncio.run(measure(release, runs))
             load_after = os.getloadavg()[0]
     except (AnswerError, ClusterError, KubectlError, TimeoutError, subprocess.SubprocessError) as error:
-        print(f"benchmarks.cold_start: {type(error).__name__}: {str(error) or f'a run took more than {RUN_SECONDS} s'}", file=sys.stderr)
+        print(
+            f"benchmarks.cold_start: {type(error).__name__}: {str(error) or f'a run took more than {RUN_SECONDS} s'}",
+            file=sys.stderr,
+        )
         return 1
-    print(f"Cold start, {runs} pairs of runs on {os.cpu_count()} cores; load average {load_before:.1f} before, {load_after:.1f} after\n")
+    print(
+        f"Cold start, {runs} pairs of runs on {os.cpu_count()} cores; load average {load_before:.1f} before, {load_after:.1f} after\n"
+    )
     print(table(pairs))
     print()
     print(result(pairs))

@@ -170,7 +170,9 @@ def _seconds(asked: Asked) -> float:
 
 
 @asynccontextmanager
-async def _server(name: str, command: Sequence[str], environment: Mapping[str, str], port: int, health: str) -> AsyncGenerator[Server]:
+async def _server(
+    name: str, command: Sequence[str], environment: Mapping[str, str], port: int, health: str
+) -> AsyncGenerator[Server]:
     with tempfile.TemporaryFile() as log:
         process = await _start(command, environment, log)
         url = f"http://127.0.0.1:{port}"
@@ -190,7 +192,9 @@ async def _server(name: str, command: Sequence[str], environment: Mapping[str, s
             await _stop(process)
 
 
-async def _start(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes] | None = None) -> asyncio.subprocess.Process:
+async def _start(
+    command: Sequence[str], environment: Mapping[str, str], log: IO[bytes] | None = None
+) -> asyncio.subprocess.Process:
     nowhere = asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(
         *command, env=dict(environment), stdin=nowhere, stdout=log or nowhere, stderr=log or nowhere

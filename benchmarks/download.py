@@ -8,12 +8,13 @@ A. `berth-download` takes it into an empty model store: fetched, its SHA-256 che
 B. `hf download` takes it into an empty directory, and then it is brought to disk (fsync): this checks no hash;
 C. `cp` copies it, and then the copy is brought to disk (fsync).
 
-All are timed as whole processes, from start to end, each of A and B with the second or two that Python takes to begin; what they wrote is
-deleted and the disk is idle before the next begins. The order of the three changes from round to round. The file stays in the page
-cache, so that reading it costs all three nearly nothing.
+All are timed as whole processes, from start to end, each of A and B with the second or two that Python takes to begin;
+what they wrote is deleted and the disk is idle before the next begins. The order of the three changes from round to
+round. The file stays in the page cache, so that reading it costs all three nearly nothing.
 
-No download can be faster than the network or the disk: B shows what this client makes of this network, C what this disk takes. The last
-line is one JSON object: ratio_vs_slower_limit is the median over the rounds of A's throughput divided by the lower one of B's and C's.
+No download can be faster than the network or the disk: B shows what this client makes of this network, C what this disk
+takes. The last line is one JSON object: ratio_vs_slower_limit is the median over the rounds of A's throughput divided
+by the lower one of B's and C's.
 """
 
 import argparse
@@ -65,7 +66,9 @@ def table(rounds: list[Round]) -> str:
     for name, values in columns.items():
         lines.append(f"{name:28}{statistics.median(values) / MIB:9.1f}{min(values) / MIB:9.1f}{max(values) / MIB:9.1f}")
     ratios = [each.ratio for each in rounds]
-    lines.append(f"{'Berth / slower of the others':28}{statistics.median(ratios):9.3f}{min(ratios):9.3f}{max(ratios):9.3f}")
+    lines.append(
+        f"{'Berth / slower of the others':28}{statistics.median(ratios):9.3f}{min(ratios):9.3f}{max(ratios):9.3f}"
+    )
     return "\n".join(lines)
 
 
@@ -86,7 +89,12 @@ def measure(folder: Path, size: int, rounds: int) -> list[Round]:
     source.parent.mkdir()
     _fill(source, size)
     with _hub(source.parent) as endpoint:
-        environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf-home"), "BERTH_MIN_FREE_BYTES": "0"}
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(folder / "hf-home"),
+            "BERTH_MIN_FREE_BYTES": "0",
+        }
         environment |= {
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -102,7 +110,9 @@ def measure(folder: Path, size: int, rounds: int) -> list[Round]:
             names = list(ways)[number % 3 :] + list(ways)[: number % 3]
             seconds = {name: _timed(ways[name], folder / name, size) for name in names}
             results.append(Round(**{name: size / seconds[name] for name in ways}))
-            print(f"round {number + 1}: " + ", ".join(f"{name} {seconds[name]:.2f} s" for name in ways), file=sys.stderr)
+            print(
+                f"round {number + 1}: " + ", ".join(f"{name} {seconds[name]:.2f} s" for name in ways), file=sys.stderr
+            )
     return results
 
 
@@ -120,7 +130,18 @@ def _timed(way: Callable[[Path], Path], target: Path, size: int) -> float:
 
 
 def _berth(target: Path, environment: dict[str, str]) -> Path:
-    command = ["--repository", REPOSITORY, "--destination", "model", "--store", str(target), "--host", "127.0.0.1", "--port", "0"]
+    command = [
+        "--repository",
+        REPOSITORY,
+        "--destination",
+        "model",
+        "--store",
+        str(target),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ]
     _run([str(Path(sys.executable).with_name("berth-download")), *command], environment)
     return target / "model" / FILE
 
@@ -172,7 +193,9 @@ def main() -> int:
     """Prints the table and the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds of {QUICK_SIZE // MIB} MiB, not {ROUNDS} of {SIZE // MIB}"
+        "--quick",
+        action="store_true",
+        help=f"{QUICK_ROUNDS} rounds of {QUICK_SIZE // MIB} MiB, not {ROUNDS} of {SIZE // MIB}",
     )
     # Unlike /tmp it is never in memory.
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108
@@ -180,7 +203,9 @@ def main() -> int:
     size, rounds = (QUICK_SIZE, QUICK_ROUNDS) if arguments.quick else (SIZE, ROUNDS)
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="berth-bench-") as folder:
         if shutil.disk_usage(folder).free < 3 * size:
-            raise SystemExit(f"{arguments.folder} has no room for 3 files of {size // MIB} MiB: name another with --folder")
+            raise SystemExit(
+                f"{arguments.folder} has no room for 3 files of {size // MIB} MiB: name another with --folder"
+            )
         rounds_measured = measure(Path(folder), size, rounds)
     print(table(rounds_measured))
     print(result(rounds_measured))

@@ -3,7 +3,7 @@
 import copy
 
 from benchmarks.steps import pod_address
-from berth_api.cluster import LABEL_DEPLOYMENT, Object
+from berth_cluster.cluster import LABEL_DEPLOYMENT, Object
 
 BY_HAND = "engine-by-hand"
 """Name of the copy."""

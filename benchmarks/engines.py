@@ -2,18 +2,22 @@
 
     uv run python -m benchmarks.engines [--quick] [--engine NAME]... [--clients N]...
 
-Installs the chart in a namespace of its own in the cluster that KUBECONFIG names and has each engine started by a request. Then rounds
-alternate between the router's Service and the engine's own address: in each, 1 or 8 clients stream an answer of the same length. Both kinds
-of round meet the same engine process, the same prompts and the same client, so that their ratio is what Berth costs. Both are warmed first,
-and they take turns at going first. The tokens are those that the engine itself counts.
+Installs the chart in a namespace of its own in the cluster that KUBECONFIG names and has each engine started by a
+request. Then rounds alternate between the router's Service and the engine's own address: in each, 1 or 8 clients stream
+an answer of the same length. Both kinds of round meet the same engine process, the same prompts and the same client, so
+that their ratio is what Berth costs. Both are warmed first, and they take turns at going first. The tokens are those
+that the engine itself counts.
 
-A shared machine computes a third faster or slower from one second to the next, whoever asks. Therefore rounds are as short as
-that, follow each other at once, and are many: two neighbours mostly meet the same machine, and the more pairs, the less is left to
-chance. What the router does every few seconds (leases, statuses) falls into rounds of both kinds; it takes some 20 ms in 10 s.
+A shared machine computes a third faster or slower from one second to the next, whoever asks. Therefore rounds are as
+short as that, follow each other at once, and are many: two neighbours mostly meet the same machine, and the more pairs,
+the less is left to chance. What the router does every few seconds (leases, statuses) falls into rounds of both kinds;
+it takes some 20 ms in 10 s.
 
-What is reported is all tokens by all seconds of the rounds of each way, with the standard error of the mean of the single pairs' ratios.
+What is reported is all tokens by all seconds of the rounds of each way, with the standard error of the mean of the
+single pairs' ratios.
 
-The last line is one JSON object: `<engine>_c1` and `<engine>_c8`, tokens a second through Berth by tokens a second direct.
+The last line is one JSON object: `<engine>_c1` and `<engine>_c8`, tokens a second through Berth by tokens a second
+direct.
 """
 
 import argparse
@@ -31,7 +35,7 @@ import aiohttp
 
 from benchmarks.chat import AnswerError
 from benchmarks.installation import built_images, installed, require_test_cluster
-from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.e2e.release import MODEL, SAFETENSORS, Release
 
 
@@ -168,7 +172,8 @@ async def measure(release: Release, engine: str, clients: int, seconds: float) -
     key = {"Authorization": f"Bearer {release.api_key}"}
     through = Way(release.url, {**plain, "backend": engine, "device": "cpu", "ttl": 3600}, key)
     pairs: list[Pair] = []
-    # llama-server closes a connection after a stream without having said so, and whoever reuses it at once finds it gone.
+    # llama-server closes a connection after a stream without having said so, and whoever reuses it at once finds it
+    # gone.
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:
         await tokens_of(session, through)  # starts the engine
@@ -184,11 +189,15 @@ async def measure(release: Release, engine: str, clients: int, seconds: float) -
 
 def table(results: dict[str, dict[int, list[Pair]]]) -> str:
     """The rates for people, with the ratios of single pairs: their number, median and range."""
-    lines = [f"{'tokens/s':16}{'clients':>8}{'direct':>9}{'Berth':>9}{'ratio':>8}{'+-':>7}{'pairs':>8}{'p50':>8}{'min':>7}{'max':>7}"]
+    lines = [
+        f"{'tokens/s':16}{'clients':>8}{'direct':>9}{'Berth':>9}{'ratio':>8}{'+-':>7}{'pairs':>8}{'p50':>8}{'min':>7}{'max':>7}"
+    ]
     for engine, by_clients in results.items():
         for clients, pairs in by_clients.items():
             whole, ratios = overall(pairs), [pair.ratio for pair in pairs]
-            rates = f"{whole.direct.rate:9.1f}{whole.through_berth.rate:9.1f}{whole.ratio:8.3f}{standard_error(pairs):7.3f}"
+            rates = (
+                f"{whole.direct.rate:9.1f}{whole.through_berth.rate:9.1f}{whole.ratio:8.3f}{standard_error(pairs):7.3f}"
+            )
             single = f"{len(pairs):8}{statistics.median(ratios):8.3f}{min(ratios):7.3f}{max(ratios):7.3f}"
             lines.append(f"{engine:16}{clients:8}{rates}{single}")
     return "\n".join(lines)
@@ -205,7 +214,9 @@ def result(results: dict[str, dict[int, list[Pair]]]) -> str:
     )
 
 
-async def run(engines: Sequence[str], numbers_of_clients: Sequence[int], seconds: float) -> dict[str, dict[int, list[Pair]]]:
+async def run(
+    engines: Sequence[str], numbers_of_clients: Sequence[int], seconds: float
+) -> dict[str, dict[int, list[Pair]]]:
     """Measures the engines one after the other, each alone on the node."""
     kubectl = require_test_cluster()
     results: dict[str, dict[int, list[Pair]]] = {}
@@ -230,7 +241,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SECONDS} s each instead of {SECONDS}")
     parser.add_argument("--engine", action="append", choices=list(LOADS), help="only this engine; may be repeated")
-    parser.add_argument("--clients", action="append", type=int, choices=CLIENTS, help="only so many clients; may be repeated")
+    parser.add_argument(
+        "--clients", action="append", type=int, choices=CLIENTS, help="only so many clients; may be repeated"
+    )
     arguments = parser.parse_args()
     seconds = QUICK_SECONDS if arguments.quick else SECONDS
     try:

@@ -2,15 +2,16 @@
 
 Makes a store of models in both formats, serves a router over it on loopback, and asks for GET /v1/models/inventory:
 
-- first answer: by a router that has just started and knows nothing; and the processor's time for it, which other work on the machine
-  does not change (half a second of it is for reading headers);
+- first answer: by a router that has just started and knows nothing; and the processor's time for it, which other work
+  on the machine does not change (half a second of it is for reading headers);
 - every header read: when no model is `pending` any more, from the first request on, asking again and again;
 - later answers: where nothing has changed;
 - after a model appeared: the first answer after a rename put one more in its place, which must have it.
 
-GGUF headers are those of a model with a vocabulary of --tokens (SmolLM2 has 49,152), with as many merges; the safetensors models have
-eight shards. Equal files are links to one, and weights are holes: what is read, headers and directories, is as large as in a real store.
-The files have just been written, so that they are in the page cache. Last line, JSON: milliseconds.
+GGUF headers are those of a model with a vocabulary of --tokens (SmolLM2 has 49,152), with as many merges; the
+safetensors models have eight shards. Equal files are links to one, and weights are holes: what is read, headers and
+directories, is as large as in a real store. The files have just been written, so that they are in the page cache. Last
+line, JSON: milliseconds.
 """
 
 import argparse
@@ -50,7 +51,9 @@ def main() -> None:
         store = Path(folder) / "models"
         make_store(store, options.models, options.files, options.tokens)
         measured = asyncio.run(measure(store, options.answers))
-    print(f"\n{options.models} models of {options.files} files, {options.tokens} tokens in a vocabulary, {os.cpu_count()} cores")
+    print(
+        f"\n{options.models} models of {options.files} files, {options.tokens} tokens in a vocabulary, {os.cpu_count()} cores"
+    )
     for name, value in measured.items():
         print(f"{name.replace('_', ' '):40}{value:12.1f}")
     print(json.dumps({"models": options.models, "files": options.files, **measured}))
@@ -72,21 +75,31 @@ def make_model(model: Path, originals: Path, files: int, *, gguf: bool) -> None:
     names = ["model.gguf"] if gguf else [path.name for path in sorted(originals.glob("model*safetensors*"))]
     for name in names:
         (model / name).hardlink_to(originals / name)
-    (model / "config.json").write_text(json.dumps({"model_type": "llama", "max_position_embeddings": 8192, "num_hidden_layers": 30}))
-    (model / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}", "added": ["<special>"] * 500}))
+    (model / "config.json").write_text(
+        json.dumps({"model_type": "llama", "max_position_embeddings": 8192, "num_hidden_layers": 30})
+    )
+    (model / "tokenizer_config.json").write_text(
+        json.dumps({"chat_template": "{{ messages }}", "added": ["<special>"] * 500})
+    )
     for number in range(files - len(names) - 2):
         (model / f"extra-{number}.txt").write_text("x")
 
 
 def write_gguf(path: Path, tokens: int) -> None:
     """A header as of a small llama: 24 metadata, a vocabulary and its merges, 270 tensors."""
-    numbers = {f"llama.number_{index}": index for index in range(18)} | {"llama.context_length": 8192, "llama.block_count": 30}
+    numbers = {f"llama.number_{index}": index for index in range(18)} | {
+        "llama.context_length": 8192,
+        "llama.block_count": 30,
+    }
     metadata = [_string("general.architecture") + struct.pack("<I", 8) + _string("llama")]
     metadata += [_string(key) + struct.pack("<II", 4, value) for key, value in numbers.items()]
     metadata.append(_string("tokenizer.ggml.tokens") + _strings([f"token{index}" for index in range(tokens)]))
     metadata.append(_string("tokenizer.ggml.merges") + _strings([f"left{index} right" for index in range(tokens)]))
     metadata.append(_string("tokenizer.chat_template") + struct.pack("<I", 8) + _string("{{ messages }}" * 100))
-    tensors = [_string(f"blk.{index}.weight") + struct.pack("<IQQIQ", 2, 576, 576, 1, index * 576 * 576 * 2) for index in range(270)]
+    tensors = [
+        _string(f"blk.{index}.weight") + struct.pack("<IQQIQ", 2, 576, 576, 1, index * 576 * 576 * 2)
+        for index in range(270)
+    ]
     header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)) + b"".join(metadata) + b"".join(tensors)
     path.write_bytes(header)
     os.truncate(path, len(header) + 32 + 270 * 576 * 576 * 2)
@@ -185,7 +198,9 @@ def since(began: float) -> float:
 def count_pending(inventory: dict[str, Any]) -> int:
     """Models whose files have not been read; all others must be whole."""
     models = inventory["models"]
-    assert not [model for model in models if model["broken"]], next(model["broken"] for model in models if model["broken"])
+    assert not [model for model in models if model["broken"]], next(
+        model["broken"] for model in models if model["broken"]
+    )
     return sum(model["headers"] == "pending" for model in models)
 
 

@@ -19,13 +19,18 @@ def table(pairs: Sequence[Pair]) -> str:
         f"{'each step since the one before it':{_LABEL_WIDTH}}{'p50':>9}{'p90':>9}{'p50':>9}{'p90':>9}",
         *(_row(step, _of_step(berth, step), _of_step(hand, step)) for step in BERTH_STEPS[1:]),
         _row(
-            "from the beginning to the first token", [whole(pair.through_berth) for pair in pairs], [whole(pair.by_hand) for pair in pairs]
+            "from the beginning to the first token",
+            [whole(pair.through_berth) for pair in pairs],
+            [whole(pair.by_hand) for pair in pairs],
         ),
         "",
         _row("Berth's own share", [share.whole for share in shares]),
         _row("  the request until its pod has a node", [share.before_start for share in shares]),
         _row("  engine ready to first token, less engine", [share.after_ready for share in shares]),
-        _row("a whole run through Berth less one by hand", [whole(pair.through_berth) - whole(pair.by_hand) for pair in pairs]),
+        _row(
+            "a whole run through Berth less one by hand",
+            [whole(pair.through_berth) - whole(pair.by_hand) for pair in pairs],
+        ),
     ]
     return "\n".join(lines)
 
@@ -46,5 +51,9 @@ def _of_step(runs: Sequence[dict[Step, float]], step: Step) -> list[float]:
 
 
 def _row(label: str, *columns: Sequence[float]) -> str:
-    cells = [f"{percentile(values, percent) * 1000:9.1f}" if values else f"{'-':>9}" for values in columns for percent in _PERCENTS]
+    cells = [
+        f"{percentile(values, percent) * 1000:9.1f}" if values else f"{'-':>9}"
+        for values in columns
+        for percent in _PERCENTS
+    ]
     return f"{label:{_LABEL_WIDTH}}{''.join(cells)}"

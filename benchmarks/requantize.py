@@ -9,7 +9,10 @@ _NOT_COPIED = {"general.architecture", "general.file_type", "general.quantizatio
 
 
 def requantize(source: Path, target: Path, kind: GGMLQuantizationType = GGMLQuantizationType.Q8_0) -> None:
-    """Writes `target` with the matrices of `source` as `kind`; its vectors and metadata stay. Nothing is done where it is there."""
+    """Writes `target` with the matrices of `source` as `kind`; its vectors and metadata stay.
+
+    Nothing is done where it is there.
+    """
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)

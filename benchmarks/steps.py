@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, PODS, Kind, Object
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Kind, Object
 
 
 class Step(StrEnum):
@@ -128,7 +128,10 @@ def since_previous(moments: Moments, steps: Sequence[Step]) -> dict[Step, float]
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The value below which so many percent lie (1 to 99), interpolated between the two nearest. Needs at least one value."""
+    """The value below which so many percent lie (1 to 99), interpolated between the two nearest.
+
+    Needs at least one value.
+    """
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -2,13 +2,14 @@
 
     uv run python -m benchmarks.switch [--quick]
 
-Two real models (SmolLM2-135M-Instruct as scripts/sample-model brings it, and the same in 8 bits), the files in the page cache, room for one
-in memory: A, B, A, B ... through Berth (`berth up`), through Ollama where it is on PATH (room for one as well, else as it comes), and with
-the engine ended and started by hand, with the very arguments that Berth gives it. They take turns, so that all meet the same machine; there
-is a pause before each switch, as there is before a person's. Then Berth with room for both: to the other model and once more to the same.
+Two real models (SmolLM2-135M-Instruct as scripts/sample-model brings it, and the same in 8 bits), the files in the page
+cache, room for one in memory: A, B, A, B ... through Berth (`berth up`), through Ollama where it is on PATH (room for
+one as well, else as it comes), and with the engine ended and started by hand, with the very arguments that Berth gives
+it. They take turns, so that all meet the same machine; there is a pause before each switch, as there is before a
+person's. Then Berth with room for both: to the other model and once more to the same.
 
-The last line is one JSON object: medians over the pairs of Berth's time by the engine's and by Ollama's (null without it), and what a
-switch between two loaded models costs over a hot request, in milliseconds.
+The last line is one JSON object: medians over the pairs of Berth's time by the engine's and by Ollama's (null without
+it), and what a switch between two loaded models costs over a hot request, in milliseconds.
 """
 
 import argparse
@@ -68,10 +69,14 @@ async def hot(contender: Contender, pairs: int) -> list[tuple[float, float]]:
     """Seconds to the other model, and of a request to the same one right after, with both models loaded."""
     for model in MODELS * 2:
         await contender.ask(model)
-    return [(await contender.ask(MODELS[number % 2]), await contender.ask(MODELS[number % 2])) for number in range(pairs)]
+    return [
+        (await contender.ask(MODELS[number % 2]), await contender.ask(MODELS[number % 2])) for number in range(pairs)
+    ]
 
 
-async def run(files: Mapping[str, Path], switches: int, hot_pairs: int) -> tuple[dict[str, list[float]], list[tuple[float, float]]]:
+async def run(
+    files: Mapping[str, Path], switches: int, hot_pairs: int
+) -> tuple[dict[str, list[float]], list[tuple[float, float]]]:
     """Measures everything."""
     sizes = [llamacpp_bytes(describe(file), CONTEXT_SIZE, BERTH_PARALLEL) for file in files.values()]
     with tempfile.TemporaryDirectory(prefix="berth-switch-") as scratch:
@@ -126,7 +131,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SWITCHES} switches instead of {SWITCHES}")
     quick = parser.parse_args().quick
     try:
-        times, pairs = asyncio.run(run(models(), QUICK_SWITCHES if quick else SWITCHES, QUICK_HOT_PAIRS if quick else HOT_PAIRS))
+        times, pairs = asyncio.run(
+            run(models(), QUICK_SWITCHES if quick else SWITCHES, QUICK_HOT_PAIRS if quick else HOT_PAIRS)
+        )
     except (AnswerError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.guard import refusal
 from tests.kubectl import Kubectl
 
@@ -24,7 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Says what the marks mean."""
-    config.addinivalue_line("markers", "in_memory(why): of the router's suite, but only the local cluster can be made to do this")
+    config.addinivalue_line(
+        "markers", "in_memory(why): of the router's suite, but only the local cluster can be made to do this"
+    )
 
 
 def missing(what: str, how: str) -> None:
@@ -53,7 +55,8 @@ def crds(test_cluster: Kubectl) -> None:
     """The CRDs as they are in this checkout."""
     test_cluster.run("apply", "--server-side", "--force-conflicts", "-f", "crds/")
     test_cluster.run("wait", "--for=condition=Established", "--timeout=30s", "-f", "crds/")
-    # Established says that there is a schema. For a moment more the API server gets its storage ready, and kubectl waits that out.
+    # Established says that there is a schema. For a moment more the API server gets its storage ready, and kubectl
+    # waits that out.
     test_cluster.run("get", "modeldeployments,modeldownloads", "--all-namespaces")
 
 

@@ -3,14 +3,18 @@
 import os
 from collections.abc import Sequence
 
-from berth_api.cluster import Object
+from berth_cluster.cluster import Object
 
 TEST_CLUSTER_LABEL = "berth.dev/test-cluster"
 
 
 def refusal(nodes: Sequence[Object]) -> str | None:
     """Why a cluster of these nodes must not be used; None where every node says that it is a test cluster's, or anyone may be used."""
-    unmarked = [node["metadata"]["name"] for node in nodes if node["metadata"].get("labels", {}).get(TEST_CLUSTER_LABEL) != "true"]
+    unmarked = [
+        node["metadata"]["name"]
+        for node in nodes
+        if node["metadata"].get("labels", {}).get(TEST_CLUSTER_LABEL) != "true"
+    ]
     if not unmarked or os.environ.get("BERTH_TEST_ANY_CLUSTER") == "1":
         return None
     return (

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from berth_api.cluster import Cluster, ClusterError, Kind, Object, ObjectList, Preconditions, WatchEvent
+from berth_cluster.cluster import Cluster, ClusterError, Kind, Object, ObjectList, Preconditions, WatchEvent
 
 
 class InstrumentedCluster(Cluster, Protocol):
@@ -64,7 +64,9 @@ class Instrumented(Instruments):
         self.called("patch")
         return await self._cluster.patch(kind, name, patch, preconditions)
 
-    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+    async def patch_status(
+        self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
+    ) -> Object:
         self.called("patch_status")
         return await self._cluster.patch_status(kind, name, status, preconditions)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import uvloop
 
-from berth_api.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, Cluster
+from berth_cluster.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, Cluster
 from berth_local.node.cluster import LocalCluster
 from berth_router.main import configure_logging, serve
 from berth_router.settings import Settings

@@ -1,9 +1,9 @@
 """Stands in for the CUDA libraries that torch is linked with, where there is no GPU: `cuda_stubs.py SITE_PACKAGES`.
 
-The torch of the package index is linked with CUDA's mathematical libraries: 3 GB that a processor never runs, but that the dynamic
-linker wants to see when torch is imported. For each one that is not installed this makes a small library of its name, with the functions
-and symbol versions that torch asks it for. Nobody calls them: CUDA's runtime library, which is installed as it is, finds no GPU. Who does
-gets SIGILL. Needs readelf and gcc.
+The torch of the package index is linked with CUDA's mathematical libraries: 3 GB that a processor never runs, but that
+the dynamic linker wants to see when torch is imported. For each one that is not installed this makes a small library of
+its name, with the functions and symbol versions that torch asks it for. Nobody calls them: CUDA's runtime library,
+which is installed as it is, finds no GPU. Who does gets SIGILL. Needs readelf and gcc.
 """
 
 import re
@@ -46,7 +46,9 @@ def main() -> None:
 
 
 def belongs(symbol: Symbol, library: str) -> bool:
-    """Whether the library should have the symbol: by its version, or where it has none by the prefix that all of the library's have."""
+    """Whether the library should have the symbol:
+    by its version, or where it has none by the prefix that all of the library's have.
+    """
     family = re.split(r"[._]", library)[0].removeprefix("lib").lower()  # "nvshmem" of "libnvshmem_host.so.3"
     if symbol.version and symbol.version.lower() != family:
         return symbol.version == library
@@ -66,7 +68,8 @@ def make_library(file: Path, symbols: set[Symbol]) -> None:
         source.write_text(assembly + '.section .note.GNU-stack, "", @progbits\n')
         script.write_text(nodes)
         options = [f"-Wl,--version-script={script}"] if versions else []
-        subprocess.run(["gcc", "-shared", "-nostdlib", f"-Wl,-soname,{file.name}", *options, source, "-o", file], check=True)  # noqa: S603, S607
+        command = ["gcc", "-shared", "-nostdlib", f"-Wl,-soname,{file.name}", *options, source, "-o", file]
+        subprocess.run(command, check=True)  # noqa: S603
 
 
 def readelf(option: str, file: Path) -> str:

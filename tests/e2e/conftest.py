@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.conftest import make_namespace, missing
 from tests.e2e.release import Release, install
 from tests.kubectl import Kubectl
@@ -31,7 +31,9 @@ def models(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str]) -> 
     """Model directories on this machine: the real one in both formats, tiny ones, and those that cannot be served."""
     folder = tmp_path_factory.mktemp("models")
     subprocess.run([ROOT / "scripts/sample-model", folder], check=True, timeout=300)
-    subprocess.run([ROOT / "scripts/sample-safetensors", "--tiny", folder, images["transformers"]], check=True, timeout=300)
+    subprocess.run(
+        [ROOT / "scripts/sample-safetensors", "--tiny", folder, images["transformers"]], check=True, timeout=300
+    )
     real = folder / "SmolLM2-135M-Instruct"
     [gguf] = real.glob("*.gguf")
     # A header that promises more than the file holds: the launcher takes it, the engine does not.

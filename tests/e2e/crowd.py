@@ -1,4 +1,6 @@
-"""Clients that ask without a pause, half of them for streams, each on a connection that it keeps: what a fault costs them is counted."""
+"""Clients that ask without a pause, half of them for streams, each on a connection that it keeps:
+what a fault costs them is counted.
+"""
 
 import asyncio
 import json

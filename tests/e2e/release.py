@@ -17,10 +17,10 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
 from berth_api.activity import expires_at
-from berth_api.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Kind, Object
-from berth_api.following import Snapshot, follow
-from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Kind, Object
+from berth_cluster.following import Snapshot, follow
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.kubectl import Kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,9 @@ IMAGES = {"operator.image": "operator", "router.image": "router", "downloads.ima
 }
 """The target of the image that belongs at each place of the chart's values."""
 DEADLINE = 180
-"""Seconds after which a state that was waited for counts as never coming: far above what any takes on two busy cores."""
+"""Seconds after which a state that was waited for counts as never coming:
+far above what any takes on two busy cores.
+"""
 
 T = TypeVar("T")
 
@@ -51,16 +53,32 @@ CAPITAL: list[ChatCompletionMessageParam] = [
 """A conversation that even the smallest model goes on with in one way, on every processor; asked outright, it may say anything."""
 
 
-def install(kubectl: Kubectl, images: dict[str, str], *values: str, more_images: dict[str, str] | None = None) -> "Release":
+def install(
+    kubectl: Kubectl, images: dict[str, str], *values: str, more_images: dict[str, str] | None = None
+) -> "Release":
     """Installs the chart and waits until its Service answers; `more_images` are further entries of IMAGES."""
     if "BERTH_TEST_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
         subprocess.run([ROOT / "scripts/cluster", "store"], check=True, timeout=60)
-    arguments = [argument for setting in ("modelStore.size=1Gi", "modelStore.keep=false", *values) for argument in ("--set", setting)]
+    arguments = [
+        argument
+        for setting in ("modelStore.size=1Gi", "modelStore.keep=false", *values)
+        for argument in ("--set", setting)
+    ]
     for path, target in {**IMAGES, **(more_images or {})}.items():
         repository, tag = images[target].rsplit(":", 1)
         # As strings: a tag, which is a hash, may be all digits.
         arguments += ["--set-string", f"{path}.repository={repository},{path}.tag={tag}"]
-    command = ["helm", "install", RELEASE, str(ROOT / "charts/berth"), "--namespace", kubectl.namespace, "--wait", "--timeout", "3m"]
+    command = [
+        "helm",
+        "install",
+        RELEASE,
+        str(ROOT / "charts/berth"),
+        "--namespace",
+        kubectl.namespace,
+        "--wait",
+        "--timeout",
+        "3m",
+    ]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     release = Release(kubectl, done.stdout + done.stderr)
@@ -101,7 +119,9 @@ class Release:
     def uninstall(self) -> None:
         """Removes the release with its namespace: first what it serves, as its notes say."""
         self.kubectl.run("delete", "modeldeployments,modeldownloads", "--all")
-        subprocess.run(["helm", "uninstall", RELEASE, "--namespace", self.kubectl.namespace, "--wait"], check=False, timeout=120)
+        subprocess.run(
+            ["helm", "uninstall", RELEASE, "--namespace", self.kubectl.namespace, "--wait"], check=False, timeout=120
+        )
         self.kubectl.run("delete", "namespace", self.kubectl.namespace, "--wait=false")
 
     def load_model(self, folder: Path) -> None:
@@ -133,7 +153,11 @@ class Release:
     async def post(self, path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
         """Status, JSON and headers of one request."""
         async with self._session() as session, session.post(f"{self.url}{path}", json=body) as response:
-            return response.status, await response.json(), {key.lower(): value for key, value in response.headers.items()}
+            return (
+                response.status,
+                await response.json(),
+                {key.lower(): value for key, value in response.headers.items()},
+            )
 
     async def get(self, path: str) -> Any:
         """JSON of one request."""
@@ -149,7 +173,11 @@ class Release:
 
     async def engine_pods(self) -> list[Object]:
         """Pods of engines, those that are ending included."""
-        return [pod for pod in (await self.cluster.list(PODS)).items if LABEL_DEPLOYMENT in pod["metadata"].get("labels", {})]
+        return [
+            pod
+            for pod in (await self.cluster.list(PODS)).items
+            if LABEL_DEPLOYMENT in pod["metadata"].get("labels", {})
+        ]
 
     async def until(self, kind: Kind, found: Callable[[dict[str, Object]], T | None]) -> T:
         """What `found` makes of the objects of a kind, by name, as soon as it is not None."""
@@ -183,7 +211,12 @@ class Release:
             await self.cluster.delete(MODEL_DEPLOYMENTS, deployment.name)
         await self.until(MODEL_DEPLOYMENTS, lambda objects: True if not objects else None)
         await self.until(
-            PODS, lambda pods: True if not any(LABEL_DEPLOYMENT in pod["metadata"].get("labels", {}) for pod in pods.values()) else None
+            PODS,
+            lambda pods: (
+                True
+                if not any(LABEL_DEPLOYMENT in pod["metadata"].get("labels", {}) for pod in pods.values())
+                else None
+            ),
         )
 
     @asynccontextmanager
@@ -195,10 +228,15 @@ class Release:
             async for change in follow(self.cluster, kind):
                 items = change.items if isinstance(change, Snapshot) else [change.object]
                 seen[kind.plural] |= {
-                    item["metadata"]["uid"] for item in items if not labelled or LABEL_DEPLOYMENT in item["metadata"].get("labels", {})
+                    item["metadata"]["uid"]
+                    for item in items
+                    if not labelled or LABEL_DEPLOYMENT in item["metadata"].get("labels", {})
                 }
 
-        tasks = [asyncio.create_task(collect(MODEL_DEPLOYMENTS, labelled=False)), asyncio.create_task(collect(PODS, labelled=True))]
+        tasks = [
+            asyncio.create_task(collect(MODEL_DEPLOYMENTS, labelled=False)),
+            asyncio.create_task(collect(PODS, labelled=True)),
+        ]
         try:
             yield seen
         finally:

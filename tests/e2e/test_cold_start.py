@@ -6,14 +6,16 @@ import aiohttp
 import pytest
 from openai import APIStatusError
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, PODS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS
 from tests.e2e.release import MODEL, Release, user
 
 QUESTION = user("What is the capital of France?")
 
 
 async def test_a_cold_request_answers(berth: Release) -> None:
-    status, answer, headers = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 8})
+    status, answer, headers = await berth.post(
+        "/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 8}
+    )
     assert status == 200, answer
     assert answer["object"] == "chat.completion"
     assert answer["model"] == MODEL
@@ -37,7 +39,9 @@ async def test_openais_client_works_unchanged(berth: Release) -> None:
     client = berth.openai()
     whole = await client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=8, temperature=0)
     assert whole.choices[0].message.content
-    stream = await client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=8, temperature=0, stream=True)
+    stream = await client.chat.completions.create(
+        model=MODEL, messages=QUESTION, max_tokens=8, temperature=0, stream=True
+    )
     pieces = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
     assert "".join(pieces) == whole.choices[0].message.content
     assert MODEL in [model.id async for model in client.models.list()]
@@ -55,7 +59,10 @@ async def test_openais_client_streams_from_a_cold_model(berth: Release) -> None:
 async def test_a_cold_stream_says_what_it_waits_for(berth: Release) -> None:
     body = {"model": MODEL, "messages": QUESTION, "max_tokens": 4, "stream": True}
     key = {"Authorization": f"Bearer {berth.api_key}"}
-    async with aiohttp.ClientSession(headers=key) as session, session.post(f"{berth.url}/v1/chat/completions", json=body) as response:
+    async with (
+        aiohttp.ClientSession(headers=key) as session,
+        session.post(f"{berth.url}/v1/chat/completions", json=body) as response,
+    ):
         assert response.status == 200
         lines = [line.decode().strip() async for line in response.content]
     assert lines[0].startswith(f": waiting for {MODEL}")
@@ -66,8 +73,12 @@ async def test_a_cold_stream_says_what_it_waits_for(berth: Release) -> None:
 async def test_another_context_size_runs_beside_the_first(berth: Release) -> None:
     for n_ctx in (None, 1024, 4096):
         stated = {} if n_ctx is None else {"n_ctx": n_ctx}
-        status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2, **stated})
+        status, answer, _ = await berth.post(
+            "/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2, **stated}
+        )
         assert status == 200, answer
     # 1024 is met by the 2048 that the first one has; 4096 is not.
-    sizes = [deployment.spec.llamacpp.context_size for deployment in await berth.deployments() if deployment.spec.llamacpp]
+    sizes = [
+        deployment.spec.llamacpp.context_size for deployment in await berth.deployments() if deployment.spec.llamacpp
+    ]
     assert sorted(size for size in sizes if size) == [2048, 4096]

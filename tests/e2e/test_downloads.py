@@ -1,4 +1,7 @@
-"""Models come from a hub: over the API and with kubectl, through kills, gates and refusals. The hub is the stand-in, on this machine."""
+"""Models come from a hub: over the API and with kubectl, through kills, gates and refusals.
+
+The hub is the stand-in, on this machine.
+"""
 
 import asyncio
 import hashlib
@@ -14,8 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from berth_api.cluster import JOBS, LABEL_DOWNLOAD, MODEL_DOWNLOADS, PODS, Object
 from berth_api.model_download import DownloadPhase, ModelDownload
+from berth_cluster.cluster import JOBS, LABEL_DOWNLOAD, MODEL_DOWNLOADS, PODS, Object
 from tests.conftest import make_namespace, missing
 from tests.e2e.release import ROOT, Release, install, user
 from tests.hub.faults import Fault
@@ -45,7 +48,12 @@ def hub(test_cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iter
         missing("a node that is this machine", "use the cluster of scripts/cluster")
         raise
     with server as running:
-        files = {f"{SAMPLE}-Q4_1.gguf": gguf, f"{SAMPLE}-Q4_1_K.gguf": os.urandom(5000), "config.json": b"{}", "README.md": b"# Sample"}
+        files = {
+            f"{SAMPLE}-Q4_1.gguf": gguf,
+            f"{SAMPLE}-Q4_1_K.gguf": os.urandom(5000),
+            "config.json": b"{}",
+            "README.md": b"# Sample",
+        }
         running.repository(REPOSITORY).commit(files)
         yield running
 
@@ -55,7 +63,12 @@ def release(test_cluster: Kubectl, crds: None, images: dict[str, str], hub: HubS
     """A release whose hub is the stand-in."""
     kubectl = make_namespace(test_cluster, f"berth-e2e-{secrets.token_hex(3)}")
     kubectl.run("create", "secret", "generic", "hub-token", f"--from-literal=token={TOKEN}")
-    values = (f"downloads.hubEndpoint={hub.url}", "downloads.minFreeBytes=0", "downloads.tokenSecret.name=hub-token", "router.replicas=1")
+    values = (
+        f"downloads.hubEndpoint={hub.url}",
+        "downloads.minFreeBytes=0",
+        "downloads.tokenSecret.name=hub-token",
+        "router.replicas=1",
+    )
     installed = install(kubectl, images, *values)
     yield installed
     installed.uninstall()
@@ -70,7 +83,9 @@ async def store(berth: Release) -> AsyncIterator[Release]:
         await berth.cluster.delete(MODEL_DOWNLOADS, download.name)
     for model in (await berth.get("/v1/models/inventory"))["models"]:
         if UNIQUE in model["path"]:
-            status, answer = await request(berth, "DELETE", f"/v1/models/inventory/{model['path'].removeprefix('/models/')}")
+            status, answer = await request(
+                berth, "DELETE", f"/v1/models/inventory/{model['path'].removeprefix('/models/')}"
+            )
             assert status == 200, answer
 
 
@@ -86,7 +101,11 @@ async def test_download_inventory_chat_by_the_api(store: Release) -> None:
     done = await ended(store, first[1]["job_id"])
     assert done.status.phase == DownloadPhase.SUCCEEDED, done.status.message
     shown = await store.get(f"/v1/models/download/{done.name}")
-    assert (shown["phase"], shown["bytes_done"], shown["bytes_fetched"]) == ("Succeeded", verified["total_bytes"], verified["total_bytes"])
+    assert (shown["phase"], shown["bytes_done"], shown["bytes_fetched"]) == (
+        "Succeeded",
+        verified["total_bytes"],
+        verified["total_bytes"],
+    )
     await serves(store, f"/models/{destination}")
 
 
@@ -138,7 +157,9 @@ async def test_a_hub_that_does_everything_wrong_once(store: Release, hub: HubSer
     hub.faults += [replace(fault, path=f"model-{name}.safetensors") for name, fault in faults.items()]
     done = await applied(store, manifest(f"faulty-{UNIQUE}", "acme/faulty"))
     assert done.status.phase == DownloadPhase.SUCCEEDED, done.status.message
-    assert checksums(store, done.destination) == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    assert checksums(store, done.destination) == {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+    }
     assert len(await pods_of(store, done.name)) == 1, "none of that is worth another pod"
     assert done.status.bytes_fetched == (done.status.bytes_total or 0) + 300_000, "only the wrong file came twice"
 
@@ -182,7 +203,9 @@ async def test_what_is_there_is_not_overwritten(store: Release, hub: HubServer) 
 async def test_a_cancelled_download_leaves_nothing(store: Release, hub: HubServer) -> None:
     hub.repository("acme/cancelled").commit({"cancelled.safetensors": os.urandom(20_000_000)})
     hub.slow["cancelled.safetensors"] = 500_000
-    _, begun, _ = await store.post("/v1/models/download", {"url": "acme/cancelled", "destination": f"cancelled-{UNIQUE}"})
+    _, begun, _ = await store.post(
+        "/v1/models/download", {"url": "acme/cancelled", "destination": f"cancelled-{UNIQUE}"}
+    )
     await asyncio.to_thread(hub.until_sent, 1_000_000, "cancelled.safetensors")
     status, answer = await request(store, "DELETE", f"/v1/models/download/{begun['job_id']}")
     assert status == 200, answer
@@ -193,7 +216,9 @@ async def test_a_cancelled_download_leaves_nothing(store: Release, hub: HubServe
 
 
 async def test_kill_9_at_ten_random_points(store: Release, hub: HubServer) -> None:
-    """Ten downloads at once, each killed once, somewhere: each resumes, fetches next to nothing twice, and ends right."""
+    """Ten downloads at once, each killed once, somewhere:
+    each resumes, fetches next to nothing twice, and ends right.
+    """
     size = 10_000_000
     contents = {f"killed-{number}-{UNIQUE}": os.urandom(size) for number in range(KILLS)}
     for name, content in contents.items():
@@ -222,7 +247,9 @@ async def test_kill_9_at_ten_random_points(store: Release, hub: HubServer) -> No
         assert 0 <= done.status.bytes_fetched - size - 2 <= FETCHED_TWICE
         assert hub.sent[f"{name}.safetensors"] <= size + FETCHED_TWICE
     sent = sum(hub.sent[f"{name}.safetensors"] for name in contents)
-    print(f"killed at {sorted(points)}: {twice} bytes fetched twice, {sent - KILLS * size} sent twice, of {KILLS * size}")
+    print(
+        f"killed at {sorted(points)}: {twice} bytes fetched twice, {sent - KILLS * size} sent twice, of {KILLS * size}"
+    )
 
 
 def manifest(name: str, repository: str, **spec: Any) -> Object:
@@ -270,7 +297,10 @@ async def serves(release: Release, model: str) -> None:
 
 async def request(release: Release, method: str, path: str) -> tuple[int, Any]:
     headers = {"Authorization": f"Bearer {release.api_key}"}
-    async with aiohttp.ClientSession(headers=headers) as session, session.request(method, f"{release.url}{path}") as response:
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.request(method, f"{release.url}{path}") as response,
+    ):
         return response.status, await response.json()
 
 
@@ -281,7 +311,9 @@ def absent(release: Release, destination: str) -> bool:
 
 def checksums(release: Release, destination: str) -> dict[str, str]:
     """SHA-256 of the files of a model, as they are in the store."""
-    lines = release.kubectl.run("exec", "deploy/berth-router", "--", "sh", "-c", f"cd /models/{destination} && sha256sum *").splitlines()
+    lines = release.kubectl.run(
+        "exec", "deploy/berth-router", "--", "sh", "-c", f"cd /models/{destination} && sha256sum *"
+    ).splitlines()
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines if "  " in line)}
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, Object
 from berth_api.conditions import ConditionType, condition_of
-from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, Object
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.conftest import make_namespace
 from tests.e2e.release import CAPITAL, MODEL, SAFETENSORS, Release, install
 from tests.kubectl import Kubectl
@@ -61,7 +61,11 @@ async def test_llamacpp(berth: Release) -> None:
     [deployment] = await berth.deployments()
     settings = settings_of(berth, await pod_of(berth, deployment))
     slots = int(settings["--parallel"])
-    assert (settings["--model"].startswith(MODEL), settings["--ctx-size"], settings["--n-gpu-layers"]) == (True, str(1024 * slots), "0")
+    assert (settings["--model"].startswith(MODEL), settings["--ctx-size"], settings["--n-gpu-layers"]) == (
+        True,
+        str(1024 * slots),
+        "0",
+    )
 
 
 async def test_transformers(berth: Release) -> None:
@@ -92,7 +96,9 @@ async def test_transformers(berth: Release) -> None:
         ({"n_ctx": 512, "backend": "vllm"}, "n_ctx"),
     ],
 )
-async def test_a_wrong_value_is_refused_by_its_name_and_starts_nothing(berth: Release, fields: dict[str, Any], param: str) -> None:
+async def test_a_wrong_value_is_refused_by_its_name_and_starts_nothing(
+    berth: Release, fields: dict[str, Any], param: str
+) -> None:
     status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": CAPITAL, **fields})
     assert (status, answer["error"]["param"]) == (400, param)
     assert f"`{param}`" in answer["error"]["message"]
@@ -118,7 +124,9 @@ async def test_vllm_in_two_configurations_of_one_model(berth: Release) -> None:
         {"gpu_memory_utilization": 0.3, "max_model_len": 1024},
         {"gpu_memory_utilization": 0.2, "max_model_len": 2048},
     ]
-    answers = await asyncio.gather(*(ask(berth, SAFETENSORS, backend="vllm", device="cpu", **fields) for fields in stated))
+    answers = await asyncio.gather(
+        *(ask(berth, SAFETENSORS, backend="vllm", device="cpu", **fields) for fields in stated)
+    )
     assert all("Paris" in answer for answer in answers)
     assert await stream(berth, SAFETENSORS, backend="vllm", **stated[0]) == answers[0]
     deployments = await berth.deployments()
@@ -126,7 +134,11 @@ async def test_vllm_in_two_configurations_of_one_model(berth: Release) -> None:
     running: list[dict[str, Any]] = []
     for deployment in deployments:
         settings = settings_of(berth, await pod_of(berth, deployment))
-        assert (settings["serve"], settings["--served-model-name"], settings["--tensor-parallel-size"]) == (SAFETENSORS, SAFETENSORS, "1")
+        assert (settings["serve"], settings["--served-model-name"], settings["--tensor-parallel-size"]) == (
+            SAFETENSORS,
+            SAFETENSORS,
+            "1",
+        )
         running.append(
             {
                 "gpu_memory_utilization": float(settings["--gpu-memory-utilization"]),
@@ -175,7 +187,9 @@ def one_gpu(test_cluster: Kubectl) -> Iterator[None]:
 
     def patch(operation: str, **value: str) -> None:
         change = json.dumps([{"op": operation, "path": field, **value}])
-        test_cluster.run("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json", "--patch", change)
+        test_cluster.run(
+            "patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json", "--patch", change
+        )
 
     patch("add", value="1")
     yield
@@ -183,13 +197,17 @@ def one_gpu(test_cluster: Kubectl) -> Iterator[None]:
 
 
 @pytest.fixture
-async def with_gpus(one_gpu: None, test_cluster: Kubectl, crds: None, images: dict[str, str], release: Release) -> AsyncIterator[Release]:
+async def with_gpus(
+    one_gpu: None, test_cluster: Kubectl, crds: None, images: dict[str, str], release: Release
+) -> AsyncIterator[Release]:
     """A release that offers llama.cpp on GPUs, by its image for processors."""
     del release  # its images and models are in the cluster
     allowed = "engineArgs.allowed.llamacpp={--seed}"
     places = {"engines.llamacpp.cuda.image": "llamacpp"}
     namespace = make_namespace(test_cluster, f"berth-e2e-{secrets.token_hex(3)}")
-    installed = install(namespace, images, "router.replicas=1", "operator.timing.unschedulableGrace=1", allowed, more_images=places)
+    installed = install(
+        namespace, images, "router.replicas=1", "operator.timing.unschedulableGrace=1", allowed, more_images=places
+    )
     cluster = await KubernetesCluster.connect(installed.kubectl.namespace)
     installed.watch_with(cluster)
     yield installed

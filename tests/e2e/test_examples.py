@@ -32,7 +32,9 @@ def node_modules() -> Path:
     """A folder with OpenAI's Node client."""
     if shutil.which("npm") is None:
         missing("npm", "install Node.js 20 or newer")
-    cache = Path(os.environ.get("BERTH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "berth")
+    cache = Path(
+        os.environ.get("BERTH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "berth"
+    )
     folder = cache / "node" / NODE_CLIENT
     if not (folder / "node_modules/openai/package.json").exists():
         command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", NODE_CLIENT]
@@ -54,7 +56,14 @@ def test_example(release: Release, node_modules: Path, tmp_path: Path, title: st
             command = ["node", str(tmp_path / "example.mjs")]
         case "yaml":
             (tmp_path / "values.yaml").write_text(code)
-            command = ["helm", "template", "berth", str(ROOT / "charts/berth"), "--values", str(tmp_path / "values.yaml")]
+            command = [
+                "helm",
+                "template",
+                "berth",
+                str(ROOT / "charts/berth"),
+                "--values",
+                str(tmp_path / "values.yaml"),
+            ]
         case _:
             pytest.fail(f"{title}: no way to run a block of {language}")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import Object
 from berth_api.conditions import ConditionType, condition_of
-from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import Object
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.conftest import make_namespace
 from tests.e2e.release import MODEL, Release, install, user
 from tests.kubectl import Kubectl
@@ -52,10 +52,13 @@ async def test_a_manifest_for_a_model_that_is_not_there(berth: Release) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "reason", "said"), [("not-a-gguf", "WrongFormat", "is an HTML or XML page"), ("cut-off", "EngineExited", "model")]
+    ("model", "reason", "said"),
+    [("not-a-gguf", "WrongFormat", "is an HTML or XML page"), ("cut-off", "EngineExited", "model")],
 )
 async def test_a_wrong_gguf(berth: Release, model: str, reason: str, said: str) -> None:
-    status, answer, headers = await berth.post("/v1/chat/completions", {"model": f"/models/{model}", "messages": QUESTION})
+    status, answer, headers = await berth.post(
+        "/v1/chat/completions", {"model": f"/models/{model}", "messages": QUESTION}
+    )
     assert status == 503
     assert 1 <= int(headers["retry-after"]) <= 120
     assert said in answer["error"]["message"]
@@ -68,7 +71,9 @@ async def test_a_wrong_gguf(berth: Release, model: str, reason: str, said: str) 
 
 
 async def test_a_cold_stream_that_fails_ends_with_an_error(berth: Release) -> None:
-    stream = await berth.openai(max_retries=0).chat.completions.create(model="/models/not-a-gguf", messages=QUESTION, stream=True)
+    stream = await berth.openai(max_retries=0).chat.completions.create(
+        model="/models/not-a-gguf", messages=QUESTION, stream=True
+    )
     with pytest.raises(Exception, match="is an HTML or XML page"):
         async for _ in stream:
             pass
@@ -105,14 +110,18 @@ async def test_an_engine_that_is_killed_while_it_serves_is_replaced(berth: Relea
     dead = await berth.until_deployment(lambda each: each.status.last_failure is not None)
     assert dead.status.last_failure is not None
     assert dead.status.last_failure.reason == "EngineKilled"
-    status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2})
+    status, answer, _ = await berth.post(
+        "/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2}
+    )
     assert status == 200, answer
     [successor] = [each for each in await berth.engine_pods() if "deletionTimestamp" not in each["metadata"]]
     assert successor["metadata"]["uid"] != pod["metadata"]["uid"]
 
 
 async def test_an_engine_that_is_killed_while_it_loads_tells_those_who_wait(berth: Release) -> None:
-    waiting = asyncio.create_task(berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2}))
+    waiting = asyncio.create_task(
+        berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2})
+    )
     await berth.until_deployment(lambda each: any(step.name == "EngineStarted" for step in each.status.start_steps))
     [pod] = await berth.engine_pods()
     berth.kill_9(pod, "llama")  # whatever it is by now: the launcher, or the engine that it becomes
@@ -125,7 +134,9 @@ async def test_an_engine_that_is_killed_while_it_loads_tells_those_who_wait(bert
 
 
 @pytest.fixture
-def without_engine_image(test_cluster: Kubectl, crds: None, images: dict[str, str], release: Release) -> Iterator[Release]:
+def without_engine_image(
+    test_cluster: Kubectl, crds: None, images: dict[str, str], release: Release
+) -> Iterator[Release]:
     """A release whose engine image does not exist."""
     del release  # its image registry and models are used
     wrong = {**images, "llamacpp": images["llamacpp"].rsplit(":", 1)[0] + ":no-such-tag"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS
 from tests.e2e.crowd import Crowd, Outcome, crowd
 from tests.e2e.release import RELEASE, ROOT, Release
 
@@ -145,7 +145,9 @@ async def test_a_node_that_is_drained_of_engines(berth: Release) -> None:
 async def test_a_rollout(berth: Release, component: str) -> None:
     async with crowd(berth, f"rollout restart of the {component}") as clients:
         berth.kubectl.run("rollout", "restart", f"deployment/{RELEASE}-{component}")
-        await asyncio.to_thread(berth.kubectl.run, "rollout", "status", f"deployment/{RELEASE}-{component}", "--timeout=170s", seconds=180)
+        await asyncio.to_thread(
+            berth.kubectl.run, "rollout", "status", f"deployment/{RELEASE}-{component}", "--timeout=170s", seconds=180
+        )
         await clients.served()
         await berth.until_gone(component)
         await clients.served()
@@ -166,7 +168,9 @@ async def test_routers_that_come_and_go(berth: Release) -> None:
     async with crowd(berth, "routers 2, 4, 1, 2") as clients:
         for replicas in (4, 1, 2):
             berth.kubectl.run("scale", f"deployment/{RELEASE}-router", f"--replicas={replicas}")
-            await asyncio.to_thread(berth.kubectl.run, "rollout", "status", f"deployment/{RELEASE}-router", "--timeout=170s", seconds=180)
+            await asyncio.to_thread(
+                berth.kubectl.run, "rollout", "status", f"deployment/{RELEASE}-router", "--timeout=170s", seconds=180
+            )
             await clients.served()
             await berth.until_gone("router")
         await clients.served()
@@ -175,6 +179,16 @@ async def test_routers_that_come_and_go(berth: Release) -> None:
 
 def _upgrade(berth: Release, *values: str) -> None:
     settings = [argument for value in values for argument in ("--set-string", value)]
-    command = ["helm", "upgrade", RELEASE, str(ROOT / "charts/berth"), "--namespace", berth.kubectl.namespace, "--reuse-values"]
-    done = subprocess.run([*command, "--wait", "--timeout", "3m", *settings], capture_output=True, text=True, timeout=240, check=False)
+    command = [
+        "helm",
+        "upgrade",
+        RELEASE,
+        str(ROOT / "charts/berth"),
+        "--namespace",
+        berth.kubectl.namespace,
+        "--reuse-values",
+    ]
+    done = subprocess.run(
+        [*command, "--wait", "--timeout", "3m", *settings], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr

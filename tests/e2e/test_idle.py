@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from berth_api.activity import expires_at
-from berth_api.cluster import MODEL_DEPLOYMENTS, PODS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS
 from tests.e2e.release import MODEL, Release, user
 
 QUESTION = user("Tell me a long story about a ship.")
@@ -38,7 +38,12 @@ async def test_a_stream_that_outlasts_the_ttl_runs_to_its_end(berth: Release) ->
     await berth.post("/v1/chat/completions", ask(ttl=1))
     client = berth.openai(max_retries=0)
     stream = await client.chat.completions.create(
-        model=MODEL, messages=QUESTION, max_tokens=600, temperature=0, stream=True, extra_body={"ttl": 1, "ignore_eos": True}
+        model=MODEL,
+        messages=QUESTION,
+        max_tokens=600,
+        temperature=0,
+        stream=True,
+        extra_body={"ttl": 1, "ignore_eos": True},
     )
     started_at = time.time()
     finish = None
@@ -59,7 +64,9 @@ async def test_a_persons_deployment_sleeps_and_wakes(berth: Release) -> None:
     berth.kubectl.apply(manifest)
     asleep = await berth.until_phase("Sleeping")
     await berth.until(PODS, lambda pods: True if not any(name.startswith("mine-") for name in pods) else None)
-    status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2})
+    status, answer, _ = await berth.post(
+        "/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2}
+    )
     assert status == 200, answer
     [awake] = await berth.deployments()
     assert (awake.name, awake.uid) == ("mine", asleep.uid)

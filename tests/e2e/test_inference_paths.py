@@ -1,4 +1,6 @@
-"""Every inference path against the three real engines, through the router: what the table says is there, and only that."""
+"""Every inference path against the three real engines, through the router:
+what the table says is there, and only that.
+"""
 
 import json
 import struct
@@ -32,12 +34,16 @@ REQUESTS: dict[str, dict[str, Any]] = {
     TOKENIZE: {"prompt": PROMPT},
 }
 SERVED = [(backend, path) for backend, paths in ENGINE_PATHS.items() for path in REQUESTS if path in paths]
-LACKING = [(backend, path) for backend, paths in ENGINE_PATHS.items() for path in (*REQUESTS, EMBEDDINGS) if path not in paths]
+LACKING = [
+    (backend, path) for backend, paths in ENGINE_PATHS.items() for path in (*REQUESTS, EMBEDDINGS) if path not in paths
+]
 
 
 @pytest.fixture
 async def berth(release: Release) -> AsyncIterator[Release]:
-    """The release with whatever runs in it: engines are shared by these tests, since a start takes longer than all of them."""
+    """The release with whatever runs in it:
+    engines are shared by these tests, since a start takes longer than all of them.
+    """
     yield release
     await release.close_clients()
 
@@ -167,7 +173,9 @@ async def test_an_embedding_model_embeds_with_llamacpp(berth: Release, models: P
     (folder / "model.gguf").write_bytes(embedding_model(gguf.read_bytes()))
     berth.load_model(folder)
 
-    answer = await berth.openai().embeddings.create(model=folder.name, input=["hello", "goodbye"], extra_body={"backend": "llamacpp"})
+    answer = await berth.openai().embeddings.create(
+        model=folder.name, input=["hello", "goodbye"], extra_body={"backend": "llamacpp"}
+    )
     assert answer.model == folder.name
     vectors = [each.embedding for each in answer.data]
     assert [len(vector) for vector in vectors] == [576, 576]

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, PODS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS
 from tests.e2e.release import MODEL, Release, user
 
 QUESTION = user("Hello")
@@ -15,7 +15,9 @@ QUESTION = user("Hello")
 async def ask(berth: Release, **more: Any) -> tuple[int, Any]:
     """Asks once; a connection that broke counts as status 0."""
     try:
-        status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2, **more})
+        status, answer, _ = await berth.post(
+            "/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 2, **more}
+        )
     except (aiohttp.ClientError, OSError) as error:
         return 0, str(error)
     return status, answer
@@ -31,7 +33,8 @@ async def test_kill_9_of_the_operator_and_of_a_router_during_a_cold_start(berth:
         berth.kill_9(router, "berth-router")
         answers = await asyncio.gather(*clients)
         statuses = [status for status, _ in answers]
-        # Those that the dead router held saw their connection break, which every OpenAI client tries again; all others were answered.
+        # Those that the dead router held saw their connection break, which every OpenAI client tries again; all others
+        # were answered.
         assert set(statuses) <= {0, 200, 502, 503}, answers
         assert 200 in statuses, answers
         again = await asyncio.gather(*(ask(berth) for status in statuses if status != 200))
@@ -53,7 +56,9 @@ async def test_a_model_that_is_loaded_answers_while_the_operator_is_dead(berth: 
     assert (await ask(berth))[0] == 200
     # And the operator that comes back, and has looked at it, does not disturb it.
     changed = await berth.cluster.patch(MODEL_DEPLOYMENTS, name, {"spec": {"idle": {"ttlSeconds": 299}}})
-    await berth.until_deployment(lambda each: (each.status.observed_generation or 0) >= changed["metadata"]["generation"])
+    await berth.until_deployment(
+        lambda each: (each.status.observed_generation or 0) >= changed["metadata"]["generation"]
+    )
     await berth.until_phase("Ready")
     assert (await ask(berth))[0] == 200
     assert [each["metadata"]["uid"] for each in await berth.engine_pods()] == [pod["metadata"]["uid"]]

@@ -12,7 +12,9 @@ EXAMPLE = "examples/modeldeployment.yaml"
 async def test_the_example_serves_under_its_path(berth: Release) -> None:
     berth.kubectl.run("apply", "-f", str(ROOT / EXAMPLE))
     ready = await berth.until_phase("Ready")
-    status, answer, _ = await berth.post("/v1/chat/completions", {"model": ready.spec.model, "messages": QUESTION, "max_tokens": 2})
+    status, answer, _ = await berth.post(
+        "/v1/chat/completions", {"model": ready.spec.model, "messages": QUESTION, "max_tokens": 2}
+    )
     assert status == 200, answer
     assert [each.name for each in await berth.deployments()] == [ready.name]
     row = berth.kubectl.run("get", "md", "--no-headers")

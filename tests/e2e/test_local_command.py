@@ -1,4 +1,6 @@
-"""One machine without a cluster: README's first road in a fresh clone, a server and the commands that find it, downloads that resume."""
+"""One machine without a cluster:
+README's first road in a fresh clone, a server and the commands that find it, downloads that resume.
+"""
 
 import json
 import os
@@ -34,7 +36,11 @@ def uv_cache() -> str:
 @pytest.fixture
 def environment(tmp_path: Path, uv_cache: str) -> dict[str, str]:
     """That of a user with an empty home."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BERTH_", "XDG_", "HF_", "VIRTUAL_ENV", "UV"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BERTH_", "XDG_", "HF_", "VIRTUAL_ENV", "UV"))
+    }
     (tmp_path / "home").mkdir()
     return kept | {"HOME": str(tmp_path / "home"), "UV_CACHE_DIR": uv_cache}
 
@@ -47,17 +53,29 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-def ran(command: list[str | Path], environment: dict[str, str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def ran(
+    command: list[str | Path], environment: dict[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """The command, ended; nobody types anything."""
     return subprocess.run(
-        command, cwd=cwd, env=environment, check=False, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
+        command,
+        cwd=cwd,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        stdin=subprocess.DEVNULL,
     )
 
 
 def clone(target: Path) -> None:
     """The checkout as git would give it to somebody, with what has been changed."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():

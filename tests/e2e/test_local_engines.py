@@ -16,7 +16,9 @@ INSTALLATION_SECONDS = 1500
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
-def test_an_engine_is_installed_on_first_use_and_says_how_far_it_is(environment: dict[str, str], models: Path, engine: str) -> None:
+def test_an_engine_is_installed_on_first_use_and_says_how_far_it_is(
+    environment: dict[str, str], models: Path, engine: str
+) -> None:
     model = Path(SAFETENSORS).name
     command = [BERTH, "run", model, "Write one sentence about the sea.", "--models", models, "--backend", engine]
     options = ["--temperature", "0", "--max-tokens", "12", "--output", "json"]

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from berth_api.cluster import CONFIG_MAPS, PODS, Object
+from berth_cluster.cluster import CONFIG_MAPS, PODS, Object
 from tests.e2e.release import MODEL, RELEASE, ROOT, Release, user
 
 QUESTION = user("Hello")
@@ -50,7 +50,9 @@ async def test_what_a_person_declared_sleeps_when_it_is_unloaded(berth: Release)
     assert status == 200, answer
     asleep = await berth.until_phase("Sleeping")
     assert asleep.uid == ready.uid
-    status, answer, _ = await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 1})
+    status, answer, _ = await berth.post(
+        "/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 1}
+    )
     assert status == 200, answer
 
 
@@ -72,7 +74,16 @@ async def test_a_key_is_needed_and_allows_what_its_scopes_say(berth: Release) ->
 
 
 async def test_keys_outlive_an_upgrade(berth: Release) -> None:
-    command = ["helm", "upgrade", RELEASE, str(ROOT / "charts/berth"), "--namespace", berth.kubectl.namespace, "--reuse-values", "--wait"]
+    command = [
+        "helm",
+        "upgrade",
+        RELEASE,
+        str(ROOT / "charts/berth"),
+        "--namespace",
+        berth.kubectl.namespace,
+        "--reuse-values",
+        "--wait",
+    ]
     await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=240)
     assert berth.key("admin") == berth.api_key
 
@@ -111,10 +122,14 @@ async def test_stats_are_those_of_all_replicas_and_outlive_their_restarts(berth:
 async def test_unload_all_waits_for_a_stream_that_runs_through_another_router(berth: Release) -> None:
     one, other = (router_url(pod) for pod in berth.pods_of("router"))
     await berth.openai(base_url=one).chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=1)
-    stream = await berth.openai(base_url=one).chat.completions.create(model=MODEL, messages=STORY, max_tokens=300, stream=True)
+    stream = await berth.openai(base_url=one).chat.completions.create(
+        model=MODEL, messages=STORY, max_tokens=300, stream=True
+    )
     parts = aiter(stream)
     first = await anext(parts)
-    unloading = asyncio.create_task(berth.openai(base_url=other, max_retries=0).post("/models/unload-all", cast_to=object))
+    unloading = asyncio.create_task(
+        berth.openai(base_url=other, max_retries=0).post("/models/unload-all", cast_to=object)
+    )
     finish = [part.choices[0].finish_reason async for part in parts if part.choices][-1]
     assert first.choices
     assert finish in ("length", "stop")

@@ -51,7 +51,11 @@ def main() -> None:
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     tokenizer = AutoTokenizer.from_pretrained(source)
     for name, (config_type, model_type, settings) in SCALED.items():
-        special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id}
+        special = {
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.eos_token_id,
+        }
         config = config_type(vocab_size=len(tokenizer), **special, **SIZE, **settings)
         model_type(config).bfloat16().save_pretrained(target / name)
         tokenizer.save_pretrained(target / name)

@@ -1,4 +1,7 @@
-"""Serves directories as repositories of a hub: `python -m tests.hub ORG/NAME=DIRECTORY... [--host ADDRESS] [--port PORT]`."""
+"""Serves directories as repositories of a hub: `python -m tests.hub ORG/NAME=DIRECTORY...
+
+[--host ADDRESS] [--port PORT]`.
+"""
 
 import argparse
 import signal
@@ -19,7 +22,9 @@ def main() -> None:
         for text in arguments.repositories:
             name, _, directory = text.partition("=")
             root = Path(directory)
-            hub.repository(name).commit({str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()})
+            hub.repository(name).commit(
+                {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
+            )
         print(hub.url, flush=True)
         signal.sigwait(ending)
 

@@ -85,7 +85,9 @@ class HubServer:
     def until_sent(self, size: int, path: str | None = None) -> None:
         """Waits until so many bytes of a file, or of all files, were sent."""
         with self.progressed:
-            reached = self.progressed.wait_for(lambda: (self.sent.get(path, 0) if path else sum(self.sent.values())) >= size, timeout=120)
+            reached = self.progressed.wait_for(
+                lambda: (self.sent.get(path, 0) if path else sum(self.sent.values())) >= size, timeout=120
+            )
         assert reached, f"of {path or 'all'} only {self.sent} was sent"
 
     def _listen(self, host: str, port: int, handler: type["_Handler"]) -> ThreadingHTTPServer:
@@ -149,7 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if asked else 200)
         if asked:
             self.send_header("Content-Range", f"bytes {first}-{last}/{file.size}")
-        for name, value in {"Content-Length": str(last + 1 - first), "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes", **headers}.items():
+        for name, value in {
+            "Content-Length": str(last + 1 - first),
+            "ETag": f'"{file.etag}"',
+            "Accept-Ranges": "bytes",
+            **headers,
+        }.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         if self.command == "GET":
@@ -160,7 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
         rate = self.hub.slow.get(path, self.hub.bytes_per_second)
         if isinstance(file.content, Path) and not rate and fault.flip is None:
             with file.content.open("rb") as source:
-                self.hub.count(path, self.connection.sendfile(source, first, min(stop, end) - first) if stop > first else 0)
+                self.hub.count(
+                    path, self.connection.sendfile(source, first, min(stop, end) - first) if stop > first else 0
+                )
         else:
             self._send_pieces(path, file, first, min(stop, end), fault.flip, rate)
         if fault.stall_after is not None:
@@ -168,7 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
         if stop < end:
             self.close_connection = True
 
-    def _send_pieces(self, path: str, file: HostedFile, first: int, end: int, flip: int | None, rate: int | None) -> None:
+    def _send_pieces(
+        self, path: str, file: HostedFile, first: int, end: int, flip: int | None, rate: int | None
+    ) -> None:
         started, at = time.monotonic(), first
         while at < end:
             piece = bytearray(_read(file, at, min(_PIECE, end - at)))
@@ -197,7 +208,9 @@ class _Front(_Handler):
         allowed = self.token in self.hub.tokens
         if self.token and not allowed and self.token.startswith("expired"):
             self.reply(
-                401, {"error": "Invalid credentials in Authorization header"}, X_Error_Message="Invalid credentials in Authorization header"
+                401,
+                {"error": "Invalid credentials in Authorization header"},
+                X_Error_Message="Invalid credentials in Authorization header",
             )
         elif repository is None or (repository.private and not allowed):
             self.refuse(404 if self.token else 401, "RepoNotFound", "Repository not found")
@@ -239,7 +252,17 @@ class _Front(_Handler):
             return
         siblings = [file.sibling(path) for path, file in files.items()]
         gated = "auto" if repository.gated else False
-        self.reply(200, {"id": name, "modelId": name, "sha": commit, "private": repository.private, "gated": gated, "siblings": siblings})
+        self.reply(
+            200,
+            {
+                "id": name,
+                "modelId": name,
+                "sha": commit,
+                "private": repository.private,
+                "gated": gated,
+                "siblings": siblings,
+            },
+        )
 
 
 class _Cdn(_Handler):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import JOBS, LABEL_DOWNLOAD, MODEL_DOWNLOADS, PODS, Kind, Object, WatchEvent
-from berth_api.following import Snapshot, follow
-from berth_api.kubernetes_cluster import KubernetesCluster
 from berth_api.model_download import ModelDownload
+from berth_cluster.cluster import JOBS, LABEL_DOWNLOAD, MODEL_DOWNLOADS, PODS, Kind, Object, WatchEvent
+from berth_cluster.following import Snapshot, follow
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.downloads import DownloadReconciler, ProgressReader
 from berth_operator.settings import Settings
 from tests.integration.test_download_resource import manifest
@@ -19,7 +19,11 @@ from tests.integration.test_reconciler import DyingCluster
 # No node has this label: pods are made and judged, but nothing runs, and the tests say how they end.
 SETTINGS = Settings.model_validate(
     {
-        "downloads": {"image": "localhost/nothing:1", "nodeSelector": {"berth.dev/no-such-node": "true"}, "backoffLimit": 1},
+        "downloads": {
+            "image": "localhost/nothing:1",
+            "nodeSelector": {"berth.dev/no-such-node": "true"},
+            "backoffLimit": 1,
+        },
         "timing": {"unschedulableGrace": 0, "resync": 0.5},
     }
 )
@@ -64,11 +68,15 @@ async def when(cluster: KubernetesCluster, kind: Kind, holds: Callable[[list[Obj
     raise AssertionError("following ends never")
 
 
-async def until(cluster: KubernetesCluster, wanted: Callable[[ModelDownload], bool], name: str = "smol") -> ModelDownload:
+async def until(
+    cluster: KubernetesCluster, wanted: Callable[[ModelDownload], bool], name: str = "smol"
+) -> ModelDownload:
     """The download once it is as wanted."""
 
     def matching(items: list[Object]) -> list[ModelDownload]:
-        return [found for item in items if item["metadata"]["name"] == name and wanted(found := ModelDownload.parse(item))]
+        return [
+            found for item in items if item["metadata"]["name"] == name and wanted(found := ModelDownload.parse(item))
+        ]
 
     return matching(await when(cluster, MODEL_DOWNLOADS, matching))[0]
 
@@ -88,14 +96,23 @@ async def pod_ends(cluster: KubernetesCluster, code: int, **said: Any) -> Object
         "finishedAt": moment,
         "reason": "Error",
     }
-    container = {"name": "download", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": {"terminated": terminated}}
+    container = {
+        "name": "download",
+        "image": "x",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": terminated},
+    }
     status = {"phase": "Failed" if code else "Succeeded", "containerStatuses": [container]}
     await cluster.patch_status(PODS, pod["metadata"]["name"], status)
     return pod
 
 
 @pytest.mark.parametrize("writes", [0, 1, 2, 3, 4])
-async def test_killed_at_any_write_the_next_one_ends_where_it_would_have(cluster: KubernetesCluster, writes: int) -> None:
+async def test_killed_at_any_write_the_next_one_ends_where_it_would_have(
+    cluster: KubernetesCluster, writes: int
+) -> None:
     await cluster.create(MODEL_DOWNLOADS, manifest())
     async with Operator(cluster, writes) as first, asyncio.timeout(30):
         await first.dying.died.wait()
@@ -122,7 +139,9 @@ async def test_the_last_word_of_a_pod_is_the_end_of_its_download(cluster: Kubern
     await cluster.create(MODEL_DOWNLOADS, manifest())
     async with Operator(cluster):
         await unschedulable(cluster)
-        await pod_ends(cluster, 0, phase="Succeeded", commit="c0ffee", bytesDone=10, bytesTotal=10, filesDone=2, filesTotal=2)
+        await pod_ends(
+            cluster, 0, phase="Succeeded", commit="c0ffee", bytesDone=10, bytesTotal=10, filesDone=2, filesTotal=2
+        )
         download = await until(cluster, lambda download: download.status.phase == "Succeeded")
     assert (download.status.progress, download.status.commit, download.status.files_done) == ("100%", "c0ffee", 2)
 
@@ -149,7 +168,10 @@ async def test_any_other_end_is_tried_again_until_the_tries_are_used_up(cluster:
         second = await pod_ends(cluster, 1, phase="Failed", reason="HubUnavailable", message="no answer")
         download = await until(cluster, lambda download: download.status.phase == "Failed")
     assert first["metadata"]["uid"] != second["metadata"]["uid"]
-    assert (download.status.reason, download.status.message) == ("HubUnavailable", "given up after 2 tries; the last: no answer")
+    assert (download.status.reason, download.status.message) == (
+        "HubUnavailable",
+        "given up after 2 tries; the last: no answer",
+    )
 
 
 async def test_a_deleted_download_takes_its_job_with_it_and_then_its_partial_files(cluster: KubernetesCluster) -> None:

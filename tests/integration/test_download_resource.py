@@ -56,14 +56,26 @@ def test_a_wrong_manifest_is_refused_with_what_is_allowed(namespace: Kubectl, wr
 
 def test_what_is_right_is_accepted_and_has_defaults(namespace: Kubectl) -> None:
     namespace.apply(
-        manifest(destination="folder/SmolLM2+x=1", quantization="Q4_K_M", include=["*.gguf", "sub dir/[a-z]?.json"], exclude=["ü*"])
+        manifest(
+            destination="folder/SmolLM2+x=1",
+            quantization="Q4_K_M",
+            include=["*.gguf", "sub dir/[a-z]?.json"],
+            exclude=["ü*"],
+        )
     )
     namespace.apply(manifest("n" * 52))
     assert namespace.json("get", "mdl", "n" * 52)["spec"] == {"repository": "org/SmolLM2-GGUF", "revision": "main"}
 
 
 @pytest.mark.parametrize(
-    "after", [{"repository": "org/other"}, {"revision": "v2"}, {"destination": "other"}, {"quantization": "Q8_0"}, {"include": ["*"]}]
+    "after",
+    [
+        {"repository": "org/other"},
+        {"revision": "v2"},
+        {"destination": "other"},
+        {"quantization": "Q8_0"},
+        {"include": ["*"]},
+    ],
 )
 def test_the_spec_cannot_change(namespace: Kubectl, after: dict[str, Any]) -> None:
     namespace.apply(manifest())

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, ExpiredError, UnavailableError
-from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, ExpiredError, UnavailableError
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.unit.local.node.test_cluster_contract import *  # noqa: F403
 
 del cluster  # noqa: F821 (the local one: here it is tests/conftest.py's)

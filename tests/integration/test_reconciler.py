@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import (
+from berth_api.identity import pod_name
+from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import (
     LABEL_DEPLOYMENT,
     MODEL_DEPLOYMENTS,
     PODS,
@@ -17,11 +19,9 @@ from berth_api.cluster import (
     UnavailableError,
     WatchEvent,
 )
-from berth_api.identity import pod_name
-from berth_api.kubernetes_cluster import KubernetesCluster
-from berth_api.model_deployment import ModelDeployment
-from berth_operator.readiness import EngineProber
-from berth_operator.reconciler import Reconciler
+from berth_cluster.kubernetes_cluster import KubernetesCluster
+from berth_operator.deployments.readiness import EngineProber
+from berth_operator.deployments.reconciler import Reconciler
 from berth_operator.settings import Settings
 from tests.integration.test_resource import manifest
 
@@ -62,7 +62,9 @@ class DyingCluster:
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         return self._die_or_return(await self._cluster.patch(kind, name, patch, preconditions))
 
-    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+    async def patch_status(
+        self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
+    ) -> Object:
         return self._die_or_return(await self._cluster.patch_status(kind, name, status, preconditions))
 
     async def delete(
@@ -123,7 +125,9 @@ async def when(cluster: KubernetesCluster, holds: Callable[[ModelDeployment], bo
 
 
 @pytest.mark.parametrize("writes", [0, 1, 2, 3, 4])
-async def test_killed_at_any_write_the_next_one_ends_where_it_would_have(cluster: KubernetesCluster, writes: int) -> None:
+async def test_killed_at_any_write_the_next_one_ends_where_it_would_have(
+    cluster: KubernetesCluster, writes: int
+) -> None:
     await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
     async with Operator(cluster, writes) as first:
         async with asyncio.timeout(30):
@@ -163,7 +167,9 @@ async def test_a_pod_that_somebody_deleted_is_made_again(cluster: KubernetesClus
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
 
 
-async def test_a_deployment_that_is_made_again_has_a_pod_of_its_own_beside_that_of_its_predecessor(cluster: KubernetesCluster) -> None:
+async def test_a_deployment_that_is_made_again_has_a_pod_of_its_own_beside_that_of_its_predecessor(
+    cluster: KubernetesCluster,
+) -> None:
     first = await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
     async with Operator(cluster):
         await settled(cluster, "Stalled")

@@ -21,25 +21,52 @@ def manifest(**spec: Any) -> dict[str, Any]:
     [
         ({"model": "SmolLM2"}, r"spec.model in body should match '^/models(/"),
         ({"model": "/models/../etc/passwd"}, "spec.model in body should match"),
-        ({"backend": "ollama"}, 'spec.backend: Unsupported value: "ollama": supported values: "vllm", "transformers", "llamacpp"'),
+        (
+            {"backend": "ollama"},
+            'spec.backend: Unsupported value: "ollama": supported values: "vllm", "transformers", "llamacpp"',
+        ),
         ({"device": "tpu"}, 'spec.device: Unsupported value: "tpu": supported values: "cuda", "cpu"'),
         ({"devices": 2}, "devices: more than 1 is allowed only with device cuda"),
         ({"devices": 0, "device": "cuda"}, "spec.devices in body should be greater than or equal to 1"),
         ({"llamacpp": {"contextSize": 1}}, "spec.llamacpp.contextSize in body should be greater than or equal to 256"),
         ({"llamacpp": {"gpuLayers": 5}}, "layers can be on a GPU only with device cuda"),
-        ({"llamacpp": {"contextSize": 1_048_577}}, "spec.llamacpp.contextSize in body should be less than or equal to 1048576"),
+        (
+            {"llamacpp": {"contextSize": 1_048_577}},
+            "spec.llamacpp.contextSize in body should be less than or equal to 1048576",
+        ),
         ({"llamacpp": {"gpuLayers": -2}}, "spec.llamacpp.gpuLayers in body should be greater than or equal to -1"),
-        ({"llamacpp": {"gpuLayers": 1000}, "device": "cuda"}, "spec.llamacpp.gpuLayers in body should be less than or equal to 999"),
+        (
+            {"llamacpp": {"gpuLayers": 1000}, "device": "cuda"},
+            "spec.llamacpp.gpuLayers in body should be less than or equal to 999",
+        ),
         ({"llamacpp": {"quantization": "Q4 K M"}}, "spec.llamacpp.quantization in body should match"),
-        ({"backend": "vllm", "vllm": {"gpuMemoryUtilization": 0.05}}, "spec.vllm.gpuMemoryUtilization in body should be greater than"),
-        ({"backend": "vllm", "vllm": {"gpuMemoryUtilization": 1.5}}, "spec.vllm.gpuMemoryUtilization in body should be less than"),
-        ({"backend": "vllm", "vllm": {"maxModelLen": 255}}, "spec.vllm.maxModelLen in body should be greater than or equal to 256"),
-        ({"backend": "transformers", "transformers": {"continuousBatching": "yes"}}, "spec.transformers.continuousBatching"),
+        (
+            {"backend": "vllm", "vllm": {"gpuMemoryUtilization": 0.05}},
+            "spec.vllm.gpuMemoryUtilization in body should be greater than",
+        ),
+        (
+            {"backend": "vllm", "vllm": {"gpuMemoryUtilization": 1.5}},
+            "spec.vllm.gpuMemoryUtilization in body should be less than",
+        ),
+        (
+            {"backend": "vllm", "vllm": {"maxModelLen": 255}},
+            "spec.vllm.maxModelLen in body should be greater than or equal to 256",
+        ),
+        (
+            {"backend": "transformers", "transformers": {"continuousBatching": "yes"}},
+            "spec.transformers.continuousBatching",
+        ),
         ({"vllm": {"maxModelLen": 4096}}, "vllm: these settings are allowed only with backend vllm"),
         ({"transformers": {}}, "transformers: these settings are allowed only with backend transformers"),
-        ({"backend": "vllm", "llamacpp": {"contextSize": 4096}}, "llamacpp: these settings are allowed only with backend llamacpp"),
+        (
+            {"backend": "vllm", "llamacpp": {"contextSize": 4096}},
+            "llamacpp: these settings are allowed only with backend llamacpp",
+        ),
         ({"idle": {"ttlSeconds": -1}}, "spec.idle.ttlSeconds in body should be greater than or equal to 0"),
-        ({"idle": {"action": "Stop"}}, 'spec.idle.action: Unsupported value: "Stop": supported values: "Delete", "Sleep"'),
+        (
+            {"idle": {"action": "Stop"}},
+            'spec.idle.action: Unsupported value: "Stop": supported values: "Delete", "Sleep"',
+        ),
         ({"contextSize": 4096}, 'unknown field "contextSize"'),
     ],
 )
@@ -73,7 +100,9 @@ def test_what_is_left_out_has_defaults(namespace: Kubectl) -> None:
         ({"llamacpp": {"contextSize": 4096}}, {"llamacpp": {"contextSize": 8192}}, "llamacpp is immutable"),
     ],
 )
-def test_what_is_identity_cannot_change(namespace: Kubectl, before: dict[str, Any], after: dict[str, Any], said: str) -> None:
+def test_what_is_identity_cannot_change(
+    namespace: Kubectl, before: dict[str, Any], after: dict[str, Any], said: str
+) -> None:
     namespace.apply(manifest(**before))
     with pytest.raises(KubectlError, match=said):
         namespace.apply(manifest(**after))
@@ -96,6 +125,12 @@ def test_it_has_a_short_name_a_category_and_columns_that_answer_what_runs_where_
 def test_every_field_is_explained(namespace: Kubectl) -> None:
     manual = namespace.run("explain", "md", "--recursive=false")
     assert "One model, served by one engine" in manual
-    status = ("md.status", "md.status.activity", "md.status.startSteps", "md.status.conditions", "md.status.lastFailure")
+    status = (
+        "md.status",
+        "md.status.activity",
+        "md.status.startSteps",
+        "md.status.conditions",
+        "md.status.lastFailure",
+    )
     for path in ("md.spec", "md.spec.idle", "md.spec.llamacpp", "md.spec.resources", "md.spec.tolerations", *status):
         assert "<no description>" not in namespace.run("explain", path), path

@@ -11,7 +11,9 @@ from tests.instruments import Instruments
 class MemoryCluster(Instruments, LocalCluster):
     """Counts its calls, fails on demand, and forgets its history on demand."""
 
-    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, admission: Mapping[str, Admit] = SCHEMAS, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         Instruments.__init__(self)
         LocalCluster.__init__(self, admission, clock)
 

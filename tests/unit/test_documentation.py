@@ -25,17 +25,27 @@ Schema = dict[str, Any]
 def functions_of(file: str) -> set[str]:
     """Names of a file's test functions."""
     nodes = ast.walk(ast.parse((ROOT / file).read_text()))
-    return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")}
+    return {
+        node.name
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
-    missing = [f"{file}::{name}" for file, name in NAMED_TEST.findall(page.read_text()) if name not in functions_of(file)]
+    missing = [
+        f"{file}::{name}" for file, name in NAMED_TEST.findall(page.read_text()) if name not in functions_of(file)
+    ]
     assert missing == []
 
 
 def test_every_row_of_the_apis_tables_names_its_test() -> None:
-    rows = [line for line in API.splitlines() if line.startswith("| ") and "---" not in line and not line.rstrip(" |").endswith("test")]
+    rows = [
+        line
+        for line in API.splitlines()
+        if line.startswith("| ") and "---" not in line and not line.rstrip(" |").endswith("test")
+    ]
     assert [row for row in rows if not NAMED_TEST.search(row)] == []
     assert len(rows) > 50
 
@@ -70,4 +80,6 @@ def _fields(part: Schema, schema: Schema, prefix: str = "") -> Iterator[str]:
     elif "properties" in part:
         for name, value in part["properties"].items():
             joined = f"{prefix}{name}"
-            yield from list(_fields(value, schema, joined if value.get("type") == "array" else f"{joined}.")) or [joined]
+            yield from list(_fields(value, schema, joined if value.get("type") == "array" else f"{joined}.")) or [
+                joined
+            ]

@@ -7,8 +7,8 @@ from typing import TextIO
 import pytest
 from pydantic import AliasChoices
 
-from berth_api.settings_error import SettingsError
 from berth_operator import main as operator
+from berth_process.settings_error import SettingsError
 from berth_router import main as router
 from berth_router.settings import Settings
 from berth_runtime.main import main as launch

@@ -1,1 +1,1 @@
-"""What Berth's parts share: the resource types, their names and identity, and the interface to the cluster that holds them."""
+"""The resource types of Berth, their names and identity, and the rules that the operator and the router share."""

@@ -3,10 +3,12 @@
 A router's entry in `status.activity` states two times:
 
 - `keepUntil`, its promise: until when the requests that it has had want the model kept. A promise only grows.
-- `leaseUntil`, its lease: until when it may pass requests on. It renews the lease while it has requests in hand, and may give it back.
+- `leaseUntil`, its lease: until when it may pass requests on. It renews the lease while it has requests in hand, and
+  may give it back.
 
-A deployment is idle when its TTL since it became ready, every promise and every lease have run out. An unload ends the promises that were
-made before it. It ends no lease: whoever unloads waits until the holder gives the lease back, or until it runs out.
+A deployment is idle when its TTL since it became ready, every promise and every lease have run out. An unload ends the
+promises that were made before it. It ends no lease: whoever unloads waits until the holder gives the lease back, or
+until it runs out.
 """
 
 from collections.abc import Mapping
@@ -47,7 +49,9 @@ def expires_at(deployment: ModelDeployment) -> datetime | None:
 
 
 def leased_until(deployment: ModelDeployment, besides: str | None = None) -> datetime | None:
-    """When the last lease runs out; None where no router has one. `besides`: the replica whose own lease does not count."""
+    """When the last lease runs out; None where no router has one. `besides`:
+    the replica whose own lease does not count.
+    """
     leases = [end for name, entry in deployment.status.activity.items() if name != besides and (end := lease_of(entry))]
     return max(leases, default=None)
 
@@ -105,7 +109,10 @@ def _last_word(entry: ReplicaActivity) -> datetime:
 
 
 def _says_the_same(
-    deployment: ModelDeployment, entries: Mapping[str, ReplicaActivity], fewer: Mapping[str, ReplicaActivity], now: datetime
+    deployment: ModelDeployment,
+    entries: Mapping[str, ReplicaActivity],
+    fewer: Mapping[str, ReplicaActivity],
+    now: datetime,
 ) -> bool:
     """Whether fewer entries make the same promises and the same expiry. Leases don't count: they may be given back."""
     before, after = (_without_leases(deployment, each) for each in (entries, fewer))

@@ -87,17 +87,22 @@ Verdict = Start | Evict | Wait | NeverFits
 def decide(budget: int, residents: Sequence[Resident], wanted: Wanted, *, patient: bool = True) -> Verdict:
     """What has to happen so that `wanted` gets its memory; `budget` and all sizes in bytes.
 
-    While `patient`, it waits for a busy model to become idle by itself; otherwise models are closed, those first that were ready longest.
+    While `patient`, it waits for a busy model to become idle by itself; otherwise models are closed, those first that
+    were ready longest.
     """
     if wanted.bytes > budget:
-        return NeverFits(f"it needs {readable(wanted.bytes)} of memory, and all models together may use {readable(budget)}")
+        return NeverFits(
+            f"it needs {readable(wanted.bytes)} of memory, and all models together may use {readable(budget)}"
+        )
     missing = wanted.bytes - (budget - sum(resident.bytes for resident in residents))
     if missing <= 0:
         return Start()
     missing -= sum(resident.bytes for resident in residents if resident.hold is Hold.LEAVING)
     if missing <= 0:
         return Wait(_reason(budget, residents, wanted))
-    idle = sorted((one for one in residents if one.hold is Hold.IDLE), key=lambda one: (one.kept, one.last_used, one.name))
+    idle = sorted(
+        (one for one in residents if one.hold is Hold.IDLE), key=lambda one: (one.kept, one.last_used, one.name)
+    )
     if sum(resident.bytes for resident in idle) >= missing:
         return Evict(tuple(resident.name for resident in _enough(idle, missing)))
     busy = sorted((one for one in residents if one.hold is Hold.BUSY), key=lambda one: (one.since, one.name))

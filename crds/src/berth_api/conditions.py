@@ -1,4 +1,6 @@
-"""Conditions in Kubernetes' sense: one current statement a type, with a reason for programs and a message for people."""
+"""Conditions in Kubernetes' sense:
+one current statement a type, with a reason for programs and a message for people.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -48,7 +50,9 @@ class Condition(Schema):
     status: ConditionStatus = Field(description="Whether the statement holds: True, False or Unknown.")
     reason: str = Field(max_length=128, description="Why, as one CamelCase word for programs.")
     message: str = Field(default="", max_length=32768, description="Why, in a sentence for people.")
-    observed_generation: int | None = Field(default=None, ge=0, description="The generation of the spec that the statement was made about.")
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The generation of the spec that the statement was made about."
+    )
     last_transition_time: Timestamp | None = Field(default=None, description="When `status` last changed.")
 
 

@@ -1,4 +1,6 @@
-"""What a running download says of itself: over HTTP while it runs, and as its container's termination message at the end."""
+"""What a running download says of itself:
+over HTTP while it runs, and as its container's termination message at the end.
+"""
 
 from enum import StrEnum
 from typing import Self
@@ -6,7 +8,7 @@ from typing import Self
 from pydantic import Field, ValidationError
 
 from berth_api.schema import Schema
-from berth_api.settings_error import EXIT_WRONG_SETTINGS
+from berth_process.settings_error import EXIT_WRONG_SETTINGS
 
 REPORT_BYTES = 4096
 """The longest report: what Kubernetes keeps of a termination message."""

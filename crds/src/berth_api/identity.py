@@ -1,7 +1,8 @@
 """What makes two deployments the same one, and the names that follow from it.
 
-Identity is the model path, the engine, the device and the engine's settings, with every default filled in. TTL, resources and
-sampling are not identity. Equal identities give equal names, so that two routers that race create one object.
+Identity is the model path, the engine, the device and the engine's settings, with every default filled in. TTL,
+resources and sampling are not identity. Equal identities give equal names, so that two routers that race create one
+object.
 """
 
 import hashlib
@@ -17,8 +18,8 @@ from berth_api.model_deployment import (
     TransformersSettings,
     VllmSettings,
 )
-from berth_api.names import slug
 from berth_api.schema import Schema
+from berth_cluster.names import slug
 
 _DIGEST_LENGTH = 10
 _UID_LENGTH = 8
@@ -27,7 +28,9 @@ _UID_LENGTH = 8
 _LABEL_LENGTH = 63
 """Of a DNS label."""
 
-IDENTITY_FIELDS = frozenset({"model", "backend", "device", "devices", "llamacpp", "vllm", "transformers", "engine_args"})
+IDENTITY_FIELDS = frozenset(
+    {"model", "backend", "device", "devices", "llamacpp", "vllm", "transformers", "engine_args"}
+)
 
 
 def with_defaults(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
@@ -35,7 +38,9 @@ def with_defaults(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
     on_gpu = spec.device is Device.CUDA
     match spec.backend:
         case Backend.LLAMACPP:
-            settings = _filled(spec.llamacpp or LlamaCppSettings(), context_size=DEFAULT_CONTEXT_SIZE, gpu_layers=-1 if on_gpu else 0)
+            settings = _filled(
+                spec.llamacpp or LlamaCppSettings(), context_size=DEFAULT_CONTEXT_SIZE, gpu_layers=-1 if on_gpu else 0
+            )
         case Backend.VLLM:
             settings = _filled(spec.vllm or VllmSettings(), gpu_memory_utilization=DEFAULT_GPU_MEMORY_UTILIZATION)
         case Backend.TRANSFORMERS:
@@ -44,8 +49,12 @@ def with_defaults(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
 
 
 def deployment_name(spec: ModelDeploymentSpec) -> str:
-    """The name of the deployment with this identity: a readable slug of the model and a digest of the whole identity."""
-    canonical = with_defaults(spec).model_dump(mode="json", by_alias=True, exclude_none=True, include=set(IDENTITY_FIELDS))
+    """The name of the deployment with this identity:
+    a readable slug of the model and a digest of the whole identity.
+    """
+    canonical = with_defaults(spec).model_dump(
+        mode="json", by_alias=True, exclude_none=True, include=set(IDENTITY_FIELDS)
+    )
     digest = hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     return f"{slug(spec.model.removesuffix('.gguf'))}-{digest[:_DIGEST_LENGTH]}"
 
@@ -68,4 +77,6 @@ def attempt_of(pod: str) -> int | None:
 
 
 def _filled(settings: Schema, **defaults: object) -> Schema:
-    return settings.model_copy(update={name: value for name, value in defaults.items() if getattr(settings, name) is None})
+    return settings.model_copy(
+        update={name: value for name, value in defaults.items() if getattr(settings, name) is None}
+    )

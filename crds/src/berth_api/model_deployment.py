@@ -122,7 +122,9 @@ class IdlePolicy(Schema):
     )
     action: IdleAction = Field(
         default=IdleAction.SLEEP,
-        description=("What happens then. Sleep: the pod goes, this resource stays, and the next request starts it again. Delete: both go."),
+        description=(
+            "What happens then. Sleep: the pod goes, this resource stays, and the next request starts it again. Delete: both go."
+        ),
     )
 
 
@@ -153,7 +155,9 @@ class Resources(Schema):
 class Toleration(Schema):
     """A taint that the engine's pod accepts, as in a pod."""
 
-    key: str | None = Field(default=None, max_length=316, description="The taint's key. Unset with operator Exists: every taint.")
+    key: str | None = Field(
+        default=None, max_length=316, description="The taint's key. Unset with operator Exists: every taint."
+    )
     operator: Literal["Exists", "Equal"] | None = Field(default=None, description="Exists or Equal. Unset: Equal.")
     value: str | None = Field(default=None, max_length=63, description="The taint's value, for operator Equal.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
@@ -174,10 +178,16 @@ class ModelDeploymentSpec(Schema):
     )
     backend: Backend = Field(description="The engine that serves the model: vllm, transformers or llamacpp.")
     device: Device = Field(description="What the engine computes on: cuda or cpu.")
-    devices: int = Field(default=1, ge=1, le=64, description="How many GPUs the engine gets. More than 1 only with device cuda.")
-    llamacpp: LlamaCppSettings | None = Field(default=None, description="Settings of llama.cpp. Only with backend llamacpp.")
+    devices: int = Field(
+        default=1, ge=1, le=64, description="How many GPUs the engine gets. More than 1 only with device cuda."
+    )
+    llamacpp: LlamaCppSettings | None = Field(
+        default=None, description="Settings of llama.cpp. Only with backend llamacpp."
+    )
     vllm: VllmSettings | None = Field(default=None, description="Settings of vLLM. Only with backend vllm.")
-    transformers: TransformersSettings | None = Field(default=None, description="Settings of Transformers. Only with backend transformers.")
+    transformers: TransformersSettings | None = Field(
+        default=None, description="Settings of Transformers. Only with backend transformers."
+    )
     engine_args: list[Annotated[str, Field(max_length=512)]] | None = Field(
         default=None,
         max_length=64,
@@ -235,17 +245,21 @@ class ReplicaActivity(Schema):
     )
     in_flight: int = Field(default=0, ge=0, description="Requests held or being answered when this was written.")
     unload_at: Timestamp | None = Field(
-        default=None, description="When this router was told to give the resources back; it holds until the next request."
+        default=None,
+        description="When this router was told to give the resources back; it holds until the next request.",
     )
     closed_until: Timestamp | None = Field(
-        default=None, description="Until when no router passes new requests on: this one unloads the model once answers have ended."
+        default=None,
+        description="Until when no router passes new requests on: this one unloads the model once answers have ended.",
     )
 
 
 class ModelDeploymentStatus(Schema):
     """What is so now. The operator writes all of it but `activity`, which belongs to the routers."""
 
-    observed_generation: int | None = Field(default=None, ge=0, description="The generation of the spec that this status is about.")
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The generation of the spec that this status is about."
+    )
     phase: Phase | None = Field(
         default=None,
         description="Pending, Starting, Ready, Unresponsive (was ready and gives no answer now), Sleeping (idle, wakes on the next request)"
@@ -259,10 +273,14 @@ class ModelDeploymentStatus(Schema):
     endpoint: str | None = Field(default=None, max_length=256, description="Base URL of the engine, while it is ready.")
     pod_name: str | None = Field(default=None, max_length=253, description="The pod of the current start.")
     memory_bytes: int | None = Field(
-        default=None, ge=0, description="What the engine is estimated to take, where all models together have a budget of memory."
+        default=None,
+        ge=0,
+        description="What the engine is estimated to take, where all models together have a budget of memory.",
     )
     attempt: int = Field(default=1, ge=1, description="Number of the current start; the pod carries it in its name.")
-    start_requested_at: Timestamp | None = Field(default=None, description="When the current start was first seen to be wanted.")
+    start_requested_at: Timestamp | None = Field(
+        default=None, description="When the current start was first seen to be wanted."
+    )
     start_steps: list[StartStep] = Field(
         default_factory=list[StartStep], description="The steps of the current start that are done, with their times."
     )

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field
 
 from berth_api.conditions import Condition
-from berth_api.names import slug
 from berth_api.repository import (
     DEFAULT_REVISION,
     DESTINATION_LENGTH,
@@ -34,6 +33,7 @@ from berth_api.repository import (
     checked_revision,
 )
 from berth_api.schema import Schema, Timestamp
+from berth_cluster.names import slug
 
 NAME_LENGTH = 52
 """A download's name is a label of its pods, and begins the names of its Jobs: 63 characters at most."""
@@ -55,9 +55,13 @@ class DownloadPhase(StrEnum):
         return self in (DownloadPhase.SUCCEEDED, DownloadPhase.FAILED)
 
 
-RepositoryName = Annotated[str, Field(max_length=REPOSITORY_LENGTH, pattern=REPOSITORY_PATTERN), AfterValidator(checked_repository)]
+RepositoryName = Annotated[
+    str, Field(max_length=REPOSITORY_LENGTH, pattern=REPOSITORY_PATTERN), AfterValidator(checked_repository)
+]
 Revision = Annotated[str, Field(max_length=REVISION_LENGTH, pattern=REVISION_PATTERN), AfterValidator(checked_revision)]
-Destination = Annotated[str, Field(max_length=DESTINATION_LENGTH, pattern=DESTINATION_PATTERN), AfterValidator(checked_destination)]
+Destination = Annotated[
+    str, Field(max_length=DESTINATION_LENGTH, pattern=DESTINATION_PATTERN), AfterValidator(checked_destination)
+]
 Quantization = Annotated[str, Field(max_length=QUANTIZATION_LENGTH, pattern=QUANTIZATION_PATTERN)]
 Glob = Annotated[str, Field(max_length=GLOB_LENGTH, pattern=GLOB_PATTERN)]
 Include = Annotated[list[Glob], Field(max_length=GLOBS), AfterValidator(lambda globs: checked_globs("include", globs))]
@@ -65,7 +69,9 @@ Exclude = Annotated[list[Glob], Field(max_length=GLOBS), AfterValidator(lambda g
 
 
 class ModelDownloadSpec(Schema):
-    """Which files to take from which repository, and where to put them. It cannot be changed: make another ModelDownload instead."""
+    """Which files to take from which repository, and where to put them. It cannot be changed:
+    make another ModelDownload instead.
+    """
 
     repository: RepositoryName = Field(
         description="The repository on the hub, as org/name, such as bartowski/SmolLM2-135M-Instruct-GGUF.",
@@ -96,31 +102,48 @@ class ModelDownloadSpec(Schema):
 class ModelDownloadStatus(Schema):
     """How far it is. The operator writes all of it."""
 
-    observed_generation: int | None = Field(default=None, ge=0, description="The generation of the spec that this status is about.")
-    phase: DownloadPhase | None = Field(
-        default=None, description="Pending (waits to run), Running, Succeeded (the model is in the store) or Failed (see message)."
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The generation of the spec that this status is about."
     )
-    reason: str | None = Field(default=None, max_length=128, description="Why it is as it is, as one CamelCase word for programs.")
-    message: str | None = Field(default=None, max_length=32768, description="Why it is as it is, and what to do, for people.")
+    phase: DownloadPhase | None = Field(
+        default=None,
+        description="Pending (waits to run), Running, Succeeded (the model is in the store) or Failed (see message).",
+    )
+    reason: str | None = Field(
+        default=None, max_length=128, description="Why it is as it is, as one CamelCase word for programs."
+    )
+    message: str | None = Field(
+        default=None, max_length=32768, description="Why it is as it is, and what to do, for people."
+    )
     conditions: list[Condition] = Field(
         default_factory=list[Condition],
         description="Ready (the model is in the store), Reconciling and Stalled.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    progress: str | None = Field(default=None, max_length=16, description="Share of the bytes that are in the store, such as 42%.")
-    commit: str | None = Field(default=None, max_length=64, description="The commit that the revision meant when the download began.")
-    bytes_done: int | None = Field(default=None, ge=0, description="Bytes that are in the store, of the files that are taken.")
+    progress: str | None = Field(
+        default=None, max_length=16, description="Share of the bytes that are in the store, such as 42%."
+    )
+    commit: str | None = Field(
+        default=None, max_length=64, description="The commit that the revision meant when the download began."
+    )
+    bytes_done: int | None = Field(
+        default=None, ge=0, description="Bytes that are in the store, of the files that are taken."
+    )
     bytes_total: int | None = Field(default=None, ge=0, description="Bytes of the files that are taken.")
     bytes_fetched: int | None = Field(
         default=None, ge=0, description="Bytes that came over the network, what had to be fetched twice included."
     )
     bytes_per_second: int | None = Field(default=None, ge=0, description="Speed over the last seconds, while it runs.")
-    eta_seconds: int | None = Field(default=None, ge=0, description="Seconds that it still takes at this speed, while it runs.")
+    eta_seconds: int | None = Field(
+        default=None, ge=0, description="Seconds that it still takes at this speed, while it runs."
+    )
     files_done: int | None = Field(default=None, ge=0, description="Files that are whole and checked.")
     files_total: int | None = Field(default=None, ge=0, description="Files that are taken.")
     job_name: str | None = Field(default=None, max_length=253, description="The Job that does the work.")
     started_at: Timestamp | None = Field(default=None, description="When the operator made the Job.")
-    finished_at: Timestamp | None = Field(default=None, description="When the operator saw that it had succeeded or failed.")
+    finished_at: Timestamp | None = Field(
+        default=None, description="When the operator saw that it had succeeded or failed."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +185,9 @@ class ModelDownload:
 
 
 def default_destination(repository: str, quantization: str | None = None) -> str:
-    """The model's folder, relative to the store, where none is stated: the repository's name, and the quantization after it."""
+    """The model's folder, relative to the store, where none is stated:
+    the repository's name, and the quantization after it.
+    """
     name = repository.rsplit("/", 1)[-1].removesuffix(FILE_SUFFIX)
     return f"{name}-{quantization.upper()}" if quantization else name
 
@@ -173,7 +198,10 @@ def destination_of(spec: ModelDownloadSpec) -> str:
 
 
 def download_name(spec: ModelDownloadSpec) -> str:
-    """The name of the download of this content to this destination: a readable slug and a digest. The same content has the same name."""
+    """The name of the download of this content to this destination: a readable slug and a digest.
+
+    The same content has the same name.
+    """
     canonical = {
         "repository": spec.repository,
         "revision": spec.revision,

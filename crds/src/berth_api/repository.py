@@ -1,8 +1,8 @@
 """What may be downloaded, and to where: the one parser of sources and destinations, for the API, the resource and the download itself.
 
-Whatever a caller sends is hostile until it has passed here. So everything is an allow-list of ASCII: no other scheme or host than the
-administrator's, no credentials, no percent-encoding, nothing that could climb out of the store. The patterns are the ones of the
-resource's schema: they mean the same to Python, to pydantic and to the API server.
+Whatever a caller sends is hostile until it has passed here. So everything is an allow-list of ASCII: no other scheme or
+host than the administrator's, no credentials, no percent-encoding, nothing that could climb out of the store. The
+patterns are the ones of the resource's schema: they mean the same to Python, to pydantic and to the API server.
 """
 
 import re
@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
+
+from berth_process.settings_error import WrongValueError
 
 DEFAULT_HUB = "https://huggingface.co"
 DEFAULT_REVISION = "main"
@@ -43,7 +45,9 @@ GLOBS = 64
 """Most patterns in a list of them."""
 
 GLOB_PATTERN = r"^[^\x00-\x20\x7f/\\$-][^\x00-\x1f\x7f\\$]*$"
-"""A pattern of file names in the repository. Without `$`: in a container's arguments Kubernetes replaces `$(NAME)` by a variable."""
+"""A pattern of file names in the repository. Without `$`:
+in a container's arguments Kubernetes replaces `$(NAME)` by a variable.
+"""
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(?P<path>/.*)?"
@@ -79,11 +83,13 @@ class InvalidSourceError(ValueError):
 def parse_source(text: str, allowed_endpoints: Iterable[str] = (DEFAULT_HUB,)) -> Source:
     """The repository and revision that a text names.
 
-    The text is `org/name`, `org/name@REVISION`, or a URL of an allowed hub: `ENDPOINT/org/name` or `ENDPOINT/org/name/tree/REVISION`.
-    Raises InvalidSourceError for field `url`, `repository` or `revision`.
+    The text is `org/name`, `org/name@REVISION`, or a URL of an allowed hub: `ENDPOINT/org/name` or
+    `ENDPOINT/org/name/tree/REVISION`. Raises InvalidSourceError for field `url`, `repository` or `revision`.
     """
     if not _PRINTABLE.fullmatch(text):
-        raise InvalidSourceError("url", f"{_shown(text)} cannot be a repository's name: write org/name or the hub's URL of it")
+        raise InvalidSourceError(
+            "url", f"{_shown(text)} cannot be a repository's name: write org/name or the hub's URL of it"
+        )
     if "://" not in text:
         repository, at, revision = text.partition("@")
         return Source(checked_repository(repository), checked_revision(revision) if at else DEFAULT_REVISION)
@@ -102,19 +108,33 @@ def is_endpoint(text: str) -> bool:
     return not any(character in text for character in _BESIDE_A_PATH)
 
 
+def hub_endpoint(text: str) -> str:
+    """The base URL of a hub, without a slash at its end."""
+    endpoint = text.strip().rstrip("/")
+    if not is_endpoint(endpoint):
+        raise WrongValueError("a URL such as https://huggingface.co, without user name, query or fragment")
+    return endpoint
+
+
 def checked_repository(text: str) -> str:
     """The text, if it is a repository's `org/name`; raises InvalidSourceError otherwise."""
     if not _fits(text, REPOSITORY_PATTERN, REPOSITORY_LENGTH) or "--" in text or ".." in text:
-        raise InvalidSourceError("repository", f"{_shown(text)} is not a repository: write org/name, of letters, digits, '-', '_' and '.'")
+        raise InvalidSourceError(
+            "repository", f"{_shown(text)} is not a repository: write org/name, of letters, digits, '-', '_' and '.'"
+        )
     if text.split("/", maxsplit=1)[0] in _NOT_MODELS:
-        raise InvalidSourceError("repository", f"{_shown(text)} does not hold a model: only repositories of models can be downloaded")
+        raise InvalidSourceError(
+            "repository", f"{_shown(text)} does not hold a model: only repositories of models can be downloaded"
+        )
     return text
 
 
 def checked_revision(text: str) -> str:
     """The text, if it can be a branch, a tag or a commit; raises InvalidSourceError otherwise."""
     if not _fits(text, REVISION_PATTERN, REVISION_LENGTH) or ".." in text:
-        raise InvalidSourceError("revision", f"{_shown(text)} is not a revision: name a branch, a tag or a commit, such as main")
+        raise InvalidSourceError(
+            "revision", f"{_shown(text)} is not a revision: name a branch, a tag or a commit, such as main"
+        )
     return text
 
 
@@ -135,7 +155,8 @@ def checked_quantization(text: str) -> str:
     """The text, if it can be a quantization's name; raises InvalidSourceError otherwise."""
     if not _fits(text, QUANTIZATION_PATTERN, QUANTIZATION_LENGTH):
         raise InvalidSourceError(
-            "quantization", f"{_shown(text)} is not a quantization's name: write it as in the file names, such as Q4_K_M"
+            "quantization",
+            f"{_shown(text)} is not a quantization's name: write it as in the file names, such as Q4_K_M",
         )
     return text
 
@@ -167,16 +188,22 @@ def _parse_url(text: str, allowed_endpoints: list[str]) -> Source:
     rest = next((below for endpoint in allowed_endpoints if (below := _below(url, endpoint)) is not None), None)
     if rest is None:
         hubs = ", ".join(allowed_endpoints)
-        raise InvalidSourceError("url", f"{_shown(text)} is not on a hub that may be used: the administrator allows {hubs}")
+        raise InvalidSourceError(
+            "url", f"{_shown(text)} is not on a hub that may be used: the administrator allows {hubs}"
+        )
     if any(character in rest for character in _BESIDE_A_PATH):
         _refuse_url(text, "has encoded characters, a query or a fragment")
     segments = rest.removesuffix("/").split("/")
     if segments[0] in _NOT_MODELS:
-        raise InvalidSourceError("url", f"{_shown(text)} does not hold a model: only repositories of models can be downloaded")
+        raise InvalidSourceError(
+            "url", f"{_shown(text)} does not hold a model: only repositories of models can be downloaded"
+        )
     if len(segments) > 3 and segments[2] == "tree":
         return Source(checked_repository("/".join(segments[:2])), checked_revision("/".join(segments[3:])))
     if len(segments) > 3 and segments[2] in ("blob", "resolve"):
-        raise InvalidSourceError("url", f"{_shown(text)} is one file of a repository: give the repository, and the file in `include`")
+        raise InvalidSourceError(
+            "url", f"{_shown(text)} is one file of a repository: give the repository, and the file in `include`"
+        )
     if len(segments) != 2:
         _refuse_url(text, "is not a repository's")
     return Source(checked_repository("/".join(segments)), DEFAULT_REVISION)

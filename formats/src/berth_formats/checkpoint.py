@@ -26,7 +26,14 @@ _CHAT_TEMPLATE = re.compile(rb'"chat_template"\s*+:\s*+(?!null|"")')
 _SHARD_IN_INDEX = re.compile(rb':\s*"([^"\\/]{1,255}\.safetensors)"')
 
 # The names that configurations use for the same thing; the first that is there counts.
-_CONTEXT_LENGTH = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
+_CONTEXT_LENGTH = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_sequence_length",
+    "max_seq_len",
+    "seq_length",
+    "n_ctx",
+)
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _EMBEDDING_LENGTH = ("hidden_size", "n_embd", "d_model")
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
@@ -37,7 +44,10 @@ _VOCABULARY_SIZE = ("vocab_size",)
 
 
 def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> ModelDescription:
-    """The model that the files (paths below the directory, sizes in bytes) at the directory's top make up. Raises FormatError."""
+    """The model that the files (paths below the directory, sizes in bytes) at the directory's top make up.
+
+    Raises FormatError.
+    """
     names = {name for name, _ in files}
     weights = _weights(directory, files)
     if CONFIG not in names:
@@ -85,13 +95,24 @@ def _weights(directory: Path, files: Sequence[tuple[str, int]]) -> WeightSet:
         listed = _shards_of_index(directory, index)
         missing = sorted(listed - present)
         if missing:
-            raise FormatError(f"it lacks {len(missing)} of {len(listed)} shards that {index} lists, such as {missing[0]}")
+            raise FormatError(
+                f"it lacks {len(missing)} of {len(listed)} shards that {index} lists, such as {missing[0]}"
+            )
         shards = [(name, size) for name, size in shards if name in listed]
     else:
         for found in weight_sets(shards):
             if found.missing:
-                raise FormatError(f"it lacks {len(found.missing)} of {found.shards_expected} shards, such as {found.missing[0]}")
-    return WeightSet("", SAFETENSORS_SUFFIX, None, tuple(sorted(name for name, _ in shards)), len(shards), sum(size for _, size in shards))
+                raise FormatError(
+                    f"it lacks {len(found.missing)} of {found.shards_expected} shards, such as {found.missing[0]}"
+                )
+    return WeightSet(
+        "",
+        SAFETENSORS_SUFFIX,
+        None,
+        tuple(sorted(name for name, _ in shards)),
+        len(shards),
+        sum(size for _, size in shards),
+    )
 
 
 def _shards_of_index(directory: Path, index: str) -> set[str]:

@@ -1,7 +1,7 @@
 """The header of a GGUF file: its metadata, and what its tensors add up to.
 
-The format is described in ggml's docs/gguf.md. Limits are those of llama.cpp where it has some, and otherwise well beyond what models have.
-Of what is long (a vocabulary, a chat template) only the length is kept.
+The format is described in ggml's docs/gguf.md. Limits are those of llama.cpp where it has some, and otherwise well
+beyond what models have. Of what is long (a vocabulary, a chat template) only the length is kept.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,19 @@ _MAX_ELEMENTS = 2**63 - 1
 _STRING, _ARRAY = 8, 9
 _SCALARS = {
     code: Struct(f"<{letter}")
-    for code, letter in {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}.items()
+    for code, letter in {
+        0: "B",
+        1: "b",
+        2: "H",
+        3: "h",
+        4: "I",
+        5: "i",
+        6: "f",
+        7: "?",
+        10: "Q",
+        11: "q",
+        12: "d",
+    }.items()
 }
 
 
@@ -105,7 +117,9 @@ def _preamble(stream: HeaderStream) -> tuple[int, int]:
     version = stream.u32()
     if version not in _VERSIONS:
         swapped = int.from_bytes(version.to_bytes(4, "little"), "big") in _VERSIONS
-        meaning = "is big-endian GGUF" if swapped else f"is GGUF of version {version}, not {' or '.join(map(str, _VERSIONS))}"
+        meaning = (
+            "is big-endian GGUF" if swapped else f"is GGUF of version {version}, not {' or '.join(map(str, _VERSIONS))}"
+        )
         raise FormatError(f"{stream.name} {meaning}: convert the model again")
     tensors, metadata = stream.u64(), stream.u64()
     if tensors > _MAX_TENSORS:
@@ -178,7 +192,9 @@ def _with_tensors(stream: HeaderStream, metadata: Mapping[str, Value], count: in
         stream.skip(stream.u64())  # the name
         dimensions = stream.u32()
         if dimensions > _MAX_DIMENSIONS:
-            raise FormatError(f"{stream.name} has a tensor of {dimensions} dimensions, more than {_MAX_DIMENSIONS}: it is damaged")
+            raise FormatError(
+                f"{stream.name} has a tensor of {dimensions} dimensions, more than {_MAX_DIMENSIONS}: it is damaged"
+            )
         elements = 1
         for _ in range(dimensions):
             elements *= stream.u64()

@@ -29,7 +29,9 @@ def describe_gguf(
     if quantization is not None and file is None:
         found = [one for one in found if one.quantization == quantization.upper()]
     if not found:
-        raise FormatError(f"it holds no GGUF model{f' in {quantization}' if quantization else ', only a multimodal projector'}")
+        raise FormatError(
+            f"it holds no GGUF model{f' in {quantization}' if quantization else ', only a multimodal projector'}"
+        )
     failures: list[FormatError] = []
     for weights in found:
         try:
@@ -42,7 +44,9 @@ def describe_gguf(
 def _describe(directory: Path, weights: WeightSet, *, several: bool) -> ModelDescription:
     if weights.missing:
         missing = weights.missing
-        raise FormatError(f"{weights.name} lacks {len(missing)} of {weights.shards_expected} shards, such as {missing[0]}")
+        raise FormatError(
+            f"{weights.name} lacks {len(missing)} of {weights.shards_expected} shards, such as {missing[0]}"
+        )
     headers = [read_gguf(directory / name, name) for name in weights.files]
     first = headers[0]
     architecture = first.text("general.architecture")
@@ -66,7 +70,11 @@ def _describe(directory: Path, weights: WeightSet, *, several: bool) -> ModelDes
 
 def _quantization(headers: Sequence[GgufHeader]) -> str | None:
     """What the header says, or else the type of most elements."""
-    stated = FILE_TYPES.get(headers[0].number("general.file_type") or 0) if "general.file_type" in headers[0].metadata else None
+    stated = (
+        FILE_TYPES.get(headers[0].number("general.file_type") or 0)
+        if "general.file_type" in headers[0].metadata
+        else None
+    )
     if stated:
         return stated
     elements: dict[str, int] = {}

@@ -1,7 +1,7 @@
 """What a model will take of memory, estimated from its header before it starts: pure.
 
-The estimates are bounds: a budget that is kept by them is kept by the processes. They leave out what an engine may keep beyond its
-settings, which Berth's launcher turns off (llama.cpp's cache of earlier prompts).
+The estimates are bounds: a budget that is kept by them is kept by the processes. They leave out what an engine may keep
+beyond its settings, which Berth's launcher turns off (llama.cpp's cache of earlier prompts).
 """
 
 from berth_formats.model import ModelDescription
@@ -24,7 +24,9 @@ KV_ELEMENT_BYTES = 2
 _FLOAT_BYTES = 4
 
 LLAMACPP_GPU_BYTES = 768 * MIB
-"""What its process takes of a GPU besides weights, contexts and intermediate results (measured: 597 to 612 MiB on an H100)."""
+"""What its process takes of a GPU besides weights, contexts and intermediate results (measured:
+597 to 612 MiB on an H100).
+"""
 
 _PARTLY_ON_GPU = 2
 """Intermediate results on the GPU take up to so much more where some layers are elsewhere, whose weights visit for long prompts."""
@@ -61,7 +63,9 @@ def llamacpp_gpu_bytes(model: ModelDescription, context_size: int, slots: int, l
     most = model.attention.layers + 1 if model.attention else None
     share = 1.0 if layers < 0 or (layers and most is None) else min(1.0, layers / most) if most else 0.0
     compute = _llamacpp_compute_bytes(model) * (1 if share == 1.0 else _PARTLY_ON_GPU)
-    return round(share * (model.file_bytes + kv_cache_bytes(model, context_size * slots))) + compute + LLAMACPP_GPU_BYTES
+    return (
+        round(share * (model.file_bytes + kv_cache_bytes(model, context_size * slots))) + compute + LLAMACPP_GPU_BYTES
+    )
 
 
 def _llamacpp_compute_bytes(model: ModelDescription) -> int:

@@ -55,7 +55,13 @@ def attention_shape(
     value_length: int | None,
 ) -> AttentionShape | None:
     """The shape, with what is usual for what is left out; None where too little is known or it cannot be."""
-    if not layers or not embedding_length or not heads or layers > MAX_LAYERS or min(layers, embedding_length, heads) < 0:
+    if (
+        not layers
+        or not embedding_length
+        or not heads
+        or layers > MAX_LAYERS
+        or min(layers, embedding_length, heads) < 0
+    ):
         return None
     if kv_heads is None:
         kv_heads = heads

@@ -1,7 +1,8 @@
 """What the names of a model's files say: shards, quantizations, projectors. Pure; nothing is opened.
 
-A name is a path below the model's directory. A directory may hold one model in several quantizations, each in one file or in shards
-(`name-00001-of-00003.gguf`), directly or in a directory per quantization, and beside them a multimodal projector (`mmproj-*.gguf`).
+A name is a path below the model's directory. A directory may hold one model in several quantizations, each in one file
+or in shards (`name-00001-of-00003.gguf`), directly or in a directory per quantization, and beside them a multimodal
+projector (`mmproj-*.gguf`).
 """
 
 import re
@@ -41,7 +42,10 @@ class WeightSet:
             return ()
         present = {PurePosixPath(file).name.lower() for file in self.files}
         base = PurePosixPath(self.name).name
-        wanted = (f"{base}-{index:05d}-of-{self.shards_expected:05d}{self.suffix}" for index in range(1, self.shards_expected + 1))
+        wanted = (
+            f"{base}-{index:05d}-of-{self.shards_expected:05d}{self.suffix}"
+            for index in range(1, self.shards_expected + 1)
+        )
         return [name for name in wanted if name.lower() not in present]
 
 

@@ -1,7 +1,8 @@
 """The header of a safetensors file: the types and shapes of its tensors.
 
-The format: eight bytes with the length of a JSON object, that object, the tensors' bytes without a gap. What is accepted here is what the
-safetensors library accepts. The object is read member by member, so that a hostile one cannot become large in memory.
+The format: eight bytes with the length of a JSON object, that object, the tensors' bytes without a gap. What is
+accepted here is what the safetensors library accepts. The object is read member by member, so that a hostile one cannot
+become large in memory.
 """
 
 import json
@@ -89,7 +90,9 @@ def _header_text(stream: HeaderStream) -> str:
     beginning = stream.peek(BEGINNING_BYTES)
     length = int.from_bytes(beginning[:8], "little")
     if len(beginning) <= 8 or beginning[8] not in b"{ \t\n\r":
-        meaning = what_else(beginning, "safetensors") or "is not safetensors: no header begins after its first eight bytes"
+        meaning = (
+            what_else(beginning, "safetensors") or "is not safetensors: no header begins after its first eight bytes"
+        )
         raise FormatError(f"{stream.name} {meaning}")
     if length > stream.size - 8:
         raise stream.truncated()

@@ -66,7 +66,9 @@ class HeaderStream:
         return _U64.unpack(self.take(8))[0]
 
     def skip_strings(self, count: int) -> None:
-        """Passes so many strings, each led by its length. A vocabulary has a quarter of a million: this loop is the time a header takes."""
+        """Passes so many strings, each led by its length. A vocabulary has a quarter of a million:
+        this loop is the time a header takes.
+        """
         length_at = _U64.unpack_from
         while count:
             buffer, at, last = self._buffer, self._at, len(self._buffer) - 8
@@ -80,7 +82,9 @@ class HeaderStream:
 
     def truncated(self) -> FormatError:
         """The error for a file that ends too early."""
-        return FormatError(f"{self.name} ends after {self.size} bytes, in the middle of its header: the download did not finish")
+        return FormatError(
+            f"{self.name} ends after {self.size} bytes, in the middle of its header: the download did not finish"
+        )
 
     def _refill(self, count: int) -> None:
         """Reads on from the position: `count` bytes at least."""

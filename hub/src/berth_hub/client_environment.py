@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 
-from berth_api.http_environment import UNUSABLE, client_error
-from berth_api.setting_values import whole_number
-from berth_api.settings_error import read_variable
+from berth_process.http_environment import UNUSABLE, client_error
+from berth_process.setting_values import whole_number
+from berth_process.settings_error import read_variable
 
 _SECONDS = ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
 

@@ -34,7 +34,11 @@ class Request:
 
     def stated(self) -> dict[str, Any]:
         """As JSON."""
-        selection = {**asdict(self.selection), "include": [*self.selection.include], "exclude": [*self.selection.exclude]}
+        selection = {
+            **asdict(self.selection),
+            "include": [*self.selection.include],
+            "exclude": [*self.selection.exclude],
+        }
         return {**asdict(self), "selection": selection}
 
 
@@ -50,7 +54,13 @@ class Download:
     """One attempt at a download; an earlier attempt's work is taken up where it ended."""
 
     def __init__(
-        self, request: Request, source: Source, store: Path, kept_free: int, progress: Progress, patience: Patience | None = None
+        self,
+        request: Request,
+        source: Source,
+        store: Path,
+        kept_free: int,
+        progress: Progress,
+        patience: Patience | None = None,
     ) -> None:
         self._request = request
         self._source = source
@@ -61,7 +71,10 @@ class Download:
         self._patience = patience or Patience()
 
     def run(self, name: str) -> None:
-        """Runs under this name, which later attempts must have too. Raises a DownloadError; what is permanent leaves nothing behind."""
+        """Runs under this name, which later attempts must have too.
+
+        Raises a DownloadError; what is permanent leaves nothing behind.
+        """
         staging = Staging.open(self._store, name)
         try:
             self._run(staging)
@@ -80,7 +93,8 @@ class Download:
         try:
             self._carry_out(plan, staging)
         except RevisionNotFoundError:
-            # The commit, or a file in it, is gone: the repository's history was rewritten. What the revision stands for now counts.
+            # The commit, or a file in it, is gone: the repository's history was rewritten. What the revision stands for
+            # now counts.
             _log.warning("the commit is gone from the repository: starting over", commit=plan.commit)
             staging.clear()
             self._carry_out(self._plan(staging), staging)
@@ -105,7 +119,9 @@ class Download:
             self._finish(plan, f"{request.destination} was there already, complete")
             return
         reserve(self._store, staging, plan.size, self._kept_free, time.time())
-        _log.info("downloading", repository=request.repository, commit=plan.commit, files=len(plan.files), bytes=plan.size)
+        _log.info(
+            "downloading", repository=request.repository, commit=plan.commit, files=len(plan.files), bytes=plan.size
+        )
         self._progress.enter(DownloadStep.DOWNLOADING)
         with _Heartbeat(staging, plan.size):
             hub = Hub(self._source.endpoint, self._source.token, request.repository, plan.commit)
@@ -134,7 +150,9 @@ class Download:
 
     def _mapped(self, error: Exception) -> Exception:
         if isinstance(error, OSError):
-            return full(self._store, error) or StoreError(f"the model store {self._store} cannot be used: {error.strerror or error}")
+            return full(self._store, error) or StoreError(
+                f"the model store {self._store} cannot be used: {error.strerror or error}"
+            )
         cause = error.__cause__
         if isinstance(error, StoreError) and isinstance(cause, OSError):
             return full(self._store, cause) or error

@@ -1,4 +1,6 @@
-"""What ends a download, or a look at a repository: each with a reason for programs and a message that says what to do."""
+"""What ends a download, or a look at a repository:
+each with a reason for programs and a message that says what to do.
+"""
 
 from typing import ClassVar
 

@@ -1,7 +1,7 @@
 """Fetches files into a download's staging folder: resumed, bounded, hashed on the way, tried again when the hub fails.
 
-The hub's client gives the requests their headers and reads the hub's refusals. The bytes are moved here, since the client's own download
-starts from zero in each new process and checks no hash.
+The hub's client gives the requests their headers and reads the hub's refusals. The bytes are moved here, since the
+client's own download starts from zero in each new process and checks no hash.
 """
 
 import os
@@ -92,7 +92,9 @@ class Fetcher:
             pool.shutdown(cancel_futures=True)
         failures = [error for future in done if (error := future.exception())]
         if failures:
-            raise next((error for error in failures if isinstance(error, DownloadError) and error.permanent), failures[0])
+            raise next(
+                (error for error in failures if isinstance(error, DownloadError) and error.permanent), failures[0]
+            )
 
     def _one(self, file: RepositoryFile) -> None:
         """One file, from what is there of it to a whole, checked one."""
@@ -135,7 +137,9 @@ class Fetcher:
                 seconds = self._patience.wait(failures, error)
                 if seconds is None:
                     raise
-                _log.info("fetching is tried again", file=transfer.file.path, at=transfer.offset, why=str(error), wait=seconds)
+                _log.info(
+                    "fetching is tried again", file=transfer.file.path, at=transfer.offset, why=str(error), wait=seconds
+                )
                 self._progress.say(error.reason, str(error))
                 if self._stopped.wait(seconds):
                     raise
@@ -204,7 +208,9 @@ class _Transfer:
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
             if isinstance(error, httpx2.HTTPError):
                 raise self._hub.refusal(error) from None
-            raise unreachable(self._hub.endpoint, f"its answer for {self.file.path} cannot be read ({type(error).__name__})") from None
+            raise unreachable(
+                self._hub.endpoint, f"its answer for {self.file.path} cannot be read ({type(error).__name__})"
+            ) from None
         if self.offset <= before:
             raise unreachable(self._hub.endpoint, f"it ended its answer before byte {before} of {self.file.path}")
 

@@ -1,8 +1,8 @@
 """Hashes a file right behind its writer.
 
-The hash runs on another core, on pages that are still in memory, so it costs neither a pass of its own nor the writer's time. A file that
-is resumed is hashed from its beginning while the rest is fetched. What is hashed is also handed to the disk at once: the fsync at the
-end finds little left to do.
+The hash runs on another core, on pages that are still in memory, so it costs neither a pass of its own nor the writer's
+time. A file that is resumed is hashed from its beginning while the rest is fetched. What is hashed is also handed to
+the disk at once: the fsync at the end finds little left to do.
 """
 
 import hashlib
@@ -105,7 +105,9 @@ def new_hash(file: RepositoryFile) -> Hash:
     """The hash that the repository states of the file, before its first byte."""
     if file.sha256:
         return hashlib.sha256()
-    return hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)  # git's blob hash: the only one there is of this file
+    return hashlib.sha1(
+        b"blob %d\0" % file.size, usedforsecurity=False
+    )  # git's blob hash: the only one there is of this file
 
 
 def expected_hash(file: RepositoryFile) -> str:

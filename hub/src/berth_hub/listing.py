@@ -1,4 +1,7 @@
-"""Asks the hub what a repository holds. Every call makes one attempt, bounded in time; `berth_hub.retrying` is for more."""
+"""Asks the hub what a repository holds.
+
+Every call makes one attempt, bounded in time; `berth_hub.retrying` is for more.
+"""
 
 import re
 from pathlib import PurePosixPath
@@ -30,11 +33,16 @@ def list_repository(repository: str, revision: str, endpoint: str, token: str | 
     if not _COMMIT.fullmatch(info.sha or ""):
         raise _not_a_hub(endpoint, f"it does not say which commit {repository}@{revision} is")
     files = tuple(_file(sibling, endpoint) for sibling in info.siblings or [])
-    return Repository(name=repository, commit=info.sha or "", gated=bool(info.gated), private=bool(info.private), files=files)
+    return Repository(
+        name=repository, commit=info.sha or "", gated=bool(info.gated), private=bool(info.private), files=files
+    )
 
 
 def check_access(repository: str, commit: str, path: str, endpoint: str, token: str | None) -> None:
-    """Asks for a file without fetching it: the list of a gated repository is for everybody, its files are not. Raises a HubError."""
+    """Asks for a file without fetching it: the list of a gated repository is for everybody, its files are not.
+
+    Raises a HubError.
+    """
     url = hf_hub_url(repository, path, revision=commit, endpoint=endpoint)
     try:
         _hub(endpoint, token).get_hf_file_metadata(url=url, timeout=TIMEOUT)
@@ -50,7 +58,14 @@ def _hub(endpoint: str, token: str | None) -> HfApi:
 def _file(sibling: RepoSibling, endpoint: str) -> RepositoryFile:
     path, size = sibling.rfilename, sibling.lfs.size if sibling.lfs else sibling.size
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path or str(PurePosixPath(path)) != path:
+    if (
+        not parts
+        or path.startswith("/")
+        or ".." in parts
+        or "\\" in path
+        or "\0" in path
+        or str(PurePosixPath(path)) != path
+    ):
         raise _not_a_hub(endpoint, f"it lists a file {path!r}, which is no path below a repository")
     sha256 = sibling.lfs.sha256 if sibling.lfs else None
     git_hash = None if sibling.lfs else sibling.blob_id

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from berth_api.download_report import EXIT_FAILED, FINAL_EXITS, DownloadStep
-from berth_api.json_log import configure_json_log
 from berth_api.repository import (
     DEFAULT_HUB,
     checked_destination,
@@ -23,9 +22,8 @@ from berth_api.repository import (
     checked_quantization,
     checked_repository,
     checked_revision,
+    hub_endpoint,
 )
-from berth_api.setting_values import hub_endpoint, whole_number
-from berth_api.settings_error import EXIT_WRONG_SETTINGS, SettingsError, read_variable
 from berth_hub.client_environment import open_client
 from berth_hub.errors import DownloadError
 from berth_hub.progress import Progress
@@ -33,6 +31,9 @@ from berth_hub.progress_server import serve_progress
 from berth_hub.selection import Selection
 from berth_hub.staging import checked_id, remove_staging
 from berth_hub.termination import end_on_sigterm, leave_message
+from berth_process.json_log import configure_json_log
+from berth_process.setting_values import whole_number
+from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, read_variable
 
 if TYPE_CHECKING:
     from berth_hub.download import Download, Request
@@ -94,7 +95,9 @@ def _attempt(download: "Download", name: str, progress: Progress) -> int:
         return _fail(progress, error.reason, str(error), EXIT_FAILED if error.permanent else EXIT_TRY_AGAIN)
     except Exception as error:  # noqa: BLE001 (whatever it is, whoever waits for the download must be told)
         _log.exception("unexpected")
-        return _fail(progress, "Unexpected", f"{type(error).__name__}: see the log of the download's pod", EXIT_TRY_AGAIN)
+        return _fail(
+            progress, "Unexpected", f"{type(error).__name__}: see the log of the download's pod", EXIT_TRY_AGAIN
+        )
     _log.info("done", message=progress.report().message)
     leave_message(progress)
     return 0
@@ -108,17 +111,27 @@ def _fail(progress: Progress, reason: str, message: str, code: int) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="berth-download", description="Downloads a model from a hub into the model store.")
+    parser = argparse.ArgumentParser(
+        prog="berth-download", description="Downloads a model from a hub into the model store."
+    )
     parser.add_argument("--repository", metavar="ORG/NAME")
     parser.add_argument("--revision", default="main", metavar="BRANCH|TAG|COMMIT")
     parser.add_argument("--destination", metavar="FOLDER", help="below the store, one or two levels deep")
-    parser.add_argument("--quantization", metavar="NAME", help="exactly this one of the repository's GGUF files, such as Q4_K_M")
-    parser.add_argument("--include", action="append", default=[], metavar="GLOB", help="instead of the default files; may be repeated")
+    parser.add_argument(
+        "--quantization", metavar="NAME", help="exactly this one of the repository's GGUF files, such as Q4_K_M"
+    )
+    parser.add_argument(
+        "--include", action="append", default=[], metavar="GLOB", help="instead of the default files; may be repeated"
+    )
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="may be repeated")
-    parser.add_argument("--allow-pickle", action="store_true", help="take .bin and other pickles, which run code when they are loaded")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="take .bin and other pickles, which run code when they are loaded"
+    )
     parser.add_argument("--store", type=Path, default=Path("/models"), metavar="FOLDER")
     parser.add_argument("--id", metavar="NAME", help="the name under which a later attempt finds what this one fetched")
-    parser.add_argument("--remove-staging", metavar="NAME", help="delete what is left of the download of this name, and nothing else")
+    parser.add_argument(
+        "--remove-staging", metavar="NAME", help="delete what is left of the download of this name, and nothing else"
+    )
     parser.add_argument("--host", default="0.0.0.0", help="the address on which /progress is served")
     parser.add_argument("--port", type=int, default=8000)
     return parser.parse_args(arguments)

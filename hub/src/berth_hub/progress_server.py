@@ -12,7 +12,10 @@ _REQUEST_SECONDS = 5
 
 @contextmanager
 def serve_progress(progress: Progress, host: str, port: int) -> Generator[int]:
-    """Answers on this address while the block runs; gives the port, which the kernel chooses where it is 0. Raises OSError."""
+    """Answers on this address while the block runs; gives the port, which the kernel chooses where it is 0.
+
+    Raises OSError.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _REQUEST_SECONDS

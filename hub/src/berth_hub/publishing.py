@@ -34,18 +34,23 @@ def manifest(repository: str, revision: str, commit: str, files: Sequence[Reposi
 def check_destination(store: Path, destination: str, repository: str, files: Sequence[RepositoryFile]) -> bool:
     """Whether exactly these files of this repository are there already; False where nothing is.
 
-    The same content at another commit is the same. Raises DestinationTakenError where anything else is there, or StoreError.
+    The same content at another commit is the same. Raises DestinationTakenError where anything else is there, or
+    StoreError.
     """
     with store_errors(store):
         target = store / destination
         parent = target.parent
         if parent != store and (parent / MANIFEST).exists():
-            raise DestinationTakenError(f"destination {destination} lies inside the model {parent.relative_to(store)}: choose another")
+            raise DestinationTakenError(
+                f"destination {destination} lies inside the model {parent.relative_to(store)}: choose another"
+            )
         if not os.path.lexists(target) or (target.is_dir() and not target.is_symlink() and not any(target.iterdir())):
             return False
         found = _read(target)
         if found is None:
-            raise DestinationTakenError(f"destination {destination} holds what no download put there: choose another, or delete it first")
+            raise DestinationTakenError(
+                f"destination {destination} holds what no download put there: choose another, or delete it first"
+            )
         wanted = [_stated(file) for file in sorted(files, key=lambda file: file.path)]
         if found.get("repository") != repository or found.get("files") != wanted:
             held = f"{found.get('repository')}@{str(found.get('commit'))[:12]}"

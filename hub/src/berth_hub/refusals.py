@@ -26,20 +26,28 @@ def refusal_of(error: httpx2.HTTPError, repository: str, revision: str, endpoint
         case hub.GatedRepoError():
             page = f"{endpoint}/{repository}"
             if has_token:
-                return RepositoryGatedError(f"{repository} is gated and the token's account has no access: ask for it at {page}")
+                return RepositoryGatedError(
+                    f"{repository} is gated and the token's account has no access: ask for it at {page}"
+                )
             return RepositoryGatedError(
                 f"{repository} is gated and no token is set: ask for access at {page} and set a token of that account; {_TOKEN_HINT}"
             )
         case hub.RevisionNotFoundError():
-            return RevisionNotFoundError(f"{repository} has no revision {revision!r}: name one of its branches, tags or commits")
+            return RevisionNotFoundError(
+                f"{repository} has no revision {revision!r}: name one of its branches, tags or commits"
+            )
         case hub.DisabledRepoError():
             return RepositoryDisabledError(f"{endpoint} has disabled {repository}: choose another repository")
         case hub.RemoteEntryNotFoundError():
-            return RevisionNotFoundError(f"{repository}@{revision} lacks a file that it listed: try again, or name another revision")
+            return RevisionNotFoundError(
+                f"{repository}@{revision} lacks a file that it listed: try again, or name another revision"
+            )
         case hub.RepositoryNotFoundError():
             return _not_found(repository, endpoint, has_token=has_token)
         case hub.HfHubHTTPError():
-            return _by_status(error.response.status_code, error.response.headers, repository, endpoint, has_token=has_token)
+            return _by_status(
+                error.response.status_code, error.response.headers, repository, endpoint, has_token=has_token
+            )
         case httpx2.TimeoutException():
             return unreachable(endpoint, "it did not answer in time")
         case _:
@@ -62,11 +70,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def _by_status(status: int, headers: Mapping[str, str], repository: str, endpoint: str, *, has_token: bool) -> HubError:
     if status == 401 and has_token:
-        return TokenRefusedError(f"{endpoint} does not accept the token (status 401): it may have expired; {_TOKEN_HINT}")
+        return TokenRefusedError(
+            f"{endpoint} does not accept the token (status 401): it may have expired; {_TOKEN_HINT}"
+        )
     if status in (401, 404):
         return _not_found(repository, endpoint, has_token=has_token)
     if status == 403:
-        return RepositoryGatedError(f"{endpoint} forbids to read {repository} (status 403): ask for access; {_TOKEN_HINT}")
+        return RepositoryGatedError(
+            f"{endpoint} forbids to read {repository} (status 403): ask for access; {_TOKEN_HINT}"
+        )
     if status == 429:
         text = f"{endpoint} limits how much may be asked of it (status 429): a token raises the limit; {_TOKEN_HINT}"
         return RateLimitedError(text, retry_after(headers))
@@ -75,4 +87,6 @@ def _by_status(status: int, headers: Mapping[str, str], repository: str, endpoin
 
 def _not_found(repository: str, endpoint: str, *, has_token: bool) -> RepositoryNotFoundError:
     hint = "that the token's account may read it" if has_token else f"or set a token if it is private; {_TOKEN_HINT}"
-    return RepositoryNotFoundError(f"{endpoint} has no repository {repository}, or it is private: check the name, {hint}")
+    return RepositoryNotFoundError(
+        f"{endpoint} has no repository {repository}, or it is private: check the name, {hint}"
+    )

@@ -1,7 +1,8 @@
 """Room in the store: what each download under way may still need is set aside for it before its first byte.
 
-The ledger is the `reservation` file of each download's folder, read and written under one lock in the store. A reservation counts what
-is not written yet, and holds while its process says that it is alive, and a while after, so that a killed one finds its room again.
+The ledger is the `reservation` file of each download's folder, read and written under one lock in the store. A
+reservation counts what is not written yet, and holds while its process says that it is alive, and a while after, so
+that a killed one finds its room again.
 """
 
 import errno
@@ -37,7 +38,9 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What there is, in bytes: `free` by the file system, `kept` by the administrator, the rest promised to other downloads."""
+    """What there is, in bytes:
+    `free` by the file system, `kept` by the administrator, the rest promised to other downloads.
+    """
 
     free: int
     kept: int
@@ -73,7 +76,10 @@ def keep_alive(staging: Staging, size: int, now: float) -> None:
 
 
 def sweep(store: Path, now: float, report: Callable[[str], None]) -> None:
-    """Deletes what downloads left that gave no sign of life for long; reports each. A folder whose lock is held is left alone."""
+    """Deletes what downloads left that gave no sign of life for long; reports each.
+
+    A folder whose lock is held is left alone.
+    """
     with store_errors(store), _ledger(store):
         for folder in _folders(store):
             alive_at = _read(folder)[1]

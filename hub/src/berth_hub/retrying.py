@@ -33,9 +33,15 @@ class Patience:
 
 
 def with_patience(
-    attempt: Callable[[], T], patience: Patience, sleep: Callable[[float], None], report: Callable[[DownloadError, float], None]
+    attempt: Callable[[], T],
+    patience: Patience,
+    sleep: Callable[[float], None],
+    report: Callable[[DownloadError, float], None],
 ) -> T:
-    """The result of the first attempt that succeeds. Reports each failure and the wait that follows; raises the last DownloadError."""
+    """The result of the first attempt that succeeds.
+
+    Reports each failure and the wait that follows; raises the last DownloadError.
+    """
     failures = 0
     while True:
         try:

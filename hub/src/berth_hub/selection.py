@@ -1,8 +1,8 @@
 """Which of a repository's files make the model that was asked for. Pure.
 
-Without patterns of one's own that is what an engine loads: weights as safetensors or GGUF, configuration, tokenizer, chat template. Pickles
-(`.bin`, `.pt`, ...) run code when they are loaded and are taken only where the administrator allows them, and by default only where there
-are no other weights.
+Without patterns of one's own that is what an engine loads: weights as safetensors or GGUF, configuration, tokenizer,
+chat template. Pickles (`.bin`, `.pt`, ...) run code when they are loaded and are taken only where the administrator
+allows them, and by default only where there are no other weights.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,14 @@ from berth_hub.sizes import readable
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill")
 
 _DEFAULT_SUFFIXES = (SAFETENSORS_SUFFIX, ".json", ".jinja", ".tiktoken")
-_TOKENIZER_FILES = ("tokenizer.model", "tokenizer.model.v3", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "merges.txt")
+_TOKENIZER_FILES = (
+    "tokenizer.model",
+    "tokenizer.model.v3",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.txt",
+    "merges.txt",
+)
 _PICKLED_MODELS = ("pytorch_model*.bin", "model*.bin", "*.pt", "*.pth", "*.ckpt")
 """Weights among the pickles by their usual names; other `.bin` files (optimizer states, training arguments) are no model."""
 _LISTED = 40
@@ -30,10 +37,15 @@ class Selection:
     """What of a repository is wanted."""
 
     quantization: str | None = None
-    """In any case, such as `Q4_K_M`: exactly that one's GGUF files, all shards, and of the other files those that are no weights."""
+    """In any case, such as `Q4_K_M`:
+    exactly that one's GGUF files, all shards, and of the other files those that are no weights.
+    """
 
     include: Sequence[str] = ()
-    """Patterns of paths in place of the default set. `*` spans `/`, and a pattern that ends with `/` means all below it."""
+    """Patterns of paths in place of the default set.
+
+    `*` spans `/`, and a pattern that ends with `/` means all below it.
+    """
 
     exclude: Sequence[str] = ()
     """Patterns of paths that are left out whatever else says."""
@@ -56,7 +68,10 @@ class Quantization:
 
 
 def quantizations(files: Iterable[RepositoryFile]) -> list[Quantization]:
-    """The quantizations among the GGUF files, smallest first. Projectors, and files whose name states none, are not among them."""
+    """The quantizations among the GGUF files, smallest first.
+
+    Projectors, and files whose name states none, are not among them.
+    """
     found: dict[str, list[WeightSet]] = {}
     for weights in gguf_sets((file.path, file.size) for file in files):
         if weights.quantization:
@@ -103,7 +118,9 @@ def _is_wanted(path: str, candidates: Sequence[RepositoryFile], selection: Selec
     return not others and not selection.quantization and any(fnmatchcase(name, pattern) for pattern in _PICKLED_MODELS)
 
 
-def _of_one_quantization(wanted: list[RepositoryFile], all_files: list[RepositoryFile], name: str | None) -> list[RepositoryFile]:
+def _of_one_quantization(
+    wanted: list[RepositoryFile], all_files: list[RepositoryFile], name: str | None
+) -> list[RepositoryFile]:
     """Only the named quantization of the weights; where none is named there must not be several."""
     found = quantizations(wanted)
     if name is None:
@@ -123,7 +140,9 @@ def _check_shards(wanted: list[RepositoryFile]) -> None:
     for weights in gguf_sets((file.path, file.size) for file in wanted):
         if missing := weights.missing:
             lacking = ", ".join(missing[:3])
-            raise SelectionError(f"{weights.name} is incomplete without {lacking}: let include and exclude leave sets of shards whole")
+            raise SelectionError(
+                f"{weights.name} is incomplete without {lacking}: let include and exclude leave sets of shards whole"
+            )
 
 
 def _nothing(all_files: list[RepositoryFile], pickles: list[RepositoryFile], selection: Selection) -> SelectionError:
@@ -133,7 +152,9 @@ def _nothing(all_files: list[RepositoryFile], pickles: list[RepositoryFile], sel
             "safetensors or GGUF, or have the administrator allow pickles"
         )
     if selection.include or selection.exclude:
-        return SelectionError("no file of the repository fits include and exclude: write patterns such as *.gguf or original/*")
+        return SelectionError(
+            "no file of the repository fits include and exclude: write patterns such as *.gguf or original/*"
+        )
     suffixes = sorted({PurePosixPath(file.path).suffix for file in all_files} - {""})
     there = f"its files end with {', '.join(suffixes[:10])}" if suffixes else "it has no files"
     return SelectionError(f"the repository has no weights that an engine loads (safetensors or GGUF): {there}")

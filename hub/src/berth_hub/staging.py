@@ -37,7 +37,9 @@ _LOCK_INTERVAL = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a download was asked for (`request`), and what that means: decided once, so that every attempt fetches the same."""
+    """What a download was asked for (`request`), and what that means:
+    decided once, so that every attempt fetches the same.
+    """
 
     request: dict[str, Any]
     commit: str
@@ -72,7 +74,10 @@ class Staging:
 
     @classmethod
     def open(cls, store: Path, name: str) -> Self:
-        """Makes or finds the folder and locks it. Raises StagingBusyError where another process keeps it locked, or StoreError."""
+        """Makes or finds the folder and locks it.
+
+        Raises StagingBusyError where another process keeps it locked, or StoreError.
+        """
         folder = store / FOLDER / checked_id(name)
         with store_errors(store):
             folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +97,10 @@ class Staging:
         self.close()
 
     def plan(self, request: dict[str, Any]) -> Plan | None:
-        """The plan of an earlier attempt at this very request; None where there is none. What is left of another request is deleted."""
+        """The plan of an earlier attempt at this very request; None where there is none.
+
+        What is left of another request is deleted.
+        """
         try:
             stored = json.loads((self.folder / "plan.json").read_bytes())
             plan = Plan(stored["request"], stored["commit"], tuple(RepositoryFile(**file) for file in stored["files"]))
@@ -105,7 +113,9 @@ class Staging:
 
     def keep(self, plan: Plan) -> None:
         """Pins the plan."""
-        text = json.dumps({"request": plan.request, "commit": plan.commit, "files": [asdict(file) for file in plan.files]})
+        text = json.dumps(
+            {"request": plan.request, "commit": plan.commit, "files": [asdict(file) for file in plan.files]}
+        )
         write_whole(self.folder / "plan.json", text.encode())
 
     def clear(self) -> None:
@@ -168,7 +178,9 @@ def try_lock(folder: Path) -> int | None:
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     with suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), (folder / "lock").stat()):  # not one that was deleted meanwhile, with its folder
+        if os.path.samestat(
+            os.fstat(lock), (folder / "lock").stat()
+        ):  # not one that was deleted meanwhile, with its folder
             return lock
     os.close(lock)
     return None
@@ -178,6 +190,8 @@ def _locked(folder: Path, wait: float) -> int:
     deadline = time.monotonic() + wait
     while (lock := try_lock(folder)) is None:
         if time.monotonic() >= deadline:
-            raise StagingBusyError(f"another process is at work on the download {folder.name}: try again when it has ended")
+            raise StagingBusyError(
+                f"another process is at work on the download {folder.name}: try again when it has ended"
+            )
         time.sleep(_LOCK_INTERVAL)
     return lock

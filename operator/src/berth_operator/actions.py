@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from berth_api.cluster import Object, Preconditions
 from berth_api.model_deployment import ModelDeployment, ModelDeploymentStatus
-from berth_operator.health import Sight
-from berth_operator.made_from import Difference
+from berth_cluster.cluster import Object, Preconditions
+from berth_operator.deployments.health import Sight
+from berth_operator.deployments.made_from import Difference
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,18 @@ from typing import Any, Protocol, cast
 
 import kopf
 
-from berth_api.cluster import GROUP, JOBS, LABEL_DEPLOYMENT, LABEL_DOWNLOAD, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, PODS, VERSION, Kind, Object
+from berth_cluster.cluster import (
+    GROUP,
+    JOBS,
+    LABEL_DEPLOYMENT,
+    LABEL_DOWNLOAD,
+    MODEL_DEPLOYMENTS,
+    MODEL_DOWNLOADS,
+    PODS,
+    VERSION,
+    Kind,
+    Object,
+)
 from berth_operator.news import News
 
 Wake = Callable[[str, Object], None]
@@ -64,7 +75,12 @@ def _all_is_news(_: Object, /, *, gone: bool) -> bool:
 
 
 def _watch(
-    registry: kopf.OperatorRegistry, wake: Wake, kind: Kind, label: str, children: list[Kind], is_news: IsNews = _all_is_news
+    registry: kopf.OperatorRegistry,
+    wake: Wake,
+    kind: Kind,
+    label: str,
+    children: list[Kind],
+    is_news: IsNews = _all_is_news,
 ) -> None:
     """Has `wake` called for every change of the resources that is news, and of the objects that carry one's name in the label."""
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import uvloop
 from prometheus_client import start_http_server
 
-from berth_api.cluster import ClusterError
-from berth_api.json_log import configure_json_log
-from berth_api.kubernetes_cluster import KubernetesCluster
-from berth_api.settings_error import EXIT_WRONG_SETTINGS, SettingsError
+from berth_cluster.cluster import ClusterError
+from berth_cluster.kubernetes_cluster import KubernetesCluster
+from berth_operator.deployments.readiness import EngineProber
+from berth_operator.deployments.reconciler import Reconciler
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
-from berth_operator.readiness import EngineProber
-from berth_operator.reconciler import Reconciler
 from berth_operator.settings import Settings
+from berth_process.json_log import configure_json_log
+from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError
 
 DEFAULT_CONFIG = "/etc/berth/operator.yaml"
 

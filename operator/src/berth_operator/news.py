@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from berth_api.cluster import Object
 from berth_api.model_deployment import Phase
+from berth_cluster.cluster import Object
 
 _ENDS = ("keepUntil", "leaseUntil")
 """Of a router's entry: until when it needs the deployment kept."""

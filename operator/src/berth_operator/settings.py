@@ -9,12 +9,12 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from berth_api import setting_values
+from berth_api import repository
 from berth_api.model_deployment import Backend, Device, Toleration
-from berth_api.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN
 from berth_api.repository import DEFAULT_HUB
-from berth_api.settings_error import SettingsError, shown
-from berth_api.settings_validation import settings_error
+from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN
+from berth_process.settings_error import SettingsError, shown
+from berth_process.settings_validation import settings_error
 
 INTERVAL_VARIABLE = "CLEANUP_INTERVAL"
 """Seconds: goes before the file's timing.resync."""
@@ -46,13 +46,15 @@ class DeviceSettings(_Section):
     """How pods that compute on this device are scheduled."""
 
     resource_name: str | None = Field(
-        default=None, description="Extended resource of one device, such as nvidia.com/gpu. None: no device is asked for."
+        default=None,
+        description="Extended resource of one device, such as nvidia.com/gpu. None: no device is asked for.",
     )
     node_selector: dict[str, str] = Field(default_factory=dict[str, str], description="Labels that the node must have.")
     tolerations: list[Toleration] = Field(default_factory=list[Toleration], description="Taints that the pod accepts.")
     runtime_class_name: str | None = Field(default=None, description="RuntimeClass of the pod.")
     resources: dict[str, dict[str, str | int]] = Field(
-        default_factory=dict[str, dict[str, str | int]], description="requests and limits where a deployment states none."
+        default_factory=dict[str, dict[str, str | int]],
+        description="requests and limits where a deployment states none.",
     )
 
 
@@ -68,8 +70,12 @@ class EngineArgs(_Section):
 class ModelStore(_Section):
     """Where the models are."""
 
-    claim_name: str = Field(default="berth-models", description="The PersistentVolumeClaim that engine pods mount read-only.")
-    sub_path: str | None = Field(default=None, description="Folder inside the volume that holds the models. None: its root.")
+    claim_name: str = Field(
+        default="berth-models", description="The PersistentVolumeClaim that engine pods mount read-only."
+    )
+    sub_path: str | None = Field(
+        default=None, description="Folder inside the volume that holds the models. None: its root."
+    )
 
 
 class SecretKey(_Section):
@@ -82,21 +88,33 @@ class SecretKey(_Section):
 class Downloads(_Section):
     """How models are brought into the store."""
 
-    image: str | None = Field(default=None, description="Image reference of the downloader. None: nothing can be downloaded.")
+    image: str | None = Field(
+        default=None, description="Image reference of the downloader. None: nothing can be downloaded."
+    )
     pull_policy: str = Field(default="IfNotPresent", description="As in a pod.")
-    hub_endpoint: Annotated[str, AfterValidator(setting_values.hub_endpoint)] = Field(
+    hub_endpoint: Annotated[str, AfterValidator(repository.hub_endpoint)] = Field(
         default=DEFAULT_HUB, description="Base URL of the hub, or of a mirror that speaks its API."
     )
-    token_secret: SecretKey | None = Field(default=None, description="The hub's token, for gated and private repositories.")
-    allow_pickle: bool = Field(default=False, description="Whether pickled weights are taken too. They run code when they are loaded.")
+    token_secret: SecretKey | None = Field(
+        default=None, description="The hub's token, for gated and private repositories."
+    )
+    allow_pickle: bool = Field(
+        default=False, description="Whether pickled weights are taken too. They run code when they are loaded."
+    )
     min_free_bytes: int = Field(
-        default=1 << 30, ge=0, description="What must stay free on the volume; a download that would take it is refused."
+        default=1 << 30,
+        ge=0,
+        description="What must stay free on the volume; a download that would take it is refused.",
     )
     keep_seconds: float = Field(
-        default=7 * 86_400, ge=0, description="A finished ModelDownload is deleted after this time; its files stay. 0: never."
+        default=7 * 86_400,
+        ge=0,
+        description="A finished ModelDownload is deleted after this time; its files stay. 0: never.",
     )
     backoff_limit: int = Field(
-        default=10, ge=0, description="Tries after the first, each later than the one before. Each goes on where it was."
+        default=10,
+        ge=0,
+        description="Tries after the first, each later than the one before. Each goes on where it was.",
     )
     resources: dict[str, dict[str, str | int]] = Field(
         default_factory=dict[str, dict[str, str | int]], description="requests and limits of the downloader."
@@ -104,7 +122,8 @@ class Downloads(_Section):
     node_selector: dict[str, str] = Field(default_factory=dict[str, str], description="Labels that the node must have.")
     tolerations: list[Toleration] = Field(default_factory=list[Toleration], description="Taints that the pod accepts.")
     env: list[dict[str, Any]] = Field(
-        default_factory=list[dict[str, Any]], description="More environment variables, as in a container, such as HTTPS_PROXY."
+        default_factory=list[dict[str, Any]],
+        description="More environment variables, as in a container, such as HTTPS_PROXY.",
     )
 
 
@@ -115,10 +134,14 @@ class Timing(_Section):
     unschedulable_grace: float = Field(
         default=5, ge=0, description="How long a pod may be unschedulable before the deployment counts as stalled."
     )
-    first_retry: float = Field(default=10, gt=0, description="Wait after the first failed start; doubles with each further one.")
+    first_retry: float = Field(
+        default=10, gt=0, description="Wait after the first failed start; doubles with each further one."
+    )
     longest_retry: float = Field(default=300, gt=0, description="The longest wait between two starts.")
     stable_run: float = Field(default=60, gt=0, description="A run of this length forgets earlier failures.")
-    probe_period: float = Field(default=10, gt=0, description="How often an engine that serves is asked whether it still answers.")
+    probe_period: float = Field(
+        default=10, gt=0, description="How often an engine that serves is asked whether it still answers."
+    )
     hang_deadline: float = Field(
         default=60,
         gt=0,
@@ -128,7 +151,9 @@ class Timing(_Section):
         default=300, ge=1, description="What the answers of an engine have to end in when somebody deletes its pod."
     )
     resync: float = Field(
-        default=30, gt=0, description="Every deployment is looked at again after this time, whatever was or was not heard."
+        default=30,
+        gt=0,
+        description="Every deployment is looked at again after this time, whatever was or was not heard.",
     )
 
     @property
@@ -158,21 +183,32 @@ class Settings(_Section):
     health_port: int = Field(default=8081, ge=1, le=65535, description="Port of /healthz.")
     metrics_port: int = Field(default=8082, ge=0, le=65535, description="Port of /metrics. 0: none.")
     engines: dict[Backend, dict[Device, EngineImage]] = Field(
-        default_factory=dict[Backend, dict[Device, EngineImage]], description="Images by engine and device. What is not here cannot be run."
+        default_factory=dict[Backend, dict[Device, EngineImage]],
+        description="Images by engine and device. What is not here cannot be run.",
     )
     devices: dict[Device, DeviceSettings] = Field(
-        default_factory=lambda: {Device.CUDA: DeviceSettings(resource_name="nvidia.com/gpu"), Device.CPU: DeviceSettings()},
+        default_factory=lambda: {
+            Device.CUDA: DeviceSettings(resource_name="nvidia.com/gpu"),
+            Device.CPU: DeviceSettings(),
+        },
         description="Scheduling by device.",
     )
-    engine_args: EngineArgs = Field(default_factory=EngineArgs, description="Further arguments of the engines' own command lines.")
-    image_pull_secrets: list[str] = Field(default_factory=list[str], description="Secrets for the engine images' registry.")
+    engine_args: EngineArgs = Field(
+        default_factory=EngineArgs, description="Further arguments of the engines' own command lines."
+    )
+    image_pull_secrets: list[str] = Field(
+        default_factory=list[str], description="Secrets for the engine images' registry."
+    )
     model_store: ModelStore = Field(default_factory=ModelStore, description="Where the models are.")
     downloads: Downloads = Field(default_factory=Downloads, description="How models are brought into the store.")
     timing: Timing = Field(default_factory=Timing, description="Seconds of the operator's decisions.")
 
     @classmethod
     def load(cls, path: Path, environment: Mapping[str, str] = os.environ) -> Self:
-        """Reads the file. CLEANUP_INTERVAL goes before its timing.resync. Raises SettingsError where anything is missing or wrong."""
+        """Reads the file. CLEANUP_INTERVAL goes before its timing.resync.
+
+        Raises SettingsError where anything is missing or wrong.
+        """
         content = _content(path)
         interval = environment.get(INTERVAL_VARIABLE)
         timing: Any = content.get("timing") or {}

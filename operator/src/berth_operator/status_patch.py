@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import cast
 
-from berth_api.cluster import Object
 from berth_api.schema import Schema
+from berth_cluster.cluster import Object
 
 _ROUTERS_OWN = "activity"
 

@@ -8,8 +8,8 @@ from itertools import chain, repeat
 import structlog
 
 from berth_operator.actions import Engine
-from berth_operator.health import Sight
-from berth_operator.readiness import Prober
+from berth_operator.deployments.health import Sight
+from berth_operator.deployments.readiness import Prober
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, Timing
 
 _log = structlog.get_logger(__name__)
@@ -31,7 +31,9 @@ _SILENT_PAUSE = 1.0
 class EngineWatch:
     """Knows of each deployment's engine when it last answered, and wakes the deployment when that turns."""
 
-    def __init__(self, prober: Prober, timing: Timing, wake: Callable[[str], None], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, prober: Prober, timing: Timing, wake: Callable[[str], None], clock: Callable[[], datetime]
+    ) -> None:
         self._prober = prober
         self._timing = timing
         self._wake = wake

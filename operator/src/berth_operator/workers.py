@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from berth_api.cluster import ClusterError, ConflictError, NotFoundError, Object
+from berth_cluster.cluster import ClusterError, ConflictError, NotFoundError, Object
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +76,9 @@ class Workers:
     of another writer, else with growing waits. It writes through `write`, and tells what it has read and deleted.
     """
 
-    def __init__(self, what: str, reconcile: Callable[[str], Awaitable[float | None]], forget: Callable[[str], None]) -> None:
+    def __init__(
+        self, what: str, reconcile: Callable[[str], Awaitable[float | None]], forget: Callable[[str], None]
+    ) -> None:
         self._what = what
         self._reconcile = reconcile
         self._forget = forget

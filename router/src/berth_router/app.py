@@ -10,15 +10,10 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 
-from berth_api.cluster import Cluster
+from berth_cluster.cluster import Cluster
 from berth_router.asgi import Message, Receive, Scope, Send
-from berth_router.ask import RequestParser
 from berth_router.auth import ApiKeys
-from berth_router.descriptions import Descriptions
-from berth_router.downloads import Downloads
-from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.errors import InternalError, request_id_of, send_error
-from berth_router.hub import Hub
 from berth_router.lifecycle.activator import Activator
 from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.deployments import Deployments
@@ -37,7 +32,8 @@ from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
 from berth_router.metrics import Metrics
-from berth_router.removal import Remover
+from berth_router.request.ask import RequestParser
+from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.dispatch import Dispatcher
 from berth_router.serving.inference import Inference, InferencePath
 from berth_router.serving.limits import Share
@@ -46,15 +42,23 @@ from berth_router.serving.pool import EnginePool
 from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
 from berth_router.stats import Stats
-from berth_router.store import ModelStore
+from berth_router.store.descriptions import Descriptions
+from berth_router.store.downloads import Downloads
+from berth_router.store.hub import Hub
+from berth_router.store.removal import Remover
+from berth_router.store.store import ModelStore
 
 _log = structlog.get_logger(__name__)
 
 
 class Router:
-    """The router: its parts, and what runs besides. `more_routes`: what the management API has besides, where it runs."""
+    """The router: its parts, and what runs besides. `more_routes`:
+    what the management API has besides, where it runs.
+    """
 
-    def __init__(self, cluster: Cluster, settings: Settings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()) -> None:
+    def __init__(
+        self, cluster: Cluster, settings: Settings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()
+    ) -> None:
         self.draining = False
         """Set at a shutdown, so that no new traffic is sent here."""
         metrics = Metrics()
@@ -115,7 +119,10 @@ class Router:
 
     @asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncGenerator[HttpServer]:
-        """While open, the router runs and answers on this socket. Drain the server before this is left; what is open then is cut."""
+        """While open, the router runs and answers on this socket.
+
+        Drain the server before this is left; what is open then is cut.
+        """
         settings = self._settings
         limits = settings.limits()
         async with self.running():
@@ -126,10 +133,20 @@ class Router:
                 peer_seconds=limits.peer_seconds,
             )
             inference = Inference(
-                self._activator, pool, self._metrics, self._parser, settings.engine_store, Share(limits.requests_per_model)
+                self._activator,
+                pool,
+                self._metrics,
+                self._parser,
+                settings.engine_store,
+                Share(limits.requests_per_model),
             )
-            paths = {path: InferencePath(inference, endpoint, limits.body_bytes) for path, endpoint in INFERENCE_PATHS.items()}
-            management = Management(self._manage, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes)
+            paths = {
+                path: InferencePath(inference, endpoint, limits.body_bytes)
+                for path, endpoint in INFERENCE_PATHS.items()
+            }
+            management = Management(
+                self._manage, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes
+            )
             server = HttpServer(Dispatcher(paths, management, self._keys, limits.requests_per_key).route, limits, pool)
             await server.listen(listener)
             try:
@@ -137,7 +154,9 @@ class Router:
             finally:
                 await self.drain(server, 0)
 
-    async def drain(self, server: HttpServer, seconds: float, lame_duck_seconds: float = 0, hurry: asyncio.Event | None = None) -> None:
+    async def drain(
+        self, server: HttpServer, seconds: float, lame_duck_seconds: float = 0, hurry: asyncio.Event | None = None
+    ) -> None:
         """Ends the server: see HttpServer.drain. The router calls itself not ready from the first moment."""
         self.draining = True
         await server.drain(seconds, lame_duck_seconds=lame_duck_seconds, hurry=hurry)
@@ -145,7 +164,10 @@ class Router:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """While open, the router watches the cluster, keeps its leases and keeps its API keys as the folder has them."""
-        tasks = [asyncio.create_task(self._deployments.run(), name="view"), asyncio.create_task(self._stats.run(), name="stats")]
+        tasks = [
+            asyncio.create_task(self._deployments.run(), name="view"),
+            asyncio.create_task(self._stats.run(), name="stats"),
+        ]
         if self._keys:
             await asyncio.to_thread(self._keys.read)
             tasks.append(asyncio.create_task(self._keys.keep_reading(), name="API keys"))

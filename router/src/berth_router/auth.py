@@ -1,7 +1,8 @@
 """Who may call: API keys with scopes, from a folder in which a Secret is mounted.
 
-A key is compared by a digest of it, keyed with a secret of this process, against the digests of all keys, each in constant time and none
-left out: the time that a refusal takes tells nothing of any key. Keys are in memory; no request waits for a file.
+A key is compared by a digest of it, keyed with a secret of this process, against the digests of all keys, each in
+constant time and none left out: the time that a refusal takes tells nothing of any key. Keys are in memory; no request
+waits for a file.
 """
 
 import asyncio
@@ -38,11 +39,16 @@ Scopes = frozenset[KeyScope]
 ANY_SCOPE: Scopes = frozenset(KeyScope)
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
-"""Paths that need no key: probes and monitoring, which carry none, and the API's own page, which says nothing of this installation."""
+"""Paths that need no key:
+probes and monitoring, which carry none, and the API's own page, which says nothing of this installation.
+"""
 
 
 def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | None:
-    """The scopes of which a key needs one for the path; None where no key is needed. What is not known needs some key."""
+    """The scopes of which a key needs one for the path; None where no key is needed.
+
+    What is not known needs some key.
+    """
     if path in OPEN_PATHS:
         return None
     if path in inference_paths:
@@ -55,8 +61,8 @@ def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | No
 class ApiKeys:
     """The keys that are valid now.
 
-    `folder` has one file a key: its name is the key's name, its content the key. `scopes` says by that name what a key allows; a file that
-    it does not name is no key.
+    `folder` has one file a key: its name is the key's name, its content the key. `scopes` says by that name what a key
+    allows; a file that it does not name is no key.
     """
 
     def __init__(self, folder: Path, scopes: Mapping[str, Sequence[KeyScope]]) -> None:
@@ -115,18 +121,24 @@ class ApiKeys:
         return self._digest(key) if key else None
 
     def check(self, headers: Headers, allowing: Scopes) -> str:
-        """The name of the key that the headers carry. Raises AuthenticationError, or PermissionDeniedError for want of a scope."""
+        """The name of the key that the headers carry.
+
+        Raises AuthenticationError, or PermissionDeniedError for want of a scope.
+        """
         key = _presented(headers)
         if key is None:
             raise AuthenticationError(
-                "No API key was given. Send it as `Authorization: Bearer KEY` (or as `x-api-key: KEY`).", code="missing_api_key"
+                "No API key was given. Send it as `Authorization: Bearer KEY` (or as `x-api-key: KEY`).",
+                code="missing_api_key",
             )
         name, granted = self._known(key)
         if not granted:
             raise AuthenticationError("The API key is not valid.", code="invalid_api_key")
         if granted.isdisjoint(allowing):
             needed = " or ".join(sorted(allowing))
-            raise PermissionDeniedError(f"The API key is valid, but lacks the scope `{needed}` that this path needs.", code="missing_scope")
+            raise PermissionDeniedError(
+                f"The API key is valid, but lacks the scope `{needed}` that this path needs.", code="missing_scope"
+            )
         return name
 
     def _known(self, key: bytes) -> tuple[str, Scopes]:

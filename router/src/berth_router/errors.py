@@ -214,7 +214,9 @@ class EngineFailedError(APIError):
 
     status = 502
 
-    def __init__(self, message: str, *, code: str = "engine_failed", retry_after: float = 2, alone: bool = False) -> None:
+    def __init__(
+        self, message: str, *, code: str = "engine_failed", retry_after: float = 2, alone: bool = False
+    ) -> None:
         """`alone`: the engine died of its own while it had this request alone, which may be why."""
         super().__init__(message, code=code, retry_after=retry_after)
         self._alone = alone
@@ -237,7 +239,10 @@ class StartFailedError(UnavailableError):
     """The model cannot start, for the reason that the operator found."""
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers. Tells OpenAI's clients not to retry by themselves, which would keep the reason from their user."""
+        """See APIError.headers.
+
+        Tells OpenAI's clients not to retry by themselves, which would keep the reason from their user.
+        """
         return {**super().headers(), "x-should-retry": "false"}
 
 

@@ -10,9 +10,9 @@ import sys
 import structlog
 import uvloop
 
-from berth_api.cluster import Cluster, ClusterError
-from berth_api.kubernetes_cluster import KubernetesCluster
-from berth_api.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
+from berth_cluster.cluster import Cluster, ClusterError
+from berth_cluster.kubernetes_cluster import KubernetesCluster
+from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
 from berth_router.app import Router
 from berth_router.serving.signals import ending_signals
 from berth_router.settings import Settings
@@ -32,7 +32,10 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)

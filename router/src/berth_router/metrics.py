@@ -32,8 +32,12 @@ class HotMetrics(Collector):
         for (path, status), count in self.answered.items():
             requests.add_metric([path, str(status)], count)
         yield requests
-        yield GaugeMetricFamily("berth_router_requests_in_flight", "Inference requests held or being answered.", self.in_flight)
-        yield CounterMetricFamily("berth_router_response_bytes", "Bytes of engines' answers passed on.", self.response_bytes)
+        yield GaugeMetricFamily(
+            "berth_router_requests_in_flight", "Inference requests held or being answered.", self.in_flight
+        )
+        yield CounterMetricFamily(
+            "berth_router_response_bytes", "Bytes of engines' answers passed on.", self.response_bytes
+        )
 
 
 class Metrics:
@@ -55,7 +59,9 @@ class Metrics:
             "Requests sent again because a connection to an engine failed before the engine had the request.",
             registry=self._registry,
         )
-        self.engine_failures = Counter("berth_router_engine_failures", "Answers that an engine broke off.", registry=self._registry)
+        self.engine_failures = Counter(
+            "berth_router_engine_failures", "Answers that an engine broke off.", registry=self._registry
+        )
 
     def held(self, outcome: str, seconds: float) -> None:
         """Counts a request that was held."""

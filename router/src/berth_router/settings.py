@@ -10,15 +10,16 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from berth_api import setting_values
+from berth_api import repository
 from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
-from berth_api.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN, OBJECT_NAME_LENGTH, OBJECT_NAME_PATTERN
 from berth_api.repository import DEFAULT_HUB
-from berth_api.settings_error import SettingsError, WrongValueError
-from berth_api.settings_validation import settings_error
+from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN, OBJECT_NAME_LENGTH, OBJECT_NAME_PATTERN
 from berth_hub.client_environment import check_client_environment
+from berth_process import setting_values
+from berth_process.settings_error import SettingsError, WrongValueError
+from berth_process.settings_validation import settings_error
 from berth_router.auth import KeyScope
-from berth_router.profiles import PROFILE_NAME_PATTERN, Profile
+from berth_router.request.profiles import PROFILE_NAME_PATTERN, Profile
 from berth_router.serving.limits import Limits
 
 MIB = 1024 * 1024
@@ -108,8 +109,12 @@ class Settings(BaseSettings):
         alias="POD_NAME",
         description="This replica's name in the activity of a deployment; unlike every other replica's.",
     )
-    model_store: str = Field(default=MODEL_STORE, alias="BERTH_MODEL_STORE", description="Where the model store is mounted in the router.")
-    engine_store: str = Field(default=MODEL_STORE, alias="BERTH_ENGINE_STORE", description="Where engines have the model store.")
+    model_store: str = Field(
+        default=MODEL_STORE, alias="BERTH_MODEL_STORE", description="Where the model store is mounted in the router."
+    )
+    engine_store: str = Field(
+        default=MODEL_STORE, alias="BERTH_ENGINE_STORE", description="Where engines have the model store."
+    )
     cold_start_deadline: float = Field(
         default=540,
         gt=0,
@@ -133,7 +138,9 @@ class Settings(BaseSettings):
     default_backend: Backend = Field(
         default=Backend.LLAMACPP, alias="BERTH_DEFAULT_BACKEND", description="Backend where the request states none."
     )
-    default_device: Device = Field(default=Device.CPU, alias="BERTH_DEFAULT_DEVICE", description="Device where the request states none.")
+    default_device: Device = Field(
+        default=Device.CPU, alias="BERTH_DEFAULT_DEVICE", description="Device where the request states none."
+    )
     profiles: Annotated[dict[Annotated[str, Field(pattern=PROFILE_NAME_PATTERN)], Profile], *JSON] = Field(
         default_factory=dict[str, Profile],
         alias="BERTH_PROFILES",
@@ -157,9 +164,11 @@ class Settings(BaseSettings):
         description="ConfigMap through which the replicas add up their counts. Unset: each knows its own, since it started.",
     )
     store_writable: bool = Field(
-        default=False, alias="BERTH_STORE_WRITABLE", description="Whether the router may delete models: its mount of the store is writable."
+        default=False,
+        alias="BERTH_STORE_WRITABLE",
+        description="Whether the router may delete models: its mount of the store is writable.",
     )
-    hub_endpoint: Annotated[str, AfterValidator(setting_values.hub_endpoint)] = Field(
+    hub_endpoint: Annotated[str, AfterValidator(repository.hub_endpoint)] = Field(
         default=DEFAULT_HUB,
         alias="BERTH_HUB_ENDPOINT",
         validation_alias=AliasChoices("BERTH_HUB_ENDPOINT", "HF_ENDPOINT"),
@@ -183,7 +192,10 @@ class Settings(BaseSettings):
         description="Whether downloads may take pickles (.bin, .pt, ...), which run code when they are loaded.",
     )
     max_body_bytes: int = Field(
-        default=64 * MIB, ge=1024, alias="BERTH_MAX_BODY_BYTES", description="Bytes of the longest request body that is taken."
+        default=64 * MIB,
+        ge=1024,
+        alias="BERTH_MAX_BODY_BYTES",
+        description="Bytes of the longest request body that is taken.",
     )
     max_bodies_bytes: int = Field(
         default=256 * MIB,
@@ -192,7 +204,10 @@ class Settings(BaseSettings):
         description="Bytes of all request bodies in hand together. What has no room waits, unread, up to BERTH_BODY_SILENCE_SECONDS.",
     )
     max_connections: int = Field(
-        default=16_384, ge=1, alias="BERTH_MAX_CONNECTIONS", description="Clients' connections at once; idle ones make room for new ones."
+        default=16_384,
+        ge=1,
+        alias="BERTH_MAX_CONNECTIONS",
+        description="Clients' connections at once; idle ones make room for new ones.",
     )
     max_requests_per_model: int = Field(
         default=512,
@@ -201,10 +216,17 @@ class Settings(BaseSettings):
         description="Requests for one model, waiting and being answered together; more get a 429.",
     )
     max_requests_per_key: int = Field(
-        default=512, ge=1, alias="BERTH_MAX_REQUESTS_PER_KEY", description="Requests in hand at once with one API key; more get a 429."
+        default=512,
+        ge=1,
+        alias="BERTH_MAX_REQUESTS_PER_KEY",
+        description="Requests in hand at once with one API key; more get a 429.",
     )
     head_seconds: float = Field(
-        default=10, gt=0, le=_YEAR_SECONDS, alias="BERTH_HEAD_SECONDS", description="Seconds that a client has for the head of a request."
+        default=10,
+        gt=0,
+        le=_YEAR_SECONDS,
+        alias="BERTH_HEAD_SECONDS",
+        description="Seconds that a client has for the head of a request.",
     )
     keep_alive_seconds: float = Field(
         default=120,
@@ -221,7 +243,11 @@ class Settings(BaseSettings):
         description="Longest silence within a request's body, in seconds.",
     )
     body_seconds: float = Field(
-        default=600, gt=0, le=_YEAR_SECONDS, alias="BERTH_BODY_SECONDS", description="Seconds that a client has for a whole body."
+        default=600,
+        gt=0,
+        le=_YEAR_SECONDS,
+        alias="BERTH_BODY_SECONDS",
+        description="Seconds that a client has for a whole body.",
     )
     stalled_client_seconds: float = Field(
         default=60,
@@ -231,7 +257,11 @@ class Settings(BaseSettings):
         description="Seconds after which a client that takes nothing of its answer loses its connection.",
     )
     engine_connect_seconds: float = Field(
-        default=5, gt=0, le=_YEAR_SECONDS, alias="BERTH_ENGINE_CONNECT_SECONDS", description="Seconds to connect to an engine."
+        default=5,
+        gt=0,
+        le=_YEAR_SECONDS,
+        alias="BERTH_ENGINE_CONNECT_SECONDS",
+        description="Seconds to connect to an engine.",
     )
     engine_first_byte_seconds: float = Field(
         default=600,

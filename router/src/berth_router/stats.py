@@ -1,7 +1,8 @@
 """How many requests found their model ready: counted here, added up over all replicas and their restarts in one ConfigMap.
 
-The ConfigMap has a key for each replica, which that replica alone writes, and one for the replicas that are gone. Every write holds only
-for the version that was read, so no count is lost or taken twice. A replica that is killed loses what it counted since its last write.
+The ConfigMap has a key for each replica, which that replica alone writes, and one for the replicas that are gone. Every
+write holds only for the version that was read, so no count is lost or taken twice. A replica that is killed loses what
+it counted since its last write.
 """
 
 import asyncio
@@ -13,8 +14,16 @@ from datetime import datetime, timedelta
 import structlog
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from berth_api.cluster import CONFIG_MAPS, Cluster, ClusterError, ConflictError, NotFoundError, Object, Preconditions
-from berth_api.settings_validation import findings
+from berth_cluster.cluster import (
+    CONFIG_MAPS,
+    Cluster,
+    ClusterError,
+    ConflictError,
+    NotFoundError,
+    Object,
+    Preconditions,
+)
+from berth_process.settings_validation import findings
 from berth_router.lifecycle.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
@@ -91,7 +100,10 @@ class Stats:
             self._misses += 1
 
     async def total(self) -> Counts:
-        """All counts, those of other replicas as they last told. Where the cluster cannot be asked, as they were last known."""
+        """All counts, those of other replicas as they last told.
+
+        Where the cluster cannot be asked, as they were last known.
+        """
         try:
             await self._sync()
         except ClusterError as error:
@@ -132,7 +144,8 @@ class Stats:
         try:
             read = await self._cluster.get(CONFIG_MAPS, config_map)
         except NotFoundError:
-            # It was deleted: whoever makes it anew gets what is in memory, and nobody has taken that for a gone replica's.
+            # It was deleted: whoever makes it anew gets what is in memory, and nobody has taken that for a gone
+            # replica's.
             self._written = Counts()
             raise
         now = self._clock()
@@ -149,7 +162,9 @@ class Stats:
             folded = sum((entries[name].counts() for name in [*gone, GONE] if name in entries), Counts())
             patch |= {GONE: _text(folded, now), **dict.fromkeys(gone)}
         metadata = read["metadata"]
-        await self._cluster.patch(CONFIG_MAPS, config_map, {"data": patch}, Preconditions(metadata["uid"], metadata["resourceVersion"]))
+        await self._cluster.patch(
+            CONFIG_MAPS, config_map, {"data": patch}, Preconditions(metadata["uid"], metadata["resourceVersion"])
+        )
         self._written = own
 
     def _entries(self, config_map: Object) -> dict[str, _Entry]:

@@ -1,7 +1,8 @@
 """Every way a launch can fail before the engine runs.
 
 Each error is shown as one line, `Reason: message`: the operator takes the reason for the resource's condition and the
-message for the people who wait. The exit codes are those of sysexits.h, so that a bare `docker run` tells them apart too.
+message for the people who wait. The exit codes are those of sysexits.h, so that a bare `docker run` tells them apart
+too.
 """
 
 from typing import ClassVar

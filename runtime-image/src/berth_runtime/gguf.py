@@ -96,7 +96,9 @@ def _choose(path: Path, candidates: list[WeightSet], quantization: str | None) -
     if len(matching) == 1:
         return matching[0]
     if len({candidate.quantization for candidate in matching}) == len(matching):
-        raise AmbiguousModelError(f"{path} holds several quantizations: {listing(map(_shown, matching))}; name one as the quantization")
+        raise AmbiguousModelError(
+            f"{path} holds several quantizations: {listing(map(_shown, matching))}; name one as the quantization"
+        )
     names = (f"{candidate.name} ({readable_size(candidate.size)})" for candidate in matching)
     raise AmbiguousModelError(f"{path} holds several models: {listing(names)}; name the file to load")
 
@@ -109,7 +111,9 @@ def _check_complete(root: Path, candidate: WeightSet) -> None:
     missing = candidate.missing
     if missing:
         directory = (root / candidate.files[0]).parent
-        raise ModelIncompleteError(f"{directory} lacks {len(missing)} of {candidate.shards_expected} shards: {listing(missing)}")
+        raise ModelIncompleteError(
+            f"{directory} lacks {len(missing)} of {candidate.shards_expected} shards: {listing(missing)}"
+        )
 
 
 def _check_magic(file: Path) -> None:
@@ -122,7 +126,9 @@ def _check_magic(file: Path) -> None:
 def _describe_directory(directory: Path, projectors: list[str]) -> str:
     """Why a directory has no model for llama.cpp, and which backend would take what it has."""
     if projectors:
-        return f"{directory} holds only a multimodal projector ({Path(projectors[0]).name}), not the model it belongs to"
+        return (
+            f"{directory} holds only a multimodal projector ({Path(projectors[0]).name}), not the model it belongs to"
+        )
     names = visible_names(directory)
     if not names:
         return f"{directory} is empty; backend llamacpp needs a GGUF file"

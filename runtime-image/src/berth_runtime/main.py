@@ -30,7 +30,9 @@ class EngineCall(NamedTuple):
 
     def line(self) -> str:
         """All of it as people write it."""
-        return " ".join([*(f"{name}={os.environ.get(name, value)}" for name, value in self.environment.items()), *self.arguments])
+        return " ".join(
+            [*(f"{name}={os.environ.get(name, value)}" for name, value in self.environment.items()), *self.arguments]
+        )
 
 
 class _Parser(ArgumentParser):
@@ -45,7 +47,9 @@ def become(call: Sequence[str]) -> NoReturn:
     try:
         os.execvp(call[0], list(call))  # noqa: S606 (a fixed program, found on PATH; no shell)
     except OSError as error:
-        raise EngineNotInstalledError(f"{call[0]} cannot be run: {error.strerror}; is this the engine's image?") from error
+        raise EngineNotInstalledError(
+            f"{call[0]} cannot be run: {error.strerror}; is this the engine's image?"
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None, become: Callable[[Sequence[str]], NoReturn] = become) -> int:

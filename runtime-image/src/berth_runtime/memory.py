@@ -18,6 +18,9 @@ def memory_limit(cgroup_root: Path) -> int | None:
     for file in (cgroup_root / "memory.max", cgroup_root / "memory" / "memory.limit_in_bytes"):
         try:
             return int(file.read_text())
-        except (OSError, ValueError):  # version 2 writes "max" for "no limit"; version 1 a number above any machine's memory
+        except (
+            OSError,
+            ValueError,
+        ):  # version 2 writes "max" for "no limit"; version 1 a number above any machine's memory
             continue
     return None

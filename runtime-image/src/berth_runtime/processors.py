@@ -24,7 +24,8 @@ def usable_processors(cgroup_root: Path = CGROUP_ROOT) -> int | None:
 def usable_cores(cgroup_root: Path = CGROUP_ROOT, processors: Path = PROCESSORS) -> int:
     """Cores of one socket that this container may use, no more than a limit leaves it; at least 1.
 
-    A second thread of a core computes little more, and the memory of another socket is far: vLLM's own choice leaves both out too.
+    A second thread of a core computes little more, and the memory of another socket is far: vLLM's own choice leaves
+    both out too.
     """
     cores = {
         (_topology(processors, each, "physical_package_id"), _topology(processors, each, "core_id", each))

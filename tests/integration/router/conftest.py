@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from berth_api.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
-from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_cluster.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.conftest import make_namespace
 from tests.instruments import Instrumented, InstrumentedCluster
 from tests.kubectl import Kubectl

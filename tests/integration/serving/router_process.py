@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, Object
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
 from berth_local.node.cluster import LocalCluster
 from berth_router.app import Router
 from berth_router.main import configure_logging, listen

@@ -13,7 +13,11 @@ PAIRS = [Pair(BERTH_RUN, HAND_RUN)] * 3
 
 
 def test_the_result_is_one_object_in_milliseconds() -> None:
-    assert json.loads(result(PAIRS)) == {"berth_share_p50_ms": 110.0, "first_token_p50_ms": 1290.0, "engine_alone_p50_ms": 1140.0}
+    assert json.loads(result(PAIRS)) == {
+        "berth_share_p50_ms": 110.0,
+        "first_token_p50_ms": 1290.0,
+        "engine_alone_p50_ms": 1140.0,
+    }
 
 
 def test_the_table_has_every_step_beside_that_by_hand() -> None:

@@ -17,15 +17,21 @@ from benchmarks.steps import (
     since_previous,
     whole,
 )
-from berth_api.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Object
+from berth_cluster.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Object
 
-BERTH_RUN: dict[Step, float] = dict(zip(BERTH_STEPS, (10.0, 10.02, 10.05, 10.06, 10.6, 11.2, 11.23, 11.29), strict=True))
+BERTH_RUN: dict[Step, float] = dict(
+    zip(BERTH_STEPS, (10.0, 10.02, 10.05, 10.06, 10.6, 11.2, 11.23, 11.29), strict=True)
+)
 HAND_RUN: dict[Step, float] = dict(zip(HAND_STEPS, (20.0, 20.01, 20.02, 20.6, 21.1, 21.1, 21.14), strict=True))
 
 
 def pod(labels: dict[str, str] | None = None, node: str | None = None, ip: str | None = None, *states: str) -> Object:
     metadata = {"name": "smol-1", "uid": "u1", "labels": labels or {}, "ownerReferences": [{"uid": "d1"}]}
-    container = {"name": "engine", "ports": [{"containerPort": 8000}], "readinessProbe": {"httpGet": {"path": "/health"}}}
+    container = {
+        "name": "engine",
+        "ports": [{"containerPort": 8000}],
+        "readinessProbe": {"httpGet": {"path": "/health"}},
+    }
     spec = {"containers": [container], **({"nodeName": node} if node else {})}
     status: dict[str, Any] = {"containerStatuses": [{"state": {state: {}}} for state in states]} if states else {}
     return {"metadata": metadata, "spec": spec, "status": {**status, **({"podIP": ip} if ip else {})}}

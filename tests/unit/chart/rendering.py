@@ -40,13 +40,18 @@ class Release:
 
     def pod_specs(self) -> dict[str, dict[str, Any]]:
         """Name of a Deployment or Pod → the spec of its pods."""
-        deployments = {found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in self.of_kind("Deployment")}
+        deployments = {
+            found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in self.of_kind("Deployment")
+        }
         return deployments | {found["metadata"]["name"]: found["spec"] for found in self.of_kind("Pod")}
 
 
 @functools.cache
 def helm() -> str:
-    """Path of helm: $HELM, the one on PATH, or the one that was built for the test cluster. Skips the test without any of them."""
+    """Path of helm: $HELM, the one on PATH, or the one that was built for the test cluster.
+
+    Skips the test without any of them.
+    """
     found = os.environ.get("HELM") or shutil.which("helm") or _helm_of_test_cluster()
     if not found:
         missing = "no helm: install it, name it in $HELM, or have it built with `scripts/cluster up`"

@@ -25,7 +25,10 @@ def notes(*arguments: str) -> str:
 
 
 def test_keys_are_made_at_random() -> None:
-    made = [render(release="berth", fullnameOverride=name).one("Secret", f"{name}-api-keys")["data"] for name in ("one", "two")]
+    made = [
+        render(release="berth", fullnameOverride=name).one("Secret", f"{name}-api-keys")["data"]
+        for name in ("one", "two")
+    ]
     keys = [base64.b64decode(value).decode() for data in made for value in data.values()]
     assert [sorted(data) for data in made] == [["admin", "client"]] * 2
     assert all(re.fullmatch("berth-[A-Za-z0-9]{40}", key) for key in keys)

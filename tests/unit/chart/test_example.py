@@ -19,5 +19,9 @@ def test_the_example_says_what_its_comments_say() -> None:
 def test_the_example_of_a_download_is_one() -> None:
     manifest = yaml.safe_load((ROOT / "examples/modeldownload.yaml").read_text())
     spec = ModelDownloadSpec.model_validate(manifest["spec"])
-    assert (manifest["kind"], spec.quantization, spec.destination) == ("ModelDownload", "Q4_K_M", "SmolLM2-135M-Instruct")
+    assert (manifest["kind"], spec.quantization, spec.destination) == (
+        "ModelDownload",
+        "Q4_K_M",
+        "SmolLM2-135M-Instruct",
+    )
     assert default_destination(spec.repository, spec.quantization) == "SmolLM2-135M-Instruct-GGUF-Q4_K_M"

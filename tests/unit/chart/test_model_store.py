@@ -8,7 +8,11 @@ from tests.unit.chart.rendering import Release, render
 
 
 def claim_of_router(release: Release) -> dict[str, Any]:
-    [claim] = [volume["persistentVolumeClaim"] for volume in release.pod_specs()["berth-router"]["volumes"] if volume["name"] == "models"]
+    [claim] = [
+        volume["persistentVolumeClaim"]
+        for volume in release.pod_specs()["berth-router"]["volumes"]
+        if volume["name"] == "models"
+    ]
     return claim
 
 

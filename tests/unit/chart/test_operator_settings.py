@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device, Toleration
-from berth_api.settings_error import SettingsError
 from berth_operator.settings import DeviceSettings, Downloads, EngineImage, SecretKey, Settings
+from berth_process.settings_error import SettingsError
 from tests.unit.chart.rendering import APP_VERSION, render
 
 SettingsOf = Callable[..., Settings]
@@ -27,7 +27,9 @@ def settings_of(tmp_path: Path) -> SettingsOf:
 
 def test_the_charts_defaults_are_the_operators(settings_of: SettingsOf) -> None:
     engines = {backend: {Device.CPU: EngineImage(image=f"berth/{backend}:{APP_VERSION}")} for backend in Backend}
-    downloads = Downloads(image=f"berth/download:{APP_VERSION}", resources={"requests": {"cpu": "100m", "memory": "256Mi"}})
+    downloads = Downloads(
+        image=f"berth/download:{APP_VERSION}", resources={"requests": {"cpu": "100m", "memory": "256Mi"}}
+    )
     assert settings_of() == Settings(engines=engines, downloads=downloads)
 
 
@@ -83,12 +85,16 @@ def test_the_cleanup_interval_of_the_environment_goes_before_the_value(tmp_path:
 def test_an_engine_that_is_slow_to_answer_must_not_be_one_that_hangs(settings_of: SettingsOf) -> None:
     timing = settings_of(operator={"timing": {"probePeriod": 20, "hangDeadline": 26}}).timing
     assert (timing.probe_period, timing.hang_deadline, timing.unresponsive_after) == (20, 26, 25)
-    with pytest.raises(SettingsError, match=r"timing: .*hangDeadline is 25, but must be more than probePeriod \(20\) and 5 s"):
+    with pytest.raises(
+        SettingsError, match=r"timing: .*hangDeadline is 25, but must be more than probePeriod \(20\) and 5 s"
+    ):
         settings_of(operator={"timing": {"probePeriod": 20, "hangDeadline": 25}})
 
 
 def test_the_operator_finds_its_settings_and_is_restarted_when_they_change() -> None:
-    before, after = (render(operator={"timing": {"resync": seconds}}).one("Deployment", "berth-operator") for seconds in (300, 301))
+    before, after = (
+        render(operator={"timing": {"resync": seconds}}).one("Deployment", "berth-operator") for seconds in (300, 301)
+    )
     pod = before["spec"]["template"]["spec"]
     assert {"name": "settings", "configMap": {"name": "berth-operator-settings"}} in pod["volumes"]
     assert {"name": "settings", "mountPath": "/etc/berth", "readOnly": True} in pod["containers"][0]["volumeMounts"]

@@ -12,7 +12,10 @@ Rules = dict[tuple[str, str], set[str]]
 def rules(role: dict[str, Any]) -> Rules:
     """API group and resource → verbs."""
     return {
-        (group, resource): set(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
     }
 
 

@@ -20,7 +20,12 @@ def test_these_are_all_pods() -> None:
 @pytest.mark.parametrize("name", PODS)
 def test_every_pod_satisfies_the_restricted_standard(name: str) -> None:
     spec = pod(name)
-    required = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    required = {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     assert required.items() <= spec["securityContext"].items()
     [container] = spec["containers"]
     assert container["securityContext"] == {
@@ -29,7 +34,9 @@ def test_every_pod_satisfies_the_restricted_standard(name: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-    assert all(volume.keys() & {"emptyDir", "configMap", "secret", "persistentVolumeClaim"} for volume in spec["volumes"])
+    assert all(
+        volume.keys() & {"emptyDir", "configMap", "secret", "persistentVolumeClaim"} for volume in spec["volumes"]
+    )
     # The one place where something can be written.
     assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
 

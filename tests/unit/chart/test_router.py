@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device
-from berth_router.profiles import Profile
+from berth_router.request.profiles import Profile
 from berth_router.serving.limits import Limits
 from berth_router.settings import Settings
 from tests.unit.chart.rendering import RefusedError, environment, render
 
-SELECTOR = {"app.kubernetes.io/name": "berth", "app.kubernetes.io/instance": "berth", "app.kubernetes.io/component": "router"}
+SELECTOR = {
+    "app.kubernetes.io/name": "berth",
+    "app.kubernetes.io/instance": "berth",
+    "app.kubernetes.io/component": "router",
+}
 CUDA: dict[str, Any] = {"cuda": {"image": {"repository": "berth/llamacpp-cuda"}}}
 
 SettingsOf = Callable[..., Settings]
@@ -53,7 +57,13 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
             "maxDeployments": 5,
             "drainSeconds": 7,
             "lameDuckSeconds": 8,
-            "limits": {"requestsPerModel": 9, "requestsPerKey": 10, "connections": 11, "bodyBytes": 4294967296, "bodiesBytes": 8589934592},
+            "limits": {
+                "requestsPerModel": 9,
+                "requestsPerKey": 10,
+                "connections": 11,
+                "bodyBytes": 4294967296,
+                "bodiesBytes": 8589934592,
+            },
             "timeouts": {
                 "head": 12,
                 "keepAlive": 13,
@@ -75,7 +85,11 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert settings.engines == {Backend.LLAMACPP: [Device.CPU, Device.CUDA]}
     assert (settings.default_backend, settings.default_device) == (Backend.LLAMACPP, Device.CUDA)
     assert (settings.default_ttl, settings.max_ttl, settings.cold_start_deadline) == (31536000, 7200, 60)
-    assert (settings.hub_endpoint, settings.allow_pickle, settings.store_writable) == ("https://hub.example.com/hf", True, False)
+    assert (settings.hub_endpoint, settings.allow_pickle, settings.store_writable) == (
+        "https://hub.example.com/hf",
+        True,
+        False,
+    )
     assert settings.min_free_bytes == 7
     assert (settings.host, settings.port) == ("::", 9000)
     assert settings.profiles == {"long": Profile(n_ctx=1048576)}
@@ -143,7 +157,9 @@ def test_the_service_leads_to_the_routers() -> None:
         "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
     }
     deployments = {found["metadata"]["name"]: found["spec"] for found in release.of_kind("Deployment")}
-    chosen = [name for name, spec in deployments.items() if SELECTOR.items() <= spec["template"]["metadata"]["labels"].items()]
+    chosen = [
+        name for name, spec in deployments.items() if SELECTOR.items() <= spec["template"]["metadata"]["labels"].items()
+    ]
     assert chosen == ["berth-router"]
     node_port = render(router={"service": {"type": "NodePort", "nodePort": 30080}}).one("Service", "berth")["spec"]
     assert (node_port["type"], node_port["ports"][0]["nodePort"]) == ("NodePort", 30080)
@@ -151,17 +167,26 @@ def test_the_service_leads_to_the_routers() -> None:
 
 def test_an_ingress_is_made_only_when_wanted() -> None:
     assert render().of_kind("Ingress") == []
-    ingress = render(router={"ingress": {"enabled": True, "className": "nginx", "hosts": ["llm.example.com"]}}).one("Ingress", "berth")
+    ingress = render(router={"ingress": {"enabled": True, "className": "nginx", "hosts": ["llm.example.com"]}}).one(
+        "Ingress", "berth"
+    )
     backend = {"service": {"name": "berth", "port": {"name": "http"}}}
     assert ingress["spec"] == {
         "ingressClassName": "nginx",
-        "rules": [{"host": "llm.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+        "rules": [
+            {"host": "llm.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+        ],
     }
 
 
 def test_a_gateways_route_is_made_only_when_wanted() -> None:
     assert render().of_kind("HTTPRoute") == []
-    values = {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["llm.example.com"], "timeouts": {"request": "0s"}}
+    values = {
+        "enabled": True,
+        "parentRefs": [{"name": "public"}],
+        "hostnames": ["llm.example.com"],
+        "timeouts": {"request": "0s"},
+    }
     assert render(router={"httpRoute": values}).one("HTTPRoute", "berth")["spec"] == {
         "parentRefs": [{"name": "public"}],
         "hostnames": ["llm.example.com"],

@@ -23,12 +23,18 @@ def test_helm_finds_no_fault() -> None:
         ({"engines": {"llama": {}}}, "at '/engines': additional properties 'llama' not allowed"),
         ({"engines": {"vllm": {"gpu": {}}}}, "at '/engines/vllm': additional properties 'gpu' not allowed"),
         ({"engines": {"vllm": {"cuda": {}}}}, "at '/engines/vllm/cuda': missing property 'image'"),
-        ({"devices": {"cuda": {"toleration": []}}}, "at '/devices/cuda': additional properties 'toleration' not allowed"),
+        (
+            {"devices": {"cuda": {"toleration": []}}},
+            "at '/devices/cuda': additional properties 'toleration' not allowed",
+        ),
         ({"router": {"defaultDevice": "gpu"}}, "at '/router/defaultDevice': value must be one of 'cuda', 'cpu'"),
         ({"router": {"defaultTtlSeconds": "5m"}}, "at '/router/defaultTtlSeconds': got string, want integer"),
         ({"router": {"httpRoute": {"enabled": True}}}, "at '/router/httpRoute/parentRefs': minItems"),
         ({"modelStore": {"subPath": "/models"}}, "at '/modelStore/subPath'"),
-        ({"auth": {"keys": {"a": {"scopes": ["admin"]}}}}, "at '/auth/keys/a/scopes/0': value must be one of 'inference', 'manage'"),
+        (
+            {"auth": {"keys": {"a": {"scopes": ["admin"]}}}},
+            "at '/auth/keys/a/scopes/0': value must be one of 'inference', 'manage'",
+        ),
         ({"auth": {"keys": {"admin": None, "client": None}}}, "auth.keys names no key"),
         ({"profiles": {"long": {"ctx": 1}}}, "at '/profiles/long': additional properties 'ctx' not allowed"),
         ({"profiles": {"long": {"n_ctx": 1}}}, "at '/profiles/long/n_ctx'"),
@@ -75,7 +81,9 @@ def test_names_begin_with_the_release_and_fit_into_a_label() -> None:
     ]:
         assert render(release=release, **values).of_kind("Service")[0]["metadata"]["name"] == service
     longest = render(release="a" * 53)
-    assert all(len(manifest["metadata"]["name"]) <= 63 for manifest in longest.manifests if manifest["kind"] != "ConfigMap")
+    assert all(
+        len(manifest["metadata"]["name"]) <= 63 for manifest in longest.manifests if manifest["kind"] != "ConfigMap"
+    )
 
 
 def test_the_resource_types_come_with_the_release_and_outlive_it() -> None:

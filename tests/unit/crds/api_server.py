@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from berth_api.kubernetes_cluster import KubernetesCluster
+from berth_cluster.kubernetes_cluster import KubernetesCluster
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

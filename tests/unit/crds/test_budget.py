@@ -10,9 +10,13 @@ NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 GB = 1_000_000_000
 
 
-def resident(name: str, gigabytes: float, hold: Hold = Hold.IDLE, *, used: float = 60, ready: float = 600, kept: bool = False) -> Resident:
+def resident(
+    name: str, gigabytes: float, hold: Hold = Hold.IDLE, *, used: float = 60, ready: float = 600, kept: bool = False
+) -> Resident:
     """A model last used and made ready so many seconds ago."""
-    return Resident(name, int(gigabytes * GB), hold, NOW - timedelta(seconds=used), NOW - timedelta(seconds=ready), kept)
+    return Resident(
+        name, int(gigabytes * GB), hold, NOW - timedelta(seconds=used), NOW - timedelta(seconds=ready), kept
+    )
 
 
 def decided(residents: list[Resident], gigabytes: float, *, budget: float = 8, patient: bool = True) -> Verdict:
@@ -25,13 +29,33 @@ def decided(residents: list[Resident], gigabytes: float, *, budget: float = 8, p
         pytest.param([], 8, Start(), id="exactly the budget"),
         pytest.param([resident("a", 5)], 3, Start(), id="beside another"),
         pytest.param([resident("a", 5)], 4, Evict(("a",)), id="the only one"),
-        pytest.param([resident("a", 4, used=10), resident("b", 4, used=20)], 4, Evict(("b",)), id="the one not used for longest"),
-        pytest.param([resident("a", 4, used=10), resident("b", 4, used=20)], 8, Evict(("b", "a")), id="as many as it takes"),
-        pytest.param([resident("a", 4, used=20, kept=True), resident("b", 4, used=10)], 4, Evict(("b",)), id="those to be kept go last"),
-        pytest.param([resident("a", 4, used=20, kept=True), resident("b", 4, Hold.BUSY)], 4, Evict(("a",)), id="but they go"),
-        pytest.param([resident("a", 1, used=20), resident("b", 7, used=10)], 6, Evict(("b",)), id="a small one does not go for nothing"),
-        pytest.param([resident("a", 4, Hold.BUSY, used=99), resident("b", 4, used=1)], 4, Evict(("b",)), id="never a busy one"),
-        pytest.param([resident("a", 4, Hold.STARTING, used=99), resident("b", 4)], 4, Evict(("b",)), id="never one that starts"),
+        pytest.param(
+            [resident("a", 4, used=10), resident("b", 4, used=20)], 4, Evict(("b",)), id="the one not used for longest"
+        ),
+        pytest.param(
+            [resident("a", 4, used=10), resident("b", 4, used=20)], 8, Evict(("b", "a")), id="as many as it takes"
+        ),
+        pytest.param(
+            [resident("a", 4, used=20, kept=True), resident("b", 4, used=10)],
+            4,
+            Evict(("b",)),
+            id="those to be kept go last",
+        ),
+        pytest.param(
+            [resident("a", 4, used=20, kept=True), resident("b", 4, Hold.BUSY)], 4, Evict(("a",)), id="but they go"
+        ),
+        pytest.param(
+            [resident("a", 1, used=20), resident("b", 7, used=10)],
+            6,
+            Evict(("b",)),
+            id="a small one does not go for nothing",
+        ),
+        pytest.param(
+            [resident("a", 4, Hold.BUSY, used=99), resident("b", 4, used=1)], 4, Evict(("b",)), id="never a busy one"
+        ),
+        pytest.param(
+            [resident("a", 4, Hold.STARTING, used=99), resident("b", 4)], 4, Evict(("b",)), id="never one that starts"
+        ),
     ],
 )
 def test_room_is_made_of_what_is_idle(residents: list[Resident], gigabytes: float, expected: Verdict) -> None:

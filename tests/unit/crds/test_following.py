@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from berth_api.cluster import (
+from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
     Cluster,
     ClusterError,
@@ -16,7 +16,7 @@ from berth_api.cluster import (
     UnavailableError,
     WatchEvent,
 )
-from berth_api.following import Snapshot, follow
+from berth_cluster.following import Snapshot, follow
 
 HOUR = 3600.0
 CUT = UnavailableError("cut")

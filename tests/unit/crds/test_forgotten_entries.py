@@ -18,7 +18,13 @@ def at(seconds: float) -> str:
     return (NOW + timedelta(seconds=seconds)).isoformat()
 
 
-def entry(activity: float, keep: float | None, lease: float | None = None, unload: float | None = None, closed: float | None = None) -> Any:
+def entry(
+    activity: float,
+    keep: float | None,
+    lease: float | None = None,
+    unload: float | None = None,
+    closed: float | None = None,
+) -> Any:
     """Times in seconds from now; a promise of None is for ever."""
     moments = {"leaseUntil": lease, "unloadAt": unload, "closedUntil": closed}
     told = {name: at(moment) for name, moment in moments.items() if moment is not None}
@@ -29,7 +35,11 @@ def deployment(activity: dict[str, Any], loaded: float | None = -9 * HOUR, ttl: 
     metadata = {"name": "a", "uid": "1", "resourceVersion": "1", "creationTimestamp": at(-10 * HOUR)}
     spec = {"model": "/models/tiny", "backend": "llamacpp", "device": "cpu", "idle": {"ttlSeconds": ttl}}
     return ModelDeployment.parse(
-        {"metadata": metadata, "spec": spec, "status": {"activity": activity, **({} if loaded is None else {"loadedAt": at(loaded)})}}
+        {
+            "metadata": metadata,
+            "spec": spec,
+            "status": {"activity": activity, **({} if loaded is None else {"loadedAt": at(loaded)})},
+        }
     )
 
 
@@ -46,7 +56,11 @@ QUIET = -2 * HOUR
         ("two of a length: one must stay", {"a": entry(QUIET, 60), "b": entry(QUIET, 60)}, ["a"]),
         ("its promise is for ever", {"a": entry(QUIET, None)}, []),
         ("an unload has ended it", {"a": entry(QUIET, None), "b": entry(-50, -50, unload=-40)}, ["a"]),
-        ("the unload still ends another's promise", {"a": entry(QUIET, QUIET, unload=QUIET), "b": entry(QUIET - 1, None)}, ["b"]),
+        (
+            "the unload still ends another's promise",
+            {"a": entry(QUIET, QUIET, unload=QUIET), "b": entry(QUIET - 1, None)},
+            ["b"],
+        ),
         ("its lease has run out just now", {"a": entry(QUIET, QUIET, lease=-5)}, []),
         ("a lease that another holds may be given back", {"a": entry(QUIET, 20), "b": entry(-5, -5, lease=30)}, []),
         ("it keeps the deployment closed", {"a": entry(QUIET, QUIET, closed=30)}, []),
@@ -61,14 +75,17 @@ def test_an_unload_stays_for_as_long_as_the_engine_would_be_kept_without_it() ->
     activity = {"a": entry(QUIET, QUIET, unload=QUIET)}
     assert forgotten_entries(deployment(activity, loaded=QUIET - 100, ttl=9 * HOUR), NOW) == []
     assert forgotten_entries(deployment(activity, loaded=QUIET - 100, ttl=0), NOW) == []
-    assert forgotten_entries(deployment(activity, loaded=QUIET + 100, ttl=0), NOW) == ["a"], "it was before the engine's start"
+    assert forgotten_entries(deployment(activity, loaded=QUIET + 100, ttl=0), NOW) == ["a"], (
+        "it was before the engine's start"
+    )
 
 
 SOME_TIME = st.integers(-5, 4).map(lambda count: count * 1800)
 PAST = SOME_TIME.filter(lambda seconds: seconds <= 0)
 MAYBE = st.one_of(st.none(), PAST)
 ENTRIES = st.dictionaries(
-    st.sampled_from("abcd"), st.builds(entry, PAST, st.one_of(st.none(), SOME_TIME), st.one_of(st.none(), SOME_TIME), MAYBE, MAYBE)
+    st.sampled_from("abcd"),
+    st.builds(entry, PAST, st.one_of(st.none(), SOME_TIME), st.one_of(st.none(), SOME_TIME), MAYBE, MAYBE),
 )
 
 
@@ -80,7 +97,9 @@ ENTRIES = st.dictionaries(
     st.lists(st.sampled_from(["leases are given back", "request", "unload", "ready"]), max_size=3),
     st.sampled_from([0, 100, 1800, 4 * HOUR]),
 )
-def test_it_changes_nothing_now_or_later(activity: dict[str, Any], loaded: float | None, ttl: int, later: list[str], passes: int) -> None:
+def test_it_changes_nothing_now_or_later(
+    activity: dict[str, Any], loaded: float | None, ttl: int, later: list[str], passes: int
+) -> None:
     gone = forgotten_entries(deployment(activity, loaded, ttl), NOW)
     left = {name: each for name, each in activity.items() if name not in gone}
     before, after = (_outcome(dict(each), loaded, ttl, later, passes) for each in (activity, left))

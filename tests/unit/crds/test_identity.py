@@ -12,7 +12,9 @@ from berth_api.model_deployment import NAME_LENGTH, ModelDeploymentSpec
 
 
 def spec(**fields: Any) -> ModelDeploymentSpec:
-    return ModelDeploymentSpec.model_validate({"model": "/models/SmolLM2", "backend": "llamacpp", "device": "cpu", **fields})
+    return ModelDeploymentSpec.model_validate(
+        {"model": "/models/SmolLM2", "backend": "llamacpp", "device": "cpu", **fields}
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,9 @@ def test_a_pods_name_tells_its_deployment_and_its_start() -> None:
     assert pod_name("smol", "9" + UID[1:], 7) != pod_name("smol", UID, 7)
 
 
-@pytest.mark.parametrize(("name", "attempt"), [("smol-1", 1), ("smol-0a1b2c3d-12", 12), ("smol", None), ("smol-x", None), ("smol-²", None)])
+@pytest.mark.parametrize(
+    ("name", "attempt"), [("smol-1", 1), ("smol-0a1b2c3d-12", 12), ("smol", None), ("smol-x", None), ("smol-²", None)]
+)
 def test_the_number_of_a_start_is_read_from_its_pods_name(name: str, attempt: int | None) -> None:
     assert attempt_of(name) == attempt
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from berth_api.cluster import (
+from berth_cluster.cluster import (
     CONFIG_MAPS,
     MODEL_DEPLOYMENTS,
     MODEL_DOWNLOADS,
@@ -22,9 +22,9 @@ from berth_api.cluster import (
     Preconditions,
     UnavailableError,
 )
-from berth_api.json_lines import lines_of
-from berth_api.kubernetes_cluster import KubernetesCluster
-from berth_api.settings_error import SettingsError
+from berth_cluster.json_lines import lines_of
+from berth_cluster.kubernetes_cluster import KubernetesCluster
+from berth_process.settings_error import SettingsError
 from tests.unit.crds.api_server import Answer, ApiServer, OneObject, api_server, kubeconfig
 
 DOWNLOADS = "/apis/berth.dev/v1alpha1/namespaces/ns/modeldownloads"

@@ -112,7 +112,25 @@ def test_a_destination_is_one_or_two_folders(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "/x", "x/", "a/b/c", ".x", "a/.x", "..", "a/..", "a//b", "a\\b", "a b", "a\n", "a\x00", "é", "x.gguf", "lost+found/a", "x" * 161],
+    [
+        "",
+        "/x",
+        "x/",
+        "a/b/c",
+        ".x",
+        "a/.x",
+        "..",
+        "a/..",
+        "a//b",
+        "a\\b",
+        "a b",
+        "a\n",
+        "a\x00",
+        "é",
+        "x.gguf",
+        "lost+found/a",
+        "x" * 161,
+    ],
 )
 def test_no_destination_leads_out_of_the_store_or_hides_in_it(text: str) -> None:
     with pytest.raises(InvalidSourceError) as refused:
@@ -135,11 +153,31 @@ def test_a_destination_that_is_accepted_is_a_path_that_engines_may_load(text: st
 
 NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,100}", fullmatch=True)
 PIECES = st.sampled_from(
-    ["https://", "http://", "huggingface.co", "/", "..", "%2e", "@", ":", "#", "?", "\\", "tree", "org", "name", "\n", "\u2024", "0"]
+    [
+        "https://",
+        "http://",
+        "huggingface.co",
+        "/",
+        "..",
+        "%2e",
+        "@",
+        ":",
+        "#",
+        "?",
+        "\\",
+        "tree",
+        "org",
+        "name",
+        "\n",
+        "\u2024",
+        "0",
+    ]
 )
 
 
-@given(st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=14).map("".join), st.tuples(NAMES, NAMES).map("/".join)))
+@given(
+    st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=14).map("".join), st.tuples(NAMES, NAMES).map("/".join))
+)
 def test_whatever_is_parsed_a_source_is_plain_ascii_of_the_allowed_hub(text: str) -> None:
     source = outcome(lambda: parse_source(text, HUB))
     if isinstance(source, InvalidSourceError):
@@ -189,9 +227,17 @@ def test_the_same_content_has_the_same_name_and_other_content_another() -> None:
     name = download_name(spec)
     assert re.fullmatch(r"smollm2-gguf-q4-k-m-[0-9a-f]{10}", name)
     assert destination_of(spec) == "SmolLM2-GGUF-Q4_K_M"
-    same = spec.model_copy(update={"quantization": "q4_k_m", "include": ["b", "a", "b"], "destination": "SmolLM2-GGUF-Q4_K_M"})
+    same = spec.model_copy(
+        update={"quantization": "q4_k_m", "include": ["b", "a", "b"], "destination": "SmolLM2-GGUF-Q4_K_M"}
+    )
     assert download_name(same) == name
-    for change in ({"revision": "v2"}, {"destination": "x"}, {"quantization": "Q4_K_S"}, {"include": ["a"]}, {"exclude": ["a"]}):
+    for change in (
+        {"revision": "v2"},
+        {"destination": "x"},
+        {"quantization": "Q4_K_S"},
+        {"include": ["a"]},
+        {"exclude": ["a"]},
+    ):
         assert download_name(spec.model_copy(update=change)) != name
     longest = spec.model_copy(update={"destination": "x" * 160})
     assert len(download_name(longest)) <= 52

@@ -1,6 +1,7 @@
 """Whatever is sent as a source or a destination: it is refused, or it means a repository of the hub and a folder of the store.
 
-corpus/sources.txt and corpus/destinations.txt hold what has once been tried against such parsers, a line each, with Python's escapes.
+corpus/sources.txt and corpus/destinations.txt hold what has once been tried against such parsers, a line each, with
+Python's escapes.
 """
 
 import os.path
@@ -15,7 +16,15 @@ from pydantic import ValidationError
 
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
 from berth_api.model_download import ModelDownloadSpec, destination_of, download_name
-from berth_api.repository import DEFAULT_HUB, InvalidSourceError, Source, checked_destination, checked_globs, checked_revision, parse_source
+from berth_api.repository import (
+    DEFAULT_HUB,
+    InvalidSourceError,
+    Source,
+    checked_destination,
+    checked_globs,
+    checked_revision,
+    parse_source,
+)
 from tests.unit.examples import examples
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -26,17 +35,73 @@ NAME = re.compile(r"[A-Za-z0-9._-]+")
 fuzzed = settings(max_examples=examples(1000), deadline=500)
 
 SCHEMES = ["https", "http", "ftp", "file", "://", ":", "/", "//", "\\", "https://user:secret@"]
-HOSTS = ["huggingface.co", "HuggingFace.co.", "evil.example", "127.0.0.1", "[::1]", ":443", ":99999", "user:secret@", "@", "?", "#", "&"]
-SEGMENTS = ["org", "name", "tree", "main", "blob", "resolve", "datasets", "refs/pr/1", ".git", ".gguf", "models", ".hidden", "lost+found"]
-MARKS = ["%2e", "%2f", "%00", "%", "..", ".", "-", "--", "~", "$", "$(X)", ";", "|", "`", "'", '"', "{", "*", "+", "_", "A", "0"]
+HOSTS = [
+    "huggingface.co",
+    "HuggingFace.co.",
+    "evil.example",
+    "127.0.0.1",
+    "[::1]",
+    ":443",
+    ":99999",
+    "user:secret@",
+    "@",
+    "?",
+    "#",
+    "&",
+]
+SEGMENTS = [
+    "org",
+    "name",
+    "tree",
+    "main",
+    "blob",
+    "resolve",
+    "datasets",
+    "refs/pr/1",
+    ".git",
+    ".gguf",
+    "models",
+    ".hidden",
+    "lost+found",
+]
+MARKS = [
+    "%2e",
+    "%2f",
+    "%00",
+    "%",
+    "..",
+    ".",
+    "-",
+    "--",
+    "~",
+    "$",
+    "$(X)",
+    ";",
+    "|",
+    "`",
+    "'",
+    '"',
+    "{",
+    "*",
+    "+",
+    "_",
+    "A",
+    "0",
+]
 CHARACTERS = ["\u0130", "\u2215", "\uff0e", "\u202e", "\0", "\n", "\r", "\t", "\u00a0", " "]
 PIECES = st.sampled_from([*SCHEMES, *HOSTS, *SEGMENTS, *MARKS, *CHARACTERS])
 TEXTS = st.text(max_size=60) | st.lists(PIECES, max_size=12).map("".join)
-URLS = st.builds("".join, st.tuples(st.sampled_from([*HUBS, "https://huggingface.co:443", "HTTPS://HUGGINGFACE.CO"]), st.just("/"), TEXTS))
+URLS = st.builds(
+    "".join,
+    st.tuples(st.sampled_from([*HUBS, "https://huggingface.co:443", "HTTPS://HUGGINGFACE.CO"]), st.just("/"), TEXTS),
+)
 
 
 def lines(name: str) -> list[str]:
-    return [line.encode("latin-1", "backslashreplace").decode("unicode_escape") for line in (CORPUS / name).read_text().splitlines()]
+    return [
+        line.encode("latin-1", "backslashreplace").decode("unicode_escape")
+        for line in (CORPUS / name).read_text().splitlines()
+    ]
 
 
 def check_refusal(error: InvalidSourceError, *fields: str) -> None:

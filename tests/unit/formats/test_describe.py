@@ -13,7 +13,12 @@ from tests.unit.formats.weights import write_checkpoint, write_gguf
 
 def test_a_gguf_file_tells_all_that_the_inventory_shows(tmp_path: Path) -> None:
     found = describe(write_gguf(tmp_path / "model.gguf"))
-    assert (found.format, found.architecture, found.quantization, found.context_length) == ("gguf", "llama", "F16", 2048)
+    assert (found.format, found.architecture, found.quantization, found.context_length) == (
+        "gguf",
+        "llama",
+        "F16",
+        2048,
+    )
     assert (found.parameters, found.has_chat_template) == (300 * 64 + 64, True)
     assert found.file_bytes == (tmp_path / "model.gguf").stat().st_size
 
@@ -28,7 +33,12 @@ def test_a_gguf_file_tells_what_a_context_needs(tmp_path: Path) -> None:
 
 def test_a_checkpoint_tells_the_same(tmp_path: Path) -> None:
     found = describe(write_checkpoint(tmp_path / "model"))
-    assert (found.format, found.architecture, found.quantization, found.context_length) == ("safetensors", "llama", "F16", 2048)
+    assert (found.format, found.architecture, found.quantization, found.context_length) == (
+        "safetensors",
+        "llama",
+        "F16",
+        2048,
+    )
     assert (found.parameters, found.has_chat_template) == (650, True)
     assert found.attention is not None
     assert (found.attention.layers, found.attention.kv_heads, found.attention.key_length) == (2, (2, 2), 16)
@@ -41,7 +51,10 @@ def test_the_language_models_part_of_a_models_configuration_counts(tmp_path: Pat
 
 
 def test_the_method_of_quantization_is_named(tmp_path: Path) -> None:
-    assert describe(write_checkpoint(tmp_path, quantization_config={"quant_method": "awq", "bits": 4})).quantization == "awq"
+    assert (
+        describe(write_checkpoint(tmp_path, quantization_config={"quant_method": "awq", "bits": 4})).quantization
+        == "awq"
+    )
 
 
 @pytest.mark.parametrize("template", [None, ""])
@@ -149,7 +162,11 @@ def test_why_a_gguf_file_is_broken(tmp_path: Path) -> None:
 
 def test_a_safetensors_file_that_is_something_else(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
-    for content, said in ((b"", "is empty"), (b"<html>" + bytes(100), "HTML"), (b"version https://git-lfs.github.com/", "LFS pointer")):
+    for content, said in (
+        (b"", "is empty"),
+        (b"<html>" + bytes(100), "HTML"),
+        (b"version https://git-lfs.github.com/", "LFS pointer"),
+    ):
         (tmp_path / "model.safetensors").write_bytes(content)
         with pytest.raises(FormatError, match=said):
             describe(tmp_path)

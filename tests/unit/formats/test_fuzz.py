@@ -1,7 +1,7 @@
 """The readers of headers against the libraries that define the formats, and against files that mean harm.
 
-What has once been found, and what is hostile in a way of its own, is kept in corpus/: files whose names begin with `read` are models'
-headers, those that begin with `refused` are not.
+What has once been found, and what is hostile in a way of its own, is kept in corpus/: files whose names begin with
+`read` are models' headers, those that begin with `refused` are not.
 """
 
 import json
@@ -33,7 +33,9 @@ CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 
 deserialize: Any = safetensors.deserialize  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] (it has no types)
 
-fuzzed = settings(max_examples=examples(200), deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzed = settings(
+    max_examples=examples(200), deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 KEYS = st.from_regex(r"[a-z]{1,8}\.[a-z_]{1,12}", fullmatch=True)
 SCALARS = (
@@ -93,7 +95,9 @@ def test_the_corpus_is_read_or_refused(file: Path) -> None:
 
 @fuzzed
 @given(metadata=st.dictionaries(KEYS, SCALARS, max_size=10), tensors=TENSORS)
-def test_what_the_gguf_library_writes_is_read_as_it_reads_it(tmp_path: Path, metadata: dict[str, Any], tensors: dict[str, Any]) -> None:
+def test_what_the_gguf_library_writes_is_read_as_it_reads_it(
+    tmp_path: Path, metadata: dict[str, Any], tensors: dict[str, Any]
+) -> None:
     path = tmp_path / "model.gguf"
     write_with_library(path, metadata, tensors)
     ours, theirs = read_gguf(path), gguf.GGUFReader(path)
@@ -112,7 +116,13 @@ def test_what_the_gguf_library_writes_is_read_as_it_reads_it(tmp_path: Path, met
 def write_with_library(path: Path, metadata: dict[str, Any], tensors: dict[str, Any]) -> None:
     writer = gguf.GGUFWriter(path, "llama")
     for key, value in metadata.items():
-        add: Any = {bool: writer.add_bool, int: writer.add_int32, str: writer.add_string, float: writer.add_float32, list: writer.add_array}
+        add: Any = {
+            bool: writer.add_bool,
+            int: writer.add_int32,
+            str: writer.add_string,
+            float: writer.add_float32,
+            list: writer.add_array,
+        }
         add[type(value)](key, value)
     for name, (shape, kind) in tensors.items():
         writer.add_tensor(name, np.zeros(shape, dtype=kind))
@@ -150,7 +160,11 @@ def agrees_with_the_library(folder: Path, content: bytes) -> bool:
 
 NUMBERS = st.sampled_from([0, 1, 2, 8, 255, 2**16, 2**31, 2**32 - 1, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1])
 MUTATIONS = st.lists(
-    st.tuples(st.integers(0, 1500), st.binary(max_size=4) | NUMBERS.map(lambda number: struct.pack("<Q", number)), st.booleans()),
+    st.tuples(
+        st.integers(0, 1500),
+        st.binary(max_size=4) | NUMBERS.map(lambda number: struct.pack("<Q", number)),
+        st.booleans(),
+    ),
     min_size=1,
     max_size=4,
 )
@@ -166,7 +180,9 @@ def mutated(content: bytes, mutations: list[tuple[int, bytes, bool]]) -> bytes:
 
 @fuzzed
 @given(mutations=MUTATIONS, length=st.integers(0, 60_000))
-def test_a_damaged_gguf_file_is_read_or_refused(tmp_path: Path, mutations: list[tuple[int, bytes, bool]], length: int) -> None:
+def test_a_damaged_gguf_file_is_read_or_refused(
+    tmp_path: Path, mutations: list[tuple[int, bytes, bool]], length: int
+) -> None:
     path = tmp_path / "model.gguf"
     if not (original := tmp_path / "original.gguf").exists():
         write_gguf(original, tokens=10)
@@ -185,17 +201,27 @@ def test_a_damaged_safetensors_file_is_read_or_refused_as_the_library_does(
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 40) | st.sampled_from(["F32", "U8", "BF16", "x"]) | st.lists(st.integers(0, 8), max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 40)
+    | st.sampled_from(["F32", "U8", "BF16", "x"])
+    | st.lists(st.integers(0, 8), max_size=3),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets", "x"]), inner, max_size=4)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets", "x"]), inner, max_size=4)
     ),
     max_leaves=8,
 )
 
 
 @fuzzed
-@given(header=st.dictionaries(st.sampled_from(["a", "b", "__metadata__", "\u20ac"]), JSON, max_size=3), stored=st.integers(0, 40))
-def test_any_json_as_a_header_is_read_or_refused_as_the_library_does(tmp_path: Path, header: dict[str, Any], stored: int) -> None:
+@given(
+    header=st.dictionaries(st.sampled_from(["a", "b", "__metadata__", "\u20ac"]), JSON, max_size=3),
+    stored=st.integers(0, 40),
+)
+def test_any_json_as_a_header_is_read_or_refused_as_the_library_does(
+    tmp_path: Path, header: dict[str, Any], stored: int
+) -> None:
     text = json.dumps(header).encode()
     agrees_with_the_library(tmp_path, struct.pack("<Q", len(text)) + text + bytes(stored))
 
@@ -203,7 +229,10 @@ def test_any_json_as_a_header_is_read_or_refused_as_the_library_does(tmp_path: P
 @fuzzed
 @given(content=st.binary(max_size=300))
 def test_bytes_of_any_kind_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
-    for name, beginning in (("model.gguf", b"GGUF\3\0\0\0"), ("model.safetensors", struct.pack("<Q", len(content)) + b"{")):
+    for name, beginning in (
+        ("model.gguf", b"GGUF\3\0\0\0"),
+        ("model.safetensors", struct.pack("<Q", len(content)) + b"{"),
+    ):
         for whole in (content, beginning + content):
             (tmp_path / name).write_bytes(whole)
             with suppress(FormatError):
@@ -231,8 +260,12 @@ def gguf_key(name: str, kind: int) -> bytes:
         pytest.param(gguf_preamble(100_000, 0), id="tensors of nothing"),
         pytest.param(gguf_preamble(1, 2**64 - 1), id="as many metadata as can be said"),
         pytest.param(gguf_preamble(1, 4096), id="metadata of nothing"),
-        pytest.param(gguf_preamble(1, 1) + gguf_key("a", 9) + struct.pack("<IQ", 8, 2**64 - 1), id="strings without number"),
-        pytest.param(gguf_preamble(1, 1) + gguf_key("a", 9) + struct.pack("<IQ", 8, 4_000_000), id="as many strings as are taken"),
+        pytest.param(
+            gguf_preamble(1, 1) + gguf_key("a", 9) + struct.pack("<IQ", 8, 2**64 - 1), id="strings without number"
+        ),
+        pytest.param(
+            gguf_preamble(1, 1) + gguf_key("a", 9) + struct.pack("<IQ", 8, 4_000_000), id="as many strings as are taken"
+        ),
         pytest.param(gguf_preamble(1, 1) + gguf_key("a", 9) + struct.pack("<IQ", 0, 2**63), id="a long array"),
         pytest.param(gguf_preamble(1, 1) + gguf_key("a", 9) + struct.pack("<IQ", 9, 2**63), id="an array of arrays"),
         pytest.param(gguf_preamble(1, 1) + gguf_key("a", 8) + struct.pack("<Q", 2**63), id="a long string"),
@@ -265,7 +298,8 @@ ROOM = 16 << 20
         pytest.param(b'{"' + b"x" * (ROOM - 2), id="a name without end"),
         pytest.param(b'{"' + "\U0001f40b".encode() * ((ROOM - 2) // 4), id="a name of wide characters"),
         pytest.param(
-            b"{" + b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % n for n in range(250_000)), id="tensors without end"
+            b"{" + b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % n for n in range(250_000)),
+            id="tensors without end",
         ),
     ],
 )
@@ -287,5 +321,9 @@ def test_a_header_that_claims_more_than_is_there_is_not_waited_for(tmp_path: Pat
 def test_the_types_are_those_of_the_library() -> None:
     known = {kind.value: (kind.name, *sizes) for kind, sizes in GGML_QUANT_SIZES.items()}
     assert {code: tuple(kind) for code, kind in TENSOR_TYPES.items()} == known
-    names = {kind.value: kind.name.removeprefix("ALL_").removeprefix("MOSTLY_") for kind in LlamaFileType if kind.name != "GUESSED"}
+    names = {
+        kind.value: kind.name.removeprefix("ALL_").removeprefix("MOSTLY_")
+        for kind in LlamaFileType
+        if kind.name != "GUESSED"
+    }
     assert names == FILE_TYPES

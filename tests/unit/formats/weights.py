@@ -49,14 +49,20 @@ def write_gguf(path: Path, *, template: str | None = TEMPLATE, file_type: int | 
 
 
 def write_checkpoint(directory: Path, *, template: str | None = TEMPLATE, shards: int = 1, **config: Any) -> Path:
-    """A model in Hugging Face's format; each shard has 64 by 10 numbers in F16 and ten in F32. `config` changes config.json."""
+    """A model in Hugging Face's format; each shard has 64 by 10 numbers in F16 and ten in F32.
+
+    `config` changes config.json.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(CONFIG | config))
     (directory / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "chat_template": template}))
     weight_map: dict[str, str] = {}
     for shard in range(1, shards + 1):
         name = f"model-{shard:05d}-of-{shards:05d}.safetensors" if shards > 1 else "model.safetensors"
-        tensors = {f"layer.{shard}.weight": np.zeros((64, 10), dtype=np.float16), f"layer.{shard}.norm": np.zeros(10, dtype=np.float32)}
+        tensors = {
+            f"layer.{shard}.weight": np.zeros((64, 10), dtype=np.float16),
+            f"layer.{shard}.norm": np.zeros(10, dtype=np.float32),
+        }
         save_file(tensors, directory / name, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(tensors, name)
     if shards > 1:

@@ -35,7 +35,12 @@ class Running:
         self.output = store.parent / f"{store.name}.log"
         self._message = store.parent / f"{store.name}.termination"
         self._message.unlink(missing_ok=True)
-        variables = {**ENVIRONMENT, "HF_ENDPOINT": endpoint, "BERTH_TERMINATION_LOG": str(self._message), **(environment or {})}
+        variables = {
+            **ENVIRONMENT,
+            "HF_ENDPOINT": endpoint,
+            "BERTH_TERMINATION_LOG": str(self._message),
+            **(environment or {}),
+        }
         command = [*arguments, "--store", str(store), "--host", "127.0.0.1"]
         if "--port" not in command:
             command += ["--port", "0"]
@@ -58,7 +63,9 @@ class Running:
         return json.loads(self._message.read_text())
 
 
-def run(store: Path, endpoint: str, *arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
+def run(
+    store: Path, endpoint: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
     """One attempt to its end: exit code and termination message."""
     running = Running(store, endpoint, arguments, environment)
     return running.ended(), running.message()

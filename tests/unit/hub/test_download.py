@@ -1,4 +1,6 @@
-"""The real download against a hub that misbehaves: each fault ends in a correct directory or in none, and says what to do."""
+"""The real download against a hub that misbehaves:
+each fault ends in a correct directory or in none, and says what to do.
+"""
 
 import json
 import os
@@ -31,7 +33,9 @@ from tests.unit.hub.running import Running, run
 TINY = ("--repository", "acme/tiny", "--destination", "tiny")
 
 
-def download(hub: HubServer, store: Path, *, token: str | None = None, name: str = "tiny", repository: str = "acme/tiny") -> DownloadReport:
+def download(
+    hub: HubServer, store: Path, *, token: str | None = None, name: str = "tiny", repository: str = "acme/tiny"
+) -> DownloadReport:
     """One attempt in this process, by someone who does not wait long."""
     progress = Progress()
     request = Request(repository, "main", "tiny", Selection())
@@ -40,7 +44,11 @@ def download(hub: HubServer, store: Path, *, token: str | None = None, name: str
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MANIFEST
+    }
 
 
 def assert_complete(store: Path, destination: str = "tiny") -> None:
@@ -61,7 +69,9 @@ def test_a_download_ends_in_its_files_and_a_manifest(hub: HubServer, store: Path
     commit = repository.branches["main"]
     assert (manifest["repository"], manifest["commit"]) == ("acme/tiny", commit)
     stated = {file["path"]: (file["size"], file.get("sha256") or file["gitHash"]) for file in manifest["files"]}
-    assert stated == {path: (file.size, file.etag) for path, file in repository.commits[commit].items() if path in TAKEN}
+    assert stated == {
+        path: (file.size, file.etag) for path, file in repository.commits[commit].items() if path in TAKEN
+    }
     size = sum(len(FILES[path]) for path in TAKEN)
     assert message == {
         "phase": "Succeeded",
@@ -141,12 +151,18 @@ def test_a_stall_ends_and_is_resumed(hub: HubServer, store: Path, monkeypatch: p
     [
         (Fault("model.safetensors", status=500, times=99), HubUnavailableError, "status 500"),
         (Fault("model.safetensors", cut_after=0, times=99), HubUnavailableError, "connection failed"),
-        (Fault("api", status=429, headers={"Retry-After": "0"}, times=99), RateLimitedError, "a token raises the limit"),
+        (
+            Fault("api", status=429, headers={"Retry-After": "0"}, times=99),
+            RateLimitedError,
+            "a token raises the limit",
+        ),
         (Fault("model.safetensors", flip=17, times=99), ContentMismatchError, "proxy or mirror"),
     ],
     ids=["500", "cut", "429", "wrong byte"],
 )
-def test_a_fault_that_stays_leaves_no_directory(hub: HubServer, store: Path, fault: Fault, error: type[DownloadError], says: str) -> None:
+def test_a_fault_that_stays_leaves_no_directory(
+    hub: HubServer, store: Path, fault: Fault, error: type[DownloadError], says: str
+) -> None:
     hub.faults.append(fault)
     with pytest.raises(error, match=says):
         download(hub, store)
@@ -199,7 +215,9 @@ def test_a_gated_repository_says_what_to_ask_for(hub: HubServer, store: Path) ->
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_what_cannot_be_downloaded_is_final(hub: HubServer, store: Path, arguments: tuple[str, ...], reason: str) -> None:
+def test_what_cannot_be_downloaded_is_final(
+    hub: HubServer, store: Path, arguments: tuple[str, ...], reason: str
+) -> None:
     code, message = run(store, hub.url, *arguments)
     assert (code, message["reason"]) == (3, reason)
     assert_absent(store)
@@ -260,7 +278,13 @@ def test_two_downloads_that_do_not_fit_together(hub: HubServer, small_store: Pat
     first = Running(small_store, hub.url, [*TINY, "--id", "first"], {"BERTH_MIN_FREE_BYTES": str(2 << 20)})
     hub.until_sent(300_000, "model.safetensors")
     code, message = run(
-        small_store, hub.url, "--repository", "acme/big", "--destination", "big", environment={"BERTH_MIN_FREE_BYTES": str(2 << 20)}
+        small_store,
+        hub.url,
+        "--repository",
+        "acme/big",
+        "--destination",
+        "big",
+        environment={"BERTH_MIN_FREE_BYTES": str(2 << 20)},
     )
     assert (code, message["reason"]) == (3, "InsufficientStorage")
     assert "needs 3.8 MiB" in message["message"]

@@ -17,7 +17,9 @@ ARGUMENTS = ("--repository", "acme/large", "--destination", "large")
 
 def test_killed_at_ten_random_points(hub: HubServer, store: Path) -> None:
     """In one download, one kill after the other."""
-    files = {f"model-0000{number}-of-00003.safetensors": os.urandom(4_000_000) for number in (1, 2, 3)} | {"config.json": b"{}"}
+    files = {f"model-0000{number}-of-00003.safetensors": os.urandom(4_000_000) for number in (1, 2, 3)} | {
+        "config.json": b"{}"
+    }
     hub.repository("acme/large").commit(files)
     hub.bytes_per_second = 3_000_000
     size = sum(map(len, files.values()))

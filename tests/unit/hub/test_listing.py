@@ -21,7 +21,9 @@ def test_files_have_sizes_and_hashes(hub: HubServer) -> None:
     commit = hosted.branches["main"]
     repository = list_repository("acme/tiny", "main", hub.url, None)
     assert (repository.commit, repository.gated, repository.private) == (commit, False, False)
-    assert {file.path: file.size for file in repository.files} == {path: len(content) for path, content in FILES.items()}
+    assert {file.path: file.size for file in repository.files} == {
+        path: len(content) for path, content in FILES.items()
+    }
     for file in repository.files:
         assert (file.sha256 or file.git_hash) == hosted.commits[commit][file.path].etag
 
@@ -50,7 +52,9 @@ def test_what_is_not_there(hub: HubServer, name: str, revision: str, error: type
         list_repository(name, revision, hub.url, None)
 
 
-@pytest.mark.parametrize(("status", "error"), [(500, HubUnavailableError), (429, RateLimitedError), (404, RepositoryNotFoundError)])
+@pytest.mark.parametrize(
+    ("status", "error"), [(500, HubUnavailableError), (429, RateLimitedError), (404, RepositoryNotFoundError)]
+)
 def test_refusals(hub: HubServer, status: int, error: type[DownloadError]) -> None:
     hub.faults.append(Fault("api", status=status))
     with pytest.raises(error):

@@ -25,7 +25,9 @@ def test_bytes_are_counted_by_file() -> None:
 
 @pytest.mark.parametrize("message", ["x" * 5000, "ü" * 5000, "🚢" * 5000, '"\\\n' * 3000])
 def test_a_report_always_fits_into_a_termination_message(message: str) -> None:
-    text = report_text(DownloadReport(phase=DownloadStep.FAILED, reason="X", message=message[:REPORT_BYTES], bytes_done=1 << 50))
+    text = report_text(
+        DownloadReport(phase=DownloadStep.FAILED, reason="X", message=message[:REPORT_BYTES], bytes_done=1 << 50)
+    )
     assert len(text.encode()) <= REPORT_BYTES
     assert json.loads(text)["message"].endswith("...")
     assert DownloadReport.parse(text) is not None

@@ -50,7 +50,9 @@ def test_a_download_may_reserve_again(store: Path, free: int) -> None:
         reserve(store, first, 90 * MIB, 0, NOW)
 
 
-@pytest.mark.parametrize(("age", "available"), [(RESERVATION_SECONDS - 1, 40 * MIB), (RESERVATION_SECONDS + 1, 100 * MIB)])
+@pytest.mark.parametrize(
+    ("age", "available"), [(RESERVATION_SECONDS - 1, 40 * MIB), (RESERVATION_SECONDS + 1, 100 * MIB)]
+)
 def test_the_promise_to_a_dead_download_ends(store: Path, free: int, age: float, available: int) -> None:
     staging = Staging.open(store, "first")
     reserve(store, staging, 60 * MIB, 0, NOW)

@@ -38,7 +38,12 @@ SAFETENSORS = {
     "onnx/model.onnx": 9,
     "modeling_tiny.py": 1,
 }
-PICKLES = {"config.json": 1, "pytorch_model-00001-of-00002.bin": 9, "pytorch_model-00002-of-00002.bin": 9, "training_args.bin": 1}
+PICKLES = {
+    "config.json": 1,
+    "pytorch_model-00001-of-00002.bin": 9,
+    "pytorch_model-00002-of-00002.bin": 9,
+    "training_args.bin": 1,
+}
 GGUF_OTHERS = ["config.json", "tokenizer.json"]
 
 
@@ -58,17 +63,29 @@ def taken(sizes: dict[str, int], selection: Selection) -> list[str]:
         (GGUF, Selection("Q4_K_S"), ["Tiny-Q4_K_S.gguf", *GGUF_OTHERS]),
         (GGUF, Selection("Q4_K"), ["Tiny-q4_k.gguf", *GGUF_OTHERS]),
         (GGUF, Selection("UD-Q4_K_XL"), ["Tiny-UD-Q4_K_XL.gguf", *GGUF_OTHERS]),
-        (GGUF, Selection("Q8_0"), ["Q8_0/Tiny-Q8_0-00001-of-00002.gguf", "Q8_0/Tiny-Q8_0-00002-of-00002.gguf", *GGUF_OTHERS]),
+        (
+            GGUF,
+            Selection("Q8_0"),
+            ["Q8_0/Tiny-Q8_0-00001-of-00002.gguf", "Q8_0/Tiny-Q8_0-00002-of-00002.gguf", *GGUF_OTHERS],
+        ),
         (GGUF, Selection(include=["*Q4_K_M*"]), ["Tiny-Q4_K_M.gguf"]),
         (GGUF, Selection("Q4_K_M", include=["*.gguf"]), ["Tiny-Q4_K_M.gguf"]),
         (GGUF, Selection("Q4_K_M", exclude=["tokenizer*"]), ["Tiny-Q4_K_M.gguf", "config.json"]),
-        (GGUF, Selection(include=["Q8_0/"]), ["Q8_0/Tiny-Q8_0-00001-of-00002.gguf", "Q8_0/Tiny-Q8_0-00002-of-00002.gguf"]),
+        (
+            GGUF,
+            Selection(include=["Q8_0/"]),
+            ["Q8_0/Tiny-Q8_0-00001-of-00002.gguf", "Q8_0/Tiny-Q8_0-00002-of-00002.gguf"],
+        ),
         (GGUF, Selection(include=["mmproj*"]), ["mmproj-model-f16.gguf"]),
         (SAFETENSORS, Selection(), [*SAFETENSORS][1:10]),
         (SAFETENSORS, Selection(exclude=["*.jinja"]), [*SAFETENSORS][1:9]),
         (SAFETENSORS, Selection(allow_pickle=True), [*SAFETENSORS][1:10]),
         (SAFETENSORS, Selection(include=["*.bin", "config.json"]), ["config.json"]),
-        (SAFETENSORS, Selection(include=["pytorch_model.bin", "config.json"], allow_pickle=True), ["config.json", "pytorch_model.bin"]),
+        (
+            SAFETENSORS,
+            Selection(include=["pytorch_model.bin", "config.json"], allow_pickle=True),
+            ["config.json", "pytorch_model.bin"],
+        ),
         (
             SAFETENSORS,
             Selection(include=["*.py", "*.safetensors"]),
@@ -86,11 +103,26 @@ def test_what_is_taken(sizes: dict[str, int], selection: Selection, expected: li
 @pytest.mark.parametrize(
     ("sizes", "selection", "error", "says"),
     [
-        (GGUF, Selection(), QuantizationRequiredError, "IQ4_XS (2.0 GiB), Q4_K (3.0 GiB), Q4_K_S (3.0 GiB), Q4_K_M (4.0 GiB), UD-Q4_K_XL"),
+        (
+            GGUF,
+            Selection(),
+            QuantizationRequiredError,
+            "IQ4_XS (2.0 GiB), Q4_K (3.0 GiB), Q4_K_S (3.0 GiB), Q4_K_M (4.0 GiB), UD-Q4_K_XL",
+        ),
         (GGUF, Selection("Q5_K_M"), QuantizationNotFoundError, "no quantization Q5_K_M: it has IQ4_XS (2.0 GiB)"),
         (GGUF, Selection("Q4_K_M", exclude=["*Q4_K_M*"]), QuantizationNotFoundError, "include or exclude leave it out"),
-        (SAFETENSORS, Selection("Q4_K_M"), QuantizationNotFoundError, "no GGUF files that state one: leave quantization out"),
-        (PICKLES, Selection(), PicklesOnlyError, "choose a repository with safetensors or GGUF, or have the administrator allow pickles"),
+        (
+            SAFETENSORS,
+            Selection("Q4_K_M"),
+            QuantizationNotFoundError,
+            "no GGUF files that state one: leave quantization out",
+        ),
+        (
+            PICKLES,
+            Selection(),
+            PicklesOnlyError,
+            "choose a repository with safetensors or GGUF, or have the administrator allow pickles",
+        ),
         (PICKLES, Selection(include=["*.bin"]), PicklesOnlyError, "run code when they are loaded"),
         (GGUF, Selection(include=["*.onnx"]), SelectionError, "no file of the repository fits include and exclude"),
         (
@@ -100,7 +132,12 @@ def test_what_is_taken(sizes: dict[str, int], selection: Selection, expected: li
             "(safetensors or GGUF): its files end with .md, .onnx",
         ),
         ({}, Selection(), SelectionError, "it has no files"),
-        ({"m-Q4_0-00001-of-00002.gguf": 1}, Selection(), SelectionError, "incomplete without m-Q4_0-00002-of-00002.gguf"),
+        (
+            {"m-Q4_0-00001-of-00002.gguf": 1},
+            Selection(),
+            SelectionError,
+            "incomplete without m-Q4_0-00002-of-00002.gguf",
+        ),
         (GGUF, Selection(include=["*00001*"]), SelectionError, "incomplete without"),
     ],
 )

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, Object
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, Object
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import Hold, Leases
 from berth_router.lifecycle.unloader import Unloader
@@ -64,7 +64,12 @@ async def make_ready(cluster: Cluster, now: datetime, ttl: int = 300, action: st
         "apiVersion": MODEL_DEPLOYMENTS.api_version,
         "kind": MODEL_DEPLOYMENTS.kind,
         "metadata": {"name": NAME},
-        "spec": {"model": "/models/tiny", "backend": "llamacpp", "device": "cpu", "idle": {"ttlSeconds": ttl, "action": action}},
+        "spec": {
+            "model": "/models/tiny",
+            "backend": "llamacpp",
+            "device": "cpu",
+            "idle": {"ttlSeconds": ttl, "action": action},
+        },
     }
     await cluster.create(MODEL_DEPLOYMENTS, body)
     told = {"phase": "Ready", "endpoint": "http://127.0.0.1:1", "loadedAt": now.isoformat(), **status}

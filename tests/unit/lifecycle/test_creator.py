@@ -5,16 +5,18 @@ import time
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, Kind, Object
 from berth_api.identity import deployment_name, with_defaults
 from berth_api.model_deployment import Backend, Device, LlamaCppSettings, ModelDeploymentSpec
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Kind, Object
 from berth_router.errors import DeadlineError
 from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import Create
 from tests.unit.memory_cluster import MemoryCluster
 
-SPEC = with_defaults(ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, device=Device.CPU, llamacpp=LlamaCppSettings()))
+SPEC = with_defaults(
+    ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, device=Device.CPU, llamacpp=LlamaCppSettings())
+)
 WANTED = Create(deployment_name(SPEC), SPEC)
 
 

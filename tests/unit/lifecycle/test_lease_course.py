@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from berth_api.activity import NEVER, expires_at, leased_until
-from berth_api.cluster import MODEL_DEPLOYMENTS, Kind, NotFoundError, Object, Preconditions, UnavailableError
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Kind, NotFoundError, Object, Preconditions, UnavailableError
 from berth_router.lifecycle import unloader
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError
 from tests.unit.lifecycle.replicas import NAME, Replica, entry_of, make_ready, running, stored
@@ -25,7 +25,9 @@ class Fragile(MemoryCluster):
         self.breaks_with: BaseException | None = None
         self.writes: list[float] = []
 
-    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+    async def patch_status(
+        self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
+    ) -> Object:
         self.writes.append(asyncio.get_running_loop().time())
         if self.breaks_with:
             raise self.breaks_with
@@ -40,7 +42,10 @@ async def house(replicas: int = 1, **fields: Any) -> AsyncGenerator[tuple[Fragil
     async with AsyncExitStack() as stack:
         yield (
             cluster,
-            [await stack.enter_async_context(running(cluster, f"router-{number}", wall_clock)) for number in range(1, replicas + 1)],
+            [
+                await stack.enter_async_context(running(cluster, f"router-{number}", wall_clock))
+                for number in range(1, replicas + 1)
+            ],
         )
 
 
@@ -101,7 +106,9 @@ async def test_requests_now_and_then_cost_no_more_than_a_write_a_second() -> Non
 
 
 @passes
-async def test_a_model_that_is_ready_is_served_while_the_cluster_takes_no_writes_and_is_leased_again_after_that() -> None:
+async def test_a_model_that_is_ready_is_served_while_the_cluster_takes_no_writes_and_is_leased_again_after_that() -> (
+    None
+):
     async with house() as (cluster, [router]):
         await router.ask(300)
         await asyncio.sleep(5)
@@ -189,7 +196,9 @@ async def test_a_lease_that_may_have_been_written_is_given_back() -> None:
     class Forgetful(Fragile):
         loses = False
 
-        async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+        async def patch_status(
+            self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
+        ) -> Object:
             written = await super().patch_status(kind, name, status, preconditions)
             if self.loses:
                 raise UnavailableError("the answer is lost")

@@ -44,15 +44,21 @@ def at(seconds: float) -> datetime:
 
 def own(keep: float = 0, lease: float | None = None, activity: float = 0, in_flight: int = 0) -> ReplicaActivity:
     lease_until = None if lease is None else at(lease)
-    return ReplicaActivity(last_activity=at(activity), keep_until=at(keep), lease_until=lease_until, in_flight=in_flight)
+    return ReplicaActivity(
+        last_activity=at(activity), keep_until=at(keep), lease_until=lease_until, in_flight=in_flight
+    )
 
 
-def seen(entry: ReplicaActivity | None = None, unloaded: float | None = None, closed: float | None = None, version: int = 5) -> Seen:
+def seen(
+    entry: ReplicaActivity | None = None, unloaded: float | None = None, closed: float | None = None, version: int = 5
+) -> Seen:
     moments = [None if moment is None else at(moment) for moment in (unloaded, closed)]
     return Seen(version, entry, *moments, created_at=at(-900))
 
 
-def entry(keep: float, lease: float | None, in_flight: int = 0, activity: float = 0, orders: Sequence[Order] = ()) -> Entry:
+def entry(
+    keep: float, lease: float | None, in_flight: int = 0, activity: float = 0, orders: Sequence[Order] = ()
+) -> Entry:
     return Entry(at(activity), at(keep), None if lease is None else at(lease), in_flight, tuple(orders))
 
 
@@ -99,7 +105,13 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
             0.5,
             [writes(entry(300.5, 90.5, 1, 0.5))],
         ),
-        ("soon after a failed write: it is", replace(WAITING, written_at=at(0), failures=3), Wanted(), 0.5, [WakeAt(at(1))]),
+        (
+            "soon after a failed write: it is",
+            replace(WAITING, written_at=at(0), failures=3),
+            Wanted(),
+            0.5,
+            [WakeAt(at(1))],
+        ),
         ("another one while that is written", asked(WAITING, 90, wanted=True), Wanted(), 0, []),
         (
             "the lease is stored",
@@ -132,7 +144,13 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
             30,
             [writes(entry(305, 120, 0, 5))],
         ),
-        ("a replica closes it: given back at once", IDLE, Changed(seen(own(300, 90), closed=60)), 5.1, [writes(entry(305, None, 0, 5))]),
+        (
+            "a replica closes it: given back at once",
+            IDLE,
+            Changed(seen(own(300, 90), closed=60)),
+            5.1,
+            [writes(entry(305, None, 0, 5))],
+        ),
         ("a replica closes it that is in use: kept", BUSY, Changed(seen(own(300, 90), closed=60)), 5, [WakeAt(at(30))]),
         ("renewed as before", replace(BUSY, closed_until=at(60)), Tick(), 30, [writes(entry(330, 120, 1, 30))]),
         (
@@ -143,7 +161,13 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
             [writes(entry(300.2, None, 0, 0.2))],
         ),
         ("a request comes while the lease is given back", asked(replace(IDLE, lease=None), None), Begun(300), 7, []),
-        ("it gets a write of its own", asked(WAITING, None, wanted=True), Acknowledged(seen(own(300))), 7, [writes(entry(307, 97, 1, 7))]),
+        (
+            "it gets a write of its own",
+            asked(WAITING, None, wanted=True),
+            Acknowledged(seen(own(300))),
+            7,
+            [writes(entry(307, 97, 1, 7))],
+        ),
         ("also where the first one failed", asked(WAITING, None, wanted=True), Failed(), 7, [WakeAt(at(8))]),
         (
             "a lease that may be stored is given back",
@@ -154,7 +178,13 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
         ),
         ("or has run out", replace(UNUSED, doubtful=at(1), idle_since=at(0)), Tick(), 2, []),
         ("all is told", replace(IDLE, lease=None, stored=own(305), told=at(305)), Tick(), 60, []),
-        ("somebody took the lease: a request waits", replace(BUSY, since=at(0)), Changed(seen(None)), 5, [writes(entry(305, 95, 1, 5))]),
+        (
+            "somebody took the lease: a request waits",
+            replace(BUSY, since=at(0)),
+            Changed(seen(None)),
+            5,
+            [writes(entry(305, 95, 1, 5))],
+        ),
         ("an unload, as one writes", asked(IDLE, 90), Ordered(Order(unload_at=at(6))), 6, []),
         (
             "an unload",
@@ -179,7 +209,13 @@ def asked(state: State, lease: float | None, **fields: Any) -> State:
         ),
         ("gone", BUSY, Gone(), 5, [Tell.GONE]),
         ("this replica ends", BUSY, Leaving(), 0.1, [writes(entry(300.1, None, 0, 0.1))]),
-        ("this replica ends that has no lease", replace(IDLE, lease=None, stored=own(305), told=at(305)), Leaving(), 60, []),
+        (
+            "this replica ends that has no lease",
+            replace(IDLE, lease=None, stored=own(305), told=at(305)),
+            Leaving(),
+            60,
+            [],
+        ),
     ],
 )
 def test_what_is_done(case: str, state: State, event: Event, now: float, effects: list[Effect]) -> None:
@@ -198,7 +234,13 @@ def test_what_is_done(case: str, state: State, event: Event, now: float, effects
         ("another replica's promise and lease are none of its own", WAITING, Changed(seen(None)), 0, None),
         ("the renewal failed: the stored promise holds", asked(BUSY, 120), Failed(), 31, 290),
         ("or the lease, whichever is longer", asked(replace(BUSY, told=at(40)), 120), Failed(), 31, 80),
-        ("the renewal failed of one that is closed", asked(replace(BUSY, closed_until=at(60)), 120), Failed(), 31, None),
+        (
+            "the renewal failed of one that is closed",
+            asked(replace(BUSY, closed_until=at(60)), 120),
+            Failed(),
+            31,
+            None,
+        ),
         ("it is being given back", IDLE, Tick(), 7, None),
         ("it is closed", BUSY, Changed(seen(own(300, 90), closed=60)), 5, None),
         ("it was closed", replace(BUSY, closed_until=at(4)), Tick(), 5, 80),
@@ -207,7 +249,9 @@ def test_what_is_done(case: str, state: State, event: Event, now: float, effects
         ("this replica ends", BUSY, Leaving(), 0, None),
     ],
 )
-def test_until_when_requests_are_passed_on(case: str, state: State, event: Event, now: float, until: float | None) -> None:
+def test_until_when_requests_are_passed_on(
+    case: str, state: State, event: Event, now: float, until: float | None
+) -> None:
     assert next_state(state, event, at(now))[0].usable_until == (LONG_AGO if until is None else at(until)), case
 
 
@@ -256,7 +300,11 @@ def test_an_entry_names_only_what_it_means_to_change() -> None:
     assert order["closedUntil"] is None
 
 
-@given(st.lists(st.tuples(st.sampled_from(["begin", "end"]), st.sampled_from([0, 5, 300]), st.integers(1, 100)), max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["begin", "end"]), st.sampled_from([0, 5, 300]), st.integers(1, 100)), max_size=30
+    )
+)
 def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple[str, int, int]]) -> None:
     """Requests of a model in use change counts in place; what follows from them later is what events would have led to."""
     short, long, now = BUSY.copy(), BUSY.copy(), 0.0
@@ -273,7 +321,9 @@ def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple
             long, _ = next_state(long, Ended(ttl, 0), at(now))
         long.writing = None
     now += 60  # both renewed or gave back
-    (one, told), (other, likewise) = (next_state(replace(state, lease=at(90), since=at(0)), Tick(), at(now)) for state in (short, long))
+    (one, told), (other, likewise) = (
+        next_state(replace(state, lease=at(90), since=at(0)), Tick(), at(now)) for state in (short, long)
+    )
     assert (one.in_hand, one.by_ttl, one.promise) == (other.in_hand, other.by_ttl, other.promise)
     assert told == likewise
 

@@ -41,7 +41,9 @@ class Worlds(RuleBasedStateMachine):
 
     by_version = True
     narrow = False
-    """Whether nothing else happens than short requests, slowness and failures: what only they bring to light comes sooner."""
+    """Whether nothing else happens than short requests, slowness and failures:
+    what only they bring to light comes sooner.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +162,9 @@ class WithoutVersions(Narrow):
 
 
 def explore(worlds: type[Worlds], count: int, number: int, *, shrinks: bool = False) -> None:
-    """Runs so many worlds. Raises AssertionError where anything did not hold. `shrinks`: takes minutes to show it short."""
+    """Runs so many worlds. Raises AssertionError where anything did not hold. `shrinks`:
+    takes minutes to show it short.
+    """
     chosen = settings(
         max_examples=count,
         stateful_step_count=30,
@@ -197,7 +201,11 @@ def _rely_on_what_others_promise(patch: pytest.MonkeyPatch) -> type[Worlds]:
 
     def trusting(self: Leases, deployment: ModelDeployment, ttl: int) -> Hold | None:
         hold, expiry = begin_now(self, deployment, ttl), expires_at(deployment)
-        return self.begin(deployment, ttl) if hold is None and expiry and expiry - BEGINNING > timedelta(seconds=60) else hold
+        return (
+            self.begin(deployment, ttl)
+            if hold is None and expiry and expiry - BEGINNING > timedelta(seconds=60)
+            else hold
+        )
 
     patch.setattr(Leases, "begin_now", trusting)
     return Worlds
@@ -259,7 +267,9 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("plant", "found"), PLANTED, ids=[plant.__name__ for plant, _ in PLANTED])
-def test_a_planted_bug_is_found(plant: Callable[[pytest.MonkeyPatch], type[Worlds]], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_is_found(
+    plant: Callable[[pytest.MonkeyPatch], type[Worlds]], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worlds = plant(monkeypatch)
     with pytest.raises(AssertionError, match=found):
         explore(worlds, 1000, SEED)

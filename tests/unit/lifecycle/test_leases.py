@@ -1,12 +1,14 @@
-"""Leases on a cluster: what is written before a request is passed on, and what becomes of it when the cluster does not take it."""
+"""Leases on a cluster:
+what is written before a request is passed on, and what becomes of it when the cluster does not take it.
+"""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from berth_api.activity import NEVER
-from berth_api.cluster import MODEL_DEPLOYMENTS, UnavailableError
 from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, UnavailableError
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError
 from tests.instruments import InstrumentedCluster
 from tests.unit.lifecycle.replicas import Replica, entry_of, make_ready, stored

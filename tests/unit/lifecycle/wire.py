@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Literal, NoReturn
 
-from berth_api.cluster import ConflictError, Kind, Object, ObjectList, Preconditions, UnavailableError, WatchEvent
+from berth_cluster.cluster import ConflictError, Kind, Object, ObjectList, Preconditions, UnavailableError, WatchEvent
 from berth_local.node.cluster import LocalCluster
 from tests.unit.virtual_time import wall_clock
 
 Outcome = Literal["works", "fails", "lost", "slow", "late"]
-"""Of a write: lost means that it is done and nobody hears; slow, that it is done later; late, that this is heard later."""
+"""Of a write:
+lost means that it is done and nobody hears; slow, that it is done later; late, that this is heard later.
+"""
 
 SLOW_SECONDS = 2.0
 """With what else may happen this stays below the 5 s that a renewal may take."""
@@ -76,12 +78,16 @@ class Wire:
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> NoReturn:
         raise AssertionError("a router patches no spec")
 
-    async def delete(self, kind: Kind, name: str, preconditions: Preconditions | None = None, grace_seconds: int | None = None) -> None:
+    async def delete(
+        self, kind: Kind, name: str, preconditions: Preconditions | None = None, grace_seconds: int | None = None
+    ) -> None:
         await self._reached()
         writer.set(self._who)
         await self._store.delete(kind, name, preconditions, grace_seconds)
 
-    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+    async def patch_status(
+        self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
+    ) -> Object:
         (entry,) = status["activity"].values()
         assert preconditions
         assert preconditions.uid
@@ -93,7 +99,9 @@ class Wire:
             raise UnavailableError("it fails")
         await self._reached()
         # Once it is on its way, it arrives, whatever becomes of who has sent it.
-        writing = asyncio.create_task(self._arrive(kind, name, status, preconditions, SLOW_SECONDS if outcome == "slow" else 0))
+        writing = asyncio.create_task(
+            self._arrive(kind, name, status, preconditions, SLOW_SECONDS if outcome == "slow" else 0)
+        )
         writing.add_done_callback(_seen)
         try:
             written = await asyncio.shield(writing)
@@ -109,7 +117,9 @@ class Wire:
             raise UnavailableError("the answer is lost")
         return written
 
-    async def _arrive(self, kind: Kind, name: str, status: Object, preconditions: Preconditions, delay: float) -> Object:
+    async def _arrive(
+        self, kind: Kind, name: str, status: Object, preconditions: Preconditions, delay: float
+    ) -> Object:
         writer.set(self._who)
         await asyncio.sleep(delay)
         return await self._store.patch_status(kind, name, status, preconditions)

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from berth_api.activity import CLOCK_SKEW, expires_at, forgotten_entries, last_unload
-from berth_api.cluster import (
+from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
+from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
     ClusterError,
     ConflictError,
@@ -20,9 +21,7 @@ from berth_api.cluster import (
     Object,
     Preconditions,
 )
-from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
-from berth_operator.idle import idle_since, is_asleep
-from berth_router.ask import Ask
+from berth_operator.deployments.idle import idle_since, is_asleep
 from berth_router.errors import APIError
 from berth_router.lifecycle import unloader
 from berth_router.lifecycle.activator import Activator
@@ -32,6 +31,7 @@ from berth_router.lifecycle.lease_state import LEASE, MARGIN
 from berth_router.lifecycle.resolve import Inventory, Policy
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.metrics import Metrics
+from berth_router.request.ask import Ask
 from berth_router.stats import Stats
 from tests.unit.lifecycle.wire import Store, Wire, seconds, writer
 from tests.unit.virtual_time import BEGINNING
@@ -41,7 +41,9 @@ OPERATOR = "operator"
 NAMES = ("router-1", "router-2")
 
 GONE_WITHIN = LEASE + CLOCK_SKEW + timedelta(seconds=40)
-"""After the last promise: a crashed router's lease, the longest wait between two tries of a write, and what rounds take."""
+"""After the last promise:
+a crashed router's lease, the longest wait between two tries of a write, and what rounds take.
+"""
 
 _STARTS_SECONDS = 0.5
 _SLOW_RENEWAL = (MARGIN - CLOCK_SKEW).total_seconds()
@@ -98,7 +100,9 @@ class Router:
             deployments=deployments,
             store=_MODELS,
             leases=self.leases,
-            policy=Policy({Backend.LLAMACPP: [Device.CPU]}, Backend.LLAMACPP, Device.CPU, default_ttl=5, max_deployments=9),
+            policy=Policy(
+                {Backend.LLAMACPP: [Device.CPU]}, Backend.LLAMACPP, Device.CPU, default_ttl=5, max_deployments=9
+            ),
             metrics=Metrics(),
             stats=Stats(self.wire, None, name, clock),
             deadline_seconds=3600,
@@ -358,7 +362,9 @@ class World:
                 self._wrong(f"an answer through {each.router.name} that began at {each.since:.1f} s is cut: {why}")
 
     def _is_excused(self, cut: Accepted, why: str) -> bool:
-        """Whether it was cut as it may be: its time to end was over, or its router could not reach the cluster for long."""
+        """Whether it was cut as it may be:
+        its time to end was over, or its router could not reach the cluster for long.
+        """
         now = seconds()
         if not (cut.leased or cut.has_lease(self.now())) and (why == "unloaded" or self._unload):
             return True  # passed on while its router could not write: nothing but an unload may end it

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from berth_api.cluster import Object
 from berth_api.model_deployment import Backend, Device, ModelDeployment
+from berth_cluster.cluster import Object
+from berth_operator.deployments.health import Sight
 from berth_operator.engines import ENGINES
-from berth_operator.health import Sight
 from berth_operator.resources import make_pod
 from berth_operator.settings import Settings
 
@@ -23,7 +23,9 @@ def at(seconds: float) -> str:
     return (NOW + timedelta(seconds=seconds)).isoformat()
 
 
-def deployment(spec: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **metadata: Any) -> ModelDeployment:
+def deployment(
+    spec: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **metadata: Any
+) -> ModelDeployment:
     return ModelDeployment.parse(
         {
             "metadata": {
@@ -43,7 +45,8 @@ def deployment(spec: dict[str, Any] | None = None, status: dict[str, Any] | None
 def loaded(seconds_ago: float, **more: Any) -> dict[str, Any]:
     """The status of a deployment that has been ready for this long."""
     steps = [
-        {"name": name, "at": at(-seconds_ago), "seconds": 1} for name in ("PodCreated", "PodScheduled", "EngineStarted", "EngineReady")
+        {"name": name, "at": at(-seconds_ago), "seconds": 1}
+        for name in ("PodCreated", "PodScheduled", "EngineStarted", "EngineReady")
     ]
     ready = {
         "phase": "Ready",
@@ -82,7 +85,9 @@ def pod(
     **metadata: Any,
 ) -> Object:
     """A pod as the API server has it. `made_of`: the deployment as it was when the pod was made."""
-    made = make_pod(made_of or deployment(), ENGINES[Backend.LLAMACPP], settings.engines[Backend.LLAMACPP][Device.CPU], settings)
+    made = make_pod(
+        made_of or deployment(), ENGINES[Backend.LLAMACPP], settings.engines[Backend.LLAMACPP][Device.CPU], settings
+    )
     spec = {**made["spec"], **({"nodeName": node} if node else {})}
     spec["containers"] = [{**made["spec"]["containers"][0], "resources": {"limits": {"memory": "2Gi"}}}]
     return {

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from berth_api.cluster import Object
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import Object
 from berth_operator.actions import CreatePod, DeleteDeployment, DeletePod, Observed, Plan, WriteStatus
-from berth_operator.health import Sight
-from berth_operator.plan import make_plan
+from berth_operator.deployments.health import Sight
+from berth_operator.deployments.plan import make_plan
 from berth_operator.settings import Settings
 from tests.unit.operator.building import NOW, SETTINGS, UID
 
@@ -38,7 +38,9 @@ class Case:
         if "delete deployment" not in self.actions:
             assert plan.status.phase == self.phase
         assert plan.status.attempt == self.attempt
-        assert (None if plan.wake_at is None else plan.wake_at - NOW) == (None if self.wake_in is None else timedelta(seconds=self.wake_in))
+        assert (None if plan.wake_at is None else plan.wake_at - NOW) == (
+            None if self.wake_in is None else timedelta(seconds=self.wake_in)
+        )
         if self.reason:
             ready = condition_of(plan.status.conditions, ConditionType.READY)
             assert ready

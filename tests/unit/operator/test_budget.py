@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from berth_api.budget import Use
-from berth_api.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Object
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
-from berth_operator.budget import PATIENCE, MemoryGate
-from berth_operator.plan import CreatePod, DeletePod, Observed, Plan, WriteStatus, make_plan
+from berth_cluster.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Object
+from berth_operator.deployments.budget import PATIENCE, MemoryGate
+from berth_operator.deployments.plan import CreatePod, DeletePod, Observed, Plan, WriteStatus, make_plan
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.building import NOW, SETTINGS, at, deployment, ended_pod, loaded, silent
 from tests.unit.virtual_time import run_in_virtual_time
@@ -52,7 +52,11 @@ class House:
         return True
 
     async def declare(self, name: str, model: str, **spec: Any) -> None:
-        identity = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": {"name": name}}
+        identity = {
+            "apiVersion": MODEL_DEPLOYMENTS.api_version,
+            "kind": MODEL_DEPLOYMENTS.kind,
+            "metadata": {"name": name},
+        }
         body = {**identity, "spec": {"model": f"/models/{model}", "backend": "llamacpp", "device": "cpu", **spec}}
         await self.cluster.create(MODEL_DEPLOYMENTS, body)
 
@@ -258,14 +262,18 @@ async def test_a_deployment_that_cannot_be_read_is_counted_and_stops_nobody() ->
 
 async def test_a_pod_without_labels_is_counted(house: House) -> None:
     metadata = {"name": "stray", "annotations": {MEMORY_ANNOTATION: str(7 * GB)}}
-    await house.cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []}})
+    await house.cluster.create(
+        PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []}}
+    )
     await house.declare("a", "medium")
     assert not created(await house.plan("a"))
 
 
 async def test_what_is_no_number_is_not_counted(house: House) -> None:
     metadata = {"name": "stray", "annotations": {MEMORY_ANNOTATION: "much"}}
-    await house.cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []}})
+    await house.cluster.create(
+        PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []}}
+    )
     await house.declare("a", "medium")
     assert created(await house.plan("a"))
 
@@ -291,7 +299,9 @@ async def test_an_engine_that_hangs_gives_its_memory_to_the_one_that_follows_it(
     await house.cluster.patch_status(PODS, name, {"phase": "Running", "podIP": "10.0.0.1"})
     await house.cluster.patch(MODEL_DEPLOYMENTS, "a", {"spec": {"idle": {"ttlSeconds": 0}}})
     steps = loaded(100)["startSteps"]
-    await house.cluster.patch_status(MODEL_DEPLOYMENTS, "a", {"phase": "Unresponsive", "podName": name, "startSteps": steps})
+    await house.cluster.patch_status(
+        MODEL_DEPLOYMENTS, "a", {"phase": "Unresponsive", "podName": name, "startSteps": steps}
+    )
     read = ModelDeployment.parse(await house.cluster.get(MODEL_DEPLOYMENTS, "a"))
     observed = Observed(read, (await house.cluster.list(PODS)).items, silent(60, pod=hung["metadata"]["uid"]))
     plan = await house.gate.admitted(make_plan(observed, SETTINGS, NOW), observed, NOW)

@@ -6,9 +6,9 @@ import pytest
 
 from berth_api.identity import with_defaults
 from berth_api.model_deployment import ModelDeploymentSpec
+from berth_operator.deployments.plan import CreatePod, Observed, make_plan
 from berth_operator.engines import ENGINES
 from berth_operator.engines.arguments import refused_arguments
-from berth_operator.plan import CreatePod, Observed, make_plan
 from berth_operator.settings import Settings
 from tests.unit.operator.building import NOW, SETTINGS, deployment
 
@@ -25,7 +25,11 @@ COMMON = f"--model {MODEL} --alias {MODEL} --port 8000"
             f"llamacpp {COMMON} --context-size 2048 --gpu-layers -1 --devices 1 --parallel {{slots}}",
         ),
         (
-            {"backend": "llamacpp", "device": "cuda", "llamacpp": {"contextSize": 512, "gpuLayers": 20, "quantization": "Q4_K_M"}},
+            {
+                "backend": "llamacpp",
+                "device": "cuda",
+                "llamacpp": {"contextSize": 512, "gpuLayers": 20, "quantization": "Q4_K_M"},
+            },
             f"llamacpp {COMMON} --context-size 512 --gpu-layers 20 --devices 1 --quantization Q4_K_M --parallel {{slots}}",
         ),
         (
@@ -34,7 +38,12 @@ COMMON = f"--model {MODEL} --alias {MODEL} --port 8000"
         ),
         ({"backend": "vllm"}, f"vllm {COMMON} --device cpu --devices 1 --gpu-memory-utilization 0.7"),
         (
-            {"backend": "vllm", "device": "cuda", "devices": 4, "vllm": {"gpuMemoryUtilization": 0.35, "maxModelLen": 4096}},
+            {
+                "backend": "vllm",
+                "device": "cuda",
+                "devices": 4,
+                "vllm": {"gpuMemoryUtilization": 0.35, "maxModelLen": 4096},
+            },
             f"vllm {COMMON} --device cuda --devices 4 --gpu-memory-utilization 0.35 --max-model-len 4096",
         ),
         ({"backend": "transformers"}, f"transformers {COMMON} --device cpu"),
@@ -84,7 +93,9 @@ def test_a_deployment_with_arguments_that_are_not_allowed_gets_no_pod_and_says_w
     assert failure.reason == "EngineArgsNotAllowed"
     assert failure.message == "engineArgs: --mmap, --lora may not be used with llamacpp; the administrator allows: none"
 
-    allowing = Settings.model_validate({**SETTINGS.model_dump(), "engine_args": {"allowed": {"llamacpp": ["--mmap", "--lora"]}}})
+    allowing = Settings.model_validate(
+        {**SETTINGS.model_dump(), "engine_args": {"allowed": {"llamacpp": ["--mmap", "--lora"]}}}
+    )
     [create, *_] = make_plan(Observed(curious, [], None), allowing, NOW).actions
     assert isinstance(create, CreatePod)
     assert create.manifest["spec"]["containers"][0]["args"][-4:] == ["--", "--mmap", "--lora", "/x"]
@@ -95,7 +106,11 @@ def test_a_deployment_with_arguments_that_are_not_allowed_gets_no_pod_and_says_w
     [
         ({"resource_name": "nvidia.com/gpu"}, 1, {"limits": {"nvidia.com/gpu": 1}}),
         ({"resource_name": "nvidia.com/mig-1g.10gb"}, 2, {"limits": {"nvidia.com/mig-1g.10gb": 2}}),
-        ({"resource_name": "amd.com/gpu", "resources": {"limits": {"memory": "8Gi"}}}, 1, {"limits": {"memory": "8Gi", "amd.com/gpu": 1}}),
+        (
+            {"resource_name": "amd.com/gpu", "resources": {"limits": {"memory": "8Gi"}}},
+            1,
+            {"limits": {"memory": "8Gi", "amd.com/gpu": 1}},
+        ),
         ({}, 1, None),
     ],
 )
@@ -113,7 +128,9 @@ def test_a_cuda_deployment_asks_for_its_devices(device_settings: dict[str, Any],
             },
         }
     )
-    [create, *_] = make_plan(Observed(deployment({"device": "cuda", "devices": devices}), [], None), settings, NOW).actions
+    [create, *_] = make_plan(
+        Observed(deployment({"device": "cuda", "devices": devices}), [], None), settings, NOW
+    ).actions
     assert isinstance(create, CreatePod)
     pod = create.manifest["spec"]
     assert pod["containers"][0].get("resources") == expected

@@ -1,6 +1,6 @@
 """Which turns of a deployment's life are told, and how."""
 
-from berth_operator.plan import Observed, make_plan
+from berth_operator.deployments.plan import Observed, make_plan
 from berth_operator.resources import make_event
 from tests.unit.operator.building import NOW, SETTINGS, answering, deployment, ended_pod, pod, running_pod, silent
 
@@ -21,7 +21,9 @@ def test_a_start_is_told_when_it_begins_and_when_it_ends() -> None:
 
 def test_a_failure_is_a_warning_with_its_reason() -> None:
     broken = deployment()
-    status = make_plan(Observed(broken, [ended_pod(message="ModelNotFound: there is no /models/x")], None), SETTINGS, NOW).status
+    status = make_plan(
+        Observed(broken, [ended_pod(message="ModelNotFound: there is no /models/x")], None), SETTINGS, NOW
+    ).status
     event = make_event(broken, status, NOW)
     assert event is not None
     assert (event["type"], event["reason"], event["message"]) == ("Warning", "ModelNotFound", "there is no /models/x")
@@ -36,7 +38,9 @@ def test_a_long_message_is_cut_to_what_the_api_server_takes() -> None:
 
 
 def test_an_engine_that_gives_no_answer_is_a_warning() -> None:
-    serving = deployment(status=make_plan(Observed(deployment(), [running_pod()], answering()), SETTINGS, NOW).status.manifest())
+    serving = deployment(
+        status=make_plan(Observed(deployment(), [running_pod()], answering()), SETTINGS, NOW).status.manifest()
+    )
     event = make_event(serving, make_plan(Observed(serving, [running_pod()], silent(20)), SETTINGS, NOW).status, NOW)
     assert event is not None
     assert (event["type"], event["reason"]) == ("Warning", "EngineNotAnswering")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import Object
-from berth_operator.failure import PodFailure, disruption, pod_failure
+from berth_cluster.cluster import Object
+from berth_operator.deployments.failure import PodFailure, disruption, pod_failure
 from tests.unit.operator.building import NOW, at, ended_pod, pod, running_pod
 
 GRACE = timedelta(seconds=5)
@@ -39,7 +39,11 @@ def unschedulable(seconds: float) -> Object:
         (
             "the engine's last lines",
             {"exitCode": 1, "message": "llama: loading\nerror: bad magic\n"},
-            PodFailure("EngineExited", "the engine exited with code 1; its last lines:\nllama: loading\nerror: bad magic", ended=True),
+            PodFailure(
+                "EngineExited",
+                "the engine exited with code 1; its last lines:\nllama: loading\nerror: bad magic",
+                ended=True,
+            ),
         ),
         (
             "out of memory names the limit",
@@ -50,7 +54,11 @@ def unschedulable(seconds: float) -> Object:
             (
                 "the GPU is full",
                 {"exitCode": 1, "message": said},
-                PodFailure("DeviceOutOfMemory", f"the GPU has too little memory free for the engine; its last lines:\n{said}", ended=True),
+                PodFailure(
+                    "DeviceOutOfMemory",
+                    f"the GPU has too little memory free for the engine; its last lines:\n{said}",
+                    ended=True,
+                ),
             )
             for said in (
                 "E alloc_buffer: allocating 3853.02 MiB on device 0: cudaMalloc failed: out of memory",
@@ -70,7 +78,11 @@ def unschedulable(seconds: float) -> Object:
         ),
         ("killed", {"exitCode": 137}, PodFailure("EngineKilled", "the engine was ended by SIGKILL", ended=True)),
         ("crashed", {"exitCode": 139}, PodFailure("EngineCrashed", "the engine was ended by SIGSEGV", ended=True)),
-        ("ended without an error", {"exitCode": 0}, PodFailure("EngineExited", "the engine exited with code 0", ended=True)),
+        (
+            "ended without an error",
+            {"exitCode": 0},
+            PodFailure("EngineExited", "the engine exited with code 0", ended=True),
+        ),
     ],
 )
 def test_an_engine_that_ended(name: str, terminated: dict[str, Any], expected: PodFailure) -> None:
@@ -101,7 +113,12 @@ def test_a_pod_without_a_node_is_given_a_moment(seconds: float, *, stalled: bool
 
 def test_an_evicted_pod_says_so() -> None:
     killed = [{"name": "engine", "state": {"terminated": {"exitCode": 137, "message": "ModelNotFound: not this"}}}]
-    status = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.", "containerStatuses": killed}
+    status = {
+        "phase": "Failed",
+        "reason": "Evicted",
+        "message": "The node was low on resource: memory.",
+        "containerStatuses": killed,
+    }
     evicted = PodFailure("Evicted", "the node put the pod out: The node was low on resource: memory.", ended=True)
     assert pod_failure(pod(status=status), NOW, GRACE) == disruption(pod(status=status)) == evicted
 
@@ -111,7 +128,12 @@ def test_a_deleted_pod_says_so_and_who_did_it_where_that_is_known() -> None:
     assert disruption(ended_pod()) is None
     drained = running_pod(deletionTimestamp=at(30))
     assert disruption(drained) == PodFailure("PodDeleted", "the pod was deleted", ended=True)
-    told = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+    told = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }
     drained["status"]["conditions"] = [told]
     assert disruption(drained) == PodFailure(
         "PodDeleted", "the pod was deleted (EvictionByEvictionAPI: Eviction API: evicting)", ended=True

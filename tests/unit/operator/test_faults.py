@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, Object
-from berth_operator.parts import status_of
-from berth_operator.reconciler import Reconciler
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, Object
+from berth_operator.deployments.parts import status_of
+from berth_operator.deployments.reconciler import Reconciler
 from berth_operator.settings import Settings
 from tests.unit.operator.building import lease
 from tests.unit.operator.world import Fault, Operator, World, points
@@ -99,7 +99,11 @@ async def hangs(world: World) -> None:
     await world.engine_turns("hangs")
     await world.until(ready(2))
     assert {"EngineNotAnswering", "EngineHung"} <= reasons(world)
-    marked = [change.object["metadata"] for change in world.history if "deletionTimestamp" in change.object.get("metadata", {})]
+    marked = [
+        change.object["metadata"]
+        for change in world.history
+        if "deletionTimestamp" in change.object.get("metadata", {})
+    ]
     assert {each["deletionGracePeriodSeconds"] for each in marked} == {1}, "nothing can ask it to end"
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import Object
 from berth_api.model_deployment import ModelDeployment
 from berth_api.model_download import ModelDownload
+from berth_cluster.cluster import Object
 from berth_local.node.cluster import merged
 from berth_operator.actions import CreatePod, DeleteDeployment, DeletePod, Observed, WriteStatus
+from berth_operator.deployments.plan import make_plan
 from berth_operator.downloads import plan as downloads
-from berth_operator.plan import make_plan
 from berth_operator.status_patch import status_patch
 from tests.unit.operator import test_plan, test_serving
 from tests.unit.operator.building import NOW, SETTINGS, at
@@ -171,4 +171,7 @@ def test_a_deployment_writes_only_what_its_reader_knows(case: Case) -> None:
     plan = case.plan()
     manifest: dict[str, Any] = stored(as_stored(case.deployment), status_patch(case.deployment.status, plan.status))
     read = ModelDeployment.parse(manifest).status
-    assert read.model_copy(update={"activity": {}}).manifest() == plan.status.model_copy(update={"activity": {}}).manifest()
+    assert (
+        read.model_copy(update={"activity": {}}).manifest()
+        == plan.status.model_copy(update={"activity": {}}).manifest()
+    )

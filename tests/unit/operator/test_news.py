@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import Object
+from berth_cluster.cluster import Object
 from berth_operator.news import News
 from tests.unit.operator.building import at, lease, loaded
 
@@ -14,7 +14,12 @@ def seen(**status: Any) -> Object:
     return {
         "metadata": {"name": "smol", "uid": "u", "resourceVersion": "1", "generation": 1, "managedFields": []},
         "spec": {"model": "/models/SmolLM2", "idle": {"ttlSeconds": 60}},
-        "status": {**loaded(100), "expiresAt": at(60), "activity": {"router-1": {**lease(60), "leaseUntil": at(20)}}, **status},
+        "status": {
+            **loaded(100),
+            "expiresAt": at(60),
+            "activity": {"router-1": {**lease(60), "leaseUntil": at(20)}},
+            **status,
+        },
     }
 
 

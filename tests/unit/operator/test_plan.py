@@ -14,7 +14,10 @@ DELETE_WHEN_IDLE = {"idle": {"ttlSeconds": 60, "action": "Delete"}}
 NO_POD: dict[str, Any] = {"podName": None, "startSteps": [], "startRequestedAt": None}
 SLEEP_WHEN_IDLE = {"idle": {"ttlSeconds": 60, "action": "Sleep"}}
 
-IMAGE_MISSING = {"phase": "Pending", "containerStatuses": [{"image": "x:1", "state": {"waiting": {"reason": "ErrImagePull"}}}]}
+IMAGE_MISSING = {
+    "phase": "Pending",
+    "containerStatuses": [{"image": "x:1", "state": {"waiting": {"reason": "ErrImagePull"}}}],
+}
 
 
 def unschedulable(seconds_ago: float) -> dict[str, Any]:
@@ -85,8 +88,18 @@ CASES = [
         reason="Unschedulable",
     ),
     Case("a pod on its way is waited for", deployment(), [running_pod()], ["status"], "Starting", wake_in=1800),
-    Case("an engine that answers is ready", deployment(), [running_pod()], ["status"], "Ready", answering(), wake_in=300),
-    Case("another pod's answer does not count", deployment(), [running_pod()], ["status"], "Starting", answering(pod="x"), wake_in=1800),
+    Case(
+        "an engine that answers is ready", deployment(), [running_pod()], ["status"], "Ready", answering(), wake_in=300
+    ),
+    Case(
+        "another pod's answer does not count",
+        deployment(),
+        [running_pod()],
+        ["status"],
+        "Starting",
+        answering(pod="x"),
+        wake_in=1800,
+    ),
     Case(
         "what an earlier attempt left is deleted",
         deployment(status={"attempt": 2}),
@@ -123,7 +136,15 @@ CASES = [
         reason="NameTooLong",
     ),
     # Failures
-    Case("a start that failed waits", deployment(), [ended_pod()], ["status", "delete smol-1 in 1 s"], "Stalled", attempt=2, wake_in=10),
+    Case(
+        "a start that failed waits",
+        deployment(),
+        [ended_pod()],
+        ["status", "delete smol-1 in 1 s"],
+        "Stalled",
+        attempt=2,
+        wake_in=10,
+    ),
     Case(
         "each further failure waits twice as long",
         deployment(status={"attempt": 4, "lastFailure": failure(-30, count=3, retry=-1)}),
@@ -199,7 +220,9 @@ CASES = [
     ),
     Case(
         "a failure of which nobody knows what was tried is not another one",
-        deployment(status={"attempt": 4, "lastFailure": {**failure(-30, count=2, retry=-1), "madeFrom": "something else"}}),
+        deployment(
+            status={"attempt": 4, "lastFailure": {**failure(-30, count=2, retry=-1), "madeFrom": "something else"}}
+        ),
         [pod(4, status={"phase": "Failed", "reason": "NodeAffinity"}, annotations={"berth.dev/made-from": ""})],
         ["status", "delete smol-4 in 1 s"],
         "Stalled",
@@ -213,7 +236,9 @@ CASES = [
             status={
                 "attempt": 2,
                 "lastFailure": failure(-3, retry=7),
-                "conditions": [{"type": "Ready", "status": "False", "reason": "EngineExited", "lastTransitionTime": at(-3)}],
+                "conditions": [
+                    {"type": "Ready", "status": "False", "reason": "EngineExited", "lastTransitionTime": at(-3)}
+                ],
             }
         ),
         [running_pod(1)],
@@ -222,7 +247,14 @@ CASES = [
         attempt=2,
         wake_in=7,
     ),
-    Case("a missing image is told, the pod is kept", deployment(), [pod(status=IMAGE_MISSING)], ["status"], "Stalled", wake_in=1800),
+    Case(
+        "a missing image is told, the pod is kept",
+        deployment(),
+        [pod(status=IMAGE_MISSING)],
+        ["status"],
+        "Stalled",
+        wake_in=1800,
+    ),
     Case(
         "a start that takes too long has failed",
         deployment(status={"startRequestedAt": at(-1801)}),
@@ -243,7 +275,14 @@ CASES = [
         wake_in=10,
         reason="StartDeadlineExceeded",
     ),
-    Case("an engine without an image is told", deployment({"backend": "vllm"}), [], ["status"], "Stalled", reason="EngineUnavailable"),
+    Case(
+        "an engine without an image is told",
+        deployment({"backend": "vllm"}),
+        [],
+        ["status"],
+        "Stalled",
+        reason="EngineUnavailable",
+    ),
     Case(
         "a router's deployment that cannot start goes when its TTL has passed",
         deployment(DELETE_WHEN_IDLE, {"attempt": 2, "lastFailure": failure(-3, retry=7)}),
@@ -262,7 +301,15 @@ CASES = [
         wake_in=3,
     ),
     # Idleness
-    Case("ready and used", deployment(DELETE_WHEN_IDLE, loaded(59)), [running_pod()], ["status"], "Ready", answering(), wake_in=1),
+    Case(
+        "ready and used",
+        deployment(DELETE_WHEN_IDLE, loaded(59)),
+        [running_pod()],
+        ["status"],
+        "Ready",
+        answering(),
+        wake_in=1,
+    ),
     Case(
         "idle for its TTL",
         deployment(DELETE_WHEN_IDLE, loaded(60)),

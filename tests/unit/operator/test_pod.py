@@ -4,7 +4,7 @@ from math import ceil
 
 import pytest
 
-from berth_api.cluster import Object
+from berth_cluster.cluster import Object
 from berth_operator.engines import ENGINES
 from berth_operator.resources import make_pod
 from berth_operator.settings import Settings

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, PODS, ForbiddenError, Kind, Object, Preconditions
 from berth_api.conditions import ConditionType
 from berth_api.identity import pod_name
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, ForbiddenError, Kind, Object, Preconditions
 from berth_local.node.admission import Admit
-from berth_operator.parts import condition, status_of
+from berth_operator.deployments.parts import condition, status_of
 from tests.unit.operator.building import lease
 from tests.unit.operator.test_faults import begin, declare, phase, ready, reasons
 from tests.unit.operator.world import World
@@ -123,13 +123,17 @@ async def test_a_router_that_has_just_taken_a_lease_keeps_the_engine_from_being_
 
     world.operators.before("patch_status", take_a_lease)
     await world.cluster.patch(MODEL_DEPLOYMENTS, "smol", {"spec": {"nodeSelector": {"zone": "b"}}})
-    found = await world.until(lambda found: (condition(found or {}, ConditionType.UP_TO_DATE) or {}).get("status") == "False")
+    found = await world.until(
+        lambda found: (condition(found or {}, ConditionType.UP_TO_DATE) or {}).get("status") == "False"
+    )
     assert taken
     assert ready(1)(found)
     assert sum(world.made(PODS).values()) == 1
     await asyncio.sleep(120)
     assert sum(world.made(PODS).values()) == 1, "not while the lease runs"
-    await world.cluster.patch_status(MODEL_DEPLOYMENTS, "smol", {"activity": {"router": {"leaseUntil": "2026-01-02T12:00:00Z"}}})
+    await world.cluster.patch_status(
+        MODEL_DEPLOYMENTS, "smol", {"activity": {"router": {"leaseUntil": "2026-01-02T12:00:00Z"}}}
+    )
     await world.until(ready(2))
     assert "SpecChanged" in reasons(world)
 

@@ -248,13 +248,17 @@ TAKEN_AWAY = [
         wake_in=6,
         reason="PodDeleted",
     ),
-    Case("also when it is gone", deployment(status=loaded(4)), [], ["status"], "Pending", wake_in=6, reason="PodDeleted"),
+    Case(
+        "also when it is gone", deployment(status=loaded(4)), [], ["status"], "Pending", wake_in=6, reason="PodDeleted"
+    ),
     Case(
         "what follows a pod that was taken away says so until it is ready",
         deployment(
             status={
                 "attempt": 2,
-                "conditions": [{"type": "Ready", "status": "False", "reason": "PodDeleted", "lastTransitionTime": at(-3)}],
+                "conditions": [
+                    {"type": "Ready", "status": "False", "reason": "PodDeleted", "lastTransitionTime": at(-3)}
+                ],
             }
         ),
         [running_pod(2)],
@@ -285,7 +289,9 @@ IN_USE = {"r": {**lease(30, 1), "leaseUntil": at(25)}}
 UNUSED = {"r": lease(200)}
 NOWHERE = {
     "phase": "Pending",
-    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": at(-60)}],
+    "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": at(-60)}
+    ],
 }
 
 CHANGED = [

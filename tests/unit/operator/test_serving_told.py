@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from berth_api.conditions import PLANNED_DISRUPTIONS, ConditionType, condition_of
-from berth_operator.made_from import difference
+from berth_operator.deployments.made_from import difference
 from berth_operator.settings import Settings
 from tests.unit.operator.building import SETTINGS, answering, deployment, loaded, pod, running_pod
 from tests.unit.operator.cases import Case, plan_for
@@ -34,7 +34,9 @@ def test_an_engine_that_gives_no_answer_is_told_with_since_when_and_takes_no_req
     case = case_of("an engine that has not answered for 15 s gets no new requests")
     status, reason, message, _ = condition(case, ConditionType.READY)
     assert (status, reason) == ("False", "EngineNotAnswering")
-    assert message.startswith("the engine has not answered since 2026-01-02T11:59:45.000Z: no answer within 5 s; new requests wait")
+    assert message.startswith(
+        "the engine has not answered since 2026-01-02T11:59:45.000Z: no answer within 5 s; new requests wait"
+    )
     assert condition(case, ConditionType.RECONCILING)[:2] == ("True", "EngineNotAnswering")
     assert case.plan().status.endpoint is None
     assert case.plan().engine, "it is asked on"
@@ -90,7 +92,9 @@ def test_that_nothing_like_it_could_be_started_is_told() -> None:
     assert "the one that runs is left as it is" in message
 
 
-@pytest.mark.parametrize("case", [*TAKEN_AWAY_FROM_USERS, *(case for case in CHANGED if case.attempt == 2)], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [*TAKEN_AWAY_FROM_USERS, *(case for case in CHANGED if case.attempt == 2)], ids=lambda case: case.name
+)
 def test_routers_can_read_that_the_engine_did_not_end_by_its_own_doing(case: Case) -> None:
     status, reason, _, _ = condition(case, ConditionType.READY)
     assert status == "False"

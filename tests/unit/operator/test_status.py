@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import MEMORY_ANNOTATION, Preconditions
 from berth_api.conditions import ConditionType, condition_of
+from berth_cluster.cluster import MEMORY_ANNOTATION, Preconditions
 from berth_operator.actions import DeleteDeployment, Engine
-from berth_operator.health import Sight
-from berth_operator.plan import pod_name_taken, pod_refused
+from berth_operator.deployments.health import Sight
+from berth_operator.deployments.plan import pod_name_taken, pod_refused
 from tests.unit.operator.building import (
     NOW,
     POD_UID,
@@ -29,13 +29,17 @@ from tests.unit.operator.cases import actions, plan_for
 
 
 def test_the_delete_holds_only_for_what_was_read() -> None:
-    plan = plan_for(deployment({"idle": {"ttlSeconds": 60, "action": "Delete"}}, loaded(60)), running_pod(), sight=answering())
+    plan = plan_for(
+        deployment({"idle": {"ttlSeconds": 60, "action": "Delete"}}, loaded(60)), running_pod(), sight=answering()
+    )
     assert plan.actions[0] == DeleteDeployment(Preconditions(UID, "7"))
 
 
 def test_a_second_round_over_its_own_status_changes_nothing() -> None:
     first = plan_for(deployment(), running_pod(), sight=answering())
-    again = plan_for(deployment(status=first.status.manifest()), running_pod(), sight=answering(), now=NOW + timedelta(seconds=9))
+    again = plan_for(
+        deployment(status=first.status.manifest()), running_pod(), sight=answering(), now=NOW + timedelta(seconds=9)
+    )
     assert again.status.manifest() == first.status.manifest()
 
 
@@ -43,7 +47,9 @@ def test_the_start_is_told_step_by_step() -> None:
     created = plan_for(deployment()).status
     scheduled = plan_for(deployment(status=created.manifest()), pod(), now=NOW + timedelta(seconds=1)).status
     started = plan_for(deployment(status=scheduled.manifest()), running_pod(), now=NOW + timedelta(seconds=3)).status
-    ready = plan_for(deployment(status=started.manifest()), running_pod(), sight=answering(), now=NOW + timedelta(seconds=7)).status
+    ready = plan_for(
+        deployment(status=started.manifest()), running_pod(), sight=answering(), now=NOW + timedelta(seconds=7)
+    ).status
     assert [(step.name, step.seconds) for step in ready.start_steps] == [
         ("PodCreated", 0),
         ("PodScheduled", 1),
@@ -59,7 +65,10 @@ def test_the_memory_that_a_pod_is_counted_with_is_told_while_there_is_one(sight:
     counted = running_pod(annotations={MEMORY_ANNOTATION: "350000000"})
     status = plan_for(deployment(), counted, sight=sight).status
     assert status.memory_bytes == 350_000_000
-    assert plan_for(deployment(status=status.model_dump(mode="json", by_alias=True)), ended_pod()).status.memory_bytes is None
+    assert (
+        plan_for(deployment(status=status.model_dump(mode="json", by_alias=True)), ended_pod()).status.memory_bytes
+        is None
+    )
 
 
 def test_what_the_node_says_of_a_start_is_told() -> None:
@@ -90,13 +99,22 @@ def test_a_failure_is_told_where_people_look() -> None:
     for kind, expected in ((ConditionType.STALLED, "True"), (ConditionType.READY, "False")):
         condition = condition_of(status.conditions, kind)
         assert condition is not None
-        assert (condition.status, condition.reason, condition.message) == (expected, "ModelNotFound", "there is no /models/x")
+        assert (condition.status, condition.reason, condition.message) == (
+            expected,
+            "ModelNotFound",
+            "there is no /models/x",
+        )
 
 
 def test_a_replaced_engine_keeps_its_reason_until_a_run_has_lasted() -> None:
     after = loaded(59, lastFailure=failure(-70, retry=-70))
     assert plan_for(deployment(status=after), running_pod(), sight=answering()).status.last_failure is not None
-    assert plan_for(deployment(status=after), running_pod(), sight=answering(), now=NOW + timedelta(seconds=1)).status.last_failure is None
+    assert (
+        plan_for(
+            deployment(status=after), running_pod(), sight=answering(), now=NOW + timedelta(seconds=1)
+        ).status.last_failure
+        is None
+    )
 
 
 def test_a_condition_keeps_its_time_while_it_stays_as_it_is() -> None:
@@ -111,8 +129,13 @@ def test_a_condition_keeps_its_time_while_it_stays_as_it_is() -> None:
 
 
 def test_entries_of_routers_that_are_long_gone_are_forgotten() -> None:
-    activity: dict[str, Any] = {"gone": {**lease(-3601), "lastActivity": at(-3601)}, "recent": {**lease(-3599), "lastActivity": at(-3599)}}
-    assert plan_for(deployment(status=loaded(10, activity=activity)), running_pod(), sight=answering()).forget == ["gone"]
+    activity: dict[str, Any] = {
+        "gone": {**lease(-3601), "lastActivity": at(-3601)},
+        "recent": {**lease(-3599), "lastActivity": at(-3599)},
+    }
+    assert plan_for(deployment(status=loaded(10, activity=activity)), running_pod(), sight=answering()).forget == [
+        "gone"
+    ]
 
 
 def test_a_pod_that_the_api_server_refuses_stalls_the_deployment_with_its_words() -> None:
@@ -138,12 +161,22 @@ def test_somebody_elses_pod_of_the_same_name_ends_the_attempt_and_the_next_one_h
     [
         ("unloaded", {"a": {**lease(500), "unloadAt": at(-1)}}, True),
         ("unloaded, then asked for", {"a": {**lease(500), "unloadAt": at(-6)}}, False),
-        ("unloaded through one router, then asked for through another", {"a": {**lease(9), "unloadAt": at(-6)}, "b": lease(30)}, False),
-        ("unloaded before it was started again", {"a": {**lease(-900), "lastActivity": at(-950), "unloadAt": at(-900)}}, False),
+        (
+            "unloaded through one router, then asked for through another",
+            {"a": {**lease(9), "unloadAt": at(-6)}, "b": lease(30)},
+            False,
+        ),
+        (
+            "unloaded before it was started again",
+            {"a": {**lease(-900), "lastActivity": at(-950), "unloadAt": at(-900)}},
+            False,
+        ),
     ],
 )
 @pytest.mark.parametrize("ttl", [0, 600])
-def test_unloading_counts_until_the_next_request(name: str, activity: dict[str, Any], ttl: int, *, asleep: bool) -> None:
+def test_unloading_counts_until_the_next_request(
+    name: str, activity: dict[str, Any], ttl: int, *, asleep: bool
+) -> None:
     observed = deployment({"idle": {"ttlSeconds": ttl, "action": "Sleep"}}, loaded(100, activity=activity))
     plan = plan_for(observed, running_pod(), sight=answering())
     assert (plan.status.phase == "Sleeping") == asleep, name

@@ -13,7 +13,9 @@ from tests.unit.operator.building import at, failure, lease, loaded
 LEAVES = st.integers(0, 2) | st.text("ab", max_size=2) | st.lists(st.integers(0, 1), max_size=2)
 """No null: the API server stores none."""
 KEYS = st.text("abc", min_size=1, max_size=1)
-OBJECTS = st.dictionaries(KEYS, st.recursive(LEAVES, lambda inner: st.dictionaries(KEYS, inner, max_size=3), max_leaves=6))
+OBJECTS = st.dictionaries(
+    KEYS, st.recursive(LEAVES, lambda inner: st.dictionaries(KEYS, inner, max_size=3), max_leaves=6)
+)
 
 
 @given(OBJECTS, OBJECTS)

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from berth_operator.actions import Engine
-from berth_operator.readiness import EngineProber
+from berth_operator.deployments.readiness import EngineProber
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, Timing
 from berth_operator.watching import EngineWatch
 from tests.unit.virtual_time import BEGINNING, run_in_virtual_time, wall_clock
@@ -30,7 +30,9 @@ class Setting:
         self.woken: list[float] = []
         self.slept = timedelta()
         """How much further the time of day is than the loop's clock."""
-        self.watch = EngineWatch(self, Timing(), lambda name: self.woken.append(asyncio.get_running_loop().time()), self.clock)
+        self.watch = EngineWatch(
+            self, Timing(), lambda name: self.woken.append(asyncio.get_running_loop().time()), self.clock
+        )
 
     def clock(self) -> datetime:
         return wall_clock() + self.slept
@@ -167,7 +169,9 @@ async def test_nobody_is_asked_any_more_once_it_is_forgotten(setting: Setting) -
 
 
 async def test_an_engine_is_asked_over_http_and_no_connection_is_kept() -> None:
-    answers = iter([web.Response(), web.Response(status=503), web.Response(status=302, headers={"location": "/elsewhere"})])
+    answers = iter(
+        [web.Response(), web.Response(status=503), web.Response(status=302, headers={"location": "/elsewhere"})]
+    )
     kept: list[bool] = []
     hang = asyncio.Event()
 

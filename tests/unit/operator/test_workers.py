@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import ClusterError, ConflictError, ForbiddenError, NotFoundError, Object, UnavailableError
+from berth_cluster.cluster import ClusterError, ConflictError, ForbiddenError, NotFoundError, Object, UnavailableError
 from berth_operator.workers import PACE_SECONDS, Workers
 from tests.unit.virtual_time import run_in_virtual_time
 
@@ -89,7 +89,9 @@ async def passed(seconds: float) -> None:
 
 
 @virtual
-@pytest.mark.parametrize("fault", [ConflictError("changed"), NotFoundError("gone"), UnavailableError("away"), ValueError("a fault"), 0.0])
+@pytest.mark.parametrize(
+    "fault", [ConflictError("changed"), NotFoundError("gone"), UnavailableError("away"), ValueError("a fault"), 0.0]
+)
 async def test_a_round_is_repeated_until_nothing_is_left(fault: Exception | float) -> None:
     rounds = Rounds(fault, None)
     rounds.workers.wake("a")

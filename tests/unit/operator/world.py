@@ -13,7 +13,7 @@ from enum import Enum, auto
 from itertools import pairwise
 from typing import Any, Literal
 
-from berth_api.cluster import (
+from berth_cluster.cluster import (
     EVENTS,
     JOBS,
     LABEL_DEPLOYMENT,
@@ -30,11 +30,11 @@ from berth_api.cluster import (
     UnavailableError,
     WatchEvent,
 )
-from berth_api.following import Snapshot, follow
+from berth_cluster.following import Snapshot, follow
 from berth_local.node.admission import SCHEMAS, Admit
 from berth_local.node.cluster import LocalCluster
 from berth_local.serve.controllers import wake_on_changes
-from berth_operator.parts import status_of
+from berth_operator.deployments.parts import status_of
 from tests.unit.virtual_time import wall_clock
 
 _by_operator: ContextVar[bool] = ContextVar("by_operator", default=False)
@@ -138,7 +138,9 @@ class OperatorsCluster:
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         return await self._call(self._cluster.patch(kind, name, patch, preconditions))
 
-    async def patch_status(self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None) -> Object:
+    async def patch_status(
+        self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
+    ) -> Object:
         return await self._call(self._cluster.patch_status(kind, name, status, preconditions))
 
     async def delete(
@@ -181,7 +183,11 @@ def points(calls: Sequence[str], fault: Fault) -> list[int]:
     reads = ("get", "list")
     if fault in (Fault.FAILS_AFTER, Fault.KILLS_AFTER):
         return [number for number, method in enumerate(calls, 1) if method not in reads]
-    return [number for number, method in enumerate(calls, 1) if not (number > 1 and method in reads and calls[number - 2] in reads)]
+    return [
+        number
+        for number, method in enumerate(calls, 1)
+        if not (number > 1 and method in reads and calls[number - 2] in reads)
+    ]
 
 
 class Operator:
@@ -195,7 +201,9 @@ class Operator:
 class World:
     """Use as an async context, on a loop of virtual time."""
 
-    def __init__(self, begin: Callable[[Cluster, "World"], Operator], kind: Kind, admission: Mapping[str, Admit] = SCHEMAS) -> None:
+    def __init__(
+        self, begin: Callable[[Cluster, "World"], Operator], kind: Kind, admission: Mapping[str, Admit] = SCHEMAS
+    ) -> None:
         """`begin` makes an operator for objects of this kind. `admission`: what the cluster lets in."""
         self.history: list[Change] = []
         self.changed = asyncio.Event()
@@ -345,7 +353,9 @@ class World:
         told = [change for change in self.history if change.what != EVENTS.plural]
         reads = [at for at, change in enumerate(told) if change.what == READ]
         mine = [
-            at for at, change in enumerate(told) if change.by_operator and change.what == self.kind.plural and change.type == "MODIFIED"
+            at
+            for at, change in enumerate(told)
+            if change.by_operator and change.what == self.kind.plural and change.type == "MODIFIED"
         ]
         return [
             told[after].at - told[before].at
@@ -360,13 +370,17 @@ class World:
     def made(self, kind: Kind) -> Counter[str]:
         """How often an object of each name was made."""
         return Counter(
-            change.object["metadata"]["name"] for change in self.history if change.what == kind.plural and change.type == "ADDED"
+            change.object["metadata"]["name"]
+            for change in self.history
+            if change.what == kind.plural and change.type == "ADDED"
         )
 
     def told(self, read: Callable[[Object], Any]) -> list[Any]:
         """What was ever said in the status of the operator's objects, as `read` takes it from a status."""
         statuses: list[Object] = [
-            status_of(change.object) for change in self.history if change.what == self.kind.plural and change.type == "MODIFIED"
+            status_of(change.object)
+            for change in self.history
+            if change.what == self.kind.plural and change.type == "MODIFIED"
         ]
         return [read(status) for status in statuses]
 

@@ -16,7 +16,7 @@ import httptools
 import openai
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, Object
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
@@ -53,7 +53,9 @@ class Reply:
 class Serving:
     """A running router and what surrounds it."""
 
-    def __init__(self, router: Router, server: HttpServer, cluster: InstrumentedCluster, engine: Engine, port: int) -> None:
+    def __init__(
+        self, router: Router, server: HttpServer, cluster: InstrumentedCluster, engine: Engine, port: int
+    ) -> None:
         self.router = router
         self.server = server
         self.cluster = cluster
@@ -98,7 +100,9 @@ class Serving:
 
     async def told_in_flight(self, count: int) -> None:
         """Returns when router-1 has told of so many requests in flight."""
-        await self.until(lambda found: found[0].get("status", {}).get("activity", {}).get("router-1", {}).get("inFlight") == count)
+        await self.until(
+            lambda found: found[0].get("status", {}).get("activity", {}).get("router-1", {}).get("inFlight") == count
+        )
 
     async def in_hand(self, count: int) -> None:
         """Returns when this router has so many requests in hand, told or not."""
@@ -122,24 +126,39 @@ class Serving:
             phase="Stalled",
             endpoint=None,
             conditions=[{"type": "Stalled", "status": "True", "reason": reason, "message": message}],
-            lastFailure={"reason": reason, "message": message, "at": datetime.now(UTC).isoformat(), "count": 1, "retryAt": retry_at},
+            lastFailure={
+                "reason": reason,
+                "message": message,
+                "at": datetime.now(UTC).isoformat(),
+                "count": 1,
+                "retryAt": retry_at,
+            },
         )
 
     async def until_ready(self) -> None:
-        """Returns when the router has heard from the cluster: it answers requests before, but does not call itself ready."""
+        """Returns when the router has heard from the cluster:
+        it answers requests before, but does not call itself ready.
+        """
         async with asyncio.timeout(10):
             while (await self.raw("GET", "/readyz")).status != 200:  # noqa: ASYNC110 (only the router itself can tell)
                 await asyncio.sleep(0.01)
 
     async def raw(
-        self, method: str, path: str, body: bytes = b"", headers: str = "", before_reading: Callable[[], Awaitable[None]] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: str = "",
+        before_reading: Callable[[], Awaitable[None]] | None = None,
     ) -> Reply:
         """The answer to a request, or what came of it before the connection was cut."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         reply = Reply()
         parser = httptools.HttpResponseParser(reply)
         try:
-            writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            writer.write(
+                f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+            )
             async with asyncio.timeout(10):
                 if before_reading:
                     await before_reading()
@@ -167,7 +186,9 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
     """A store with one model. Parametrize it indirectly with the settings that differ."""
     (tmp_path / "tiny").mkdir()
     changed: dict[str, object] = getattr(request, "param", {})
-    return Settings.model_validate({"model_store": str(tmp_path), "replica": "router-1", "cold_start_deadline": 30, **changed})
+    return Settings.model_validate(
+        {"model_store": str(tmp_path), "replica": "router-1", "cold_start_deadline": 30, **changed}
+    )
 
 
 @asynccontextmanager

@@ -39,7 +39,10 @@ class Call:
     async def answer(self, content: Any = COMPLETION, status: str = "200 OK") -> None:
         """A whole answer."""
         body = orjson.dumps(content)
-        self._write(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        self._write(
+            f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
         await self._writer.drain()
 
     async def begin_stream(self) -> None:
@@ -91,7 +94,10 @@ async def answer_at_once(call: Call) -> None:
 
 
 class Engine:
-    """The server. `calls` are the requests it got, `connections` how many connections were made, `left` is set when one is closed."""
+    """The server.
+
+    `calls` are the requests it got, `connections` how many connections were made, `left` is set when one is closed.
+    """
 
     def __init__(self) -> None:
         self.behaviour: Behaviour = answer_at_once

@@ -8,12 +8,19 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from berth_api.model_deployment import Backend, Device, LlamaCppSettings, ModelDeploymentSpec, TransformersSettings, VllmSettings
-from berth_router.ask import Ask, BerthFields, InferenceRequest, RequestParser
-from berth_router.endpoints import INFERENCE_PATHS
-from berth_router.engine_body import UNSAFE_FIELDS, UNSAFE_TEMPLATE_ARGUMENTS
+from berth_api.model_deployment import (
+    Backend,
+    Device,
+    LlamaCppSettings,
+    ModelDeploymentSpec,
+    TransformersSettings,
+    VllmSettings,
+)
 from berth_router.errors import InvalidRequestError
-from berth_router.profiles import Profile
+from berth_router.request.ask import Ask, BerthFields, InferenceRequest, RequestParser
+from berth_router.request.endpoints import INFERENCE_PATHS
+from berth_router.request.engine_body import UNSAFE_FIELDS, UNSAFE_TEMPLATE_ARGUMENTS
+from berth_router.request.profiles import Profile
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -57,11 +64,17 @@ def parsed(**fields: Any) -> tuple[Ask, dict[str, Any]]:
         ({"n_ctx": 512, "n_gpu_layers": 3}, Ask("/models/tiny", Backend.LLAMACPP, context_size=512, gpu_layers=3)),
         ({"max_model_len": 4096}, Ask("/models/tiny", Backend.VLLM, max_model_len=4096)),
         ({"gpu_memory_utilization": 0.5}, Ask("/models/tiny", Backend.VLLM, gpu_memory_utilization=0.5)),
-        ({"gpu_memory_utilization": 1, "backend": "vllm"}, Ask("/models/tiny", Backend.VLLM, gpu_memory_utilization=1.0)),
+        (
+            {"gpu_memory_utilization": 1, "backend": "vllm"},
+            Ask("/models/tiny", Backend.VLLM, gpu_memory_utilization=1.0),
+        ),
         ({"stream": True}, Ask("/models/tiny", stream=True)),
         ({"model": "tiny@long"}, Ask("/models/tiny", Backend.LLAMACPP, context_size=32768)),
         ({"model": "/models/tiny@long", "n_ctx": 4096}, Ask("/models/tiny", Backend.LLAMACPP, context_size=4096)),
-        ({"model": "tiny@long", "device": "cuda"}, Ask("/models/tiny", Backend.LLAMACPP, Device.CUDA, context_size=32768)),
+        (
+            {"model": "tiny@long", "device": "cuda"},
+            Ask("/models/tiny", Backend.LLAMACPP, Device.CUDA, context_size=32768),
+        ),
         (
             {"model": "tiny@fast", "max_model_len": 1024},
             Ask("/models/tiny", Backend.VLLM, Device.CUDA, gpu_memory_utilization=0.9, max_model_len=1024),
@@ -102,13 +115,21 @@ def test_what_is_stated_is_kept_and_nothing_else(fields: dict[str, Any], ask: As
         ({"max_completion_tokens": 0}, "max_completion_tokens", "greater than or equal to 1"),
         ({"n_ctx": 512, "backend": "vllm"}, "n_ctx", "backend llamacpp"),
         ({"max_model_len": 512, "backend": "llamacpp"}, "max_model_len", "setting of backend vllm"),
-        ({"gpu_memory_utilization": 0.5, "backend": "transformers"}, "gpu_memory_utilization", "setting of backend vllm"),
+        (
+            {"gpu_memory_utilization": 0.5, "backend": "transformers"},
+            "gpu_memory_utilization",
+            "setting of backend vllm",
+        ),
         ({"n_ctx": 512, "max_model_len": 512}, "max_model_len", "`n_ctx`, a setting of backend llamacpp"),
         ({"model": "tiny@slow"}, "model", "It has fast, long"),
         ({"model": "tiny@"}, "model", "It has fast, long"),
         ({"model": "@fast"}, "model", "must be a path in the model store"),
         ({"model": "tiny@fast", "n_ctx": 512}, "n_ctx", "The profile fast states backend, device"),
-        ({"model": "tiny@long", "backend": "vllm"}, "n_ctx", "leave it out with backend vllm. The profile long states n_ctx"),
+        (
+            {"model": "tiny@long", "backend": "vllm"},
+            "n_ctx",
+            "leave it out with backend vllm. The profile long states n_ctx",
+        ),
         ({"n_gpu_layers": 1, "backend": "transformers"}, "n_gpu_layers", "backend llamacpp"),
         ({"n_gpu_layers": -1, "device": "cpu"}, "n_gpu_layers", "only with device cuda"),
         ({"stream": "yes"}, "stream", "boolean"),
@@ -175,7 +196,9 @@ LLAMACPP = ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, d
         (LLAMACPP, CHAT, {}, False),
     ],
 )
-def test_an_engine_that_samples_only_when_told_is_told(spec: ModelDeploymentSpec, path: str, fields: dict[str, Any], told: bool) -> None:
+def test_an_engine_that_samples_only_when_told_is_told(
+    spec: ModelDeploymentSpec, path: str, fields: dict[str, Any], told: bool
+) -> None:
     request = requested(path, **fields)
     body = orjson.loads(request.body_for(spec, "/elsewhere/tiny"))
     configuration = body.pop("generation_config", None)
@@ -304,7 +327,9 @@ def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: 
 
 
 @pytest.mark.parametrize(("stated", "counted"), [(None, None), (5, 5), (60, 60), (61, 60), (0, 60)])
-def test_no_request_keeps_a_model_for_longer_than_the_administrator_allows(stated: int | None, counted: int | None) -> None:
+def test_no_request_keeps_a_model_for_longer_than_the_administrator_allows(
+    stated: int | None, counted: int | None
+) -> None:
     body = orjson.dumps({"model": "tiny", "messages": [], **({} if stated is None else {"ttl": stated})})
     endpoint = INFERENCE_PATHS["/v1/chat/completions"]
     assert RequestParser({}, max_ttl=60).parse(body, endpoint).ask.ttl == counted

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from berth_router import auth
 from berth_router.auth import ApiKeys, KeyScope
-from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.errors import AuthenticationError
+from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.settings import Settings
 from tests.instruments import InstrumentedCluster
 from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
@@ -40,7 +40,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def guarded(cluster: InstrumentedCluster, engine: Engine, settings: Settings, folder: Path) -> AsyncIterator[Serving]:
+async def guarded(
+    cluster: InstrumentedCluster, engine: Engine, settings: Settings, folder: Path
+) -> AsyncIterator[Serving]:
     """A router that asks for keys."""
     guarded = settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": SCOPES})
     async with served(cluster, engine, guarded) as running:

@@ -7,7 +7,7 @@ import openai
 import orjson
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, ForbiddenError, UnavailableError
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, ForbiddenError, UnavailableError
 from berth_router.settings import Settings
 from tests.unit.router.conftest import MODEL, PROMPT, Serving, served
 from tests.unit.router.engine import Call, chunk
@@ -123,7 +123,12 @@ async def test_a_request_for_a_stalled_model_gets_its_reason_at_once_and_makes_n
 @pytest.mark.parametrize("settings", [{"cold_start_deadline": 1.5}], indirect=True)
 async def test_at_the_deadline_the_client_hears_how_far_the_start_is(serving: Serving) -> None:
     asking = asyncio.create_task(serving.ask())
-    loading = {"type": "Reconciling", "status": "True", "reason": "LoadingModel", "message": "the engine loads\nthe model"}
+    loading = {
+        "type": "Reconciling",
+        "status": "True",
+        "reason": "LoadingModel",
+        "message": "the engine loads\nthe model",
+    }
     await serving.set_status(await serving.created(), phase="Starting", conditions=[loading])
 
     with pytest.raises(openai.InternalServerError) as raised:
@@ -212,7 +217,9 @@ async def test_a_start_that_fails_under_a_stream_is_raised_by_the_openai_client(
 
 async def test_an_engine_that_refuses_a_stream_that_has_begun_is_heard(serving: Serving) -> None:
     async def refuse(call: Call) -> None:
-        await call.answer({"error": {"message": "the prompt is too long", "type": "invalid_request_error"}}, "400 Bad Request")
+        await call.answer(
+            {"error": {"message": "the prompt is too long", "type": "invalid_request_error"}}, "400 Bad Request"
+        )
 
     serving.engine.behaviour = refuse
     asking = asyncio.create_task(serving.stream())

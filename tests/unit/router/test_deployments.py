@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, Object
 from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
 from berth_router.lifecycle.deployments import Deployments
 from tests.instruments import InstrumentedCluster
 
@@ -16,7 +16,12 @@ SPEC = {"model": "/models/tiny", "backend": "llamacpp", "device": "cpu"}
 
 
 async def create(cluster: InstrumentedCluster, name: str, **spec: Any) -> Object:
-    manifest = {"apiVersion": "berth.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": name}, "spec": {**SPEC, **spec}}
+    manifest = {
+        "apiVersion": "berth.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": name},
+        "spec": {**SPEC, **spec},
+    }
     return await cluster.create(MODEL_DEPLOYMENTS, manifest)
 
 
@@ -39,7 +44,9 @@ def existing(view: Deployments, name: str) -> ModelDeployment:
     return found
 
 
-async def told(view: Deployments, name: str, condition: Callable[[ModelDeployment | None], bool] = lambda found: found is not None) -> None:
+async def told(
+    view: Deployments, name: str, condition: Callable[[ModelDeployment | None], bool] = lambda found: found is not None
+) -> None:
     """Returns once what the view has of this name meets the condition."""
     async with asyncio.timeout(5):
         while not condition(view.get(name)):
@@ -58,7 +65,9 @@ async def test_it_follows_creation_change_and_deletion(cluster: InstrumentedClus
     assert list(view.of_model("/models/other")) == []
 
 
-async def test_what_a_write_returned_is_seen_at_once_and_older_news_do_not_undo_it(cluster: InstrumentedCluster, view: Deployments) -> None:
+async def test_what_a_write_returned_is_seen_at_once_and_older_news_do_not_undo_it(
+    cluster: InstrumentedCluster, view: Deployments
+) -> None:
     created = await create(cluster, "new")
     written = await cluster.patch_status(MODEL_DEPLOYMENTS, "new", {"phase": "Ready"})
     view.put(written)
@@ -69,7 +78,9 @@ async def test_what_a_write_returned_is_seen_at_once_and_older_news_do_not_undo_
     assert existing(view, "new").status.phase == "Ready"
 
 
-async def test_what_a_write_returned_does_not_bring_back_what_is_deleted_since(cluster: InstrumentedCluster, view: Deployments) -> None:
+async def test_what_a_write_returned_does_not_bring_back_what_is_deleted_since(
+    cluster: InstrumentedCluster, view: Deployments
+) -> None:
     written = await cluster.patch_status(MODEL_DEPLOYMENTS, "old", {"phase": "Ready"})
     await cluster.delete(MODEL_DEPLOYMENTS, "old")
     await told(view, "old", lambda found: found is None)
@@ -77,7 +88,9 @@ async def test_what_a_write_returned_does_not_bring_back_what_is_deleted_since(c
     assert view.get("old") is None
 
 
-async def test_a_successor_is_not_taken_out_with_its_predecessor(cluster: InstrumentedCluster, view: Deployments) -> None:
+async def test_a_successor_is_not_taken_out_with_its_predecessor(
+    cluster: InstrumentedCluster, view: Deployments
+) -> None:
     before = existing(view, "old")
     await cluster.delete(MODEL_DEPLOYMENTS, "old")
     view.put(await create(cluster, "old"))
@@ -88,7 +101,9 @@ async def test_a_successor_is_not_taken_out_with_its_predecessor(cluster: Instru
 
 
 @pytest.mark.in_memory("an API server refuses what its schema does not know")
-async def test_an_object_that_is_not_understood_does_not_stop_the_view(cluster: InstrumentedCluster, view: Deployments) -> None:
+async def test_an_object_that_is_not_understood_does_not_stop_the_view(
+    cluster: InstrumentedCluster, view: Deployments
+) -> None:
     await cluster.patch_status(MODEL_DEPLOYMENTS, "old", {"phase": "Levitating"})
     await create(cluster, "new")
     await told(view, "new")

@@ -1,4 +1,7 @@
-"""Downloads over the API: one for each content, and nothing that is there is overwritten. The operator is played by the test."""
+"""Downloads over the API: one for each content, and nothing that is there is overwritten.
+
+The operator is played by the test.
+"""
 
 import asyncio
 import json
@@ -7,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Kind, Object, UnavailableError
 from berth_api.model_download import ModelDownloadSpec, download_name
 from berth_api.repository import DEFAULT_HUB
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Kind, Object, UnavailableError
 from berth_router.settings import Settings
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.conftest import MODEL, Serving, served
@@ -39,7 +42,12 @@ def publish(settings: Settings, destination: str, repository: str = "acme/tiny")
 
 async def test_a_request_makes_a_modeldownload(serving: Serving) -> None:
     status, answer = await request(
-        serving, f"{DEFAULT_HUB}/acme/tiny/tree/v1.0", quantization="q4_k_m", include=["*.gguf"], exclude=["x/*"], destination="org/mine"
+        serving,
+        f"{DEFAULT_HUB}/acme/tiny/tree/v1.0",
+        quantization="q4_k_m",
+        include=["*.gguf"],
+        exclude=["x/*"],
+        destination="org/mine",
     )
     [made] = await downloads(serving)
     assert (status, answer["status"], answer["destination"]) == (200, "Pending", "/models/org/mine")
@@ -70,7 +78,11 @@ async def test_the_same_content_is_one_download(serving: Serving) -> None:
 
 async def test_another_content_for_a_place_that_is_being_filled_is_refused(serving: Serving) -> None:
     _, first = await request(serving, "acme/other")
-    for fields in ({"url": "acme/other@v2"}, {"url": "elsewhere/other"}, {"url": "acme/x", "destination": "other/inner"}):
+    for fields in (
+        {"url": "acme/other@v2"},
+        {"url": "elsewhere/other"},
+        {"url": "acme/x", "destination": "other/inner"},
+    ):
         status, answer = await request(serving, **fields)
         assert (status, answer["error"]["code"], answer["error"]["param"]) == (409, "destination_taken", "destination")
         assert first["job_id"] in answer["error"]["message"]
@@ -106,7 +118,9 @@ async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, setting
     assert (await request(serving, "acme/tiny", destination="published"))[0] == 200
 
 
-async def test_one_that_failed_is_tried_again_and_one_that_succeeded_is_told(serving: Serving, settings: Settings) -> None:
+async def test_one_that_failed_is_tried_again_and_one_that_succeeded_is_told(
+    serving: Serving, settings: Settings
+) -> None:
     _, first = await request(serving, "acme/other")
     await set_status(serving, first["job_id"], phase="Failed", message="no room")
     [failed] = await downloads(serving)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS
 from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import MODEL_DEPLOYMENTS
 from tests.unit.router.conftest import MODEL, PROMPT, Serving
 from tests.unit.router.engine import Call
 
@@ -99,7 +99,12 @@ async def test_a_request_goes_on_when_the_model_is_let_stay(ready: Serving) -> N
 async def declared(serving: Serving) -> Serving:
     """A router with a ready deployment that a person made, and that sleeps when it is idle."""
     spec = {"model": MODEL, "backend": "llamacpp", "device": "cpu"}
-    body = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": {"name": "mine"}, "spec": spec}
+    body = {
+        "apiVersion": MODEL_DEPLOYMENTS.api_version,
+        "kind": MODEL_DEPLOYMENTS.kind,
+        "metadata": {"name": "mine"},
+        "spec": spec,
+    }
     await serving.cluster.create(MODEL_DEPLOYMENTS, body)
     await serving.make_ready("mine")
     assert await serving.ask() == "Paris."
@@ -108,10 +113,16 @@ async def declared(serving: Serving) -> Serving:
 
 async def test_what_a_person_declared_takes_no_request_until_it_sleeps_and_wakes_for_it(declared: Serving) -> None:
     going = asyncio.create_task(declared.router.evictor.put_out(await only(declared)))
-    await declared.until(lambda found: any(entry.get("unloadAt") for entry in found[0]["status"].get("activity", {}).values()))
+    await declared.until(
+        lambda found: any(entry.get("unloadAt") for entry in found[0]["status"].get("activity", {}).values())
+    )
     async with streamed(declared, b"waiting for memory") as answer:
         await declared.set_status("mine", phase="Sleeping", endpoint=None)
         assert await going
-        await declared.until(lambda found: any(entry.get("inFlight") for entry in found[0]["status"].get("activity", {}).values()))
-        await declared.set_status("mine", phase="Ready", endpoint=declared.engine.url, loadedAt=datetime.now(UTC).isoformat())
+        await declared.until(
+            lambda found: any(entry.get("inFlight") for entry in found[0]["status"].get("activity", {}).values())
+        )
+        await declared.set_status(
+            "mine", phase="Ready", endpoint=declared.engine.url, loadedAt=datetime.now(UTC).isoformat()
+        )
         await answer.readuntil(b"[DONE]")

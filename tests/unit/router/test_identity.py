@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from berth_api.model_deployment import Backend, Device
-from berth_router.ask import Ask, RequestParser
-from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.errors import InvalidRequestError
 from berth_router.lifecycle.resolve import Create, Inventory, Policy, Use, resolve
+from berth_router.request.ask import Ask, RequestParser
+from berth_router.request.endpoints import INFERENCE_PATHS
 from tests.unit.router.test_resolve import live
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "identity.md").read_text()
@@ -77,13 +77,19 @@ def test_cases_of_identity(there: str, says: str, outcome: str) -> None:
     assert isinstance(decision, Create)
     made = decision.spec.manifest()
     wanted = spec_of(stated(outcome))
-    assert {name: made.get(name) for name in ("backend", "device", "llamacpp", "vllm")} == {"llamacpp": None, "vllm": None, **wanted}
+    assert {name: made.get(name) for name in ("backend", "device", "llamacpp", "vllm")} == {
+        "llamacpp": None,
+        "vllm": None,
+        **wanted,
+    }
 
 
 @pytest.mark.parametrize(("files", "says", "default_device", "engine"), rows("Which engine is started"))
 def test_the_engine_follows_from_the_files(files: str, says: str, default_device: str, engine: str) -> None:
     weights = frozenset(files.split()) - {"none"}
-    decision = resolve(asked(says), [], Inventory(exists=True, weights=weights), policy(Device(default_device), _EVERYWHERE))
+    decision = resolve(
+        asked(says), [], Inventory(exists=True, weights=weights), policy(Device(default_device), _EVERYWHERE)
+    )
     assert isinstance(decision, Create)
     assert f"{decision.spec.backend} on {decision.spec.device}" == engine
 

@@ -8,7 +8,7 @@ import openai
 import orjson
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS
 from berth_router.settings import Settings
 from tests.unit.router.conftest import MODEL, PROMPT, Serving
 from tests.unit.router.engine import COMPLETION, Behaviour, Call, chunk
@@ -116,7 +116,9 @@ async def test_a_stream_of_completions_ends_with_done_whatever_the_engine_does(
 
 
 @pytest.mark.parametrize("settings", [ALL_ENGINES], indirect=True)
-async def test_an_engine_that_has_the_path_is_started_beside_one_that_lacks_it(serving: Serving, settings: Settings) -> None:
+async def test_an_engine_that_has_the_path_is_started_beside_one_that_lacks_it(
+    serving: Serving, settings: Settings
+) -> None:
     (Path(settings.model_store) / "tiny" / "model.safetensors").touch()
     asking = asyncio.create_task(serving.raw("POST", "/v1/responses", body(input="x")))
     first = await serving.created()
@@ -190,7 +192,9 @@ async def test_the_answer_names_the_model_as_it_was_asked_for(ready: Serving, na
     assert answer.model == name
     assert ready.engine.calls[-1].body["model"] == MODEL
 
-    parts = [part async for part in await ready.client.chat.completions.create(model=name, messages=PROMPT, stream=True)]
+    parts = [
+        part async for part in await ready.client.chat.completions.create(model=name, messages=PROMPT, stream=True)
+    ]
     assert [part.model for part in parts] == [name]
 
 

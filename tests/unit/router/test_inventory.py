@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
-from berth_router import descriptions, removal
-from berth_router.descriptions import Described, Descriptions, read_model
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
 from berth_router.errors import ModelNotFoundError
 from berth_router.management import inventory
-from berth_router.removal import ASIDE, LEFT_OVER_SECONDS, Remover
 from berth_router.settings import Settings
-from berth_router.store import ModelStore, StoredModel
+from berth_router.store import descriptions, removal
+from berth_router.store.descriptions import Described, Descriptions, read_model
+from berth_router.store.removal import ASIDE, LEFT_OVER_SECONDS, Remover
+from berth_router.store.store import ModelStore, StoredModel
 from tests.unit.formats.weights import write_checkpoint, write_gguf
 from tests.unit.open_files import no_more_files
 from tests.unit.router.conftest import MODEL, InstrumentedCluster, Serving, served
@@ -49,7 +49,17 @@ async def test_headers_tell_what_a_model_is(serving: Serving, store: Path) -> No
     write_gguf(store / "alone.gguf")
     write_checkpoint(store / "org" / "checkpoint")
     found = await models(serving)
-    shown = ("headers", "format", "architecture", "parameters", "quantization", "context_length", "has_chat_template", "broken", "manifest")
+    shown = (
+        "headers",
+        "format",
+        "architecture",
+        "parameters",
+        "quantization",
+        "context_length",
+        "has_chat_template",
+        "broken",
+        "manifest",
+    )
     assert {name: found["smol"][name] for name in shown} == {
         "headers": "read",
         "format": "gguf",
@@ -110,7 +120,9 @@ async def test_a_downloaded_model_that_lost_a_file_is_broken(store: Path) -> Non
     assert "names no repository and commit" in str(read_model(store, lost).broken)
 
 
-async def test_what_is_not_read_in_time_is_pending_and_read_later(serving: Serving, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_not_read_in_time_is_pending_and_read_later(
+    serving: Serving, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     may_read = threading.Event()
 
     def read_when_told(root: Path, model: StoredModel) -> Described:
@@ -219,13 +231,20 @@ class MadeMeanwhile:
         if kind == MODEL_DEPLOYMENTS:
             self._lists += 1
             if self._lists == 2:
-                manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "new"}, "spec": SPEC}
+                manifest = {
+                    "apiVersion": kind.api_version,
+                    "kind": kind.kind,
+                    "metadata": {"name": "new"},
+                    "spec": SPEC,
+                }
                 await self._cluster.create(kind, manifest)
         return await self._cluster.list(kind, labels)
 
 
 @pytest.mark.in_memory("a deployment at a moment that cannot be hit")
-async def test_a_deployment_that_is_made_meanwhile_gets_its_model_back(cluster: InstrumentedCluster, store: Path) -> None:
+async def test_a_deployment_that_is_made_meanwhile_gets_its_model_back(
+    cluster: InstrumentedCluster, store: Path
+) -> None:
     write_gguf(store / "tiny" / "model.gguf")
     meanwhile: Any = MadeMeanwhile(cluster)
     with pytest.raises(Exception, match="in use by the ModelDeployment new"):
@@ -247,7 +266,7 @@ async def test_what_a_crash_left_is_deleted_once_it_is_old(
     remover = Remover(cluster, tmp_path)
     remover.begin_sweep().join()
     assert (tmp_path / f"{ASIDE}0123").exists()  # another router may be about to move it back
-    monkeypatch.setattr("berth_router.removal.LEFT_OVER_SECONDS", -1)
+    monkeypatch.setattr("berth_router.store.removal.LEFT_OVER_SECONDS", -1)
     remover.begin_sweep().join()
     assert aside(tmp_path) == []
     assert LEFT_OVER_SECONDS > 600

@@ -12,13 +12,13 @@ import orjson
 import pytest
 from aiohttp import web
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, Kind, ObjectList, UnavailableError
 from berth_api.model_deployment import Backend, Device
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Kind, ObjectList, UnavailableError
 from berth_router import stats
 from berth_router.lifecycle import unloader
 from berth_router.management.inventory import recommended_backends
 from berth_router.settings import Settings
-from berth_router.store import FileType
+from berth_router.store.store import FileType
 from tests.instruments import Instrumented
 from tests.unit.crds.api_server import api_server
 from tests.unit.memory_cluster import MemoryCluster
@@ -43,7 +43,9 @@ async def until_refused(serving: Serving) -> Reply:
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(0.2):
-                return await serving.raw("POST", "/v1/chat/completions", orjson.dumps({"model": MODEL, "messages": PROMPT}))
+                return await serving.raw(
+                    "POST", "/v1/chat/completions", orjson.dumps({"model": MODEL, "messages": PROMPT})
+                )
 
 
 async def test_models_are_those_of_the_store(serving: Serving, settings: Settings) -> None:
@@ -86,7 +88,9 @@ async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving)
         while not (model := (await get(ready, "/v1/models/loaded"))["loaded_models"][0])["start_steps"]:
             pass
     assert {"cache_key", "model_path", "backend", "device", "loaded_at", "ttl", "expires_at"} <= set(model)
-    assert datetime.fromisoformat(model["expires_at"]) - datetime.fromisoformat(model["loaded_at"]) >= timedelta(seconds=300)
+    assert datetime.fromisoformat(model["expires_at"]) - datetime.fromisoformat(model["loaded_at"]) >= timedelta(
+        seconds=300
+    )
     assert model["start_steps"] == [{"name": "EngineReady", "seconds": 1.5}]
     assert model["memory_bytes"] == 350_000_000
 
@@ -220,7 +224,9 @@ async def second(ready: Serving, settings: Settings) -> AsyncIterator[Serving]:
         yield running
 
 
-async def test_unload_waits_for_the_answers_of_other_replicas_which_take_no_new_requests(ready: Serving, second: Serving) -> None:
+async def test_unload_waits_for_the_answers_of_other_replicas_which_take_no_new_requests(
+    ready: Serving, second: Serving
+) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(call: Call) -> None:
@@ -246,7 +252,9 @@ async def test_unload_waits_for_the_answers_of_other_replicas_which_take_no_new_
     assert await ready.deployments() == []
 
 
-async def test_unload_waits_no_longer_than_its_bound(ready: Serving, second: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unload_waits_no_longer_than_its_bound(
+    ready: Serving, second: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unloader, "DRAIN_SECONDS", 0.1)
     reached = asyncio.Event()
 
@@ -265,7 +273,11 @@ async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving,
     (Path(settings.model_store) / "other").mkdir()
     name = await ready.created()
     asking = asyncio.create_task(ready.client.chat.completions.create(model="other", messages=PROMPT))
-    [other] = [found["metadata"]["name"] for found in await ready.until(lambda found: len(found) == 2) if found["metadata"]["name"] != name]
+    [other] = [
+        found["metadata"]["name"]
+        for found in await ready.until(lambda found: len(found) == 2)
+        if found["metadata"]["name"] != name
+    ]
     await ready.make_ready(other)
     await asking
     reply = await ready.raw("POST", "/v1/models/unload-all")

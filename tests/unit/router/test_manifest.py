@@ -4,8 +4,8 @@ from typing import Any
 
 import orjson
 
-from berth_api.cluster import MODEL_DEPLOYMENTS
 from berth_api.model_deployment import ModelDeploymentSpec
+from berth_cluster.cluster import MODEL_DEPLOYMENTS
 from tests.unit.router.conftest import MODEL, Reply, Serving
 
 
@@ -33,7 +33,11 @@ async def test_a_running_model_has_the_manifest_of_its_deployment(ready: Serving
 
 async def test_what_a_person_declared_is_told_as_it_is(serving: Serving) -> None:
     spec = {"model": MODEL, "backend": "llamacpp", "device": "cpu", "idle": {"ttlSeconds": 7, "action": "Delete"}}
-    identity = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": {"name": "mine"}}
+    identity = {
+        "apiVersion": MODEL_DEPLOYMENTS.api_version,
+        "kind": MODEL_DEPLOYMENTS.kind,
+        "metadata": {"name": "mine"},
+    }
     await serving.cluster.create(MODEL_DEPLOYMENTS, {**identity, "spec": spec})
     while (told := await manifest(serving, "model=tiny"))["metadata"]["name"] != "mine":
         pass

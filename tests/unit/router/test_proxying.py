@@ -7,7 +7,7 @@ import openai
 import orjson
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS
 from tests.unit.router.conftest import MODEL, PROMPT, Serving
 from tests.unit.router.engine import COMPLETION, Call, answer_at_once, chunk
 
@@ -16,7 +16,10 @@ STREAM = orjson.dumps({"model": MODEL, "messages": PROMPT, "stream": True})
 
 
 async def test_the_engine_sees_the_request_without_berths_fields_and_with_the_defaults(ready: Serving) -> None:
-    await ready.ask(seed=7, extra_body={"backend": "llamacpp", "device": "cpu", "ttl": 60, "n_ctx": 1024, "n_gpu_layers": 0, "id_slot": 3})
+    await ready.ask(
+        seed=7,
+        extra_body={"backend": "llamacpp", "device": "cpu", "ttl": 60, "n_ctx": 1024, "n_gpu_layers": 0, "id_slot": 3},
+    )
     call = ready.engine.calls[-1]
     defaults = {"stream": False, "temperature": 0.7, "top_p": 1.0, "max_tokens": 512}
     assert call.body == {"model": MODEL, "messages": PROMPT, "seed": 7, **defaults}
@@ -31,7 +34,9 @@ async def test_a_stated_setting_that_nothing_live_meets_makes_a_second_deploymen
 
 
 async def test_the_request_id_comes_back_and_reaches_the_engine(ready: Serving) -> None:
-    reply = await ready.raw("POST", "/v1/chat/completions", REQUEST, "X-Request-Id: my-id.1\r\ntraceparent: 00-ab-cd-01\r\n")
+    reply = await ready.raw(
+        "POST", "/v1/chat/completions", REQUEST, "X-Request-Id: my-id.1\r\ntraceparent: 00-ab-cd-01\r\n"
+    )
     assert reply.headers["x-request-id"] == "my-id.1"
     assert ready.engine.calls[-1].headers["x-request-id"] == "my-id.1"
     assert ready.engine.calls[-1].headers["traceparent"] == "00-ab-cd-01"
@@ -118,11 +123,13 @@ async def test_a_long_stream_comes_whole_to_a_client_that_does_not_keep_up(ready
 @pytest.mark.parametrize("size", [1, 7, 100, 4096])
 async def test_a_stream_comes_whole_however_it_was_cut_on_its_way(ready: Serving, size: int, name: str) -> None:
     events = [b'data: {"number":%d,"model":"%s"}\r\n\r\n' % (number, MODEL.encode()) for number in range(40)]
-    # With an extension, of one event, of two, in capitals and with leading zeros, and as bytes that look like the end of a chunk.
+    # With an extension, of one event, of two, in capitals and with leading zeros, and as bytes that look like the end
+    # of a chunk.
     coded = b"".join(b"%x;name=value\r\n%b\r\n" % (len(event), event) for event in events[:10])
     coded += b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events[10:20])
     coded += b"".join(
-        b"%x\r\n%b\r\n" % (len(event + other), event + other) for event, other in zip(events[20:30:2], events[21:30:2], strict=True)
+        b"%x\r\n%b\r\n" % (len(event + other), event + other)
+        for event, other in zip(events[20:30:2], events[21:30:2], strict=True)
     )
     coded += b"".join(b"%06X\r\n%b\r\n" % (len(event), event) for event in events[30:39])
     coded += b"".join(b"1\r\n%b\r\n" % bytes([byte]) for byte in events[39])
@@ -134,7 +141,9 @@ async def test_a_stream_comes_whole_however_it_was_cut_on_its_way(ready: Serving
         await call.send(b"0\r\n\r\n")
 
     ready.engine.behaviour = stream
-    reply = await ready.raw("POST", "/v1/chat/completions", orjson.dumps({"model": name, "messages": PROMPT, "stream": True}))
+    reply = await ready.raw(
+        "POST", "/v1/chat/completions", orjson.dumps({"model": name, "messages": PROMPT, "stream": True})
+    )
     assert reply.complete
     assert reply.body == b"".join(events).replace(MODEL.encode(), name.encode())
     # The connection is as good as before.
@@ -204,7 +213,12 @@ async def test_an_engine_that_dies_before_it_answers_is_a_502_with_the_reason(re
             await ready.created(),
             phase="Starting",
             endpoint=None,
-            lastFailure={"reason": "EngineExited", "message": "killed by signal 9", "at": datetime.now(UTC).isoformat(), "count": 1},
+            lastFailure={
+                "reason": "EngineExited",
+                "message": "killed by signal 9",
+                "at": datetime.now(UTC).isoformat(),
+                "count": 1,
+            },
         )
         call.break_off()
 
@@ -261,7 +275,9 @@ async def test_a_lease_near_its_end_is_written_before_the_request_is_forwarded(r
     name = await ready.created()
     await ready.told_in_flight(0)
     long_ago = "2020-01-01T00:00:00Z"
-    await ready.set_status(name, loadedAt=long_ago, activity={"router-1": {"lastActivity": long_ago, "keepUntil": long_ago, "inFlight": 0}})
+    await ready.set_status(
+        name, loadedAt=long_ago, activity={"router-1": {"lastActivity": long_ago, "keepUntil": long_ago, "inFlight": 0}}
+    )
     async with asyncio.timeout(10):
         while long_ago.encode() not in (await ready.raw("GET", "/v1/models/loaded")).body:
             pass  # until the router has heard of it

@@ -53,7 +53,10 @@ def test_a_name_that_needs_escaping_is_escaped() -> None:
 
 
 def test_each_of_several_names_is_replaced() -> None:
-    assert renamed(b'[{"model":"/models/other"},{"model":"/models/tiny@main"}]') == b'[{"model":"tiny@fast"},{"model":"tiny@fast"}]'
+    assert (
+        renamed(b'[{"model":"/models/other"},{"model":"/models/tiny@main"}]')
+        == b'[{"model":"tiny@fast"},{"model":"tiny@fast"}]'
+    )
 
 
 def test_what_bears_the_name_already_needs_no_renaming() -> None:

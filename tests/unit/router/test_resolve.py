@@ -8,9 +8,9 @@ import pytest
 
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, ModelDeploymentSpec
-from berth_router.ask import Ask, RequestParser
-from berth_router.endpoints import INFERENCE_PATHS
 from berth_router.lifecycle.resolve import GGUF, SAFETENSORS, Create, Inventory, Policy, Refuse, Use, resolve
+from berth_router.request.ask import Ask, RequestParser
+from berth_router.request.endpoints import INFERENCE_PATHS
 
 POLICY = Policy(
     engines={Backend.LLAMACPP: [Device.CPU, Device.CUDA], Backend.VLLM: [Device.CUDA]},
@@ -99,8 +99,13 @@ def test_a_live_deployment_that_does_not_meet_it_is_left_alone(ask: Ask, deploym
         ((None, "Starting"), "a"),
     ],
 )
-def test_of_several_the_most_ready_is_used_then_the_smallest_name(phases: tuple[str | None, str | None], best: str) -> None:
-    deployments = [live(name, phase=phase, context=size) for name, phase, size in zip("ba", reversed(phases), (512, 1024), strict=True)]
+def test_of_several_the_most_ready_is_used_then_the_smallest_name(
+    phases: tuple[str | None, str | None], best: str
+) -> None:
+    deployments = [
+        live(name, phase=phase, context=size)
+        for name, phase, size in zip("ba", reversed(phases), (512, 1024), strict=True)
+    ]
     assert used(TINY, *deployments) == best
 
 
@@ -142,7 +147,9 @@ def test_a_deployment_that_cannot_start_answers_for_its_own_configuration() -> N
 def test_a_deployment_that_cannot_start_does_not_stand_in_the_way_of_another_configuration() -> None:
     decision = resolve(TINY, [live("huge", phase="Stalled", context=1_000_000)], STORED, POLICY)
     assert isinstance(decision, Create)
-    assert decision.name == deployment_name(ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, device=Device.CPU))
+    assert decision.name == deployment_name(
+        ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, device=Device.CPU)
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +162,9 @@ def test_a_deployment_that_cannot_start_does_not_stand_in_the_way_of_another_con
         (TINY, STORED, [live(str(number), model=f"/models/{number}") for number in range(3)], 503, "3 of 3 are live"),
     ],
 )
-def test_what_cannot_be_made_is_refused(ask: Ask, inventory: Inventory, deployments: list[ModelDeployment], status: int, says: str) -> None:
+def test_what_cannot_be_made_is_refused(
+    ask: Ask, inventory: Inventory, deployments: list[ModelDeployment], status: int, says: str
+) -> None:
     decision = resolve(ask, deployments, inventory, POLICY)
     assert isinstance(decision, Refuse)
     assert decision.error.status == status
@@ -166,12 +175,24 @@ def test_what_cannot_be_made_is_refused(ask: Ask, inventory: Inventory, deployme
     ("fields", "weights", "param", "says"),
     [
         ({"max_model_len": 512}, {SAFETENSORS}, "max_model_len", "`max_model_len` is a setting of backend vllm. This"),
-        ({"n_ctx": 512}, {SAFETENSORS}, "n_ctx", "`n_ctx` is a setting of backend llamacpp. /models/tiny has safetensors weights"),
+        (
+            {"n_ctx": 512},
+            {SAFETENSORS},
+            "n_ctx",
+            "`n_ctx` is a setting of backend llamacpp. /models/tiny has safetensors weights",
+        ),
         ({"n_ctx": 512, "backend": "llamacpp"}, {SAFETENSORS}, "backend", "/models/tiny has safetensors weights"),
-        ({"n_gpu_layers": 9}, {GGUF}, "n_gpu_layers", "`n_gpu_layers` is a setting of backend llamacpp. This installation has no engine"),
+        (
+            {"n_gpu_layers": 9},
+            {GGUF},
+            "n_gpu_layers",
+            "`n_gpu_layers` is a setting of backend llamacpp. This installation has no engine",
+        ),
     ],
 )
-def test_a_refusal_names_the_field_that_the_caller_wrote(fields: dict[str, Any], weights: set[str], param: str, says: str) -> None:
+def test_a_refusal_names_the_field_that_the_caller_wrote(
+    fields: dict[str, Any], weights: set[str], param: str, says: str
+) -> None:
     raw = orjson.dumps({"model": "tiny", "messages": [], **fields})
     ask = RequestParser({}).parse(raw, INFERENCE_PATHS["/v1/chat/completions"]).ask
     policy = replace(POLICY, engines={Backend.LLAMACPP: [Device.CPU]})

@@ -48,7 +48,9 @@ async def test_the_connection_is_kept_for_the_next_request(ready: Serving) -> No
         for _ in range(3):
             writer.write(head + REQUEST)
             answer = await reader.readuntil(b"\r\n\r\n")
-            length = next(int(line.split(b":")[1]) for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length"))
+            length = next(
+                int(line.split(b":")[1]) for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length")
+            )
             assert orjson.loads(await reader.readexactly(length))["object"] == "chat.completion"
     writer.close()
 
@@ -58,7 +60,9 @@ async def test_a_stream_never_goes_to_another_client_than_its_own(ready: Serving
     ready.engine.behaviour = endless
     ready.engine.left.clear()
     reader, writer = await asyncio.open_connection("127.0.0.1", ready.port)
-    writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(stream)}\r\n\r\n".encode() + stream)
+    writer.write(
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(stream)}\r\n\r\n".encode() + stream
+    )
     writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
     async with asyncio.timeout(10):
         await reader.readuntil(b"on and ")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from berth_router.shared_call import SharedCall
+from berth_router.store.shared_call import SharedCall
 
 
 class Looks:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import CONFIG_MAPS, ConflictError, UnavailableError
+from berth_cluster.cluster import CONFIG_MAPS, ConflictError, UnavailableError
 from berth_router import stats
 from berth_router.stats import GONE_AFTER, Counts, Stats
 from tests.instruments import InstrumentedCluster
@@ -76,7 +76,9 @@ async def test_replicas_long_gone_are_folded_into_one_entry(shared: Instrumented
     assert await left.total() == Counts(2, 4)
 
 
-async def test_a_replica_that_was_taken_for_gone_is_not_counted_twice(shared: InstrumentedCluster, clock: Clock) -> None:
+async def test_a_replica_that_was_taken_for_gone_is_not_counted_twice(
+    shared: InstrumentedCluster, clock: Clock
+) -> None:
     cut_off, other = (Stats(shared, NAME, name, clock) for name in ("router-1", "router-2"))
     count(cut_off, 5, 5)
     await cut_off.total()

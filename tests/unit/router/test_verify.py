@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from berth_router import hub as hub_module
 from berth_router.management.verify import Space
 from berth_router.settings import Settings
+from berth_router.store import hub as hub_module
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 from tests.unit.router.conftest import InstrumentedCluster, Serving, served
@@ -30,7 +30,9 @@ def hub() -> Iterator[HubServer]:
 
 
 @pytest.fixture
-async def asking(cluster: InstrumentedCluster, engine: Engine, settings: Settings, hub: HubServer) -> AsyncIterator[Serving]:
+async def asking(
+    cluster: InstrumentedCluster, engine: Engine, settings: Settings, hub: HubServer
+) -> AsyncIterator[Serving]:
     """A router that knows the hub, and has an engine for safetensors alone."""
     engines = {"engines": {"transformers": ["cpu"]}, "default_backend": "transformers"}
     changed = settings.model_copy(update={"hub_endpoint": hub.url, "min_free_bytes": 100, **engines})
@@ -92,7 +94,11 @@ async def test_a_gated_repository_needs_the_token(
     assert (found["exists"], found["gated"], found["downloadable"]) == (True, True, False)
     assert found["warnings"]
     changed = settings.model_copy(
-        update={"hub_endpoint": hub.url, "min_free_bytes": 0, "hub_token": Settings.model_validate({"HF_TOKEN": TOKEN}).hub_token}
+        update={
+            "hub_endpoint": hub.url,
+            "min_free_bytes": 0,
+            "hub_token": Settings.model_validate({"HF_TOKEN": TOKEN}).hub_token,
+        }
     )
     async with served(cluster, Engine(), changed) as trusted:
         _, found = await verify(trusted, url="acme/gated")
@@ -123,7 +129,9 @@ async def test_a_hub_that_fails_is_503(asking: Serving, hub: HubServer) -> None:
     assert (status, answer["error"]["code"]) == (503, "hub_unavailable")
 
 
-async def test_a_hub_that_hangs_holds_nobody_up(asking: Serving, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hub_that_hangs_holds_nobody_up(
+    asking: Serving, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hub_module, "LOOK_SECONDS", 0.2)
     with hub.lock:  # the hub does not answer meanwhile
         status, answer = await verify(asking, url="acme/tiny")

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from berth_runtime.checkpoint import find_checkpoint
-from berth_runtime.errors import LaunchError, ModelIncompleteError, ModelNotFoundError, ModelUnreadableError, WrongFormatError
+from berth_runtime.errors import (
+    LaunchError,
+    ModelIncompleteError,
+    ModelNotFoundError,
+    ModelUnreadableError,
+    WrongFormatError,
+)
 from tests.unit.runtime.model_files import put
 
 INDEX = "model.safetensors.index.json"
@@ -77,7 +83,9 @@ def test_weights_that_are_empty(tmp_path: Path) -> None:
 
 def test_a_file(tmp_path: Path) -> None:
     file = put(tmp_path, "model.gguf") / "model.gguf"
-    with pytest.raises(WrongFormatError, match=r"needs a directory with config.json.*; GGUF files run with backend llamacpp"):
+    with pytest.raises(
+        WrongFormatError, match=r"needs a directory with config.json.*; GGUF files run with backend llamacpp"
+    ):
         find_checkpoint(file, "vllm")
 
 

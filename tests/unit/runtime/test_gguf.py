@@ -38,7 +38,9 @@ TWO = ("Qwen3-8B-Q4_K_M.gguf", "Qwen3-8B-Q4_K_S.gguf")
         pytest.param(["m-UD-Q4_K_XL.gguf", "m-Q4_K_M.gguf"], "UD-Q4_K_XL", "m-UD-Q4_K_XL.gguf", id="a dynamic one"),
         pytest.param(["m_BF16.gguf", "m_F16.gguf"], "f16", "m_F16.gguf", id="F16 is not BF16"),
         pytest.param(["BF16/a.gguf", "Q8_0/a.gguf"], "Q8_0", "Q8_0/a.gguf", id="a directory per quantization"),
-        pytest.param(["m-Q4_0.gguf", ".cache/m-Q8_0.gguf"], None, "m-Q4_0.gguf", id="hidden leftovers are not looked at"),
+        pytest.param(
+            ["m-Q4_0.gguf", ".cache/m-Q8_0.gguf"], None, "m-Q4_0.gguf", id="hidden leftovers are not looked at"
+        ),
     ],
 )
 def test_picks(tmp_path: Path, names: list[str], quantization: str | None, picked: str) -> None:
@@ -67,12 +69,22 @@ def test_a_file_of_a_sharded_model_means_the_whole_model(tmp_path: Path) -> None
             "several quantizations: Q4_K_M (1 kB), Q4_K_S (1 kB); name one",
             id="several quantizations",
         ),
-        pytest.param(["a.gguf", "b.gguf"], None, AmbiguousModelError, "several models: a (1 kB), b (1 kB)", id="several models"),
-        pytest.param(["a-Q4_0.gguf", "b-Q4_0.gguf"], "Q4_0", AmbiguousModelError, "a-Q4_0", id="one quantization of two models"),
+        pytest.param(
+            ["a.gguf", "b.gguf"], None, AmbiguousModelError, "several models: a (1 kB), b (1 kB)", id="several models"
+        ),
+        pytest.param(
+            ["a-Q4_0.gguf", "b-Q4_0.gguf"], "Q4_0", AmbiguousModelError, "a-Q4_0", id="one quantization of two models"
+        ),
         pytest.param(TWO, "Q4_K", QuantizationNotFoundError, "no Q4_K but Q4_K_M (1 kB), Q4_K_S", id="half a name"),
-        pytest.param(["m.gguf"], "Q4_0", QuantizationNotFoundError, "no Q4_0 but m (1 kB)", id="a name that says nothing"),
-        pytest.param(SHARDS[:2], None, ModelIncompleteError, f"lacks 1 of 3 shards: {SHARDS[2]}", id="last shard missing"),
-        pytest.param(SHARDS[1:], None, ModelIncompleteError, f"lacks 1 of 3 shards: {SHARDS[0]}", id="first shard missing"),
+        pytest.param(
+            ["m.gguf"], "Q4_0", QuantizationNotFoundError, "no Q4_0 but m (1 kB)", id="a name that says nothing"
+        ),
+        pytest.param(
+            SHARDS[:2], None, ModelIncompleteError, f"lacks 1 of 3 shards: {SHARDS[2]}", id="last shard missing"
+        ),
+        pytest.param(
+            SHARDS[1:], None, ModelIncompleteError, f"lacks 1 of 3 shards: {SHARDS[0]}", id="first shard missing"
+        ),
         pytest.param(["mmproj-F16.gguf"], None, WrongFormatError, "only a multimodal projector", id="only a projector"),
         pytest.param(
             ["model.safetensors", "config.json"],
@@ -84,7 +96,9 @@ def test_a_file_of_a_sharded_model_means_the_whole_model(tmp_path: Path) -> None
         pytest.param([], None, WrongFormatError, "is empty", id="empty directory"),
     ],
 )
-def test_refuses_a_directory(tmp_path: Path, names: list[str], quantization: str | None, error: type[LaunchError], said: str) -> None:
+def test_refuses_a_directory(
+    tmp_path: Path, names: list[str], quantization: str | None, error: type[LaunchError], said: str
+) -> None:
     directory = put(tmp_path / "model", *names)
     with pytest.raises(error) as refusal:
         find_gguf(directory, quantization)

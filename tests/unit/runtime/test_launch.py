@@ -38,7 +38,12 @@ class Container:
         }
         program = "import sys; from berth_runtime.main import main; sys.exit(main())"
         return subprocess.run(
-            [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True, timeout=30, check=False
+            [sys.executable, "-c", program, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
 
 
@@ -49,7 +54,9 @@ def container(tmp_path: Path) -> Container:
 
 def test_becomes_the_engine(container: Container, tmp_path: Path) -> None:
     model = put(tmp_path / "SmolLM2", "model.gguf")
-    result = container.launch("llamacpp", "--model", str(model), "--context-size", "512", "--parallel", "2", "--", "--seed", "7")
+    result = container.launch(
+        "llamacpp", "--model", str(model), "--context-size", "512", "--parallel", "2", "--", "--seed", "7"
+    )
     arguments = json.loads(result.stdout)["arguments"]
     assert arguments[:4] == ["--model", f"{model}/model.gguf", "--alias", str(model)]
     assert arguments[arguments.index("--ctx-size") + 1] == "1024"
@@ -100,10 +107,20 @@ def test_a_name_in_answers_may_be_given(container: Container, tmp_path: Path) ->
         ([], ["--model", "{model}/x"], 66, "ModelNotFound: {model}/x does not exist; {model} holds nothing"),
         (["a.safetensors"], ["--model", "{model}"], 65, "WrongFormat: {model} holds no GGUF file"),
         (["a-Q4_0.gguf", "a-Q8_0.gguf"], ["--model", "{model}"], 78, "AmbiguousModel: {model} holds several"),
-        (["a-Q4_0.gguf"], ["--model", "{model}", "--quantization", "Q8_0"], 78, "QuantizationNotFound: {model} has no Q8_0"),
+        (
+            ["a-Q4_0.gguf"],
+            ["--model", "{model}", "--quantization", "Q8_0"],
+            78,
+            "QuantizationNotFound: {model} has no Q8_0",
+        ),
         (["a-00001-of-00002.gguf"], ["--model", "{model}"], 65, "ModelIncomplete: {model} lacks 1 of 2 shards"),
         ([], ["--port", "8000"], 64, "InvalidArguments: the following arguments are required: --model"),
-        ([], ["--model", "/m", "--context-size", "0"], 64, "InvalidArguments: argument --context-size: invalid whole number"),
+        (
+            [],
+            ["--model", "/m", "--context-size", "0"],
+            64,
+            "InvalidArguments: argument --context-size: invalid whole number",
+        ),
         ([], ["--model", "/m", "--gpu-layers", "-2"], 64, "InvalidArguments: argument --gpu-layers"),
         ([], ["--model", "/m", "--context", "10"], 64, "InvalidArguments: unrecognized arguments: --context 10"),
     ],
@@ -131,7 +148,9 @@ def test_another_engines_image(container: Container, tmp_path: Path) -> None:
     model = put(tmp_path / "SmolLM2", "model.gguf")
     result = container.launch("llamacpp", "--model", str(model), path="/nowhere")
     assert result.returncode == 69
-    assert container.termination_log.read_text().startswith("EngineNotInstalled: llama-server cannot be run: No such file")
+    assert container.termination_log.read_text().startswith(
+        "EngineNotInstalled: llama-server cannot be run: No such file"
+    )
 
 
 def test_without_a_kubelet_stderr_is_enough(container: Container) -> None:

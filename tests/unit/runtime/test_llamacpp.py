@@ -68,9 +68,12 @@ def test_extra_arguments_come_last_where_they_override() -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "names"), [("libggml-cuda.so", ["CUDA0", "CUDA1"]), ("libggml-hip.so", ["ROCm0", "ROCm1"]), ("libggml-cpu-x64.so", [])]
+    ("library", "names"),
+    [("libggml-cuda.so", ["CUDA0", "CUDA1"]), ("libggml-hip.so", ["ROCm0", "ROCm1"]), ("libggml-cpu-x64.so", [])],
 )
-def test_gpus_are_called_as_the_library_beside_the_server_calls_them(tmp_path: Path, library: str, names: list[str]) -> None:
+def test_gpus_are_called_as_the_library_beside_the_server_calls_them(
+    tmp_path: Path, library: str, names: list[str]
+) -> None:
     (tmp_path / "opt").mkdir()
     (tmp_path / "opt" / library).touch()
     server = tmp_path / "opt/llama-server"

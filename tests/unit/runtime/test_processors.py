@@ -16,7 +16,9 @@ from berth_runtime.processors import quota_processors, usable_cores, usable_proc
         pytest.param({"cpu.max": "50000 100000\n"}, 0.5, id="v2, half a processor"),
         pytest.param({"cpu.max": "max 100000\n"}, None, id="v2 without a limit"),
         pytest.param({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4.0, id="v1"),
-        pytest.param({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None, id="v1 without a limit"),
+        pytest.param(
+            {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None, id="v1 without a limit"
+        ),
         pytest.param({}, None, id="no control groups"),
     ],
 )
@@ -39,7 +41,9 @@ def test_no_more_threads_than_the_machine_has(tmp_path: Path) -> None:
 
 @pytest.fixture
 def two_sockets(tmp_path: Path) -> Path:
-    """What a machine says of two sockets of two cores of two threads: 0 to 3 are on different cores, and 4 to 7 again."""
+    """What a machine says of two sockets of two cores of two threads:
+    0 to 3 are on different cores, and 4 to 7 again.
+    """
     for number in range(8):
         topology = tmp_path / f"cpu{number}" / "topology"
         topology.mkdir(parents=True)

@@ -12,7 +12,9 @@ from tests.unit.runtime.model_files import put
 
 
 def test_the_whole_command() -> None:
-    settings = Settings(model=Path("/models/SmolLM2"), port=8000, device="cpu", continuous_batching=False, cpu_cache_share=0.25)
+    settings = Settings(
+        model=Path("/models/SmolLM2"), port=8000, device="cpu", continuous_batching=False, cpu_cache_share=0.25
+    )
     whole = ["transformers", "serve", "/models/SmolLM2", "--host", "", "--port", "8000", "--device", "cpu"]
     assert server_command(settings) == whole
     batching = settings._replace(continuous_batching=True)
@@ -23,8 +25,21 @@ def test_the_whole_command() -> None:
 
 def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:
     model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
-    call = engine_call(["transformers", "--model", str(model), "--device", "auto", "--port", "9000", "--continuous-batching"]).arguments
-    assert call == ["transformers", "serve", str(model), "--host", "", "--port", "9000", "--device", "auto", "--continuous-batching"]
+    call = engine_call(
+        ["transformers", "--model", str(model), "--device", "auto", "--port", "9000", "--continuous-batching"]
+    ).arguments
+    assert call == [
+        "transformers",
+        "serve",
+        str(model),
+        "--host",
+        "",
+        "--port",
+        "9000",
+        "--device",
+        "auto",
+        "--continuous-batching",
+    ]
 
 
 @pytest.mark.parametrize(("limit", "environment"), [(None, {}), (2, {"OMP_NUM_THREADS": "2"})])

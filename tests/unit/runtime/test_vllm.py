@@ -106,7 +106,11 @@ def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:
     call, environment = engine_call(["vllm", "--model", str(model), *options, "--", "--dtype", "float32"])
     given = dict(pairwise(call))
     assert call[:3] == ["vllm", "serve", str(model)]
-    assert (given["--gpu-memory-utilization"], given["--max-model-len"], given["--tensor-parallel-size"]) == ("0.5", "1024", "2")
+    assert (given["--gpu-memory-utilization"], given["--max-model-len"], given["--tensor-parallel-size"]) == (
+        "0.5",
+        "1024",
+        "2",
+    )
     assert given["--kv-cache-memory-bytes"] == str(GIB // 4)
     assert call[-2:] == ["--dtype", "float32"]
     assert environment == {}, "a process for each of the two"

@@ -127,7 +127,11 @@ async def test_a_body_for_which_there_is_no_room_for_long_is_refused(serving: Se
 
 @pytest.mark.parametrize("settings", [{"max_bodies_bytes": 100 * KB}], indirect=True)
 async def test_a_short_body_does_not_wait_for_those_that_come_slowly(ready: Serving) -> None:
-    with await Wire.connect(ready.port) as slow, await Wire.connect(ready.port) as other, await Wire.connect(ready.port) as wire:
+    with (
+        await Wire.connect(ready.port) as slow,
+        await Wire.connect(ready.port) as other,
+        await Wire.connect(ready.port) as wire,
+    ):
         await slow.send(head(100 * KB))
         await room_taken(ready, 100 * KB)
         await other.send(head(20 * KB))

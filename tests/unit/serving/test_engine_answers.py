@@ -125,7 +125,9 @@ async def test_a_stream_that_is_not_in_the_coding_ends_with_an_error(raw: Raw) -
             assert orjson.loads(last.removeprefix(b"data: "))["error"]["code"] == "engine_failed", bad
 
 
-async def test_a_stream_of_a_told_length_ends_with_an_error_where_it_breaks_and_the_next_answer_is_its_own(raw: Raw) -> None:
+async def test_a_stream_of_a_told_length_ends_with_an_error_where_it_breaks_and_the_next_answer_is_its_own(
+    raw: Raw,
+) -> None:
     with await Wire.connect(raw.port) as wire:
         for asked in (STREAM, ASK):
             await wire.send(asked)

@@ -44,7 +44,9 @@ async def left_alone(engine: RawEngine) -> None:
 
 
 @pytest.mark.parametrize("asked", [ASK, STREAM], ids=["plain", "stream"])
-async def test_a_client_may_leave_at_any_moment_around_that_in_which_its_model_becomes_ready(raw: Raw, asked: bytes) -> None:
+async def test_a_client_may_leave_at_any_moment_around_that_in_which_its_model_becomes_ready(
+    raw: Raw, asked: bytes
+) -> None:
     serving = raw.serving
     cut_all(serving)
     for moment in range(MOMENTS):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from berth_api.cluster import MODEL_DEPLOYMENTS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS
 from tests.unit.router.conftest import MODEL
 from tests.unit.serving.conftest import Raw
 from tests.unit.serving.raw_engine import CHUNKED, EVENTS, RawEngine, counted
@@ -118,7 +118,9 @@ async def test_a_request_on_a_connection_that_its_engine_had_closed_is_sent_agai
         assert not raw.engine.asked
 
 
-async def test_a_request_on_which_its_engine_has_worked_is_not_sent_again(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_on_which_its_engine_has_worked_is_not_sent_again(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("berth_router.serving.exchange._STALE_SECONDS", 0.1)
     with await Wire.connect(raw.port) as wire:
         await wire.send(ASK)

@@ -1,4 +1,7 @@
-"""Asks the release's router, as any client would, whether it serves. Runs in the pod of `helm test`; prints what it is answered."""
+"""Asks the release's router, as any client would, whether it serves.
+
+Runs in the pod of `helm test`; prints what it is answered.
+"""
 
 import json
 import os

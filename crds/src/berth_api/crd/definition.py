@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from berth_api.cluster import GROUP, VERSION, Kind, Object
 from berth_api.crd.structural import structural
+from berth_cluster.cluster import GROUP, VERSION, Kind, Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,10 @@ class Resource:
 
 
 def rule(field_path: str, expression: str, message: str) -> dict[str, str]:
-    """A rule of which the API server says that this field breaks it. The field is named by its path below the rule's own place."""
+    """A rule of which the API server says that this field breaks it.
+
+    The field is named by its path below the rule's own place.
+    """
     return {"rule": expression, "message": message, "fieldPath": f".{field_path}"}
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from berth_api.cluster import MODEL_DEPLOYMENTS
 from berth_api.crd.definition import Resource, name_rule, rule
 from berth_api.model_deployment import NAME_LENGTH, ModelDeploymentSpec, ModelDeploymentStatus
+from berth_cluster.cluster import MODEL_DEPLOYMENTS
 
 _IDENTITY = {
     "model": "model is immutable: make another ModelDeployment for another model",
@@ -19,10 +19,16 @@ _OPTIONAL_IDENTITY = (*_ENGINE_BLOCKS, "engineArgs")
 
 _SPEC_RULES: list[dict[str, str]] = [
     *(
-        rule(name, f"!has(self.{name}) || self.backend == '{name}'", f"{name}: these settings are allowed only with backend {name}")
+        rule(
+            name,
+            f"!has(self.{name}) || self.backend == '{name}'",
+            f"{name}: these settings are allowed only with backend {name}",
+        )
         for name in _ENGINE_BLOCKS
     ),
-    rule("devices", "self.devices == 1 || self.device == 'cuda'", "devices: more than 1 is allowed only with device cuda"),
+    rule(
+        "devices", "self.devices == 1 || self.device == 'cuda'", "devices: more than 1 is allowed only with device cuda"
+    ),
     rule(
         "llamacpp.gpuLayers",
         "!has(self.llamacpp) || !has(self.llamacpp.gpuLayers) || self.llamacpp.gpuLayers == 0 || self.device == 'cuda'",

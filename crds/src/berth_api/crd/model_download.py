@@ -5,15 +5,19 @@ They are those of `berth_api.repository`, once more: the API server refuses what
 
 from typing import Any
 
-from berth_api.cluster import MODEL_DOWNLOADS
 from berth_api.crd.definition import Resource, name_rule, rule
 from berth_api.model_download import NAME_LENGTH, ModelDownloadSpec, ModelDownloadStatus
 from berth_api.repository import FILE_SUFFIX, LOST_AND_FOUND
+from berth_cluster.cluster import MODEL_DOWNLOADS
 
 _UPWARDS = "'(^|/)[.][.](/|$)'"
 
 _SPEC_RULES: list[dict[str, str]] = [
-    {"rule": "self == oldSelf", "message": "spec is immutable: make another ModelDownload instead", "reason": "FieldValueForbidden"},
+    {
+        "rule": "self == oldSelf",
+        "message": "spec is immutable: make another ModelDownload instead",
+        "reason": "FieldValueForbidden",
+    },
     rule(
         "repository",
         "!self.repository.contains('--') && !self.repository.contains('..')",
@@ -42,15 +46,42 @@ _SPEC_RULES: list[dict[str, str]] = [
 ]
 
 _COLUMNS: list[dict[str, Any]] = [
-    {"name": "Repository", "type": "string", "jsonPath": ".spec.repository", "description": "The repository on the hub."},
+    {
+        "name": "Repository",
+        "type": "string",
+        "jsonPath": ".spec.repository",
+        "description": "The repository on the hub.",
+    },
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "How far it is, in one word."},
-    {"name": "Progress", "type": "string", "jsonPath": ".status.progress", "description": "Share of the bytes that are in the store."},
-    {"name": "Bytes", "type": "integer", "jsonPath": ".status.bytesTotal", "description": "Bytes of the files that are taken."},
+    {
+        "name": "Progress",
+        "type": "string",
+        "jsonPath": ".status.progress",
+        "description": "Share of the bytes that are in the store.",
+    },
+    {
+        "name": "Bytes",
+        "type": "integer",
+        "jsonPath": ".status.bytesTotal",
+        "description": "Bytes of the files that are taken.",
+    },
     {"name": "ETA", "type": "integer", "jsonPath": ".status.etaSeconds", "description": "Seconds that it still takes."},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-    {"name": "Revision", "type": "string", "jsonPath": ".spec.revision", "description": "What was asked for.", "priority": 1},
+    {
+        "name": "Revision",
+        "type": "string",
+        "jsonPath": ".spec.revision",
+        "description": "What was asked for.",
+        "priority": 1,
+    },
     {"name": "Commit", "type": "string", "jsonPath": ".status.commit", "description": "What that is.", "priority": 1},
-    {"name": "Message", "type": "string", "jsonPath": ".status.message", "description": "Why it is as it is.", "priority": 1},
+    {
+        "name": "Message",
+        "type": "string",
+        "jsonPath": ".status.message",
+        "description": "Why it is as it is.",
+        "priority": 1,
+    },
 ]
 
 MODEL_DOWNLOAD = Resource(

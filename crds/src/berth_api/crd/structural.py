@@ -34,7 +34,9 @@ def _clean(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in node.items() if key not in {*_DROPPED, "anyOf"}}
     if "anyOf" in node:
         [option] = [option for option in node["anyOf"] if option.get("type") != "null"]
-        rest = {key: value for key, value in node.items() if key != "anyOf" and not (key == "default" and value is None)}
+        rest = {
+            key: value for key, value in node.items() if key != "anyOf" and not (key == "default" and value is None)
+        }
         return _clean({**option, **rest}, definitions)
     cleaned = {key: value for key, value in node.items() if key not in _DROPPED}
     if node.get("type") == "string" and node.get("format") == "date-time":

@@ -3,8 +3,8 @@
 import re
 from urllib.parse import urlsplit
 
-from berth_api.settings_error import shown
 from berth_local.cli.errors import UsageError
+from berth_process.settings_error import shown
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 

@@ -12,7 +12,6 @@ from typing import Any, Self, cast
 
 import httpx2
 
-from berth_api.http_environment import UNUSABLE, client_error
 from berth_local.cli.address import check_key, check_url
 from berth_local.cli.errors import (
     CommandError,
@@ -22,6 +21,7 @@ from berth_local.cli.errors import (
     NotFoundError,
     NotNowError,
 )
+from berth_process.http_environment import UNUSABLE, client_error
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 120.0

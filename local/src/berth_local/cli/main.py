@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from berth_api.settings_error import SettingsError
 from berth_local.cli.commands import completion, get, logs, models, ps, pull, run, status, stop, up, version
 from berth_local.cli.errors import CommandError, InterruptedByUserError, UsageError
 from berth_local.cli.printing import print_error
+from berth_process.settings_error import SettingsError
 
 _WIDEST_HELP = 120
 

@@ -2,8 +2,8 @@
 
 import os
 
-from berth_api.settings_error import SettingsError
 from berth_local.cli.errors import CommandError
+from berth_process.settings_error import SettingsError
 
 
 def complete_model(incomplete: str) -> list[str]:

@@ -13,10 +13,10 @@ from pathlib import Path
 import structlog
 
 from berth_api.model_deployment import Backend, Device
-from berth_api.settings_error import SettingsError, shown
 from berth_local.engines import llama_server
 from berth_local.engines.gpu import first_gpu
 from berth_local.engines.python_environment import Packages
+from berth_process.settings_error import SettingsError, shown
 
 _log = structlog.get_logger(__name__)
 

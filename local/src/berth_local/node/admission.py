@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from berth_api import model_deployment, model_download
-from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, InvalidError, Object
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_api.model_download import ModelDownloadSpec
 from berth_api.schema import Schema
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, InvalidError, Object
 
 LOOPBACK = "127.0.0.1"
 

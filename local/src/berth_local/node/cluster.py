@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from berth_api.cluster import (
+from berth_api.schema import format_timestamp
+from berth_cluster.cluster import (
     CONFIG_MAPS,
     EVENTS,
     PODS,
@@ -27,7 +28,6 @@ from berth_api.cluster import (
     Preconditions,
     WatchEvent,
 )
-from berth_api.schema import format_timestamp
 from berth_local.node.admission import SCHEMAS, Admit
 
 HISTORY = 1000
@@ -48,7 +48,10 @@ def _utc_now() -> datetime:
 
 
 class LocalCluster:
-    """The objects of one namespace, in memory: they end with the process. Implements `berth_api.cluster.Cluster`."""
+    """The objects of one namespace, in memory: they end with the process.
+
+    Implements `berth_cluster.cluster.Cluster`.
+    """
 
     def __init__(self, admission: Mapping[str, Admit] = SCHEMAS, clock: Callable[[], datetime] = _utc_now) -> None:
         self._admission = admission

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from berth_api.cluster import JOBS, PODS, AlreadyExistsError, Cluster, NotFoundError, Object, Preconditions
 from berth_api.schema import format_timestamp
+from berth_cluster.cluster import JOBS, PODS, AlreadyExistsError, Cluster, NotFoundError, Object, Preconditions
 from berth_operator.workers import Workers
 
 LABEL_JOB = "batch.kubernetes.io/job-name"

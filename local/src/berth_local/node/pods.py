@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from berth_api.cluster import (
+from berth_api.schema import format_timestamp
+from berth_cluster.cluster import (
     LABEL_DEPLOYMENT,
     LABEL_DOWNLOAD,
     PODS,
@@ -17,8 +18,7 @@ from berth_api.cluster import (
     Object,
     Preconditions,
 )
-from berth_api.following import Snapshot, follow
-from berth_api.schema import format_timestamp
+from berth_cluster.following import Snapshot, follow
 from berth_local.node.admission import LOOPBACK, Ports
 from berth_local.node.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
 from berth_local.node.containers import arguments_here, environment_here, oom_kills, termination_message

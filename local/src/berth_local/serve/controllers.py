@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from berth_api.cluster import (
+from berth_api.model_deployment import Backend
+from berth_cluster.cluster import (
     JOBS,
     LABEL_DEPLOYMENT,
     LABEL_DOWNLOAD,
@@ -21,8 +22,7 @@ from berth_api.cluster import (
     Kind,
     Object,
 )
-from berth_api.following import Snapshot, follow
-from berth_api.model_deployment import Backend
+from berth_cluster.following import Snapshot, follow
 from berth_local.engines.discovery import ENVIRONMENT_VARIABLES, python_engine
 from berth_local.engines.environment_launcher import EnvironmentLauncher
 from berth_local.engines.spare_launcher import SpareLauncher
@@ -35,10 +35,10 @@ from berth_local.node.pods import PodRunner, Report
 from berth_local.node.processes import ChildProcess, Processes
 from berth_local.serve.settings import DOWNLOADER
 from berth_local.serve.state import StateFolder
-from berth_operator.budget import MemoryGate
+from berth_operator.deployments.budget import MemoryGate
+from berth_operator.deployments.readiness import EngineProber
+from berth_operator.deployments.reconciler import Reconciler
 from berth_operator.downloads import DownloadReconciler, ProgressReader
-from berth_operator.readiness import EngineProber
-from berth_operator.reconciler import Reconciler
 from berth_operator.settings import Settings as OperatorSettings
 
 _log = structlog.get_logger(__name__)

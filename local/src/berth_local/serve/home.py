@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from berth_api.settings_error import SettingsError, shown
+from berth_process.settings_error import SettingsError, shown
 
 RUNNING = "berth.json"
 """The file of the folder that names the running server's pid and address."""

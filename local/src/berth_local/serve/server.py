@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from berth_api.cluster import PODS
 from berth_api.model_deployment import Backend
+from berth_cluster.cluster import PODS
 from berth_local.engines.discovery import Engines, available_engines, check_environments
 from berth_local.engines.gpu import first_gpu
 from berth_local.engines.memory import MemoryEstimates, budget
@@ -20,7 +20,7 @@ from berth_local.serve.listening import listen, resolve, url_of
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.settings import operator_settings, router_settings, with_key
 from berth_local.serve.state import StartError, StateFolder, held
-from berth_operator.budget import MemoryGate
+from berth_operator.deployments.budget import MemoryGate
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
 

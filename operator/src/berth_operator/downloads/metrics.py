@@ -9,16 +9,26 @@ from berth_api.model_download import DownloadPhase, ModelDownload, ModelDownload
 
 
 class DownloadMetrics:
-    """What is told of downloads. Bytes and ends are counted from what is written into statuses, so that none is counted twice."""
+    """What is told of downloads.
+
+    Bytes and ends are counted from what is written into statuses, so that none is counted twice.
+    """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._downloads = Gauge("berth_downloads", "ModelDownloads that there are, by phase.", ["phase"], registry=self.registry)
+        self._downloads = Gauge(
+            "berth_downloads", "ModelDownloads that there are, by phase.", ["phase"], registry=self.registry
+        )
         self._fetched = Counter(
-            "berth_download_bytes", "Bytes fetched from the hub, what had to be fetched twice included.", registry=self.registry
+            "berth_download_bytes",
+            "Bytes fetched from the hub, what had to be fetched twice included.",
+            registry=self.registry,
         )
         self._finished = Counter(
-            "berth_downloads_finished", "Downloads that have ended, by how they ended.", ["phase", "reason"], registry=self.registry
+            "berth_downloads_finished",
+            "Downloads that have ended, by how they ended.",
+            ["phase", "reason"],
+            registry=self.registry,
         )
 
     def seen(self, downloads: Iterable[ModelDownload]) -> None:

@@ -1,20 +1,29 @@
 """What to do about one download: a pure function of what was observed.
 
-The Job makes one pod after another until the download has ended; which of them runs, and how far it is, is read anew each time. So a
-crash between any two writes loses nothing.
+The Job makes one pod after another until the download has ended; which of them runs, and how far it is, is read anew
+each time. So a crash between any two writes loses nothing.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from berth_api.cluster import Object, Preconditions
 from berth_api.download_report import FINAL_EXITS, DownloadReport
 from berth_api.model_download import ModelDownload, ModelDownloadStatus
+from berth_cluster.cluster import Object, Preconditions
+from berth_operator.deployments.failure import PodFailure, pod_failure, unschedulable_since
+from berth_operator.deployments.parts import (
+    condition,
+    container_statuses,
+    holds,
+    is_deleting,
+    owned_by,
+    ports_of,
+    state_of,
+    status_of,
+)
 from berth_operator.downloads import status as states
 from berth_operator.downloads.progress import Progress
-from berth_operator.failure import PodFailure, pod_failure, unschedulable_since
-from berth_operator.parts import condition, container_statuses, holds, is_deleting, owned_by, ports_of, state_of, status_of
 from berth_operator.resources import cleanup_name, make_cleanup_job, make_download_job
 from berth_operator.resources.download_job import CONTAINER
 from berth_operator.settings import Settings
@@ -134,7 +143,9 @@ def job_refused(download: ModelDownload, reason: str, message: str, now: datetim
 def job_name_taken(download: ModelDownload, job: Object, now: datetime) -> Plan:
     """What follows when somebody else's Job has the name. Who asks again gets a download whose Job has another one."""
     name = job["metadata"]["name"]
-    message = f"there is a Job {name} that is not this download's: ask for the download again, and its Job gets another name"
+    message = (
+        f"there is a Job {name} that is not this download's: ask for the download again, and its Job gets another name"
+    )
     taken = PodFailure("JobNameTaken", message, ended=True)
     return Plan([WriteStatus()], states.failed(download, taken, None, now))
 
@@ -186,7 +197,9 @@ def _wait_for_earlier(download: ModelDownload, jobs: list[Object], earlier: list
     ended = [job for job in jobs if job["metadata"]["name"] == cleanup_name(download.name) and _is_over(job)]
     due = [(_stuck_at(item), item) for item in earlier if is_deleting(item)]
     stuck = next((item for moment, item in due if moment <= now), None)
-    waiting = states.pending(download, states.waits_for_earlier(stuck or earlier[0], stuck is not None), now, stalled=stuck is not None)
+    waiting = states.pending(
+        download, states.waits_for_earlier(stuck or earlier[0], stuck is not None), now, stalled=stuck is not None
+    )
     wake_at = min((moment for moment, _ in due if moment > now), default=None)
     return Plan([*_delete(ended), WriteStatus()], waiting, wake_at=wake_at)
 

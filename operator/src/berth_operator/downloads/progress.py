@@ -65,7 +65,9 @@ class ProgressReader:
 
     async def __aenter__(self) -> "ProgressReader":
         """Opens the connections' pool; to be called on the event loop that asks."""
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0, limit_per_host=1))
+        self._session = aiohttp.ClientSession(
+            timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0, limit_per_host=1)
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,6 +1,7 @@
 """Observe, plan, apply: for one download at a time, by one worker each, however often it is woken.
 
-What is remembered between two rounds is only what running downloads say of themselves, and which deleted ones may have left files.
+What is remembered between two rounds is only what running downloads say of themselves, and which deleted ones may have
+left files.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ from datetime import UTC, datetime
 
 import structlog
 
-from berth_api.cluster import (
+from berth_api.model_download import DownloadPhase, ModelDownload
+from berth_cluster.cluster import (
     EVENTS,
     JOBS,
     LABEL_DOWNLOAD,
@@ -28,7 +30,8 @@ from berth_api.cluster import (
     Object,
     Preconditions,
 )
-from berth_api.model_download import DownloadPhase, ModelDownload
+from berth_operator.deployments.parts import owned_by
+from berth_operator.deployments.reading import REASON, Reader, Unreadable, told_as_unreadable
 from berth_operator.downloads.metrics import DownloadMetrics
 from berth_operator.downloads.plan import (
     CreateJob,
@@ -44,8 +47,6 @@ from berth_operator.downloads.plan import (
     make_plan,
 )
 from berth_operator.downloads.progress import Progress, ReportReader, Speedometer
-from berth_operator.parts import owned_by
-from berth_operator.reading import REASON, Reader, Unreadable, told_as_unreadable
 from berth_operator.resources import make_download_event
 from berth_operator.settings import Settings
 from berth_operator.status_patch import status_patch
@@ -205,7 +206,11 @@ class DownloadReconciler:
         why = self._downloads.read(manifest)
         if not isinstance(why, Unreadable):
             return 0.0
-        told = {"phase": DownloadPhase.PENDING.value, "reason": REASON, "message": f"this version of Berth cannot read it: {why}"}
+        told = {
+            "phase": DownloadPhase.PENDING.value,
+            "reason": REASON,
+            "message": f"this version of Berth cannot read it: {why}",
+        }
         patch = told_as_unreadable(manifest, why, told, self._clock())
         if patch:
             as_read = Preconditions(manifest["metadata"]["uid"], manifest["metadata"]["resourceVersion"])
@@ -227,7 +232,9 @@ class DownloadReconciler:
         self._metrics.written(download.status, plan.status)
         event = make_download_event(download, plan.status, self._clock())
         if event:
-            _log.info(event["reason"], download=download.name, repository=download.spec.repository, message=event["message"])
+            _log.info(
+                event["reason"], download=download.name, repository=download.spec.repository, message=event["message"]
+            )
             await self._tell(event)
         if plan.status.phase and plan.status.phase.finished:
             self._wake_those_waiting_for(download.name)

@@ -6,13 +6,13 @@ Each function returns the whole status, from the stored one.
 from datetime import datetime
 from typing import Any
 
-from berth_api.cluster import Object
 from berth_api.conditions import Condition, ConditionStatus, ConditionType, merge_conditions
 from berth_api.download_report import DownloadReport, DownloadStep
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload, ModelDownloadStatus
+from berth_cluster.cluster import Object
+from berth_operator.deployments.failure import PodFailure
 from berth_operator.downloads.progress import Progress
-from berth_operator.failure import PodFailure
 
 _STEPS = {
     DownloadStep.LISTING: "the hub is asked for the repository's files",
@@ -30,14 +30,21 @@ _NO_RATES: dict[str, Any] = {"bytes_per_second": None, "eta_seconds": None}
 def pending(
     download: ModelDownload, why: PodFailure, now: datetime, *, stalled: bool = False, job: str | None = None
 ) -> ModelDownloadStatus:
-    """It does not run, for this reason. Stalled: somebody has to do something. What an earlier try reached stays told."""
-    return _status(download, DownloadPhase.PENDING, why.reason, why.message, now, stalled=stalled, job_name=job, **_NO_RATES)
+    """It does not run, for this reason. Stalled: somebody has to do something.
+
+    What an earlier try reached stays told.
+    """
+    return _status(
+        download, DownloadPhase.PENDING, why.reason, why.message, now, stalled=stalled, job_name=job, **_NO_RATES
+    )
 
 
 def running(download: ModelDownload, job: str, progress: Progress | None, now: datetime) -> ModelDownloadStatus:
     """It runs, and is this far."""
     if progress is None:
-        return _status(download, DownloadPhase.RUNNING, STARTING.reason, STARTING.message, now, job_name=job, **_NO_RATES)
+        return _status(
+            download, DownloadPhase.RUNNING, STARTING.reason, STARTING.message, now, job_name=job, **_NO_RATES
+        )
     report = progress.report
     message = report.message or _STEPS.get(report.phase, "it ends")
     rates: dict[str, Any] = {"bytes_per_second": progress.bytes_per_second, "eta_seconds": progress.eta_seconds}
@@ -60,7 +67,9 @@ def succeeded(download: ModelDownload, report: DownloadReport | None, now: datet
     )
 
 
-def failed(download: ModelDownload, failure: PodFailure, report: DownloadReport | None, now: datetime) -> ModelDownloadStatus:
+def failed(
+    download: ModelDownload, failure: PodFailure, report: DownloadReport | None, now: datetime
+) -> ModelDownloadStatus:
     """It failed for good."""
     return _status(
         download,
@@ -75,17 +84,20 @@ def failed(download: ModelDownload, failure: PodFailure, report: DownloadReport 
 
 
 def waits_for_container(pod: Object) -> PodFailure:
-    """Why a download waits whose pod has a node. What the node cannot do, such as mount the store, is told in events alone."""
-    message = (
-        f"the node mounts the store and pulls the image; if that takes long, `kubectl describe pod {pod['metadata']['name']}` says why"
-    )
+    """Why a download waits whose pod has a node.
+
+    What the node cannot do, such as mount the store, is told in events alone.
+    """
+    message = f"the node mounts the store and pulls the image; if that takes long, `kubectl describe pod {pod['metadata']['name']}` says why"
     return PodFailure("WaitingForContainer", message, ended=False)
 
 
 def unavailable() -> PodFailure:
     """The failure of every download of an installation that has no image for it."""
     return PodFailure(
-        "DownloadsUnavailable", "this installation has no image for downloads: the administrator sets downloads.image", ended=False
+        "DownloadsUnavailable",
+        "this installation has no image for downloads: the administrator sets downloads.image",
+        ended=False,
     )
 
 
@@ -111,7 +123,9 @@ def no_pod(job: Object) -> PodFailure:
     """Why a download waits whose Job cannot make its pod."""
     name = job["metadata"]["name"]
     return PodFailure(
-        "PodNotCreated", f"the Job {name} makes no pod; `kubectl describe job {name}` says why: a quota or a policy", ended=False
+        "PodNotCreated",
+        f"the Job {name} makes no pod; `kubectl describe job {name}` says why: a quota or a policy",
+        ended=False,
     )
 
 
@@ -121,7 +135,10 @@ def tries_again(failure: PodFailure) -> PodFailure:
 
 
 def _reached(report: DownloadReport) -> dict[str, Any]:
-    """What a report says of how far it is; what it does not say is left as it was. Figures before it knows the files say nothing."""
+    """What a report says of how far it is; what it does not say is left as it was.
+
+    Figures before it knows the files say nothing.
+    """
     figures = {"bytes_done", "bytes_total", "files_done", "files_total"}
     unknown = set[str]() if report.files_total else figures
     stated = report.model_dump(exclude={"phase", "reason", "message", *unknown}, exclude_none=True)
@@ -131,7 +148,14 @@ def _reached(report: DownloadReport) -> dict[str, Any]:
 
 
 def _status(
-    download: ModelDownload, phase: DownloadPhase, reason: str, message: str, now: datetime, *, stalled: bool = False, **changes: Any
+    download: ModelDownload,
+    phase: DownloadPhase,
+    reason: str,
+    message: str,
+    now: datetime,
+    *,
+    stalled: bool = False,
+    **changes: Any,
 ) -> ModelDownloadStatus:
     stored = download.status
     stalled = stalled or phase is DownloadPhase.FAILED

@@ -6,6 +6,10 @@ from berth_operator.engines.llamacpp import LlamaCpp
 from berth_operator.engines.transformers import Transformers
 from berth_operator.engines.vllm import Vllm
 
-ENGINES: dict[Backend, Engine] = {Backend.LLAMACPP: LlamaCpp(), Backend.TRANSFORMERS: Transformers(), Backend.VLLM: Vllm()}
+ENGINES: dict[Backend, Engine] = {
+    Backend.LLAMACPP: LlamaCpp(),
+    Backend.TRANSFORMERS: Transformers(),
+    Backend.VLLM: Vllm(),
+}
 
 __all__ = ["ENGINES", "Engine", "EngineProcess"]

@@ -1,4 +1,6 @@
-"""Which further arguments of an engine's own command line a deployment may use: those whose names the administrator has allowed."""
+"""Which further arguments of an engine's own command line a deployment may use:
+those whose names the administrator has allowed.
+"""
 
 import re
 from collections.abc import Collection, Sequence
@@ -10,7 +12,8 @@ _VALUE = re.compile(r"[^-]|-?[0-9.]|$")
 def refused_arguments(arguments: Sequence[str], allowed: Collection[str]) -> list[str]:
     """The names among the arguments that are not allowed, in order; a value without a name before it counts as one.
 
-    Names are compared as they are written, up to a `=`: an engine may know abbreviations and other spellings of what it was not allowed.
+    Names are compared as they are written, up to a `=`: an engine may know abbreviations and other spellings of what it
+    was not allowed.
     """
     refused: list[str] = []
     for at, argument in enumerate(arguments):

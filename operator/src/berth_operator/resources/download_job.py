@@ -1,14 +1,15 @@
 """The Jobs of a download: the one that fetches the model, and the one that removes what a cancelled download has left.
 
-Their pods satisfy the `restricted` pod security standard and have no API credentials. They are the only ones that write to the store.
+Their pods satisfy the `restricted` pod security standard and have no API credentials. They are the only ones that write
+to the store.
 """
 
 from typing import Any
 
-from berth_api.cluster import GROUP, LABEL_DOWNLOAD, LABEL_MANAGED_BY, MODEL_DOWNLOADS, Object
 from berth_api.download_report import FINAL_EXITS
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import ModelDownload, ModelDownloadSpec
+from berth_cluster.cluster import GROUP, LABEL_DOWNLOAD, LABEL_MANAGED_BY, MODEL_DOWNLOADS, Object
 from berth_operator.resources.pod import USER
 from berth_operator.settings import Downloads, Settings
 
@@ -36,7 +37,10 @@ def cleanup_name(download: str) -> str:
 
 
 def make_download_job(download: ModelDownload, image: str, settings: Settings) -> Object:
-    """The Job that downloads. Its pod is made again until it has ended well, has failed for good, or all tries are used up."""
+    """The Job that downloads.
+
+    Its pod is made again until it has ended well, has failed for good, or all tries are used up.
+    """
     metadata = {
         "name": job_name(download),
         "labels": _labels(download.name),
@@ -51,9 +55,9 @@ def make_download_job(download: ModelDownload, image: str, settings: Settings) -
             }
         ],
     }
-    container = _container(_arguments(download, settings.downloads), _environment(settings.downloads), image, settings) | {
-        "ports": [{"name": "progress", "containerPort": PORT}]
-    }
+    container = _container(
+        _arguments(download, settings.downloads), _environment(settings.downloads), image, settings
+    ) | {"ports": [{"name": "progress", "containerPort": PORT}]}
     rules = [
         {
             "action": "FailJob",
@@ -67,7 +71,10 @@ def make_download_job(download: ModelDownload, image: str, settings: Settings) -
 
 
 def make_cleanup_job(download: str, image: str, settings: Settings) -> Object:
-    """The Job that removes the partial files of a download that is no more. It belongs to nobody, and goes by itself."""
+    """The Job that removes the partial files of a download that is no more.
+
+    It belongs to nobody, and goes by itself.
+    """
     metadata = {"name": cleanup_name(download), "labels": _labels(download)}
     container = _container(["--remove-staging", download, "--store", MODEL_STORE], [_HOME], image, settings)
     spec = {
@@ -90,7 +97,16 @@ def _labels(download: str) -> dict[str, str]:
 
 def _arguments(download: ModelDownload, settings: Downloads) -> list[str]:
     spec: ModelDownloadSpec = download.spec
-    arguments = ["--id", download.name, "--repository", spec.repository, "--revision", spec.revision, "--destination", download.destination]
+    arguments = [
+        "--id",
+        download.name,
+        "--repository",
+        spec.repository,
+        "--revision",
+        spec.revision,
+        "--destination",
+        download.destination,
+    ]
     if spec.quantization:
         arguments += ["--quantization", spec.quantization]
     arguments += [f"--include={glob}" for glob in spec.include or []]
@@ -163,7 +179,9 @@ def _container(args: list[str], environment: list[dict[str, Any]], image: str, s
 def _environment(downloads: Downloads) -> list[dict[str, Any]]:
     """Later entries of one name win: the administrator's own come last."""
     token = downloads.token_secret
-    secret = [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}}] if token else []
+    secret = (
+        [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}}] if token else []
+    )
     return [
         _HOME,
         {"name": "HF_ENDPOINT", "value": downloads.hub_endpoint},

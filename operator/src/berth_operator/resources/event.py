@@ -1,12 +1,14 @@
-"""The event that tells of a turn in a resource's life: what `kubectl describe` and `kubectl events` show as its story."""
+"""The event that tells of a turn in a resource's life:
+what `kubectl describe` and `kubectl events` show as its story.
+"""
 
 from datetime import datetime
 
-from berth_api.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Kind, Object
 from berth_api.conditions import Condition, ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, ModelDeploymentStatus, Phase
 from berth_api.model_download import ModelDownload, ModelDownloadStatus
 from berth_api.schema import format_timestamp
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Kind, Object
 
 _REPORTER = "berth-operator"
 _MESSAGE_LENGTH = 1024

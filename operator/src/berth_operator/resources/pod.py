@@ -1,13 +1,15 @@
 """The pod of an engine.
 
-It satisfies the `restricted` pod security standard: not root, a read-only root file system, no capabilities, the default seccomp
-profile, and no API credentials, since an engine runs code and weights that others wrote.
+It satisfies the `restricted` pod security standard: not root, a read-only root file system, no capabilities, the
+default seccomp profile, and no API credentials, since an engine runs code and weights that others wrote.
 """
 
 from math import ceil
 from typing import Any
 
-from berth_api.cluster import (
+from berth_api.identity import pod_name, with_defaults
+from berth_api.model_deployment import MODEL_STORE, Device, ModelDeployment, ModelDeploymentSpec
+from berth_cluster.cluster import (
     GENERATION_ANNOTATION,
     GROUP,
     LABEL_DEPLOYMENT,
@@ -16,10 +18,8 @@ from berth_api.cluster import (
     MODEL_DEPLOYMENTS,
     Object,
 )
-from berth_api.identity import pod_name, with_defaults
-from berth_api.model_deployment import MODEL_STORE, Device, ModelDeployment, ModelDeploymentSpec
+from berth_operator.deployments.made_from import digests
 from berth_operator.engines import Engine, EngineProcess
-from berth_operator.made_from import digests
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, Settings
 
 CONTAINER = "engine"
@@ -28,7 +28,9 @@ USER = 65532
 
 _STARTUP_PERIOD = 5
 _STARTUP_FAILURES = 17_280
-"""A day of startup probes: the operator alone decides how long a start may take; no kubelet kills a pod that still loads."""
+"""A day of startup probes:
+the operator alone decides how long a start may take; no kubelet kills a pod that still loads.
+"""
 
 
 _LIVENESS_PERIOD = 10
@@ -83,7 +85,10 @@ def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, se
             },
             "containers": [_container(spec, engine.process(spec), image, device, settings)],
             "volumes": [
-                {"name": "models", "persistentVolumeClaim": {"claimName": settings.model_store.claim_name, "readOnly": True}},
+                {
+                    "name": "models",
+                    "persistentVolumeClaim": {"claimName": settings.model_store.claim_name, "readOnly": True},
+                },
                 {"name": "tmp", "emptyDir": {}},
                 {"name": "shm", "emptyDir": {"medium": "Memory"}},
             ],
@@ -108,7 +113,12 @@ def _container(
         "args": process.args,
         "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 (an emptyDir of the pod's own)
         "ports": [{"name": "http", "containerPort": process.port}],
-        "startupProbe": {**probe, "periodSeconds": _STARTUP_PERIOD, "timeoutSeconds": 3, "failureThreshold": _STARTUP_FAILURES},
+        "startupProbe": {
+            **probe,
+            "periodSeconds": _STARTUP_PERIOD,
+            "timeoutSeconds": 3,
+            "failureThreshold": _STARTUP_FAILURES,
+        },
         # Not ready after as long as the operator takes to find an engine unresponsive, if it asks every 10 s: 15 s.
         "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": PROBE_TIMEOUT_SECONDS, "failureThreshold": 3},
         "livenessProbe": {
@@ -138,7 +148,9 @@ def _container(
 def _resources(spec: ModelDeploymentSpec, device: DeviceSettings) -> dict[str, Any]:
     stated = spec.resources.manifest() if spec.resources else {}
     resources: dict[str, Any] = {
-        part: dict(values) for part in ("requests", "limits") if (values := stated.get(part) or device.resources.get(part))
+        part: dict(values)
+        for part in ("requests", "limits")
+        if (values := stated.get(part) or device.resources.get(part))
     }
     if spec.device is Device.CUDA and device.resource_name:
         # Extended resources are given as limits; the request follows by itself.

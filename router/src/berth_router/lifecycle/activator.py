@@ -1,14 +1,15 @@
-"""From a request to a deployment that is ready for it: created once, held for, and released on ready, failed or deadline."""
+"""From a request to a deployment that is ready for it:
+created once, held for, and released on ready, failed or deadline.
+"""
 
 import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from berth_api.cluster import Cluster, ClusterError
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
-from berth_router.ask import Ask
+from berth_cluster.cluster import Cluster, ClusterError
 from berth_router.errors import APIError, DeadlineError, StartFailedError, UnavailableError
 from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.creator import Creator
@@ -18,8 +19,9 @@ from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Hold, Lease
 from berth_router.lifecycle.resolve import Create, Inventory, Policy, Refuse, match, resolve
 from berth_router.lifecycle.waiting import set_by
 from berth_router.metrics import Metrics
+from berth_router.request.ask import Ask
 from berth_router.stats import Stats
-from berth_router.store import ModelStore
+from berth_router.store.store import ModelStore
 
 Progress = Callable[[str], Awaitable[None]]
 """Told in a few words what a held request waits for, at every change and now and then without one."""
@@ -62,13 +64,17 @@ class Activator:
         self._deadline_seconds = deadline_seconds
         self._clock = clock
         self._chosen: dict[int, tuple[Ask, int, ModelDeployment]] = {}
-        """By the identity of an Ask: that itself, at how many changes of the view it was looked at, and what was ready for it."""
+        """By the identity of an Ask:
+        that itself, at how many changes of the view it was looked at, and what was ready for it.
+        """
 
     def deadline(self) -> float:
         """The moment, on the monotonic clock, until which a request that comes now is held."""
         return time.monotonic() + self._deadline_seconds
 
-    async def activate(self, ask: Ask, deadline: float, progress: Progress | None = None, *, again: bool = False) -> Hold:
+    async def activate(
+        self, ask: Ask, deadline: float, progress: Progress | None = None, *, again: bool = False
+    ) -> Hold:
         """A ready deployment for the request, protected from idleness; at once where one is ready.
 
         `progress` is called only once the request is held. `again`: the request has been counted. Raises APIError.
@@ -151,10 +157,14 @@ class Activator:
             elif hold := await self._held(deployment, _ttl(ask, deployment), deadline, progress):
                 return hold
         raise UnavailableError(
-            f"{ask.model} was unloaded again and again while this request waited for it.", code="model_unloaded", retry_after=5
+            f"{ask.model} was unloaded again and again while this request waited for it.",
+            code="model_unloaded",
+            retry_after=5,
         )
 
-    async def _held(self, deployment: ModelDeployment, ttl: int, deadline: float, progress: Progress | None) -> Hold | None:
+    async def _held(
+        self, deployment: ModelDeployment, ttl: int, deadline: float, progress: Progress | None
+    ) -> Hold | None:
         """The deployment, ready and leased; None where it is worth looking again. Raises APIError."""
         if self._deployments.is_closing(deployment):
             raise _unloading(deployment)
@@ -176,7 +186,9 @@ class Activator:
         try:
             leased = await self._leases.protect(hold)
         except ClusterError as error:
-            raise _no_lease(deployment, "is ready, but the cluster does not take the lease that keeps it so", error) from error
+            raise _no_lease(
+                deployment, "is ready, but the cluster does not take the lease that keeps it so", error
+            ) from error
         # Writing a lease takes a moment, and may itself have brought news.
         now = self._deployments.get(deployment.name)
         if not leased or (now and self._deployments.is_closing(now)):
@@ -188,14 +200,17 @@ class Activator:
 
     async def _synced(self, deadline: float) -> None:
         """Waits for the first snapshot: before it, a deployment that is live would be taken for one to create."""
-        if not self._deployments.synced.is_set() and not await set_by(self._deployments.synced, min(deadline, time.monotonic() + 30)):
+        if not self._deployments.synced.is_set() and not await set_by(
+            self._deployments.synced, min(deadline, time.monotonic() + 30)
+        ):
             raise UnavailableError("The router has not yet heard from the cluster.", code="cluster_unavailable")
 
     async def _find_or_create(self, ask: Ask, deadline: float) -> ModelDeployment | None:
         """The deployment for the request; None where it is worth looking again. Raises APIError."""
         decision = resolve(ask, self._deployments.all(), Inventory(exists=True), self._policy)
         if isinstance(decision, (Create, Refuse)) or decision.deployment.status.phase is Phase.STALLED:
-            # What is to be created depends on the model's files. Looking takes a moment, in which another request may have created it.
+            # What is to be created depends on the model's files. Looking takes a moment, in which another request may
+            # have created it.
             inventory = await self._store.lookup(ask.model)
             decision = resolve(ask, self._deployments.all(), inventory, self._policy)
         if isinstance(decision, Refuse):
@@ -206,14 +221,20 @@ class Activator:
         return match(ask, self._deployments.of_model(ask.model))
 
     async def _until_released(self, deployment: ModelDeployment, deadline: float, progress: Progress | None) -> None:
-        """Returns when a held deployment is gone or no longer held. The request is not counted as its use meanwhile. Raises APIError."""
+        """Returns when a held deployment is gone or no longer held. The request is not counted as its use meanwhile.
+
+        Raises APIError.
+        """
         while True:
             change = self._deployments.change(deployment.name)
             if not self._deployments.is_held(deployment):
                 return
             if progress:
                 await progress("waiting for memory")
-            if not await set_by(change, min(deadline, time.monotonic() + PROGRESS_SECONDS)) and time.monotonic() >= deadline:
+            if (
+                not await set_by(change, min(deadline, time.monotonic() + PROGRESS_SECONDS))
+                and time.monotonic() >= deadline
+            ):
                 raise DeadlineError(
                     f"{deployment.spec.model} gives its memory to another model and was not ready within {self._deadline_seconds:g} s.",
                     code="deadline_exceeded",
@@ -221,7 +242,10 @@ class Activator:
                 )
 
     async def _until_ready(self, hold: Hold, deadline: float, progress: Progress | None) -> bool:
-        """Whether the deployment is ready, as the hold then shows it; False when it is gone. Raises APIError, DeploymentGoneError."""
+        """Whether the deployment is ready, as the hold then shows it; False when it is gone.
+
+        Raises APIError, DeploymentGoneError.
+        """
         name, uid = hold.deployment.name, hold.deployment.uid
         woken = False
         changed = False

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from berth_api.cluster import (
+from berth_api.identity import deployment_name
+from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
     AlreadyExistsError,
     Cluster,
@@ -16,7 +17,6 @@ from berth_api.cluster import (
     NotFoundError,
     Object,
 )
-from berth_api.identity import deployment_name
 from berth_router.errors import APIError, DeadlineError, InvalidRequestError, UnavailableError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import Create, manifest
@@ -70,7 +70,10 @@ class Creator:
             task.exception()  # whoever still waits has it; if nobody does, there is nobody to tell
 
     async def _create(self, create: Create) -> _Found | None:
-        """Creates the object; what bears its name where it cannot. Bounded as the cluster's calls are. Raises APIError."""
+        """Creates the object; what bears its name where it cannot. Bounded as the cluster's calls are.
+
+        Raises APIError.
+        """
         body: Object = {
             "apiVersion": MODEL_DEPLOYMENTS.api_version,
             "kind": MODEL_DEPLOYMENTS.kind,
@@ -96,7 +99,10 @@ class Creator:
         return _Found(deleting="deletionTimestamp" in found["metadata"])
 
     async def _attach(self, create: Create, found: _Found, deadline: float) -> None:
-        """Returns when the object that bears the name is in the view, or is gone. Raises APIError where it is something else."""
+        """Returns when the object that bears the name is in the view, or is gone.
+
+        Raises APIError where it is something else.
+        """
         if found.deleting:
             await self._until_deleted(create, deadline)
             return
@@ -117,7 +123,10 @@ class Creator:
             if held is None or not held.deleting:
                 return
             if not await set_by(change, deadline):
-                raise DeadlineError(f"{create.spec.model} waits for its predecessor {create.name} to be deleted.", code="deadline_exceeded")
+                raise DeadlineError(
+                    f"{create.spec.model} waits for its predecessor {create.name} to be deleted.",
+                    code="deadline_exceeded",
+                )
 
 
 def _refused(create: Create, error: ClusterError) -> APIError:
@@ -126,5 +135,7 @@ def _refused(create: Create, error: ClusterError) -> APIError:
     if isinstance(error, InvalidError):
         return InvalidRequestError(f"{model} cannot be started: {error}", code="invalid_value")
     if isinstance(error, ForbiddenError):
-        return UnavailableError(f"The cluster does not let {model} be started: {error}", code="cluster_forbids", retry_after=60)
+        return UnavailableError(
+            f"The cluster does not let {model} be started: {error}", code="cluster_forbids", retry_after=60
+        )
     return UnavailableError(f"{model} cannot be started now: {error}", code="cluster_unavailable")

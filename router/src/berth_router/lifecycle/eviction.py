@@ -1,6 +1,7 @@
 """Puts models that nobody uses out, to make room for another: where one router serves alone and runs beside whoever decides that.
 
-Among several replicas it takes news from all of them to know that a model is idle (`unloader`); here it is known at once.
+Among several replicas it takes news from all of them to know that a model is idle (`unloader`); here it is known at
+once.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ from contextlib import suppress
 import structlog
 
 from berth_api.budget import Use
-from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ConflictError, NotFoundError, Preconditions
 from berth_api.model_deployment import IdleAction, ModelDeployment
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, ConflictError, NotFoundError, Preconditions
 from berth_router.lifecycle.deployments import Deployments, is_ready
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
 
@@ -23,9 +24,18 @@ _ASLEEP_SECONDS = 5.0
 
 
 class Evictor:
-    """Meets what `berth_operator.budget` expects of one. `monotonic` is the clock of its waits, in seconds."""
+    """Meets what `berth_operator.deployments.budget` expects of one.
 
-    def __init__(self, cluster: Cluster, deployments: Deployments, leases: Leases, monotonic: Callable[[], float] = time.monotonic) -> None:
+    `monotonic` is the clock of its waits, in seconds.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        deployments: Deployments,
+        leases: Leases,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster = cluster
         self._deployments = deployments
         self._leases = leases
@@ -46,7 +56,8 @@ class Evictor:
     async def put_out(self, deployment: ModelDeployment) -> bool:
         """Has an idle deployment give its memory back: False where it has a request in hand. Raises ClusterError.
 
-        Nothing is awaited between the look at its requests and the hold: none comes in between, and those that come wait until it is gone.
+        Nothing is awaited between the look at its requests and the hold: none comes in between, and those that come
+        wait until it is gone.
         """
         if self._leases.in_flight(deployment.uid):
             return False

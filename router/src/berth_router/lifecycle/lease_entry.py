@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Self
 
 from berth_api.activity import last_unload
-from berth_api.cluster import Object
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
 from berth_api.schema import format_timestamp
+from berth_cluster.cluster import Object
 
 
 @dataclass(frozen=True, slots=True)

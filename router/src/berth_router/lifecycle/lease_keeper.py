@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from berth_api.activity import CLOCK_SKEW, lease_of, leased_until
-from berth_api.cluster import (
+from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
     Cluster,
     ClusterError,
@@ -20,7 +21,6 @@ from berth_api.cluster import (
     Preconditions,
     UnavailableError,
 )
-from berth_api.model_deployment import ModelDeployment
 from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_entry import Order, Seen
@@ -336,7 +336,9 @@ class Leases:
         """What came of it. Raises ClusterError, and whatever a faulty cluster raises."""
         status = {"activity": {self._replica: write.entry.patch()}}
         try:
-            written = await self._cluster.patch_status(MODEL_DEPLOYMENTS, lane.name, status, Preconditions(lane.uid, str(write.version)))
+            written = await self._cluster.patch_status(
+                MODEL_DEPLOYMENTS, lane.name, status, Preconditions(lane.uid, str(write.version))
+            )
         except ConflictError:
             # Either somebody else has written to it, or another object bears the name by now.
             found = await self._cluster.get(MODEL_DEPLOYMENTS, lane.name)

@@ -19,7 +19,9 @@ UNTOLD = timedelta(seconds=30)
 """How much longer than it is told a promise may be while there is a lease: the next renewal tells it."""
 
 MARGIN = CLOCK_SKEW + timedelta(seconds=5)
-"""What a lease must have left when a request is passed on: room for clocks that differ, and for a renewal that is slow."""
+"""What a lease must have left when a request is passed on:
+room for clocks that differ, and for a renewal that is slow.
+"""
 
 SETTLE = timedelta(seconds=2)
 """How long nothing must have been in hand before a lease is given back: the next request often comes at once.

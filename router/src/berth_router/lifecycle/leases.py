@@ -51,7 +51,9 @@ _TRIES_AT_THE_END = 2
 
 
 def first_state(seen: Seen, now: datetime) -> State:
-    """What is known at first: what is stored. A lease that is stored is an earlier life's: it may be given back, not used."""
+    """What is known at first: what is stored. A lease that is stored is an earlier life's:
+    it may be given back, not used.
+    """
     own = seen.own
     created_at = min(seen.created_at, now)
     state = State(

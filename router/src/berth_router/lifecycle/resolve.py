@@ -6,7 +6,6 @@ Only what the request states constrains. An unstated setting matches any live de
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from berth_api.cluster import LABEL_MANAGED_BY
 from berth_api.identity import deployment_name, with_defaults
 from berth_api.inference import ENGINE_PATHS
 from berth_api.model_deployment import (
@@ -20,8 +19,9 @@ from berth_api.model_deployment import (
     Phase,
     VllmSettings,
 )
-from berth_router.ask import Ask
+from berth_cluster.cluster import LABEL_MANAGED_BY
 from berth_router.errors import APIError, InvalidRequestError, ModelNotFoundError, UnavailableError, UnknownPathError
+from berth_router.request.ask import Ask
 
 MANAGER = "berth-router"
 """Value of the managed-by label on what a router creates."""
@@ -33,7 +33,10 @@ ENGINES_FOR: Mapping[Device, Mapping[str, Sequence[Backend]]] = {
     Device.CUDA: {SAFETENSORS: (Backend.VLLM, Backend.TRANSFORMERS), GGUF: (Backend.LLAMACPP,)},
     Device.CPU: {GGUF: (Backend.LLAMACPP,), SAFETENSORS: (Backend.TRANSFORMERS, Backend.VLLM)},
 }
-"""The engines for each kind of weights on each device, the best first. Of a model that has both kinds, the first kind is taken."""
+"""The engines for each kind of weights on each device, the best first.
+
+Of a model that has both kinds, the first kind is taken.
+"""
 
 _MODELS_NAMED = 10
 
@@ -97,7 +100,9 @@ def matches(ask: Ask, deployments: Iterable[ModelDeployment]) -> list[ModelDeplo
 
 
 def match(ask: Ask, deployments: Iterable[ModelDeployment]) -> ModelDeployment | None:
-    """The best of the live deployments that meet all that the request states: the most ready, then the smallest name."""
+    """The best of the live deployments that meet all that the request states:
+    the most ready, then the smallest name.
+    """
     found = matches(ask, deployments)
     if len(found) < 2:
         return found[0] if found else None
@@ -113,7 +118,8 @@ def resolve(ask: Ask, live: Sequence[ModelDeployment], inventory: Inventory, pol
     if isinstance(spec, Refuse):
         return Use(best) if best else spec
     name = deployment_name(spec)
-    # A deployment that cannot start answers for its own configuration alone: it must not stand in the way of one that could.
+    # A deployment that cannot start answers for its own configuration alone: it must not stand in the way of one that
+    # could.
     stalled = next((one for one in live if _meets(ask, one) and deployment_name(one.spec) == name), None)
     if stalled:
         return Use(stalled)
@@ -158,7 +164,9 @@ def _meets_llamacpp(ask: Ask, spec: ModelDeploymentSpec) -> bool:
         return True
     settings = spec.llamacpp
     if settings is None or settings.context_size is None or settings.gpu_layers is None:
-        settings = with_defaults(spec).llamacpp  # what a router made has them all, so that this is not done for each request
+        settings = with_defaults(
+            spec
+        ).llamacpp  # what a router made has them all, so that this is not done for each request
     if settings is None or settings.context_size is None:
         return False
     enough_context = ask.context_size is None or settings.context_size >= ask.context_size
@@ -174,7 +182,9 @@ def _meets_vllm(ask: Ask, spec: ModelDeploymentSpec) -> bool:
     if settings is None:
         return False
     # Without a bound of its own, the engine takes as much context as the model was made for.
-    enough_context = ask.max_model_len is None or settings.max_model_len is None or settings.max_model_len >= ask.max_model_len
+    enough_context = (
+        ask.max_model_len is None or settings.max_model_len is None or settings.max_model_len >= ask.max_model_len
+    )
     return enough_context and ask.gpu_memory_utilization in (None, settings.gpu_memory_utilization)
 
 
@@ -259,7 +269,9 @@ def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> 
     if ask.backend is None and weights:
         wanted = f"{' or '.join(sorted(weights))} files{f' on {ask.device}' if ask.device else ''}, which is what {ask.model} has"
     return InvalidRequestError(
-        f"{_why(ask)}This installation has no engine for {wanted}. It has: {available}.", param=param, code="engine_not_available"
+        f"{_why(ask)}This installation has no engine for {wanted}. It has: {available}.",
+        param=param,
+        code="engine_not_available",
     )
 
 
@@ -281,5 +293,7 @@ def _model_not_found(model: str, models: Sequence[str]) -> ModelNotFoundError:
     shown = ", ".join(models[:_MODELS_NAMED])
     there = f"It has {shown}{' and more' if len(models) > _MODELS_NAMED else ''}." if models else "It is empty."
     return ModelNotFoundError(
-        f"The model {model} is not in the model store. {there} GET /v1/models lists all of it.", param="model", code="model_not_found"
+        f"The model {model} is not in the model store. {there} GET /v1/models lists all of it.",
+        param="model",
+        code="model_not_found",
     )

@@ -1,7 +1,7 @@
 """Takes models out on request, after the requests in hand have ended, whichever replica has them.
 
-While a model is unloaded, every replica refuses new requests for it with a 503 that says so and when to try again: a new request must not
-keep it from ending, and must not be cut by its end. Once it is gone, a request starts it anew.
+While a model is unloaded, every replica refuses new requests for it with a 503 that says so and when to try again: a
+new request must not keep it from ending, and must not be cut by its end. Once it is gone, a request starts it anew.
 
 What a router made is deleted. What a person declared stays, asleep: the operator is told that it is idle from now on.
 """
@@ -14,8 +14,8 @@ from contextlib import suppress
 import structlog
 
 from berth_api.activity import CLOCK_SKEW
-from berth_api.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ConflictError, NotFoundError, Preconditions
 from berth_api.model_deployment import IdleAction, ModelDeployment
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ConflictError, NotFoundError, Preconditions
 from berth_router.errors import UnavailableError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
@@ -33,19 +33,30 @@ for, and clocks that differ. Should this router not live to open it again, it op
 class Unloader:
     """Deletes deployments, or puts them to sleep. `monotonic` is the clock of its waits, in seconds."""
 
-    def __init__(self, cluster: Cluster, deployments: Deployments, leases: Leases, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        deployments: Deployments,
+        leases: Leases,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster = cluster
         self._deployments = deployments
         self._leases = leases
         self._monotonic = monotonic
 
     async def unload(self, deployments: Sequence[ModelDeployment]) -> None:
-        """Returns when all deployments are deleted or told to sleep. Raises UnavailableError where the cluster does not let it."""
+        """Returns when all deployments are deleted or told to sleep.
+
+        Raises UnavailableError where the cluster does not let it.
+        """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._unload(deployment, DRAIN_SECONDS)) for deployment in deployments]
         for error in (task.result() for task in tasks):
             if error:
-                raise UnavailableError(f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable")
+                raise UnavailableError(
+                    f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable"
+                )
 
     async def _unload(self, deployment: ModelDeployment, drain_seconds: float) -> ClusterError | None:
         """Unloads one; the error where that failed."""

@@ -56,7 +56,9 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:]) or None
     what = f"`{param}`" if param else "The body"
-    return await _api_error(request, InvalidRequestError(f"{what} is not valid: {first['msg']}.", param=param, code="invalid_value"))
+    return await _api_error(
+        request, InvalidRequestError(f"{what} is not valid: {first['msg']}.", param=param, code="invalid_value")
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
@@ -64,7 +66,9 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         raise error
     path = request.url.path
     if error.status_code == 405:
-        return await _api_error(request, MethodNotAllowedError(request.method, path, (error.headers or {}).get("Allow", "")))
+        return await _api_error(
+            request, MethodNotAllowedError(request.method, path, (error.headers or {}).get("Allow", ""))
+        )
     if error.status_code == 404:
         return await _api_error(request, unknown_path(request.app, path))
     refused = InvalidRequestError(str(error.detail))
@@ -80,4 +84,6 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 def unknown_path(api: FastAPI, path: str) -> UnknownPathError:
     """The error for a path that the API does not have; it lists those that it has."""
     paths = ", ".join(sorted(api.openapi()["paths"]))
-    return UnknownPathError(f"There is no {path} here. There are {paths}; GET /docs describes them.", code="unknown_path")
+    return UnknownPathError(
+        f"There is no {path} here. There are {paths}; GET /docs describes them.", code="unknown_path"
+    )

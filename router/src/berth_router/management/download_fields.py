@@ -20,11 +20,16 @@ class SourceFields(BaseModel):
         max_length=2048,
         description="The repository: org/name, org/name@REVISION, or its address on the hub, also with /tree/REVISION.",
     )
-    quantization: str | None = Field(default=None, description="Only the files of this quantization, such as Q4_K_M; case does not matter.")
-    include: list[str] = Field(
-        default_factory=list, description="Patterns, such as *.safetensors: only files that match one. Left out: what engines use."
+    quantization: str | None = Field(
+        default=None, description="Only the files of this quantization, such as Q4_K_M; case does not matter."
     )
-    exclude: list[str] = Field(default_factory=list, description="Patterns, such as original/*: no file that matches one.")
+    include: list[str] = Field(
+        default_factory=list,
+        description="Patterns, such as *.safetensors: only files that match one. Left out: what engines use.",
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description="Patterns, such as original/*: no file that matches one."
+    )
     destination: str | None = Field(
         default=None,
         description="Folder in the store, NAME or FOLDER/NAME. Left out: the repository's name, and the quantization after it.",
@@ -32,7 +37,10 @@ class SourceFields(BaseModel):
 
 
 def checked_spec(fields: SourceFields, endpoint: str) -> ModelDownloadSpec:
-    """The download that the fields ask for, from the hub at `endpoint`. Raises InvalidRequestError, whose param is the wrong field."""
+    """The download that the fields ask for, from the hub at `endpoint`.
+
+    Raises InvalidRequestError, whose param is the wrong field.
+    """
     try:
         source = parse_source(fields.url, [endpoint])
         return ModelDownloadSpec(

@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload
-from berth_router.downloads import Downloads
 from berth_router.management.download_fields import SourceFields, checked_spec
+from berth_router.store.downloads import Downloads
 
 
 class DownloadRequest(SourceFields):
@@ -69,7 +69,8 @@ def download_routes(downloads: Downloads, endpoint: str) -> APIRouter:
     async def download(request: DownloadRequest) -> DownloadAnswer:  # pyright: ignore[reportUnusedFunction]
         """Begins a download, or tells of the one there is: the same content for the same place is one download, whoever asks.
 
-        One that failed is tried again. A place that holds something else, or is being filled with something else, is refused with 409.
+        One that failed is tried again. A place that holds something else, or is being filled with something else, is
+        refused with 409.
         """
         found = await downloads.request(checked_spec(request, endpoint))
         phase, place = _phase(found), f"{MODEL_STORE}/{found.destination}"
@@ -90,14 +91,21 @@ def download_routes(downloads: Downloads, endpoint: str) -> APIRouter:
 
     @routes.delete("/v1/models/download/{job_id}", summary="Cancel a download")
     async def cancel(job_id: str) -> Cancelled:  # pyright: ignore[reportUnusedFunction]
-        """Ends a download and deletes what it has not finished. Of one that has succeeded only the record goes; the model stays."""
+        """Ends a download and deletes what it has not finished.
+
+        Of one that has succeeded only the record goes; the model stays.
+        """
         found = await downloads.cancel(job_id)
         if found is None:
             return Cancelled(
                 job_id=job_id,
                 message="The download is deleted. It was of a version that this one cannot read.",
             )
-        kept = f"{MODEL_STORE}/{found.destination} stays in the store" if _phase(found) is DownloadPhase.SUCCEEDED else "it is cancelled"
+        kept = (
+            f"{MODEL_STORE}/{found.destination} stays in the store"
+            if _phase(found) is DownloadPhase.SUCCEEDED
+            else "it is cancelled"
+        )
         return Cancelled(job_id=found.name, message=f"The download is deleted; {kept}.")
 
     return routes

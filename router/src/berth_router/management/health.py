@@ -7,16 +7,21 @@ from fastapi import APIRouter, Response
 from berth_router.metrics import CONTENT_TYPE, Metrics
 
 
-def health_routes(fault: Callable[[], str | None], unready_reason: Callable[[], str | None], metrics: Metrics) -> APIRouter:
+def health_routes(
+    fault: Callable[[], str | None], unready_reason: Callable[[], str | None], metrics: Metrics
+) -> APIRouter:
     """The routes for probes and monitoring.
 
-    `fault` says why the router must be restarted, `unready_reason` why it should get no traffic; None: it need not, it should.
+    `fault` says why the router must be restarted, `unready_reason` why it should get no traffic; None: it need not, it
+    should.
     """
     routes = APIRouter(tags=["operations"])
 
     @routes.get("/healthz", summary="Whether the router lives")
     async def healthz(response: Response) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        """503 where only a restart helps. The cluster has no part in it: a router that cannot reach it still serves what runs."""
+        """503 where only a restart helps. The cluster has no part in it:
+        a router that cannot reach it still serves what runs.
+        """
         reason = fault()
         if reason is None:
             return {"status": "ok"}

@@ -5,9 +5,9 @@ from typing import Any
 from pydantic import Field, create_model
 from pydantic.json_schema import models_json_schema
 
-from berth_router.ask import BerthFields, RequestFields
-from berth_router.endpoints import INFERENCE_PATHS, Endpoint
-from berth_router.engine_body import DEFAULT_MAX_TOKENS, SAMPLING_DEFAULTS
+from berth_router.request.ask import BerthFields, RequestFields
+from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
+from berth_router.request.engine_body import DEFAULT_MAX_TOKENS, SAMPLING_DEFAULTS
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -15,7 +15,9 @@ _REFERENCE = "#/components/schemas/{model}"
 def add_inference(schema: dict[str, Any]) -> None:
     """Adds every inference path to an OpenAPI schema."""
     models = {endpoint: _request_model(endpoint) for endpoint in INFERENCE_PATHS.values()}
-    references, definitions = models_json_schema([(model, "validation") for model in models.values()], ref_template=_REFERENCE)
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in models.values()], ref_template=_REFERENCE
+    )
     schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
     for endpoint, model in models.items():
         schema["paths"][endpoint.path] = {"post": _operation(endpoint, references[(model, "validation")])}
@@ -34,7 +36,9 @@ def _request_model(endpoint: Endpoint) -> type[BerthFields]:
     if endpoint.samples:
         fields |= {name: _like(name, default) for name, default in SAMPLING_DEFAULTS.items()}
     if endpoint.output_limit:
-        fields[endpoint.output_limit] = _like(endpoint.output_limit, ... if endpoint.output_limit_required else DEFAULT_MAX_TOKENS)
+        fields[endpoint.output_limit] = _like(
+            endpoint.output_limit, ... if endpoint.output_limit_required else DEFAULT_MAX_TOKENS
+        )
     name = "".join(part.title().replace("_", "") for part in endpoint.path.removeprefix("/v1").split("/")) + "Request"
     model: type[BerthFields] = create_model(name, __base__=BerthFields, **fields)
     model.__doc__ = f"{endpoint.summary}. Every further field of the API goes to the engine as it is."

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
-from berth_router.descriptions import Described, Descriptions
 from berth_router.errors import ForbiddenError, ModelNotFoundError
 from berth_router.lifecycle.resolve import ENGINES_FOR
-from berth_router.removal import Remover
-from berth_router.store import FileType, ModelStore
+from berth_router.store.descriptions import Described, Descriptions
+from berth_router.store.removal import Remover
+from berth_router.store.store import FileType, ModelStore
 
 _GB = 1e9
 _MB = 1e6
@@ -43,16 +43,26 @@ class InventoryModel(BaseModel):
     path: str = Field(description="Its path in the store.")
     size_gb: float = Field(description="All its files, in thousands of millions of bytes.")
     files: list[ModelFile]
-    recommended_backends: list[Backend] = Field(description="Engines of this installation that take its files, the best first.")
-    headers: Literal["read", "pending"] = Field(description="Whether its files have been read. While pending, what they say is null.")
-    format: Literal["gguf", "safetensors"] | None = Field(description="Format of the weights that the following is about.")
+    recommended_backends: list[Backend] = Field(
+        description="Engines of this installation that take its files, the best first."
+    )
+    headers: Literal["read", "pending"] = Field(
+        description="Whether its files have been read. While pending, what they say is null."
+    )
+    format: Literal["gguf", "safetensors"] | None = Field(
+        description="Format of the weights that the following is about."
+    )
     architecture: str | None = Field(description="Such as llama or qwen3.")
     parameters: int | None = Field(description="Numbers in all its tensors, as they are stored.")
     quantization: str | None = Field(description="Such as Q4_K_M, BF16 or awq. null: it holds several.")
     context_length: int | None = Field(description="Tokens of context that it was made for.")
     has_chat_template: bool | None = Field(description="Whether it brings a template for chats.")
-    broken: str | None = Field(description="Why no engine could load it, where that shows. null: nothing is known to be wrong.")
-    manifest: ModelOrigin | None = Field(description="Where it was downloaded from. null: it was put there in another way.")
+    broken: str | None = Field(
+        description="Why no engine could load it, where that shows. null: nothing is known to be wrong."
+    )
+    manifest: ModelOrigin | None = Field(
+        description="Where it was downloaded from. null: it was put there in another way."
+    )
 
 
 class ModelInventory(BaseModel):
@@ -132,7 +142,10 @@ def inventory_routes(
 
     @routes.delete("/v1/models/inventory/{name:path}", summary="Delete a model")
     async def delete_model(name: str) -> DeletedModel:  # pyright: ignore[reportUnusedFunction]
-        """Deletes a model's files for good. 409 where a deployment uses it, whoever made that, or a download is filling it."""
+        """Deletes a model's files for good.
+
+        409 where a deployment uses it, whoever made that, or a download is filling it.
+        """
         if remover is None:
             raise ForbiddenError(
                 "This installation's routers may only read the model store (modelStore.routerMayDelete in the chart's values).",

@@ -36,7 +36,9 @@ class LoadedModel(BaseModel):
     phase: Phase = Field(description="Pending, Starting, Ready, or Unresponsive: it gives no answer now.")
     loaded_at: datetime | None = Field(description="When it last became ready. null: not yet.")
     ttl: int = Field(description="Seconds without a request after which it goes; 0 is never.")
-    expires_at: datetime | None = Field(description="When it goes if no further request comes. null: never, or not ready yet.")
+    expires_at: datetime | None = Field(
+        description="When it goes if no further request comes. null: never, or not ready yet."
+    )
     start_steps: list[LoadedStep] = Field(description="The steps of its last start that are done.")
     memory_bytes: int | None = Field(
         description="What the engine is estimated to take. null: not known, or left to the cluster's scheduler."

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from berth_api.cluster import LABEL_MANAGED_BY, MODEL_DEPLOYMENTS
 from berth_api.model_deployment import Backend, Device, IdleAction, ModelDeploymentSpec
-from berth_router.ask import Ask, model_path
+from berth_cluster.cluster import LABEL_MANAGED_BY, MODEL_DEPLOYMENTS
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import MANAGER, Policy, Refuse, Use, resolve
-from berth_router.store import ModelStore
+from berth_router.request.ask import Ask, model_path
+from berth_router.store.store import ModelStore
 
 
 class ManifestMetadata(BaseModel):
@@ -35,12 +35,17 @@ def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy)
     @routes.get("/v1/models/manifest", summary="A model's ModelDeployment")
     async def show_manifest(  # pyright: ignore[reportUnusedFunction]
         model: Annotated[str, Query(max_length=512, description="The model's path in the store, or its name.")],
-        backend: Annotated[Backend | None, Query(description="Of this backend. Unset: as for a request that states none.")] = None,
-        device: Annotated[Device | None, Query(description="On this device. Unset: as for a request that states none.")] = None,
+        backend: Annotated[
+            Backend | None, Query(description="Of this backend. Unset: as for a request that states none.")
+        ] = None,
+        device: Annotated[
+            Device | None, Query(description="On this device. Unset: as for a request that states none.")
+        ] = None,
     ) -> Manifest:
         """That of the deployment which a request for the model would use, or else of the one which it would start.
 
-        What a router made goes away when it is idle; a resource that a person applies sleeps instead, and so this one says.
+        What a router made goes away when it is idle; a resource that a person applies sleeps instead, and so this one
+        says.
         """
         ask = Ask(model_path(model), backend, device)
         decision = resolve(ask, deployments.all(), await store.lookup(ask.model), policy)
@@ -58,5 +63,8 @@ def _manifest(name: str, spec: ModelDeploymentSpec, *, sleeps: bool) -> Manifest
     if sleeps:
         spec = spec.model_copy(update={"idle": spec.idle.model_copy(update={"action": IdleAction.SLEEP})})
     return Manifest(
-        apiVersion=MODEL_DEPLOYMENTS.api_version, kind=MODEL_DEPLOYMENTS.kind, metadata=ManifestMetadata(name=name), spec=spec.manifest()
+        apiVersion=MODEL_DEPLOYMENTS.api_version,
+        kind=MODEL_DEPLOYMENTS.kind,
+        metadata=ManifestMetadata(name=name),
+        spec=spec.manifest(),
     )

@@ -16,7 +16,9 @@ class ModelStats(BaseModel):
     total_requests: int = Field(description="Requests for a model that the API took: hits and misses together.")
     cache_hits: int = Field(description="Requests that found their model ready.")
     cache_misses: int = Field(description="Requests that did not: their model was started, waited for or refused.")
-    hit_rate: float = Field(description="cache_hits as a share of total_requests, from 0 to 1; 0 before the first request.")
+    hit_rate: float = Field(
+        description="cache_hits as a share of total_requests, from 0 to 1; 0 before the first request."
+    )
 
 
 def stats_routes(deployments: Deployments, stats: Stats) -> APIRouter:

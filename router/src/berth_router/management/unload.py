@@ -4,17 +4,19 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import Backend, Device, Phase
-from berth_router.ask import RequestParser
 from berth_router.errors import ModelNotFoundError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import matches
 from berth_router.lifecycle.unloader import Unloader
+from berth_router.request.ask import RequestParser
 
 
 class UnloadRequest(BaseModel):
     """What to unload."""
 
-    model: str = Field(max_length=512, description="The model, as in a request: its path in the store, its name, or `name@profile`.")
+    model: str = Field(
+        max_length=512, description="The model, as in a request: its path in the store, its name, or `name@profile`."
+    )
     backend: Backend | None = Field(default=None, description="Only deployments of this backend. Unset: of any.")
     device: Device | None = Field(default=None, description="Only deployments on this device. Unset: on any.")
 
@@ -22,7 +24,9 @@ class UnloadRequest(BaseModel):
 class Unloaded(BaseModel):
     """What was unloaded."""
 
-    unloaded: list[str] = Field(description="Names of the ModelDeployments that were deleted or, where a person declared them, sleep.")
+    unloaded: list[str] = Field(
+        description="Names of the ModelDeployments that were deleted or, where a person declared them, sleep."
+    )
     message: str
 
 
@@ -35,8 +39,8 @@ def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestP
         """Unloads every deployment of the model, after the answers being made have ended (30 s at most), in whichever router they are.
 
         With `name@profile`, those that are as the profile states.
-        Meanwhile new requests for it are refused with a 503 that says when to try again; after it, a request starts the model anew. What a
-        person declared sleeps instead of being deleted. The files stay in the store.
+        Meanwhile new requests for it are refused with a 503 that says when to try again; after it, a request starts the
+        model anew. What a person declared sleeps instead of being deleted. The files stay in the store.
         """
         ask = parser.named(request.model, request.backend, request.device)
         found = matches(ask, deployments.of_model(ask.model))
@@ -52,7 +56,10 @@ def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestP
 
     @routes.post("/v1/models/unload-all", summary="Unload every model")
     async def unload_all() -> Unloaded:  # pyright: ignore[reportUnusedFunction]
-        """Unloads every deployment, all at once, each as /v1/models/unload does. Where none is loaded, that is well too."""
+        """Unloads every deployment, all at once, each as /v1/models/unload does.
+
+        Where none is loaded, that is well too.
+        """
         found = [one for one in deployments.all() if one.status.phase is not Phase.SLEEPING and not one.deleting]
         await unloader.unload(found)
         return Unloaded(unloaded=[deployment.name for deployment in found], message=f"{len(found)} unloaded.")

@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
 from berth_api.model_download import destination_of
 from berth_api.repository import Source
-from berth_router.downloads import Downloads
 from berth_router.errors import ConflictError
-from berth_router.hub import Hub, Wanted
 from berth_router.management.download_fields import SourceFields, checked_spec
 from berth_router.management.inventory import recommended_backends
-from berth_router.store import type_of
+from berth_router.store.downloads import Downloads
+from berth_router.store.hub import Hub, Wanted
+from berth_router.store.store import type_of
 
 
 class VerifyRequest(SourceFields):
@@ -51,8 +51,12 @@ class Verification(BaseModel):
     files: list[SizedFile] = Field(description="The files that would be taken.")
     total_bytes: int = Field(description="Their size.")
     free_bytes: int | None = Field(description="Free space of the store. null: not known.")
-    quantizations: list[SizedQuantization] = Field(description="The quantizations that the repository has, smallest first.")
-    recommended_backends: list[Backend] = Field(description="Engines of this installation that take the files, the best first.")
+    quantizations: list[SizedQuantization] = Field(
+        description="The quantizations that the repository has, smallest first."
+    )
+    recommended_backends: list[Backend] = Field(
+        description="Engines of this installation that take the files, the best first."
+    )
     downloadable: bool = Field(description="Whether a download would be begun, as far as can be said now.")
     warnings: list[str] = Field(description="What is in its way, and what to do.")
 
@@ -72,15 +76,22 @@ class Space:
             return None
 
 
-def verify_routes(hub: Hub, downloads: Downloads, space: Space, engines: Mapping[Backend, Sequence[Device]]) -> APIRouter:
+def verify_routes(
+    hub: Hub, downloads: Downloads, space: Space, engines: Mapping[Backend, Sequence[Device]]
+) -> APIRouter:
     """The route. `engines`: the devices that each backend has an image for."""
     routes = APIRouter(tags=["downloads"])
 
     @routes.post("/v1/models/verify-repo", summary="What a download would bring")
     async def verify(request: VerifyRequest) -> Verification:  # pyright: ignore[reportUnusedFunction]
-        """Asks the hub about a repository, and this installation whether it has room and an engine for it. Downloads nothing."""
+        """Asks the hub about a repository, and this installation whether it has room and an engine for it.
+
+        Downloads nothing.
+        """
         spec = checked_spec(request, hub.endpoint)
-        look = await hub.look(Source(spec.repository, spec.revision), Wanted(spec.quantization, spec.include or (), spec.exclude or ()))
+        look = await hub.look(
+            Source(spec.repository, spec.revision), Wanted(spec.quantization, spec.include or (), spec.exclude or ())
+        )
         free = await asyncio.to_thread(space.free)
         obstacles = [look.problem] if look.problem else []
         total = sum(file.size for file in look.files)

@@ -28,7 +28,9 @@ def header_lines(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % pair for pair in headers])
 
 
-def answer_head(status: int, headers: bytes, request_id: str, length: int | None, *, chunked: bool, closing: bool) -> bytes:
+def answer_head(
+    status: int, headers: bytes, request_id: str, length: int | None, *, chunked: bool, closing: bool
+) -> bytes:
     """The head of an answer. `headers`: its own lines; `length`: bytes of its body, None where that is not known."""
     framing = b""
     if chunked:

@@ -118,7 +118,11 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = now + self._front.limits.head_seconds
             self._front.idle[self] = now
         else:
-            self._tell(UnavailableError("This router has as many connections as it takes.", code="too_many_connections", retry_after=1))
+            self._tell(
+                UnavailableError(
+                    "This router has as many connections as it takes.", code="too_many_connections", retry_after=1
+                )
+            )
             self._close()
 
     def data_received(self, data: bytes) -> None:
@@ -220,10 +224,14 @@ class ClientConnection(asyncio.Protocol):
         if self.stage is _HEAD and not self._heads.partial:
             self._close()
         elif self.stage is _HEAD:
-            self._refuse(RequestTimeoutError(f"The head of the request was not whole within {limits.head_seconds:g} s."))
+            self._refuse(
+                RequestTimeoutError(f"The head of the request was not whole within {limits.head_seconds:g} s.")
+            )
         elif self.stage is _BODY and self.exchange:
             self.exchange.fail(
-                RequestTimeoutError(f"The body of the request was silent for {limits.body_silence_seconds:g} s, or took too long.")
+                RequestTimeoutError(
+                    f"The body of the request was silent for {limits.body_silence_seconds:g} s, or took too long."
+                )
             )
         elif self.stage is _ROOM and self.exchange:
             self.exchange.fail(no_room())
@@ -316,7 +324,10 @@ class ClientConnection(asyncio.Protocol):
         body = orjson.dumps(error.content())
         headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
         headers.append((b"content-type", b"application/json"))
-        self.write(answer_head(error.status, header_lines(headers), new_request_id(), len(body), chunked=False, closing=True) + body)
+        self.write(
+            answer_head(error.status, header_lines(headers), new_request_id(), len(body), chunked=False, closing=True)
+            + body
+        )
 
     def _pause_reading(self) -> None:
         if self._reading and self._transport:
@@ -385,7 +396,9 @@ class ClientConnection(asyncio.Protocol):
     def _begin_body(self, exchange: Exchange, destination: Destination, length: int, data: bytes) -> None:
         front = self._front
         now = front.loop.time()
-        body = self._incoming = IncomingBody(exchange, destination, length, front.budget, now + front.limits.body_seconds)
+        body = self._incoming = IncomingBody(
+            exchange, destination, length, front.budget, now + front.limits.body_seconds
+        )
         if body.take_room(self._read_body_on):
             self._read_body(body, data)
         else:

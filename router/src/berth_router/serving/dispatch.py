@@ -35,7 +35,11 @@ class Dispatcher:
     """Inference paths go to engines, everything else to the management API."""
 
     def __init__(
-        self, inference: Mapping[str, InferencePath], management: Destination, keys: ApiKeys | None, requests_per_key: int
+        self,
+        inference: Mapping[str, InferencePath],
+        management: Destination,
+        keys: ApiKeys | None,
+        requests_per_key: int,
     ) -> None:
         self._inference = inference
         self._management = management

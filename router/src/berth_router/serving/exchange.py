@@ -179,7 +179,9 @@ class Exchange:
         self._bodyless = self._bodyless or status in BODILESS
         self._chunked = length is None and not http10 and not self._bodyless
         self._closing = client.closing or (length is None and http10)
-        self._unsent = answer_head(status, headers, self.request_id, length, chunked=self._chunked, closing=self._closing)
+        self._unsent = answer_head(
+            status, headers, self.request_id, length, chunked=self._chunked, closing=self._closing
+        )
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, b""
@@ -247,7 +249,9 @@ class Exchange:
 
     # -- the engine's side
 
-    def forward(self, engine: EngineConnection, request: bytes, rules: AnswerRules, release: Callable[[EngineConnection], None]) -> None:
+    def forward(
+        self, engine: EngineConnection, request: bytes, rules: AnswerRules, release: Callable[[EngineConnection], None]
+    ) -> None:
         """Passes the request to an engine, and its answer to the client. `release` gets the connection back at the
         answer's end, or at once where the exchange is over: nobody waits for what the engine would do.
 
@@ -323,7 +327,9 @@ class Exchange:
         if self._refused:
             self._pass_refusal(self._refused, rules)
         else:
-            self.finish((rules.renaming.end() if rules.renaming else b"") + (self._ending.end() if self._ending else b""))
+            self.finish(
+                (rules.renaming.end() if rules.renaming else b"") + (self._ending.end() if self._ending else b"")
+            )
 
     def on_broken(self, error: BrokenError) -> None:
         """The answer broke off: see AnswerTaker."""
@@ -356,7 +362,9 @@ class Exchange:
     def _pass_refusal(self, head: ResponseHead, rules: AnswerRules) -> None:
         content = rules.refusal(head, self._collected)
         if self.started:
-            self._fail_stream(content or EngineFailedError(f"The engine answered with status {head.status}.").content(self.dialect))
+            self._fail_stream(
+                content or EngineFailedError(f"The engine answered with status {head.status}.").content(self.dialect)
+            )
         elif content is None:
             self.answer(head.status, head.passed, self._collected)
         else:

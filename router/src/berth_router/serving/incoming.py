@@ -28,7 +28,17 @@ class Destination(Protocol):
 class IncomingBody:
     """The body of one request that has not come whole."""
 
-    __slots__ = ("_budget", "_decoder", "_left", "_parts", "_size", "destination", "exchange", "give_up_waiting", "until")
+    __slots__ = (
+        "_budget",
+        "_decoder",
+        "_left",
+        "_parts",
+        "_size",
+        "destination",
+        "exchange",
+        "give_up_waiting",
+        "until",
+    )
 
     def __init__(self, exchange: Exchange, destination: Destination, length: int, budget: Budget, until: float) -> None:
         self.exchange = exchange
@@ -62,7 +72,10 @@ class IncomingBody:
         return False
 
     def feed(self, data: bytes) -> bytes | None:
-        """Takes the next bytes. Returns what came behind the body once it is whole, None before that. Raises APIError."""
+        """Takes the next bytes. Returns what came behind the body once it is whole, None before that.
+
+        Raises APIError.
+        """
         if self._decoder is None:
             part = data[: self._left]
             self._left -= len(part)
@@ -102,7 +115,9 @@ def check_length(length: int, destination: Destination) -> None:
     """Raises RequestTooLargeError for a body of more bytes than are taken."""
     limit = destination.body_limit
     if length > limit:
-        raise RequestTooLargeError(f"The body is larger than the {limit} bytes that this router takes.", code="request_too_large")
+        raise RequestTooLargeError(
+            f"The body is larger than the {limit} bytes that this router takes.", code="request_too_large"
+        )
 
 
 def no_room(part: str = "bodies") -> UnavailableError:

@@ -95,4 +95,6 @@ class IncomingHeads:
         return data
 
     def _too_large(self) -> HeadTooLargeError:
-        return HeadTooLargeError(f"The head of the request is longer than {self._longest} bytes.", code="head_too_large")
+        return HeadTooLargeError(
+            f"The head of the request is longer than {self._longest} bytes.", code="head_too_large"
+        )

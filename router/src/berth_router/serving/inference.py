@@ -10,12 +10,12 @@ from typing import Any
 import structlog
 
 from berth_api.inference import answered_models, name_in_engine
-from berth_router.ask import InferenceRequest, RequestParser
-from berth_router.endpoints import Endpoint
 from berth_router.errors import APIError, EngineFailedError, InternalError, TooManyRequestsError, UnavailableError
 from berth_router.lifecycle.activator import Activator, Progress
 from berth_router.lifecycle.lease_keeper import Hold
 from berth_router.metrics import Metrics
+from berth_router.request.ask import InferenceRequest, RequestParser
+from berth_router.request.endpoints import Endpoint
 from berth_router.serving.ending import Ending
 from berth_router.serving.engine import BrokenError, EngineConnection
 from berth_router.serving.exchange import Exchange
@@ -154,7 +154,9 @@ class _Call:
         if hold is None:
             return
         self._alone = self._inference.in_hand.count(hold.deployment.spec.model) == 1
-        _log.warning("engine_broke_off", deployment=hold.deployment.name, error=str(error), request_id=self._exchange.request_id)
+        _log.warning(
+            "engine_broke_off", deployment=hold.deployment.name, error=str(error), request_id=self._exchange.request_id
+        )
         self._exchange.run(self._replace(request, hold, error, stale=stale) if request else self._explain(hold, error))
 
     # -- the way to an engine
@@ -173,7 +175,9 @@ class _Call:
             self._given += 1
             if await self._reached(request, hold):
                 return
-        raise UnavailableError(f"The engine of {request.ask.model} cannot be reached.", code="engine_unreachable", retry_after=2)
+        raise UnavailableError(
+            f"The engine of {request.ask.model} cannot be reached.", code="engine_unreachable", retry_after=2
+        )
 
     async def _connect(self, request: InferenceRequest, hold: Hold) -> None:
         if not await self._reached(request, hold):
@@ -185,7 +189,12 @@ class _Call:
         try:
             connection = inference.pool.idle(address) or await inference.pool.connect(address)
         except ConnectError as error:
-            _log.warning("engine_unreachable", deployment=hold.deployment.name, error=str(error), request_id=self._exchange.request_id)
+            _log.warning(
+                "engine_unreachable",
+                deployment=hold.deployment.name,
+                error=str(error),
+                request_id=self._exchange.request_id,
+            )
             inference.metrics.engine_retries.inc()
             await inference.activator.await_change(hold.deployment, _NEWS_SECONDS)
             self._let_go()
@@ -276,11 +285,14 @@ def _request_head(address: Address, path: str, length: int, exchange: Exchange) 
     traces = b""
     if b"traceparent" in fields:  # without which the other says nothing: W3C's Trace Context, section 3.3
         traces = b"".join([b"%b: %b\r\n" % (name, fields[name]) for name in _TRACE_HEADERS if name in fields])
-    return b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (
-        address.base_path,
-        path.encode(),
-        address.host_header,
-        length,
-        exchange.request_id.encode(),
-        traces,
+    return (
+        b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n"
+        % (
+            address.base_path,
+            path.encode(),
+            address.host_header,
+            length,
+            exchange.request_id.encode(),
+            traces,
+        )
     )

@@ -25,7 +25,10 @@ class Limits:
     management_body_bytes: int = 1024 * 1024
     """Longest body of any other request."""
     bodies_bytes: int = 256 * 1024 * 1024
-    """Bodies in hand of all requests together. What has no room waits, unread; what came whole with its head does not."""
+    """Bodies in hand of all requests together.
+
+    What has no room waits, unread; what came whole with its head does not.
+    """
     heads_bytes: int = 16 * 1024 * 1024
     """Heads of all requests together that have not come whole."""
     early_bytes: int = 16 * 1024 * 1024

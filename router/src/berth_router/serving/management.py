@@ -19,7 +19,17 @@ from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import ResponseHead
 
 _NOT_PASSED_ON = frozenset(
-    {b"connection", b"content-length", b"expect", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"x-request-id"}
+    {
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-request-id",
+    }
 )
 """Headers of a request that are this connection's alone, or said anew."""
 

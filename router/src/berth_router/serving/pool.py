@@ -43,7 +43,9 @@ def address_of(endpoint: str) -> Address:
 class EnginePool:
     """Idle connections by engine; the one used last is taken first, so that the rest can time out."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, head_bytes: int, connect_seconds: float, peer_seconds: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, head_bytes: int, connect_seconds: float, peer_seconds: float
+    ) -> None:
         self._loop = loop
         self._head_bytes = head_bytes
         self._connect_seconds = connect_seconds

@@ -15,7 +15,9 @@ class Renaming:
 
     def __init__(self, old: Iterable[str], new: str) -> None:
         self._forms = tuple(
-            (b'"model":' + space + orjson.dumps(name), b'"model":' + space + orjson.dumps(new)) for name in old for space in (b"", b" ")
+            (b'"model":' + space + orjson.dumps(name), b'"model":' + space + orjson.dumps(new))
+            for name in old
+            for space in (b"", b" ")
         )
         self._longest = max(len(form) for form, _ in self._forms)
         self._held = b""

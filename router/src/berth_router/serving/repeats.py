@@ -1,7 +1,7 @@
 """Heads that come again: of one connection they mostly differ in the length of the body alone.
 
-A head that was read whole is kept as what stands before and behind the digits of its Content-Length. One that has the same bytes there, and
-digits between them, says the same but for the length: so it need not be read again.
+A head that was read whole is kept as what stands before and behind the digits of its Content-Length. One that has the
+same bytes there, and digits between them, says the same but for the length: so it need not be read again.
 """
 
 import re

@@ -68,7 +68,9 @@ class HttpServer:
         if listener.family != socket.AF_UNIX:
             keep_alive(listener, self.limits.peer_seconds, self.limits.stalled_client_seconds)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._servers.append(await self.loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=_BACKLOG))
+        self._servers.append(
+            await self.loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=_BACKLOG)
+        )
 
     async def drain(self, seconds: float, *, lame_duck_seconds: float = 0, hurry: asyncio.Event | None = None) -> None:
         """Ends without cutting an answer, as far as `seconds` allow; then tells those that are still being made.
@@ -115,7 +117,9 @@ class HttpServer:
 
     async def _wait(self, until: float, hurry: asyncio.Event, *, until_none: bool) -> None:
         """Returns at this moment, when there is hurry, or when no connection is left where that is waited for."""
-        while (left := until - self.loop.time()) > 0 and not hurry.is_set() and not (until_none and not self._connections):
+        while (
+            (left := until - self.loop.time()) > 0 and not hurry.is_set() and not (until_none and not self._connections)
+        ):
             self._changed.clear()
             waiting = [asyncio.ensure_future(event.wait()) for event in (self._changed, hurry)]
             await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)

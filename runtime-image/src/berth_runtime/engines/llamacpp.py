@@ -47,10 +47,23 @@ class Settings(NamedTuple):
 
 def add_options(parser: ArgumentParser) -> None:
     """Declares llama.cpp's own options."""
-    parser.add_argument("--context-size", type=at_least(1), default=2048, metavar="TOKENS", help="what one request may use (%(default)s)")
-    parser.add_argument("--parallel", type=at_least(1), default=4, metavar="N", help="requests answered at once (%(default)s)")
+    parser.add_argument(
+        "--context-size",
+        type=at_least(1),
+        default=2048,
+        metavar="TOKENS",
+        help="what one request may use (%(default)s)",
+    )
+    parser.add_argument(
+        "--parallel", type=at_least(1), default=4, metavar="N", help="requests answered at once (%(default)s)"
+    )
     parser.add_argument("--gpu-layers", type=at_least(-1), metavar="N", help="layers on the GPU: -1 all, 0 none")
-    parser.add_argument("--devices", type=at_least(1), metavar="N", help="GPUs that have to be there (none; all that are there are used)")
+    parser.add_argument(
+        "--devices",
+        type=at_least(1),
+        metavar="N",
+        help="GPUs that have to be there (none; all that are there are used)",
+    )
     parser.add_argument("--quantization", metavar="NAME", help="which of the model's quantizations, such as Q4_K_M")
 
 
@@ -82,8 +95,8 @@ def _on_path(program: str) -> Path | None:
 def gpu_names(count: int, server: Path | None) -> list[str]:
     """The names of the first GPUs of this `llama-server`; none where its libraries do not tell.
 
-    A server that is given none computes on the processor where it finds no GPU, for want of a driver's library too, and says so in its log
-    alone. One that is given names ends.
+    A server that is given none computes on the processor where it finds no GPU, for want of a driver's library too, and
+    says so in its log alone. One that is given names ends.
     """
     beside = server.resolve().parent if server else None
     kind = next((name for library, name in _GPU_LIBRARIES.items() if beside and (beside / library).exists()), None)

@@ -17,7 +17,9 @@ from berth_runtime.processors import usable_processors
 PROGRAM = "transformers"
 
 CPU_CACHE_BYTES = 2 << 30
-"""What continuous batching keeps for contexts on a CPU: all of it is taken at the first request, and others use the memory too."""
+"""What continuous batching keeps for contexts on a CPU:
+all of it is taken at the first request, and others use the memory too.
+"""
 
 LARGEST_CPU_CACHE_SHARE = 0.6
 """The server's own share of the memory on a GPU where it has more to do than generate."""
@@ -32,21 +34,32 @@ class Settings(NamedTuple):
     device: str
     continuous_batching: bool
     cpu_cache_share: float | None
-    """Share of the memory for continuous batching's contexts, on a CPU. None: on GPUs, where the server measures what is free."""
+    """Share of the memory for continuous batching's contexts, on a CPU. None:
+    on GPUs, where the server measures what is free.
+    """
     host: str = ""
-    """The address to serve on. None at all is every address of both families; of "::" its server would make IPv6 alone."""
+    """The address to serve on.
+
+    None at all is every address of both families; of "::" its server would make IPv6 alone.
+    """
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Declares Transformers' own options."""
-    parser.add_argument("--device", choices=("cuda", "cpu", "auto"), default="cuda", help="auto: all GPUs (%(default)s)")
-    parser.add_argument("--continuous-batching", action="store_true", help="compute requests together (one after the other)")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu", "auto"), default="cuda", help="auto: all GPUs (%(default)s)"
+    )
+    parser.add_argument(
+        "--continuous-batching", action="store_true", help="compute requests together (one after the other)"
+    )
 
 
 def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     """The call of `transformers serve` for a parsed command line; looks at the model's files."""
     if options.alias != str(options.model):
-        raise InvalidArgumentsError(f"--alias {options.alias}: Transformers knows a model only by its path, {options.model}")
+        raise InvalidArgumentsError(
+            f"--alias {options.alias}: Transformers knows a model only by its path, {options.model}"
+        )
     return server_command(
         Settings(
             model=find_checkpoint(options.model, "transformers").directory,
@@ -82,4 +95,6 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(summary="safetensors models with Transformers", add_options=add_options, command=command, environment=environment)
+ENGINE = Engine(
+    summary="safetensors models with Transformers", add_options=add_options, command=command, environment=environment
+)

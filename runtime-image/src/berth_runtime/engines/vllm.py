@@ -34,7 +34,9 @@ class Settings(NamedTuple):
     gpu_memory_utilization: float
     """Share of each GPU's memory, or on a CPU of the container's, that vLLM may take."""
     max_model_len: int | None
-    """Tokens that one request may use, prompt and answer together. None: what the model was made for, as far as memory allows."""
+    """Tokens that one request may use, prompt and answer together. None:
+    what the model was made for, as far as memory allows.
+    """
     devices: int
     cpu_cache_bytes: int | None
     """Memory for what requests have computed, on a CPU. None: on GPUs, where vLLM measures it."""
@@ -50,12 +52,21 @@ class Settings(NamedTuple):
 def add_options(parser: ArgumentParser) -> None:
     """Declares vLLM's own options."""
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="what to compute on (%(default)s)")
-    parser.add_argument("--devices", type=at_least(1), default=1, metavar="N", help="GPUs to divide the model among (%(default)s)")
     parser.add_argument(
-        "--gpu-memory-utilization", type=share(0.1), default=0.7, metavar="SHARE", help="of the memory, 0.1 to 1 (%(default)s)"
+        "--devices", type=at_least(1), default=1, metavar="N", help="GPUs to divide the model among (%(default)s)"
     )
     parser.add_argument(
-        "--max-model-len", type=at_least(1), metavar="TOKENS", help="what one request may use (what the model was made for)"
+        "--gpu-memory-utilization",
+        type=share(0.1),
+        default=0.7,
+        metavar="SHARE",
+        help="of the memory, 0.1 to 1 (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-model-len",
+        type=at_least(1),
+        metavar="TOKENS",
+        help="what one request may use (what the model was made for)",
     )
 
 
@@ -83,9 +94,10 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
 def environment(options: Namespace) -> dict[str, str]:
     """What makes vLLM share processors with others; nothing on GPUs.
 
-    By itself it takes one core away from the computing, for a process that waits for each token by asking without a pause, and binds its
-    threads to the cores of lowest number, where several containers of a node all meet. On two cores, two small models that answered at once
-    made 14 tokens/s together so, and 27 with this; one alone made 17 and 18.
+    By itself it takes one core away from the computing, for a process that waits for each token by asking without a
+    pause, and binds its threads to the cores of lowest number, where several containers of a node all meet. On two
+    cores, two small models that answered at once made 14 tokens/s together so, and 27 with this; one alone made 17 and
+    18.
     """
     if not computes_in_one_process(options):
         return {}
@@ -104,8 +116,8 @@ def computes_in_one_process(options: Namespace) -> bool:
 def scaled_positions(config: dict[str, Any], max_model_len: int | None) -> int | None:
     """The positions that YaRN scales the model to, where a stated length needs more than `max_position_embeddings` says; else None.
 
-    Model cards (Qwen3's among them) tell people to add `rope_scaling` and nothing else; vLLM takes `max_position_embeddings` for the length
-    that has been scaled already, and refuses every longer one.
+    Model cards (Qwen3's among them) tell people to add `rope_scaling` and nothing else; vLLM takes
+    `max_position_embeddings` for the length that has been scaled already, and refuses every longer one.
     """
     scaling: dict[str, Any] = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if scaling.get("rope_type", scaling.get("type")) != "yarn" or not max_model_len:
@@ -122,7 +134,9 @@ def _cpu_cache_bytes(checkpoint: Checkpoint, options: Namespace) -> int:
 
 
 def cpu_cache_bytes(config: dict[str, Any], max_model_len: int | None, usable_bytes: int) -> int:
-    """Memory for the cache on a CPU: `CPU_REQUESTS` of full length within bounds, and one where its length was stated."""
+    """Memory for the cache on a CPU:
+    `CPU_REQUESTS` of full length within bounds, and one where its length was stated.
+    """
     token_bytes, length = cache_bytes_per_token(config), max_model_len or config.get("max_position_embeddings")
     if not token_bytes or not length:
         return min(MAX_CPU_CACHE_BYTES, max(MIN_CPU_CACHE_BYTES, usable_bytes))
@@ -145,7 +159,8 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     call = [PROGRAM, "serve", str(settings.model), "--served-model-name", settings.alias]
     call += ["--host", settings.host or every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
     call += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
-    # -1: as long as the model allows and the cache has room for; without it a model of a long context does not start at all.
+    # -1: as long as the model allows and the cache has room for; without it a model of a long context does not start at
+    # all.
     call += ["--max-model-len", str(settings.max_model_len or -1)]
     if settings.positions is not None:
         call += ["--hf-overrides", json.dumps({"max_position_embeddings": settings.positions})]
@@ -159,4 +174,6 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(summary="safetensors models with vLLM", add_options=add_options, command=command, environment=environment)
+ENGINE = Engine(
+    summary="safetensors models with vLLM", add_options=add_options, command=command, environment=environment
+)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from berth_api.cluster import MODEL_DOWNLOADS
 from berth_api.model_deployment import ModelDeploymentSpec
+from berth_cluster.cluster import MODEL_DOWNLOADS
 from berth_local.serve.state import held
 from berth_router.settings import Settings
 from tests.unit.local.cli.conftest import Command, Ran, run_command

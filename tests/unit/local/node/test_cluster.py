@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import EVENTS, MODEL_DEPLOYMENTS, PODS, ExpiredError, Object, Preconditions
+from berth_cluster.cluster import EVENTS, MODEL_DEPLOYMENTS, PODS, ExpiredError, Object, Preconditions
 from berth_local.node.cluster import HISTORY, MOST_EVENTS, LocalCluster
 from tests.unit.local.node.test_cluster_contract import manifest
 

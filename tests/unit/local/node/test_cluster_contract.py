@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import (
+from berth_cluster.cluster import (
     CONFIG_MAPS,
     EVENTS,
     MODEL_DEPLOYMENTS,
@@ -23,7 +23,7 @@ from berth_api.cluster import (
     Preconditions,
     WatchEvent,
 )
-from berth_api.following import Snapshot, follow
+from berth_cluster.following import Snapshot, follow
 from berth_local.node.cluster import LocalCluster
 
 DOWNLOAD: Object = {"repository": "org/name", "revision": "main"}

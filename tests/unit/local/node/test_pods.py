@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import LABEL_DEPLOYMENT, PODS, NotFoundError, Object
+from berth_cluster.cluster import LABEL_DEPLOYMENT, PODS, NotFoundError, Object
 from berth_local.node.admission import Ports
 from berth_local.node.cluster import LocalCluster
 from berth_local.node.output import OutputBuffer

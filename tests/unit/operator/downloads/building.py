@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from berth_api.cluster import Object
 from berth_api.download_report import DownloadReport
 from berth_api.model_download import ModelDownload
+from berth_cluster.cluster import Object
 from berth_operator.downloads.plan import Action, CleanupPlan, CreateJob, DeleteDownload, DeleteJob, Plan
 from berth_operator.downloads.progress import Progress
 from berth_operator.settings import Settings
@@ -17,10 +17,19 @@ POD_UID = "cccccccc-2222-3333-4444-555555555555"
 SETTINGS = Settings.model_validate({"downloads": {"image": "berth/download:1"}})
 
 
-def download(spec: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **metadata: Any) -> ModelDownload:
+def download(
+    spec: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **metadata: Any
+) -> ModelDownload:
     return ModelDownload.parse(
         {
-            "metadata": {"name": "smol", "uid": UID, "resourceVersion": "7", "generation": 1, "creationTimestamp": at(-100), **metadata},
+            "metadata": {
+                "name": "smol",
+                "uid": UID,
+                "resourceVersion": "7",
+                "generation": 1,
+                "creationTimestamp": at(-100),
+                **metadata,
+            },
             "spec": {"repository": "org/SmolLM2", **(spec or {})},
             "status": status or {},
         }
@@ -31,9 +40,18 @@ def job(name: str = "smol-aaaaaaaa", owner: str | None = UID, condition: str | N
     """A Job made 2 seconds ago. `condition`: Complete, or Failed for this reason."""
     conditions = []
     if condition:
-        kind = {"type": "Complete"} if condition == "Complete" else {"type": "Failed", "reason": condition, "message": "the Job's words"}
+        kind = (
+            {"type": "Complete"}
+            if condition == "Complete"
+            else {"type": "Failed", "reason": condition, "message": "the Job's words"}
+        )
         conditions = [{**kind, "status": "True"}]
-    metadata = {"name": name, "uid": JOB_UID, "creationTimestamp": at(-2), "ownerReferences": [{"uid": owner}] if owner else []}
+    metadata = {
+        "name": name,
+        "uid": JOB_UID,
+        "creationTimestamp": at(-2),
+        "ownerReferences": [{"uid": owner}] if owner else [],
+    }
     return {
         "kind": "Job",
         "metadata": {**metadata, **more.pop("metadata", {})},
@@ -41,10 +59,18 @@ def job(name: str = "smol-aaaaaaaa", owner: str | None = UID, condition: str | N
     }
 
 
-def pod(status: dict[str, Any] | None = None, node: str | None = "node1", owner: str = JOB_UID, **metadata: Any) -> Object:
+def pod(
+    status: dict[str, Any] | None = None, node: str | None = "node1", owner: str = JOB_UID, **metadata: Any
+) -> Object:
     return {
         "kind": "Pod",
-        "metadata": {"name": "smol-x", "uid": POD_UID, "creationTimestamp": at(-1), "ownerReferences": [{"uid": owner}], **metadata},
+        "metadata": {
+            "name": "smol-x",
+            "uid": POD_UID,
+            "creationTimestamp": at(-1),
+            "ownerReferences": [{"uid": owner}],
+            **metadata,
+        },
         "spec": {
             "containers": [{"name": "download", "ports": [{"name": "progress", "containerPort": 8123}]}],
             **({"nodeName": node} if node else {}),

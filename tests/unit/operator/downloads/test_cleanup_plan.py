@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from berth_api.cluster import Object
+from berth_cluster.cluster import Object
 from berth_operator.downloads.plan import CleanupPlan, Remains, make_cleanup_plan
 from tests.unit.operator.building import NOW
 from tests.unit.operator.downloads.building import SETTINGS, actions, ended, job, running, wake_in
@@ -19,7 +19,14 @@ JUST_GONE = -1
         ("what succeeded has left nothing", [], [], False, GONE, CleanupPlan([], finished=True)),
         ("while its pod ends, nothing is touched", [], [running()], True, GONE, CleanupPlan([])),
         ("nor while its Job is there", [job()], [], True, GONE, CleanupPlan([])),
-        ("a clean-up that runs is waited for", [job("smol-cleanup", owner=None)], [running()], True, GONE, CleanupPlan([])),
+        (
+            "a clean-up that runs is waited for",
+            [job("smol-cleanup", owner=None)],
+            [running()],
+            True,
+            GONE,
+            CleanupPlan([]),
+        ),
     ],
 )
 def test_a_deleted_download(
@@ -41,5 +48,7 @@ def test_partial_files_are_removed_a_moment_after_the_last_pod_has_ended() -> No
 
 @pytest.mark.parametrize("condition", ["Complete", "BackoffLimitExceeded"])
 def test_a_clean_up_ends_in_any_case(condition: str) -> None:
-    plan = make_cleanup_plan(remains([job("smol-cleanup", owner=None, condition=condition)], [], True, GONE), SETTINGS, NOW)
+    plan = make_cleanup_plan(
+        remains([job("smol-cleanup", owner=None, condition=condition)], [], True, GONE), SETTINGS, NOW
+    )
     assert (actions(plan.actions), plan.finished) == (["delete smol-cleanup"], True)

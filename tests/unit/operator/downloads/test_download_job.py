@@ -16,7 +16,11 @@ CONTAINER = {
     "name": "download",
     "image": "berth/download:1",
     "imagePullPolicy": "IfNotPresent",
-    "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    },
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "FallbackToLogsOnError",
     "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "tmp", "mountPath": "/tmp"}],
@@ -34,7 +38,10 @@ POD: dict[str, Any] = {
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     },
-    "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "berth-models"}}, {"name": "tmp", "emptyDir": {}}],
+    "volumes": [
+        {"name": "models", "persistentVolumeClaim": {"claimName": "berth-models"}},
+        {"name": "tmp", "emptyDir": {}},
+    ],
 }
 
 
@@ -47,7 +54,13 @@ def test_a_plain_download() -> None:
             "labels": LABELS,
             "annotations": {"berth.dev/repository": "org/SmolLM2"},
             "ownerReferences": [
-                {"apiVersion": "berth.dev/v1alpha1", "kind": "ModelDownload", "name": "smol", "uid": UID, "controller": True}
+                {
+                    "apiVersion": "berth.dev/v1alpha1",
+                    "kind": "ModelDownload",
+                    "name": "smol",
+                    "uid": UID,
+                    "controller": True,
+                }
             ],
         },
         "spec": {
@@ -69,7 +82,16 @@ def test_a_plain_download() -> None:
                         {
                             **CONTAINER,
                             "args": [
-                                *("--id", "smol", "--repository", "org/SmolLM2", "--revision", "main", "--destination", "SmolLM2"),
+                                *(
+                                    "--id",
+                                    "smol",
+                                    "--repository",
+                                    "org/SmolLM2",
+                                    "--revision",
+                                    "main",
+                                    "--destination",
+                                    "SmolLM2",
+                                ),
                                 *("--store", "/models", "--port", "8000"),
                             ],
                             "env": [
@@ -107,13 +129,39 @@ def test_everything_that_can_be_set_reaches_the_pod() -> None:
             },
         }
     )
-    spec = {"revision": "v2", "destination": "a/b", "quantization": "Q4_K_M", "include": ["*.gguf", "x y"], "exclude": ["original/*"]}
+    spec = {
+        "revision": "v2",
+        "destination": "a/b",
+        "quantization": "Q4_K_M",
+        "include": ["*.gguf", "x y"],
+        "exclude": ["original/*"],
+    }
     job = make_download_job(download(spec), "berth/download:1", settings)
     pod = job["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert container["args"] == [
-        *("--id", "smol", "--repository", "org/SmolLM2", "--revision", "v2", "--destination", "a/b", "--quantization", "Q4_K_M"),
-        *("--include=*.gguf", "--include=x y", "--exclude=original/*", "--allow-pickle", "--store", "/models", "--port", "8000"),
+        *(
+            "--id",
+            "smol",
+            "--repository",
+            "org/SmolLM2",
+            "--revision",
+            "v2",
+            "--destination",
+            "a/b",
+            "--quantization",
+            "Q4_K_M",
+        ),
+        *(
+            "--include=*.gguf",
+            "--include=x y",
+            "--exclude=original/*",
+            "--allow-pickle",
+            "--store",
+            "/models",
+            "--port",
+            "8000",
+        ),
     ]
     assert container["env"][1:] == [
         {"name": "HF_ENDPOINT", "value": "http://mirror:8080"},

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from berth_api.cluster import Object
 from berth_api.model_download import ModelDownload
+from berth_cluster.cluster import Object
 from berth_operator.downloads.plan import (
     Observed,
     make_plan,
@@ -51,7 +51,10 @@ class Case:
 
 
 def waiting(reason: str, message: str = "") -> dict[str, Any]:
-    return {"phase": "Pending", "containerStatuses": [{"image": "x:1", "state": {"waiting": {"reason": reason, "message": message}}}]}
+    return {
+        "phase": "Pending",
+        "containerStatuses": [{"image": "x:1", "state": {"waiting": {"reason": reason, "message": message}}}],
+    }
 
 
 def unschedulable(seconds: float) -> dict[str, Any]:
@@ -131,7 +134,15 @@ CASES = [
         message='secret "hub" not found',
     ),
     Case("it runs, and has said nothing yet", ["status"], "Running", "Starting", jobs=[job()], pods=[running()]),
-    Case("it says how far it is", ["status"], "Running", "Downloading", jobs=[job()], pods=[running()], progress=progress()),
+    Case(
+        "it says how far it is",
+        ["status"],
+        "Running",
+        "Downloading",
+        jobs=[job()],
+        pods=[running()],
+        progress=progress(),
+    ),
     Case(
         "what an earlier pod said does not count",
         ["status"],
@@ -243,7 +254,14 @@ CASES = [
         jobs=[job(owner="earlier-uid")],
         message="the Job smol-aaaaaaaa",
     ),
-    Case("and so must its pod", ["status"], "Pending", "CleaningUp", pods=[running(owner="earlier-job")], message="the Pod smol-x"),
+    Case(
+        "and so must its pod",
+        ["status"],
+        "Pending",
+        "CleaningUp",
+        pods=[running(owner="earlier-job")],
+        message="the Pod smol-x",
+    ),
     Case(
         "what should have gone long ago needs somebody",
         ["status"],
@@ -279,8 +297,21 @@ CASES = [
         jobs=[job("smol")],
         wake_in=13,
     ),
-    Case("but a pod that has ended may stay", ["create smol-aaaaaaaa", "status"], "Pending", "WaitingForPod", pods=[ended(0)], wake_in=15),
-    Case("a clean-up that runs is waited for", ["status"], "Pending", "CleaningUp", jobs=[job("smol-cleanup", owner=None)]),
+    Case(
+        "but a pod that has ended may stay",
+        ["create smol-aaaaaaaa", "status"],
+        "Pending",
+        "WaitingForPod",
+        pods=[ended(0)],
+        wake_in=15,
+    ),
+    Case(
+        "a clean-up that runs is waited for",
+        ["status"],
+        "Pending",
+        "CleaningUp",
+        jobs=[job("smol-cleanup", owner=None)],
+    ),
     Case(
         "a clean-up that has ended goes",
         ["delete smol-cleanup", "status"],
@@ -353,7 +384,13 @@ CASES = [
         download(status={"phase": "Succeeded", "finishedAt": at(-60)}),
         wake_in=604_740,
     ),
-    Case("and then deleted", ["delete download"], "Failed", None, download(status={"phase": "Failed", "finishedAt": at(-604_800)})),
+    Case(
+        "and then deleted",
+        ["delete download"],
+        "Failed",
+        None,
+        download(status={"phase": "Failed", "finishedAt": at(-604_800)}),
+    ),
     Case(
         "or kept for ever",
         [],
@@ -367,7 +404,9 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_follows(case: Case) -> None:
-    plan = make_plan(Observed(case.download, case.jobs, case.pods, case.progress, [case.download, *case.others]), case.settings, NOW)
+    plan = make_plan(
+        Observed(case.download, case.jobs, case.pods, case.progress, [case.download, *case.others]), case.settings, NOW
+    )
     assert actions(plan.actions) == case.actions
     assert (plan.status.phase, plan.status.reason) == (case.phase, case.reason)
     assert case.message in (plan.status.message or "")

@@ -33,14 +33,26 @@ def test_the_time_that_is_left_is_told_only_while_it_moves() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", "ready", '{"phase": "Sleeping"}', '{"phase": "Listing", "bytesDone": -1}', '{"phase": "Listing"', "{" * 5000]
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "ready",
+        '{"phase": "Sleeping"}',
+        '{"phase": "Listing", "bytesDone": -1}',
+        '{"phase": "Listing"',
+        "{" * 5000,
+    ],
 )
 def test_what_is_no_report_is_none(text: str) -> None:
     assert DownloadReport.parse(text) is None
 
 
 async def test_a_download_is_asked_over_http() -> None:
-    answers = iter([web.Response(text=last_word("Verifying")), web.Response(status=500), web.Response(text="x" * 10_000)])
+    answers = iter(
+        [web.Response(text=last_word("Verifying")), web.Response(status=500), web.Response(text="x" * 10_000)]
+    )
 
     async def answer(_: web.Request) -> web.Response:
         return next(answers)

@@ -10,11 +10,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
-from berth_api.cluster import JOBS, MODEL_DOWNLOADS, PODS, ForbiddenError
 from berth_api.conditions import ConditionType
 from berth_api.model_download import ModelDownload
+from berth_cluster.cluster import JOBS, MODEL_DOWNLOADS, PODS, ForbiddenError
+from berth_operator.deployments.parts import condition, status_of
 from berth_operator.downloads import DownloadReconciler, ProgressReader
-from berth_operator.parts import condition, status_of
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.downloads.building import SETTINGS, last_word
 from tests.unit.operator.downloads.test_faults import begin, reason
@@ -46,13 +46,23 @@ async def first(cluster: MemoryCluster, reason: str) -> ModelDownload:
 async def start_pod(cluster: MemoryCluster, port: int) -> None:
     """What the Job controller and the kubelet would do."""
     [job] = (await cluster.list(JOBS)).items
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"], "controller": True}
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": job["metadata"]["name"],
+        "uid": job["metadata"]["uid"],
+        "controller": True,
+    }
     template = job["spec"]["template"]
     template["spec"]["containers"][0]["ports"][0]["containerPort"] = port
     metadata = {"name": "smol-x", "labels": template["metadata"]["labels"], "ownerReferences": [owner]}
-    await cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**template["spec"], "nodeName": "n"}})
+    await cluster.create(
+        PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**template["spec"], "nodeName": "n"}}
+    )
     running = {"name": "download", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
-    await cluster.patch_status(PODS, "smol-x", {"phase": "Running", "podIP": "127.0.0.1", "containerStatuses": [running]})
+    await cluster.patch_status(
+        PODS, "smol-x", {"phase": "Running", "podIP": "127.0.0.1", "containerStatuses": [running]}
+    )
 
 
 async def test_progress_is_written_as_it_is_told_and_at_most_once_a_second() -> None:
@@ -102,7 +112,9 @@ def test_one_that_cannot_be_read_stops_no_other_and_is_told() -> None:
     async def run() -> None:
         async with World(begin, MODEL_DOWNLOADS, {}) as world:  # it holds what an earlier version let in
             with capture_logs() as logs:
-                await world.cluster.create(MODEL_DOWNLOADS, {**MANIFEST, "metadata": {"name": "old"}, "spec": {"repository": "a--b/c"}})
+                await world.cluster.create(
+                    MODEL_DOWNLOADS, {**MANIFEST, "metadata": {"name": "old"}, "spec": {"repository": "a--b/c"}}
+                )
                 await world.cluster.create(MODEL_DOWNLOADS, MANIFEST)
                 await world.until(reason("WaitingForPod"))
                 told = await world.until(reason("NotUnderstood"), name="old")
@@ -125,7 +137,9 @@ def test_somebody_elses_job_of_the_same_name_is_told_and_left() -> None:
         async with World(begin, MODEL_DOWNLOADS) as world:
             created = await world.cluster.create(MODEL_DOWNLOADS, MANIFEST)
             taken = f"smol-{created['metadata']['uid'][:8]}"
-            await world.cluster.create(JOBS, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": taken}, "spec": {}})
+            await world.cluster.create(
+                JOBS, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": taken}, "spec": {}}
+            )
             found = await world.until(reason("JobNameTaken"))
             assert found
             assert found["status"]["phase"] == "Failed"

@@ -50,7 +50,8 @@ def test_the_figures_of_a_running_download_are_told_exactly() -> None:
 
 def test_before_the_files_are_known_no_figures_are_told() -> None:
     status = status_of(
-        pods=[running()], progress=progress(phase="Listing", bytesDone=0, bytesTotal=0, filesDone=0, filesTotal=0, bytesFetched=0)
+        pods=[running()],
+        progress=progress(phase="Listing", bytesDone=0, bytesTotal=0, filesDone=0, filesTotal=0, bytesFetched=0),
     )
     assert (status.reason, status.progress, status.bytes_total, status.files_total) == ("Listing", None, None, None)
 
@@ -73,13 +74,16 @@ def test_progress_is_asked_where_the_observed_pod_listens() -> None:
     assert (plan.progress_url, plan.pod) == ("http://10.0.0.5:8123/progress", POD_UID)
     six = running()
     six["status"]["podIP"] = "fd00::5"
-    assert make_plan(Observed(download(), [job()], [six]), SETTINGS, NOW).progress_url == "http://[fd00::5]:8123/progress"
+    assert (
+        make_plan(Observed(download(), [job()], [six]), SETTINGS, NOW).progress_url == "http://[fd00::5]:8123/progress"
+    )
     assert make_plan(Observed(download(), [job()], [pod()]), SETTINGS, NOW).progress_url is None
 
 
 def test_conditions_do_not_change_with_every_byte() -> None:
     first, second = (
-        status_of(pods=[running()], progress=progress(bytesDone=done, phase=step)) for done, step in [(1, "Downloading"), (2, "Verifying")]
+        status_of(pods=[running()], progress=progress(bytesDone=done, phase=step))
+        for done, step in [(1, "Downloading"), (2, "Verifying")]
     )
     assert first.conditions == second.conditions
 
@@ -94,6 +98,10 @@ def test_somebody_elses_job_of_the_same_name_ends_the_download() -> None:
 def test_a_refused_job_is_told_and_tried_again() -> None:
     plan = job_refused(download(), "JobRefused", "exceeded quota", NOW)
     stalled = condition_of(plan.status.conditions, ConditionType.STALLED)
-    assert (plan.status.phase, plan.status.reason, plan.status.message) == ("Pending", "JobRefused", "the Job was refused: exceeded quota")
+    assert (plan.status.phase, plan.status.reason, plan.status.message) == (
+        "Pending",
+        "JobRefused",
+        "the Job was refused: exceeded quota",
+    )
     assert stalled
     assert stalled.status == "True"

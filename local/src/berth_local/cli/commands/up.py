@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from berth_api.setting_values import log_level
-from berth_api.settings_error import read_variable
 from berth_local.cli.address import check_key
 from berth_local.cli.connection import Target, local_store
 from berth_local.cli.errors import FailedError, UsageError
 from berth_local.cli.options import ApiKeyOption, ModelsOption, SampleOption
 from berth_local.cli.printing import counted, print_note
 from berth_local.serve.interface import ServeOptions, StartError, serve_until_signal
+from berth_process.setting_values import log_level
+from berth_process.settings_error import read_variable
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i)?b?", re.IGNORECASE)
 

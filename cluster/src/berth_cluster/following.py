@@ -1,0 +1,89 @@
+"""List, then watch, then list again when that is needed: an endless and complete account of the objects of a kind."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from berth_cluster.cluster import Cluster, ClusterError, Kind, Object, WatchEvent
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_RETRY_SECONDS = 0.1
+_LONGEST_RETRY_SECONDS = 10.0
+
+_HEALTHY_SECONDS = 1.0
+"""A watch that ends sooner has failed, however it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All objects there are: whatever is not among them is gone."""
+
+    items: list[Object]
+
+
+class RetryWaits:
+    """How long to wait after a list or a watch has failed: longer each time, and anew after a watch that stood well."""
+
+    def __init__(self) -> None:
+        self._next = _FIRST_RETRY_SECONDS
+
+    def stood_well(self, seconds: float) -> bool:
+        """Whether a watch that stood so long was worth the wait that is due now; if so, the waits begin anew."""
+        well = seconds >= max(_HEALTHY_SECONDS, self._next)
+        if well:
+            self._next = _FIRST_RETRY_SECONDS
+        return well
+
+    def take(self) -> float:
+        """Seconds to wait now, 10 at most.
+
+        Half of it is chance, so that clients cut off together do not come back together.
+        """
+        wait = self._next
+        self._next = min(wait * 2, _LONGEST_RETRY_SECONDS)
+        return wait * random.uniform(0.5, 1.0)  # noqa: S311 (nothing secret)
+
+
+async def follow(
+    cluster: Cluster,
+    kind: Kind,
+    labels: Mapping[str, str] | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[Snapshot | WatchEvent]:
+    """Yields a Snapshot, then each change, for ever; a new Snapshot whenever changes may have been missed.
+
+    Never raises a ClusterError: it waits, at most 10 s at a time, and goes on. `clock` and `sleep` count seconds.
+    """
+    waits = RetryWaits()
+    version: str | None = None
+    while True:
+        why: ClusterError | None = None
+        began: float | None = None
+        try:
+            if version is None:
+                listed = await cluster.list(kind, labels)
+                version = listed.resource_version
+                yield Snapshot(listed.items)
+            began = clock()
+            async for event in cluster.watch(kind, version, labels):
+                version = event.object["metadata"]["resourceVersion"]
+                yield event
+        except ClusterError as error:
+            version, why = None, error
+        if began is not None and waits.stood_well(clock() - began) and why is None:
+            continue  # it ended as watches do, and goes on where it was
+        wait = waits.take()
+        _log.warning(
+            "watch_interrupted",
+            kind=kind.plural,
+            error=str(why or "it ended at once"),
+            retry_seconds=round(wait, 2),
+        )
+        await sleep(wait)

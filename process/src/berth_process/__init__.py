@@ -1,0 +1,1 @@
+"""How each program of Berth starts: its settings, what is wrong with one, its log, its environment."""

@@ -1,0 +1,373 @@
+"""The parsed request: what it asks of Berth, and the body that the engine gets to see."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from berth_api.inference import samples_only_when_told
+from berth_api.model_deployment import (
+    DEFAULT_CONTEXT_SIZE,
+    DEFAULT_GPU_MEMORY_UTILIZATION,
+    MODEL_PATH_PATTERN,
+    MODEL_STORE,
+    Backend,
+    Device,
+    IdlePolicy,
+    LlamaCppSettings,
+    ModelDeploymentSpec,
+)
+from berth_router.errors import InvalidRequestError
+from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
+from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
+from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, stranger_among
+
+_MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
+_MAX_MODEL_LENGTH = 512
+
+
+def _description(schema: type[BaseModel], field: str) -> str | None:
+    return schema.model_fields[field].description
+
+
+class BerthFields(BaseModel):
+    """The fields of a request body that Berth reads itself."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    model: str = Field(
+        min_length=1,
+        max_length=_MAX_MODEL_LENGTH,
+        description=(
+            f"The model's path in the store, such as {MODEL_STORE}/SmolLM2-135M-Instruct; the part after {MODEL_STORE}/ is enough."
+            " `model@profile` states all that the profile of that name does and the request does not."
+        ),
+    )
+    backend: Backend | None = Field(
+        default=None,
+        strict=False,
+        description="The engine: vllm, transformers or llamacpp. Unset: a running one, else the one for the model's files.",
+    )
+    device: Device | None = Field(
+        default=None, strict=False, description="cuda or cpu. Unset: that of a running deployment, else the default."
+    )
+    ttl: int | None = Field(
+        default=None,
+        ge=0,
+        le=31_536_000,
+        description="Seconds without a request after which the model goes; 0 is never. "
+        + (_description(IdlePolicy, "ttl_seconds") or ""),
+    )
+    n_gpu_layers: int | None = Field(
+        default=None, ge=-1, le=999, description=f"llamacpp only. {_description(LlamaCppSettings, 'gpu_layers')}"
+    )
+    n_ctx: int | None = Field(
+        default=None,
+        ge=256,
+        le=1_048_576,
+        description=(
+            "llamacpp only. Tokens of context, prompt and answer together. A deployment with at least as many is used where one is"
+            f" live. Unset: any, and {DEFAULT_CONTEXT_SIZE} where one must be started."
+        ),
+    )
+    gpu_memory_utilization: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=1.0,
+        description=(
+            "vllm only. Share of the GPU's memory that the engine takes, 0.1 to 1.0. A deployment with exactly this share is used."
+            f" Unset: any, and {DEFAULT_GPU_MEMORY_UTILIZATION} where one must be started."
+        ),
+    )
+    max_model_len: int | None = Field(
+        default=None,
+        ge=256,
+        le=10_485_760,
+        description=(
+            "vllm only. Tokens of context, prompt and answer together. A deployment with at least as many is used where one is live."
+            " Unset: any, and what the model was made for where one must be started."
+        ),
+    )
+
+
+_STATED_FIELDS = tuple(Profile.model_fields)
+Stated = tuple[Backend | None, Device | None, int | None, int | None, float | None, int | None]
+"""What a request states of the deployment, in the order of Profile's fields."""
+
+_ASKS_KEPT = 4096
+
+_SMALL_BYTES = 256 * 1024
+_MOST_CONTAINERS = 500_000
+_MOST_VALUES = 2_000_000
+"""Of a body longer than _SMALL_BYTES, counted without parsing it, so that strings count too: in memory each takes up to a hundred times the
+bytes that it has in JSON. The longest contexts of models are some million tokens."""
+
+_DEEPEST = 254
+"""Levels of a body, as orjson writes them."""
+
+_OWN_FIELDS = frozenset(name for name in BerthFields.model_fields if name != "model")
+
+
+class RequestFields(BerthFields):
+    """The fields that are checked before an engine is bothered:
+    Berth's, and those of OpenAI's API that it gives defaults to.
+    """
+
+    stream: bool | None = Field(
+        default=None, description="Whether the answer comes in server-sent events, as it is made."
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2, description="0 is greedy.")
+    top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
+    max_tokens: int | None = Field(default=None, ge=1, description="Most tokens to make.")
+    max_completion_tokens: int | None = Field(
+        default=None, ge=1, description="The newer name of `max_tokens` in chat completions."
+    )
+    max_output_tokens: int | None = Field(
+        default=None, ge=1, description="The name of `max_tokens` in the Responses API."
+    )
+
+
+_CHECKED_FIELDS = frozenset(RequestFields.model_fields)
+
+
+def _checked_items(body: dict[str, Any]) -> list[Any]:
+    """What the body has of the fields that are checked: each name, and its value behind it."""
+    return [each for item in body.items() if item[0] in _CHECKED_FIELDS for each in item]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request asks of Berth. None: not stated, so it constrains nothing."""
+
+    model: str
+    """The path in the model store."""
+    backend: Backend | None = None
+    device: Device | None = None
+    ttl: int | None = None
+    gpu_layers: int | None = None
+    context_size: int | None = None
+    gpu_memory_utilization: float | None = None
+    max_model_len: int | None = None
+    path: str | None = None
+    """The inference path, which the engine must have."""
+    stream: bool = False
+    implied_by: str | None = field(default=None, compare=False)
+    """The request's field that says which engine it must be, where `backend` does not."""
+
+
+@dataclass(slots=True)
+class InferenceRequest:
+    """A request, taken apart."""
+
+    ask: Ask
+    name: str
+    """The model as the caller named it, and as the answer is to name it."""
+    content: bytes
+    """What every engine gets but for the model's name, as JSON. Taken apart, it would take up to thirty times the memory
+    for as long as the request waits."""
+    samples: bool
+    """Whether chance has a part in the answer."""
+
+    def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
+        """What the engine of this deployment gets, which calls the model by this name."""
+        told = {"model": name}
+        if self.samples and samples_only_when_told(spec):
+            told |= SAMPLING_TURNED_ON
+        return b"%b,%b" % (orjson.dumps(told)[:-1], self.content[1:])
+
+
+class RequestParser:
+    """Takes requests apart. `profiles` are those that a request can name; `max_ttl`: see `counted_ttl`."""
+
+    def __init__(self, profiles: Mapping[str, Profile], max_ttl: int = 0) -> None:
+        self._profiles = profiles
+        self._max_ttl = max_ttl
+        # Most requests ask of Berth what others have asked before. Typed, since true is 1 to a cache, and no number to
+        # a field.
+        self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
+        self._known = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._checked)
+
+    def parse(self, raw: bytes, endpoint: Endpoint) -> InferenceRequest:
+        """Splits a body into what Berth is asked and what the engine gets. Raises InvalidRequestError."""
+        body = _json_object(raw)
+        try:
+            ask, name, samples = self._known(endpoint.path, *_checked_items(body))
+        except (ValidationError, TypeError):  # wrong, or of a type that no cache can hold, which is wrong too
+            ask, name, samples = self._check(body, endpoint)
+        endpoint.check_prompt(body)
+        return InferenceRequest(ask, name, _written(engine_body(body, _OWN_FIELDS, endpoint)), samples)
+
+    def _checked(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
+        """What these names and values of checked fields ask for, on this path: see `_check`.
+
+        Raises ValidationError too.
+        """
+        fields = dict(zip(items[::2], items[1::2], strict=True))
+        return self._understood(RequestFields.model_validate(fields), INFERENCE_PATHS[path])
+
+    def _check(self, body: dict[str, Any], endpoint: Endpoint) -> tuple[Ask, str, bool]:
+        """What the body asks for, under which name, and whether chance has a part. Raises InvalidRequestError."""
+        try:
+            fields = RequestFields.model_validate(body)
+        except ValidationError as error:
+            raise invalid_field(error) from None
+        return self._understood(fields, endpoint)
+
+    def _understood(self, fields: RequestFields, endpoint: Endpoint) -> tuple[Ask, str, bool]:
+        if endpoint.output_limit_required and fields.max_tokens is None:
+            raise InvalidRequestError("`max_tokens` is missing.", param="max_tokens", code="missing_required_parameter")
+        stated = (
+            fields.backend,
+            fields.device,
+            fields.n_ctx,
+            fields.n_gpu_layers,
+            fields.gpu_memory_utilization,
+            fields.max_model_len,
+        )
+        ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
+        return ask, fields.model, endpoint.samples and fields.temperature != 0
+
+    def named(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
+        """What is asked for by a model's name alone, with or without a profile. Raises InvalidRequestError."""
+        return self._ask(name, (backend, device, None, None, None, None), None, None, stream=False)
+
+    def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
+        settings = Profile.model_construct(None, **dict(zip(_STATED_FIELDS, stated, strict=True)))
+        model, at, profile = name.rpartition("@")
+        if at:
+            settings = _with_profile(settings, profile, self._profiles)
+        else:
+            model = name
+            _refuse_contradiction(_stated(settings), "")
+        implied_by = None if settings.backend else _setting_of_an_engine(settings)
+        return Ask(
+            model=model_path(model),
+            backend=ENGINE_OF_SETTING[implied_by] if implied_by else settings.backend,
+            device=settings.device,
+            ttl=counted_ttl(ttl, self._max_ttl),
+            gpu_layers=settings.n_gpu_layers,
+            context_size=settings.n_ctx,
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+            max_model_len=settings.max_model_len,
+            path=path,
+            stream=stream,
+            implied_by=implied_by,
+        )
+
+
+def counted_ttl(ttl: int | None, longest: int) -> int | None:
+    """The TTL of a request as it counts, in seconds: 0 is for ever. `longest`:
+    the longest that a request may have, 0 for any.
+    """
+    if ttl is None or not longest:
+        return ttl
+    return min(ttl or longest, longest)
+
+
+def model_path(model: str) -> str:
+    """The path in the store that a model's name means. Raises InvalidRequestError."""
+    trimmed = model.rstrip("/")
+    path = trimmed if trimmed.startswith("/") else f"{MODEL_STORE}/{trimmed}"
+    if not _MODEL_PATH.match(path) or path.endswith("\n"):
+        raise InvalidRequestError(
+            f"`model` must be a path in the model store, such as {MODEL_STORE}/SmolLM2-135M-Instruct, of letters, digits and ._+=-"
+            f" with no segment that starts with a dot; got {model[:200]!r}. GET /v1/models lists those there are.",
+            param="model",
+            code="invalid_value",
+        )
+    return path
+
+
+def invalid_field(error: ValidationError) -> InvalidRequestError:
+    """The first wrong field of a validated body, named, with what would be right."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    param = ".".join(str(part) for part in first["loc"]) or None
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    if first["type"] == "missing":
+        return InvalidRequestError(f"`{param}` is missing.", param=param, code="missing_required_parameter")
+    return InvalidRequestError(
+        f"`{param}` is not valid: {message}; got {str(first['input'])[:100]!r}.", param=param, code="invalid_value"
+    )
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    if len(raw) > _SMALL_BYTES and (
+        raw.count(b"[") + raw.count(b"{") > _MOST_CONTAINERS or raw.count(b",") > _MOST_VALUES
+    ):
+        raise InvalidRequestError(
+            f"The body is more complex than this router takes: more than {_MOST_CONTAINERS} lists and objects, or {_MOST_VALUES} values.",
+            code="too_complex",
+        )
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(f"The body is not JSON: {error}.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
+    return body  # pyright: ignore[reportUnknownVariableType] (JSON: string keys, any values)
+
+
+def _written(body: dict[str, Any]) -> bytes:
+    """The body as JSON, without the model. It has a prompt at least. Raises InvalidRequestError."""
+    del body["model"]
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        # What JSON can say it can say again, but for what is nested too deeply.
+        raise InvalidRequestError(f"The body is nested deeper than {_DEEPEST} levels.", code="invalid_json") from error
+
+
+def _stated(settings: Profile) -> dict[str, Any]:
+    return {name: value for name in _STATED_FIELDS if (value := getattr(settings, name)) is not None}
+
+
+def _with_profile(settings: Profile, name: str, profiles: Mapping[str, Profile]) -> Profile:
+    """What the request states, and what the profile states besides. Raises InvalidRequestError."""
+    profile = profiles.get(name)
+    if profile is None:
+        there = f"It has {', '.join(sorted(profiles))}" if profiles else "It has none"
+        raise InvalidRequestError(
+            f"`model` names the profile {name[:100]!r}, which this installation does not have. {there}.",
+            param="model",
+            code="profile_not_found",
+        )
+    stated = _stated(settings)
+    _refuse_contradiction(stated, "")
+    together = {**_stated(profile), **stated}
+    _refuse_contradiction(together, f" The profile {name} states {', '.join(_stated(profile))}.")
+    return Profile.model_construct(**together)
+
+
+def _refuse_contradiction(stated: Mapping[str, Any], origin: str) -> None:
+    """Raises InvalidRequestError where a setting is of another engine than the backend or the other settings, or of another device."""
+    if has_layers_without_gpu(stated):
+        raise InvalidRequestError(
+            f"`n_gpu_layers` is {stated['n_gpu_layers']}, and layers can be on a GPU only with device cuda;"
+            f" with cpu it is 0 or left out.{origin}",
+            param="n_gpu_layers",
+            code="invalid_value",
+        )
+    stranger = stranger_among(stated)
+    if stranger is None:
+        return
+    engine = ENGINE_OF_SETTING[stranger]
+    other = next((name for name in ENGINE_OF_SETTING if name in stated and ENGINE_OF_SETTING[name] is not engine), "")
+    beside = (
+        f"backend {stated['backend']}"
+        if "backend" in stated
+        else f"`{other}`, a setting of backend {ENGINE_OF_SETTING[other]}"
+    )
+    raise InvalidRequestError(
+        f"`{stranger}` is a setting of backend {engine}; leave it out with {beside}.{origin}",
+        param=stranger,
+        code="invalid_value",
+    )
+
+
+def _setting_of_an_engine(settings: Profile) -> str | None:
+    """The first setting of one engine alone that is stated, if any is."""
+    return next((name for name in ENGINE_OF_SETTING if getattr(settings, name) is not None), None)

@@ -1,0 +1,93 @@
+"""The inference paths of the API: what a request to each must have, and what of the API's own its body can carry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES, TOKENIZE
+from berth_router.errors import Dialect, InvalidRequestError
+
+_JSON_NAMES = {str: "a string", list: "a list"}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One inference path of the API."""
+
+    path: str
+    """The path, the router's and the engine's alike."""
+    summary: str
+    """What it does, for the API's page."""
+    prompts: tuple[str, ...]
+    """The fields of which a request must have one."""
+    prompt_types: tuple[type[str] | type[list[Any]], ...]
+    """What such a field can be."""
+    output_limit: str | None = None
+    """The field that bounds the tokens of the answer; None where the answer has none."""
+    output_limit_required: bool = False
+    """Whether the API has the caller state it, so that there is no default."""
+    samples: bool = False
+    """Whether the API's sampling defaults apply."""
+    streams: bool = False
+    """Whether `stream` makes the answer server-sent events."""
+    dialect: Dialect = Dialect.OPENAI
+    """Whose errors its clients understand."""
+
+    def check_prompt(self, body: Mapping[str, Any]) -> None:
+        """Raises InvalidRequestError where the body has nothing to answer."""
+        for name in self.prompts:
+            if name in body and isinstance(body[name], self.prompt_types):
+                return
+        name = next((name for name in self.prompts if name in body), self.prompts[0])
+        kinds = " or ".join(_JSON_NAMES[kind] for kind in self.prompt_types)
+        others = "".join(f", or send `{other}`" for other in self.prompts if other != name)
+        raise InvalidRequestError(f"`{name}` must be {kinds}{others}.", param=name, code="invalid_value")
+
+
+INFERENCE_PATHS: Mapping[str, Endpoint] = {
+    endpoint.path: endpoint
+    for endpoint in (
+        Endpoint(
+            CHAT_COMPLETIONS,
+            "Answer a conversation",
+            ("messages",),
+            (list,),
+            output_limit="max_tokens",
+            samples=True,
+            streams=True,
+        ),
+        Endpoint(
+            COMPLETIONS,
+            "Continue a text",
+            ("prompt",),
+            (str, list),
+            output_limit="max_tokens",
+            samples=True,
+            streams=True,
+        ),
+        Endpoint(
+            RESPONSES,
+            "Answer, by the Responses API",
+            ("input",),
+            (str, list),
+            "max_output_tokens",
+            samples=True,
+            streams=True,
+        ),
+        # Its own defaults, other than OpenAI's, are the engine's to apply.
+        Endpoint(
+            MESSAGES,
+            "Answer a conversation, by Anthropic's API",
+            ("messages",),
+            (list,),
+            "max_tokens",
+            output_limit_required=True,
+            streams=True,
+            dialect=Dialect.ANTHROPIC,
+        ),
+        Endpoint(EMBEDDINGS, "Turn texts into vectors", ("input",), (str, list)),
+        # vLLM takes `prompt` or `messages`, llama-server `content`.
+        Endpoint(TOKENIZE, "Turn a text into the model's tokens", ("prompt", "content", "messages"), (str, list)),
+    )
+}
+"""Every inference path."""

@@ -1,0 +1,87 @@
+"""The body that an engine gets to see: the caller's, without what is Berth's or unsafe, with the API's defaults."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from berth_api.inference import TOKENIZE
+from berth_api.model_deployment import Backend
+from berth_router.request.endpoints import Endpoint
+
+SAMPLING_DEFAULTS = {"temperature": 0.7, "top_p": 1.0}
+DEFAULT_MAX_TOKENS = 512
+
+UNSAFE_FIELDS: Mapping[Backend, Mapping[str, str]] = {
+    Backend.VLLM: {
+        "chat_template": "a template is a program, which would run in the engine",
+        "kv_transfer_params": "moves blocks of the cache that all requests share, from and to other hosts",
+        "logits_processors": "names Python code for the engine to load",
+        "media_io_kwargs": "sets up the loaders of images and sound, without bounds",
+        "mm_processor_kwargs": "sets up the model's processor, without bounds",
+        "priority": "would let one caller overtake all others",
+        "prompt_embeds": "a pickled tensor that the engine unpacks",
+        "request_id": "two requests under one id stand in each other's way; the engine gets x-request-id",
+        "vllm_xargs": "arguments of the administrator's plugins",
+    },
+    Backend.TRANSFORMERS: {
+        "generation_config": "replaces the whole configuration of a generation: kinds of cache, code to load, no bounds",
+    },
+    Backend.LLAMACPP: {
+        "id_slot": "picks the slot, and with it the cached prompt, of another caller",
+        "lora": "changes the weights of adapters; requests that differ in them cannot be computed together",
+    },
+}
+"""Fields by which one caller could reach into an engine that others share, with the reason.
+
+No engine gets any of them.
+"""
+
+UNSAFE_TEMPLATE_ARGUMENTS = ("chat_template", "return_dict", "return_tensors", "tokenize")
+"""What `chat_template_kwargs` must not set:
+vLLM and Transformers pass it on to a function that has these parameters too.
+"""
+
+_UNSAFE = frozenset(field for fields in UNSAFE_FIELDS.values() for field in fields)
+
+SAMPLING_TURNED_ON = {"generation_config": '{"do_sample":true}'}
+"""For `transformers serve`, which is greedy with most models whatever temperature it is told. What else the model's own configuration says,
+it takes from there."""
+
+
+def engine_body(body: dict[str, Any], own_fields: frozenset[str], endpoint: Endpoint) -> dict[str, Any]:
+    """The engine's body, made of the caller's, which is used up. `own_fields` are Berth's."""
+    for field in body.keys() & (own_fields | _UNSAFE):
+        del body[field]
+    if "chat_template_kwargs" in body:
+        _clean_template_arguments(body["chat_template_kwargs"])
+    if endpoint.streams and body.get("stream") is None:
+        body["stream"] = False  # not every engine's default, on every path
+    if endpoint.samples:
+        _add_sampling_defaults(body, endpoint)
+    if endpoint.path == TOKENIZE:
+        _name_text_for_every_engine(body)
+    return body
+
+
+def _clean_template_arguments(arguments: Any) -> None:
+    if isinstance(arguments, dict):
+        for name in UNSAFE_TEMPLATE_ARGUMENTS:
+            arguments.pop(name, None)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _add_sampling_defaults(body: dict[str, Any], endpoint: Endpoint) -> None:
+    for field, value in SAMPLING_DEFAULTS.items():
+        if body.get(field) is None:
+            body[field] = value
+    limit = endpoint.output_limit
+    if limit and body.get(limit) is None:
+        # The newer name of chat completions, which Transformers does not know.
+        newer = body.get("max_completion_tokens") if limit == "max_tokens" else None
+        body[limit] = DEFAULT_MAX_TOKENS if newer is None else newer
+
+
+def _name_text_for_every_engine(body: dict[str, Any]) -> None:
+    """vLLM reads the text as `prompt`, llama-server as `content`."""
+    if "content" not in body and "prompt" in body:
+        body["content"] = body["prompt"]
+    elif "prompt" not in body and "content" in body:
+        body["prompt"] = body["content"]

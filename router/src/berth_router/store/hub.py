@@ -1,0 +1,122 @@
+"""A look at a repository of the hub, for those who want to know before they download.
+
+The hub's library is imported when it is first needed: a router that nobody asks about repositories does without it. The
+hub is asked in threads, a few at a time and no longer than a caller waits for an answer.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from berth_api.repository import Source
+from berth_process.settings_error import SettingsError
+from berth_router.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from berth_hub.repository import Repository
+
+LOOK_SECONDS = 25.0
+"""How long the hub has to answer."""
+
+_LOOKS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a repository would be taken; see berth_hub.selection."""
+
+    quantization: str | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SizedName:
+    """A file, or a quantization, and its bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen. `problem` says why a download would fail; None where nothing is in its way."""
+
+    exists: bool
+    problem: str | None = None
+    gated: bool = False
+    private: bool = False
+    commit: str | None = None
+    files: Sequence[SizedName] = ()
+    quantizations: Sequence[SizedName] = ()
+
+
+class Hub:
+    """The hub that the administrator chose. `token`: for repositories that are not public; it appears nowhere."""
+
+    def __init__(self, endpoint: str, token: str | None, *, allow_pickle: bool) -> None:
+        self.endpoint = endpoint
+        self._token = token
+        self._allow_pickle = allow_pickle
+        self._places = asyncio.Semaphore(_LOOKS_AT_ONCE)
+
+    async def look(self, source: Source, wanted: Wanted) -> Look:
+        """What the repository has, and what would be taken. Raises UnavailableError where the hub does not say."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS), self._places:
+                return await asyncio.to_thread(self._look, source, wanted)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"{self.endpoint} did not answer within {LOOK_SECONDS:g} s.", code="hub_unavailable", retry_after=10
+            ) from error
+
+    def _look(self, source: Source, wanted: Wanted) -> Look:
+        from berth_hub import errors  # noqa: PLC0415 (late, see above)
+        from berth_hub.client_environment import open_client  # noqa: PLC0415
+        from berth_hub.listing import list_repository  # noqa: PLC0415
+
+        try:
+            open_client()
+            repository = list_repository(source.repository, source.revision, self.endpoint, self._token)
+        except SettingsError as error:
+            raise UnavailableError(
+                f"The router cannot reach the hub: {error}",
+                code="hub_unavailable",
+                retry_after=60,
+            ) from error
+        except errors.RepositoryNotFoundError as error:
+            return Look(exists=False, problem=str(error))
+        except errors.RepositoryGatedError as error:
+            return Look(exists=True, gated=True, problem=str(error))
+        except (errors.RevisionNotFoundError, errors.RepositoryDisabledError) as error:
+            return Look(exists=True, problem=str(error))
+        except errors.RateLimitedError as error:
+            raise UnavailableError(str(error), code="hub_rate_limit", retry_after=error.retry_after or 30) from error
+        except errors.DownloadError as error:
+            raise UnavailableError(str(error), code="hub_unavailable", retry_after=10) from error
+        return self._what_would_be_taken(repository, wanted)
+
+    def _what_would_be_taken(self, repository: "Repository", wanted: Wanted) -> Look:
+        from berth_hub.errors import DownloadError  # noqa: PLC0415
+        from berth_hub.listing import check_access  # noqa: PLC0415
+        from berth_hub.selection import Selection, quantizations, select  # noqa: PLC0415
+
+        problem: str | None = None
+        files: Sequence[SizedName] = ()
+        try:
+            selection = Selection(wanted.quantization, wanted.include, wanted.exclude, self._allow_pickle)
+            files = [SizedName(file.path, file.size) for file in select(repository.files, selection)]
+            if repository.gated and files:
+                check_access(repository.name, repository.commit, files[0].name, self.endpoint, self._token)
+        except DownloadError as error:
+            problem = str(error)
+        return Look(
+            exists=True,
+            problem=problem,
+            gated=repository.gated,
+            private=repository.private,
+            commit=repository.commit,
+            files=files,
+            quantizations=[SizedName(one.name, one.size) for one in quantizations(repository.files)],
+        )
