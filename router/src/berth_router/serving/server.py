@@ -50,6 +50,8 @@ class HttpServer:
         self.idle: dict[ClientConnection, float] = {}
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
+        self._waited = False
+        """Whether the last sweep came late and judged nobody."""
         self._changed = asyncio.Event()
 
     @property
@@ -161,8 +163,22 @@ class HttpServer:
         return oldest is not None
 
     def _sweep(self) -> None:
-        """Looks at the clock for everybody."""
+        """Looks at the clock for everybody.
+
+        A sweep that comes late judges nobody, unless the one before did so too: while the process stood still, nobody
+        could be heard, and what they have sent is not read yet.
+        """
         now = self.loop.time()
+        due = self._sweeper.when() if self._sweeper else now
+        self._waited = now - due > _SWEEP_SECONDS and not self._waited
+        if not self._waited:
+            self._judge(now)
+        self._pool.sweep()
+        idle = not self._connections and self._pool.empty
+        self._sweeper = None if idle else self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _judge(self, now: float) -> None:
+        """Ends what has taken too long."""
         for connection in list(self._connections):
             try:
                 if connection.deadline <= now:
@@ -172,9 +188,6 @@ class HttpServer:
             except Exception:  # noqa: BLE001 (a fault in one must not end the time-outs of all)
                 _log.exception("connection_failed")
                 connection.abort()
-        self._pool.sweep()
-        idle = not self._connections and self._pool.empty
-        self._sweeper = None if idle else self.loop.call_later(_SWEEP_SECONDS, self._sweep)
 
 
 def raise_file_limit() -> None:
