@@ -1,4 +1,4 @@
-"""The tables of docs/identity.md, taken at their word."""
+"""The tables of docs/reference/identity.md, taken at their word."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from berth_router.request.ask import Ask, RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 from tests.unit.router.test_resolve import live
 
-_PAGE = (Path(__file__).parents[3] / "docs" / "identity.md").read_text()
+_PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "identity.md").read_text()
 _EVERYWHERE = [Device.CPU, Device.CUDA]
 _IN_SPEC = {
     "n_ctx": ("llamacpp", "contextSize"),
