@@ -2,24 +2,24 @@
 
 APIError
 ├── InvalidRequestError      400  a field is wrong; `param` names it
-├── AuthenticationError      401  no API key, or one that is not valid
-├── PermissionDeniedError    403  the API key lacks a scope
-├── ForbiddenError           403  this installation does not do that
-├── ModelNotFoundError       404  no such model in the store
-├── UnknownPathError         404  no such path in this API
-├── MethodNotAllowedError    405
-├── ConflictError            409  something else stands in the way; the message names it
-├── RequestTimeoutError      408  the request did not come in time
-├── RequestTooLargeError     413
-├── TooManyRequestsError     429  as many are in hand as are taken; Retry-After says when to try again
-├── HeadTooLargeError        431
-├── HttpError                     what came is no request that HTTP/1.1 allows; with a status of its own
+│   ├── AuthenticationError      401  no API key, or one that is not valid
+│   ├── PermissionDeniedError    403  the API key lacks a scope
+│   ├── NotOfferedError          403  this installation does not do that
+│   ├── UnknownModelError        404  no such model in the store
+│   ├── UnknownPathError         404  no such path in this API
+│   ├── MethodNotAllowedError    405
+│   ├── RequestTimeoutError      408  the request did not come in time
+│   ├── RequestConflictError     409  something else stands in the way; the message names it
+│   ├── RequestTooLargeError     413
+│   ├── HeadTooLargeError        431
+│   └── InvalidHttpError              what came is no request that HTTP/1.1 allows; with a status of its own
+├── TooManyRequestsError     429  the router already has as many as it takes; Retry-After says when to try again
 ├── InternalError            500  a fault of the router itself; its log has more under the request's id
-├── NotUnderstoodError       500  an object of the cluster is of another version; the message names it
+├── UnreadableObjectError    500  an object of the cluster is of another version; the message names it
 ├── EngineFailedError        502  the engine broke off before it answered
-└── UnavailableError         503  not now: `code` says why, Retry-After when to try again
+└── ServiceUnavailableError  503  not now: `code` says why, Retry-After when to try again
     ├── StartFailedError          the model cannot start; the message has the real reason
-    └── DeadlineError             the model did not become ready within the time that a request is held
+    └── DeadlineError             the model was not ready before the request's deadline
 """
 
 import itertools
@@ -121,19 +121,19 @@ class PermissionDeniedError(InvalidRequestError):
         return {"www-authenticate": 'Bearer error="insufficient_scope"'}
 
 
-class ForbiddenError(InvalidRequestError):
+class NotOfferedError(InvalidRequestError):
     """This installation does not do what was asked, whoever asks."""
 
     status = 403
 
 
-class ConflictError(InvalidRequestError):
+class RequestConflictError(InvalidRequestError):
     """What was asked would get in the way of something that is there. The message names it."""
 
     status = 409
 
 
-class ModelNotFoundError(InvalidRequestError):
+class UnknownModelError(InvalidRequestError):
     """The model is not in the model store."""
 
     status = 404
@@ -184,7 +184,7 @@ class TooManyRequestsError(APIError):
         super().__init__(message, code=code, retry_after=retry_after)
 
 
-class HttpError(InvalidRequestError):
+class InvalidHttpError(InvalidRequestError):
     """What came is no request that HTTP/1.1 allows."""
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -205,7 +205,7 @@ class InternalError(APIError):
         super().__init__(f"The router failed. Its log says more under request id {request_id}.", code="internal_error")
 
 
-class NotUnderstoodError(APIError):
+class UnreadableObjectError(APIError):
     """An object of the cluster cannot be read by this version of Berth. It stands in nobody else's way."""
 
 
@@ -226,7 +226,7 @@ class EngineFailedError(APIError):
         return {**super().headers(), **({"x-should-retry": "false"} if self._alone else {})}
 
 
-class UnavailableError(APIError):
+class ServiceUnavailableError(APIError):
     """Not now. Trying again after `retry_after` seconds may work."""
 
     status = 503
@@ -235,7 +235,7 @@ class UnavailableError(APIError):
         super().__init__(message, code=code, param=param, retry_after=retry_after)
 
 
-class StartFailedError(UnavailableError):
+class StartFailedError(ServiceUnavailableError):
     """The model cannot start, for the reason that the operator found."""
 
     def headers(self) -> dict[str, str]:
@@ -246,7 +246,7 @@ class StartFailedError(UnavailableError):
         return {**super().headers(), "x-should-retry": "false"}
 
 
-class DeadlineError(UnavailableError):
+class DeadlineError(ServiceUnavailableError):
     """The request was held for as long as the router holds one. The start goes on, so a retry finds it further."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
-from berth_router.errors import ModelNotFoundError
+from berth_router.errors import UnknownModelError
 from berth_router.management import inventory
 from berth_router.settings import Settings
 from berth_router.store import descriptions, removal
@@ -309,7 +309,7 @@ async def test_a_model_that_somebody_else_has_just_deleted_is_not_found(
     cluster: InstrumentedCluster,
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(ModelNotFoundError):
+    with pytest.raises(UnknownModelError):
         await Remover(cluster, tmp_path).remove("gone")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_router.errors import UnavailableError
+from berth_router.errors import ServiceUnavailableError
 from berth_router.store.store import FileType, ModelStore, StoredModel, is_absence, type_of
 from tests.unit.open_files import no_more_files
 
@@ -124,12 +124,12 @@ async def test_a_lookup_in_vain_tells_what_there_is(root: Path) -> None:
 async def test_a_store_that_cannot_be_read_is_no_models_absence(root: Path, model: str) -> None:
     store = ModelStore(root)
     await store.models()
-    with no_more_files(), pytest.raises(UnavailableError) as refused:
+    with no_more_files(), pytest.raises(ServiceUnavailableError) as refused:
         await store.lookup(model)
     assert (refused.value.status, refused.value.code) == (503, "store_unavailable")
     assert refused.value.headers()["retry-after"]
     assert "Too many open files" in refused.value.message
-    with no_more_files(), pytest.raises(UnavailableError, match="Too many open files"):
+    with no_more_files(), pytest.raises(ServiceUnavailableError, match="Too many open files"):
         await store.models()
     assert (await store.lookup("/models/smol")).exists
     assert len(await store.models()) == 3

@@ -10,7 +10,7 @@ from datetime import datetime
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import Cluster, ClusterError
-from berth_router.errors import APIError, DeadlineError, StartFailedError, UnavailableError
+from berth_router.errors import APIError, DeadlineError, ServiceUnavailableError, StartFailedError
 from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments, is_ready
@@ -156,7 +156,7 @@ class Activator:
                 await self._until_released(deployment, deadline, progress)
             elif hold := await self._held(deployment, _ttl(ask, deployment), deadline, progress):
                 return hold
-        raise UnavailableError(
+        raise ServiceUnavailableError(
             f"{ask.model} was unloaded again and again while this request waited for it.",
             code="model_unloaded",
             retry_after=5,
@@ -203,7 +203,7 @@ class Activator:
         if not self._deployments.synced.is_set() and not await set_by(
             self._deployments.synced, min(deadline, time.monotonic() + 30)
         ):
-            raise UnavailableError("The router has not yet heard from the cluster.", code="cluster_unavailable")
+            raise ServiceUnavailableError("The router has not yet heard from the cluster.", code="cluster_unavailable")
 
     async def _find_or_create(self, ask: Ask, deadline: float) -> ModelDeployment | None:
         """The deployment for the request; None where it is worth looking again. Raises APIError."""
@@ -317,9 +317,9 @@ def _ttl(ask: Ask, deployment: ModelDeployment) -> int:
     return deployment.spec.idle.ttl_seconds if ask.ttl is None else ask.ttl
 
 
-def _unloading(deployment: ModelDeployment) -> UnavailableError:
-    return UnavailableError(f"{deployment.spec.model} is being unloaded.", code="model_unloaded", retry_after=2)
+def _unloading(deployment: ModelDeployment) -> ServiceUnavailableError:
+    return ServiceUnavailableError(f"{deployment.spec.model} is being unloaded.", code="model_unloaded", retry_after=2)
 
 
-def _no_lease(deployment: ModelDeployment, what: str, error: ClusterError) -> UnavailableError:
-    return UnavailableError(f"{deployment.spec.model} {what}: {error}", code="cluster_unavailable")
+def _no_lease(deployment: ModelDeployment, what: str, error: ClusterError) -> ServiceUnavailableError:
+    return ServiceUnavailableError(f"{deployment.spec.model} {what}: {error}", code="cluster_unavailable")

@@ -17,7 +17,7 @@ from berth_cluster.cluster import (
     NotFoundError,
     Object,
 )
-from berth_router.errors import APIError, DeadlineError, InvalidRequestError, UnavailableError
+from berth_router.errors import APIError, DeadlineError, InvalidRequestError, ServiceUnavailableError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import Create, manifest
 from berth_router.lifecycle.waiting import set_by
@@ -111,7 +111,7 @@ class Creator:
         if held is None:
             await set_by(change, min(deadline, time.monotonic() + _ATTACH_SECONDS))
         elif deployment_name(held.spec) != create.name:
-            raise UnavailableError(
+            raise ServiceUnavailableError(
                 f"{create.spec.model} cannot be started: its name {create.name} is taken by a deployment with other settings.",
                 code="name_taken",
             )
@@ -135,7 +135,7 @@ def _refused(create: Create, error: ClusterError) -> APIError:
     if isinstance(error, InvalidError):
         return InvalidRequestError(f"{model} cannot be started: {error}", code="invalid_value")
     if isinstance(error, ForbiddenError):
-        return UnavailableError(
+        return ServiceUnavailableError(
             f"The cluster does not let {model} be started: {error}", code="cluster_forbids", retry_after=60
         )
-    return UnavailableError(f"{model} cannot be started now: {error}", code="cluster_unavailable")
+    return ServiceUnavailableError(f"{model} cannot be started now: {error}", code="cluster_unavailable")

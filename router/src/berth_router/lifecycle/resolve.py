@@ -20,7 +20,13 @@ from berth_api.model_deployment import (
     VllmSettings,
 )
 from berth_cluster.cluster import LABEL_MANAGED_BY
-from berth_router.errors import APIError, InvalidRequestError, ModelNotFoundError, UnavailableError, UnknownPathError
+from berth_router.errors import (
+    APIError,
+    InvalidRequestError,
+    ServiceUnavailableError,
+    UnknownModelError,
+    UnknownPathError,
+)
 from berth_router.request.ask import Ask
 
 MANAGER = "berth-router"
@@ -128,7 +134,7 @@ def resolve(ask: Ask, live: Sequence[ModelDeployment], inventory: Inventory, pol
     made = sum(1 for one in live if one.labels.get(LABEL_MANAGED_BY) == MANAGER and not one.deleting)
     if made >= policy.max_deployments:
         return Refuse(
-            UnavailableError(
+            ServiceUnavailableError(
                 f"{ask.model} is not running, and no further model can be started: {made} of {policy.max_deployments} are live."
                 " Unload one with POST /v1/models/unload, or wait until one is idle.",
                 code="too_many_deployments",
@@ -289,10 +295,10 @@ def _path_not_served(ask: Ask, engines: Sequence[Backend], able: Sequence[Backen
     )
 
 
-def _model_not_found(model: str, models: Sequence[str]) -> ModelNotFoundError:
+def _model_not_found(model: str, models: Sequence[str]) -> UnknownModelError:
     shown = ", ".join(models[:_MODELS_NAMED])
     there = f"It has {shown}{' and more' if len(models) > _MODELS_NAMED else ''}." if models else "It is empty."
-    return ModelNotFoundError(
+    return UnknownModelError(
         f"The model {model} is not in the model store. {there} GET /v1/models lists all of it.",
         param="model",
         code="model_not_found",

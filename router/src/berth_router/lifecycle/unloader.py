@@ -16,7 +16,7 @@ import structlog
 from berth_api.activity import CLOCK_SKEW
 from berth_api.model_deployment import IdleAction, ModelDeployment
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ConflictError, NotFoundError, Preconditions
-from berth_router.errors import UnavailableError
+from berth_router.errors import ServiceUnavailableError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
 
@@ -48,13 +48,13 @@ class Unloader:
     async def unload(self, deployments: Sequence[ModelDeployment]) -> None:
         """Returns when all deployments are deleted or told to sleep.
 
-        Raises UnavailableError where the cluster does not let it.
+        Raises ServiceUnavailableError where the cluster does not let it.
         """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._unload(deployment, DRAIN_SECONDS)) for deployment in deployments]
         for error in (task.result() for task in tasks):
             if error:
-                raise UnavailableError(
+                raise ServiceUnavailableError(
                     f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable"
                 )
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
-from berth_router.errors import ForbiddenError, ModelNotFoundError
+from berth_router.errors import NotOfferedError, UnknownModelError
 from berth_router.lifecycle.resolve import ENGINES_FOR
 from berth_router.store.descriptions import Described, Descriptions
 from berth_router.store.removal import Remover
@@ -147,7 +147,7 @@ def inventory_routes(
         409 where a deployment uses it, whoever made that, or a download is filling it.
         """
         if remover is None:
-            raise ForbiddenError(
+            raise NotOfferedError(
                 "This installation's routers may only read the model store (modelStore.routerMayDelete in the chart's values).",
                 code="store_not_writable",
             )
@@ -155,7 +155,7 @@ def inventory_routes(
         if name not in names:  # the whole path names it too
             name = name.removeprefix(f"{MODEL_STORE.removeprefix('/')}/")
         if name not in names:
-            raise ModelNotFoundError(
+            raise UnknownModelError(
                 f"The model {name[:200]!r} is not in the model store. GET /v1/models/inventory lists those there are.",
                 param="name",
                 code="model_not_found",

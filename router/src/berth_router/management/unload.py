@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import Backend, Device, Phase
-from berth_router.errors import ModelNotFoundError
+from berth_router.errors import UnknownModelError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import matches
 from berth_router.lifecycle.unloader import Unloader
@@ -45,7 +45,7 @@ def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestP
         ask = parser.named(request.model, request.backend, request.device)
         found = matches(ask, deployments.of_model(ask.model))
         if not found:
-            raise ModelNotFoundError(
+            raise UnknownModelError(
                 f"No deployment of {ask.model} is live with that backend, device and profile. GET /v1/models/loaded lists those that are.",
                 param="model",
                 code="model_not_loaded",

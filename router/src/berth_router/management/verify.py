@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
 from berth_api.model_download import destination_of
 from berth_api.repository import Source
-from berth_router.errors import ConflictError
+from berth_router.errors import RequestConflictError
 from berth_router.management.download_fields import SourceFields, checked_spec
 from berth_router.management.inventory import recommended_backends
 from berth_router.store.downloads import Downloads
@@ -102,7 +102,7 @@ def verify_routes(
             )
         try:
             await downloads.check_place(spec)
-        except ConflictError as error:
+        except RequestConflictError as error:
             obstacles.append(error.message)
         backends = recommended_backends(frozenset(type_of(file.name) for file in look.files), engines)
         warnings = [*obstacles]

@@ -11,7 +11,7 @@ import orjson
 from berth_router.errors import (
     APIError,
     RequestTimeoutError,
-    UnavailableError,
+    ServiceUnavailableError,
     new_request_id,
 )
 from berth_router.serving.answers import CONTINUE, answer_head, header_lines
@@ -119,7 +119,7 @@ class ClientConnection(asyncio.Protocol):
             self._front.idle[self] = now
         else:
             self._tell(
-                UnavailableError(
+                ServiceUnavailableError(
                     "This router has as many connections as it takes.", code="too_many_connections", retry_after=1
                 )
             )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from berth_router.errors import HttpError, RequestTooLargeError, UnavailableError
+from berth_router.errors import InvalidHttpError, RequestTooLargeError, ServiceUnavailableError
 from berth_router.serving.chunked import ChunkedDecoder, ChunkError
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import Budget
@@ -84,7 +84,7 @@ class IncomingBody:
         try:
             part = self._decoder.feed(data)
         except ChunkError as error:
-            raise HttpError(f"The body of the request is not in the chunked coding: {error}.") from error
+            raise InvalidHttpError(f"The body of the request is not in the chunked coding: {error}.") from error
         self._size += len(part)
         check_length(self._size, self.destination)
         if not self._budget.reserve(len(part)):
@@ -120,9 +120,9 @@ def check_length(length: int, destination: Destination) -> None:
         )
 
 
-def no_room(part: str = "bodies") -> UnavailableError:
+def no_room(part: str = "bodies") -> ServiceUnavailableError:
     """What a request is told for whose body, or other part, there is no room."""
-    return UnavailableError(
+    return ServiceUnavailableError(
         f"The {part} of requests in hand take all the room that this router has for them.",
         code=f"too_many_{part}",
         retry_after=5,

@@ -1,6 +1,6 @@
 """The heads of a connection's requests on their way in, one after the other."""
 
-from berth_router.errors import HeadTooLargeError, HttpError
+from berth_router.errors import HeadTooLargeError, InvalidHttpError
 from berth_router.serving.heads import HEAD_END, HeadError, RequestHead, parse_request_head
 from berth_router.serving.incoming import no_room
 from berth_router.serving.limits import Budget
@@ -75,7 +75,7 @@ class IncomingHeads:
         try:
             head = parse_request_head(raw)
         except HeadError as error:
-            raise HttpError(str(error), error.status) from error
+            raise InvalidHttpError(str(error), error.status) from error
         self._known = Repeat(raw), head
         return head
 

@@ -10,7 +10,13 @@ from typing import Any
 import structlog
 
 from berth_api.inference import answered_models, name_in_engine
-from berth_router.errors import APIError, EngineFailedError, InternalError, TooManyRequestsError, UnavailableError
+from berth_router.errors import (
+    APIError,
+    EngineFailedError,
+    InternalError,
+    ServiceUnavailableError,
+    TooManyRequestsError,
+)
 from berth_router.lifecycle.activator import Activator, Progress
 from berth_router.lifecycle.lease_keeper import Hold
 from berth_router.metrics import Metrics
@@ -175,7 +181,7 @@ class _Call:
             self._given += 1
             if await self._reached(request, hold):
                 return
-        raise UnavailableError(
+        raise ServiceUnavailableError(
             f"The engine of {request.ask.model} cannot be reached.", code="engine_unreachable", retry_after=2
         )
 

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from berth_router.asgi import ASGIApp
-from berth_router.errors import UnavailableError
+from berth_router.errors import ServiceUnavailableError
 from berth_router.serving.engine import BrokenError, EngineConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import ResponseHead
@@ -96,7 +96,7 @@ class _AsItIs:
 
     def broken(self, error: BrokenError, *, stale: bool) -> None:
         """The application ended without an answer, or with half of one."""
-        self._exchange.fail(UnavailableError("The router broke off its answer.", code="broken_off"))
+        self._exchange.fail(ServiceUnavailableError("The router broke off its answer.", code="broken_off"))
 
 
 def _request(exchange: Exchange, body: bytes) -> bytes:

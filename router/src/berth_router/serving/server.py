@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from berth_router.errors import UnavailableError
+from berth_router.errors import ServiceUnavailableError
 from berth_router.serving.client import ClientConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Destination
@@ -104,7 +104,7 @@ class HttpServer:
         if cut:
             _log.warning("answers_cut_off", count=len(cut))
         for exchange in cut:
-            exchange.fail(UnavailableError("This server ends.", code="server_ending", retry_after=1))
+            exchange.fail(ServiceUnavailableError("This server ends.", code="server_ending", retry_after=1))
         if cut:
             await self._wait(self.loop.time() + _SWEEP_SECONDS, asyncio.Event(), until_none=True)
         for connection in list(self._connections):

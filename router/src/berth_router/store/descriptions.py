@@ -20,7 +20,7 @@ from berth_formats.errors import FormatError
 from berth_formats.model import ModelDescription
 from berth_formats.stream import content_of
 from berth_hub.publishing import MANIFEST
-from berth_router.errors import UnavailableError
+from berth_router.errors import ServiceUnavailableError
 from berth_router.store.store import ModelStore, StoredModel
 
 _log = structlog.get_logger(__name__)
@@ -105,7 +105,7 @@ class Descriptions:
         """
         try:
             await self.of(await store.models(), 0)
-        except UnavailableError as error:
+        except ServiceUnavailableError as error:
             _log.warning("headers_not_read", error=error.message)
 
     async def close(self) -> None:

@@ -19,23 +19,23 @@ from berth_cluster.cluster import (
     AlreadyExistsError,
     Cluster,
     ClusterError,
+    ConflictError,
     ForbiddenError,
     InvalidError,
     NotFoundError,
     Object,
     Preconditions,
 )
-from berth_cluster.cluster import ConflictError as ChangedError
 from berth_cluster.names import is_object_name
 from berth_formats.errors import FormatError
 from berth_process.settings_validation import findings
 from berth_router.errors import (
     APIError,
-    ConflictError,
     InvalidRequestError,
-    NotUnderstoodError,
-    UnavailableError,
+    RequestConflictError,
+    ServiceUnavailableError,
     UnknownPathError,
+    UnreadableObjectError,
 )
 from berth_router.lifecycle.resolve import MANAGER
 from berth_router.store.descriptions import origin_of
@@ -59,12 +59,12 @@ def parsed(items: Iterable[Object]) -> list[ModelDownload]:
 
 
 def _understood(item: Object) -> ModelDownload:
-    """The download. Raises NotUnderstoodError."""
+    """The download. Raises UnreadableObjectError."""
     try:
         return ModelDownload.parse(item)
     except ValidationError as error:
         name = item["metadata"]["name"]
-        raise NotUnderstoodError(
+        raise UnreadableObjectError(
             f"The ModelDownload {name} cannot be read by this version of Berth: {findings(error)}."
             f" DELETE /v1/models/download/{name} deletes it; models that are in the store stay.",
             code="download_not_understood",
@@ -97,7 +97,7 @@ class Downloads:
     async def request(self, spec: ModelDownloadSpec) -> ModelDownload:
         """The download of this content: the one there is, or a new one.
 
-        One that failed, or whose files are gone since, is made anew. Raises ConflictError where its place is not free,
+        One that failed, or whose files are gone since, is made anew. Raises RequestConflictError where its place is not free,
         or another APIError.
         """
         name = download_name(spec)
@@ -113,7 +113,9 @@ class Downloads:
                     return created
         except ClusterError as error:
             raise _refusal(error) from error
-        raise UnavailableError(f"The download {name} is being cancelled.", code="download_changing", retry_after=2)
+        raise ServiceUnavailableError(
+            f"The download {name} is being cancelled.", code="download_changing", retry_after=2
+        )
 
     async def cancel(self, name: str) -> ModelDownload | None:
         """Deletes the download, with all that it has not finished. What it finished stays in the store.
@@ -142,7 +144,7 @@ class Downloads:
             raise _refusal(error) from error
 
     async def _find(self, name: str) -> ModelDownload | None:
-        """The download of this name, if there is one. Raises ClusterError, or NotUnderstoodError."""
+        """The download of this name, if there is one. Raises ClusterError, or UnreadableObjectError."""
         try:
             return _understood(await self._cluster.get(MODEL_DOWNLOADS, name))
         except NotFoundError:
@@ -157,7 +159,7 @@ class Downloads:
         return not await asyncio.to_thread(_is_there, self._root / download.destination)
 
     async def check_place(self, spec: ModelDownloadSpec) -> None:
-        """Raises ConflictError where something else is, or is about to be, at the download's place, above or below it."""
+        """Raises RequestConflictError where something else is, or is about to be, at the download's place, above or below it."""
         name, destination = download_name(spec), destination_of(spec)
         try:
             others = unfinished((await self._cluster.list(MODEL_DOWNLOADS)).items)
@@ -170,7 +172,7 @@ class Downloads:
         ]
         if rivals:
             named = ", ".join(f"{rival.name} ({rival.spec.repository}@{rival.spec.revision})" for rival in rivals)
-            raise ConflictError(
+            raise RequestConflictError(
                 f"{MODEL_STORE}/{destination} is being filled by another download: {named}. Wait for it, cancel it with"
                 " DELETE /v1/models/download/JOB_ID, or state another `destination`.",
                 param="destination",
@@ -178,7 +180,7 @@ class Downloads:
             )
         taken = await asyncio.to_thread(_what_is_there, self._root, destination, spec.repository)
         if taken:
-            raise ConflictError(
+            raise RequestConflictError(
                 f"{MODEL_STORE}/{destination} {taken}. State another `destination`, or delete that model first with"
                 f" DELETE /v1/models/inventory/{destination}.",
                 param="destination",
@@ -188,7 +190,7 @@ class Downloads:
     async def _delete(self, name: str, uid: str) -> None:
         try:
             await self._cluster.delete(MODEL_DOWNLOADS, name, Preconditions(uid))
-        except (NotFoundError, ChangedError):  # somebody else was faster
+        except (NotFoundError, ConflictError):  # somebody else was faster
             return
         _log.info("download_deleted", download=name)
 
@@ -213,7 +215,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _is_there(place: Path) -> bool:
-    """Whether anything is at the place. Raises UnavailableError where the store does not say."""
+    """Whether anything is at the place. Raises ServiceUnavailableError where the store does not say."""
     try:
         place.stat()
     except OSError as error:
@@ -227,7 +229,7 @@ def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
     """What stands in the way of a download at its place, to be read after the place's name; None where nothing does.
 
     The same repository does not: the download itself finds out whether its files are those that are there. Raises
-    UnavailableError where the store does not say.
+    ServiceUnavailableError where the store does not say.
     """
     place = root / destination
     try:
@@ -258,7 +260,9 @@ def _refusal(error: ClusterError) -> APIError:
     if isinstance(error, InvalidError):
         return InvalidRequestError(f"The download cannot be made: {error}", code="invalid_value")
     if isinstance(error, ForbiddenError):
-        return UnavailableError(
+        return ServiceUnavailableError(
             f"The cluster does not let downloads be made: {error}", code="cluster_forbids", retry_after=60
         )
-    return UnavailableError(f"The cluster cannot be asked about downloads now: {error}", code="cluster_unavailable")
+    return ServiceUnavailableError(
+        f"The cluster cannot be asked about downloads now: {error}", code="cluster_unavailable"
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from berth_api.repository import Source
 from berth_process.settings_error import SettingsError
-from berth_router.errors import UnavailableError
+from berth_router.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
     from berth_hub.repository import Repository
@@ -62,12 +62,12 @@ class Hub:
         self._places = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
     async def look(self, source: Source, wanted: Wanted) -> Look:
-        """What the repository has, and what would be taken. Raises UnavailableError where the hub does not say."""
+        """What the repository has, and what would be taken. Raises ServiceUnavailableError where the hub does not say."""
         try:
             async with asyncio.timeout(LOOK_SECONDS), self._places:
                 return await asyncio.to_thread(self._look, source, wanted)
         except TimeoutError as error:
-            raise UnavailableError(
+            raise ServiceUnavailableError(
                 f"{self.endpoint} did not answer within {LOOK_SECONDS:g} s.", code="hub_unavailable", retry_after=10
             ) from error
 
@@ -80,7 +80,7 @@ class Hub:
             open_client()
             repository = list_repository(source.repository, source.revision, self.endpoint, self._token)
         except SettingsError as error:
-            raise UnavailableError(
+            raise ServiceUnavailableError(
                 f"The router cannot reach the hub: {error}",
                 code="hub_unavailable",
                 retry_after=60,
@@ -92,9 +92,11 @@ class Hub:
         except (errors.RevisionNotFoundError, errors.RepositoryDisabledError) as error:
             return Look(exists=True, problem=str(error))
         except errors.RateLimitedError as error:
-            raise UnavailableError(str(error), code="hub_rate_limit", retry_after=error.retry_after or 30) from error
+            raise ServiceUnavailableError(
+                str(error), code="hub_rate_limit", retry_after=error.retry_after or 30
+            ) from error
         except errors.DownloadError as error:
-            raise UnavailableError(str(error), code="hub_unavailable", retry_after=10) from error
+            raise ServiceUnavailableError(str(error), code="hub_unavailable", retry_after=10) from error
         return self._what_would_be_taken(repository, wanted)
 
     def _what_would_be_taken(self, repository: "Repository", wanted: Wanted) -> Look:

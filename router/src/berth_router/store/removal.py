@@ -18,7 +18,13 @@ import structlog
 
 from berth_api.model_deployment import MODEL_STORE
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Cluster, ClusterError, Object
-from berth_router.errors import APIError, ConflictError, ForbiddenError, ModelNotFoundError, UnavailableError
+from berth_router.errors import (
+    APIError,
+    NotOfferedError,
+    RequestConflictError,
+    ServiceUnavailableError,
+    UnknownModelError,
+)
 from berth_router.store.downloads import unfinished
 from berth_router.store.store import is_absence, store_unavailable
 
@@ -44,8 +50,8 @@ class Remover:
     async def remove(self, name: str) -> None:
         """Deletes the model of this name below the store, which must be one.
 
-        Raises ConflictError where something uses it, ForbiddenError where the store does not let it, ModelNotFoundError
-        where somebody else has just deleted it, UnavailableError where the cluster cannot be asked or the store fails.
+        Raises RequestConflictError where something uses it, NotOfferedError where the store does not let it, UnknownModelError
+        where somebody else has just deleted it, ServiceUnavailableError where the cluster cannot be asked or the store fails.
         """
         await self._check_unused(name)
         place = self._root / name
@@ -79,12 +85,12 @@ class Remover:
             deployments = (await self._cluster.list(MODEL_DEPLOYMENTS)).items
             downloads = (await self._cluster.list(MODEL_DOWNLOADS)).items
         except ClusterError as error:
-            raise UnavailableError(
+            raise ServiceUnavailableError(
                 f"Whether {path} is in use cannot be known now: {error}", code="cluster_unavailable"
             ) from error
         users = [one["metadata"]["name"] for one in deployments if _is_within(_model_of(one), path)]
         if users:
-            raise ConflictError(
+            raise RequestConflictError(
                 f"{path} is in use by {_listed('ModelDeployment', users)}. Unload it (POST /v1/models/unload), and delete what a person"
                 " declared, before the model is deleted.",
                 code="model_in_use",
@@ -95,7 +101,7 @@ class Remover:
             if _is_within(f"{MODEL_STORE}/{download.destination}", path)
         ]
         if fillers:
-            raise ConflictError(
+            raise RequestConflictError(
                 f"{path} is being downloaded by {_listed('ModelDownload', fillers)}. Cancel it with DELETE /v1/models/download/JOB_ID.",
                 code="model_in_use",
             )
@@ -127,13 +133,13 @@ async def _moved(source: Path, target: Path, name: str) -> None:
 
 def _not_moved(error: OSError, name: str) -> APIError:
     if is_absence(error):
-        return ModelNotFoundError(
+        return UnknownModelError(
             f"{MODEL_STORE}/{name} is not in the model store any more.",
             param="name",
             code="model_not_found",
         )
     if error.errno in _NOT_WRITABLE:
-        return ForbiddenError(
+        return NotOfferedError(
             f"{MODEL_STORE}/{name} cannot be moved in the store: {error.strerror}. Does the store belong to the router's user?",
             code="store_not_writable",
         )

@@ -22,7 +22,7 @@ from pathlib import Path
 import structlog
 
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
-from berth_router.errors import UnavailableError
+from berth_router.errors import ServiceUnavailableError
 from berth_router.lifecycle.resolve import GGUF, SAFETENSORS, Inventory
 from berth_router.store.shared_call import SharedCall
 
@@ -137,7 +137,7 @@ class _Reading:
 
 
 class ModelStore:
-    """Reads the store. Where that fails, every method raises an UnavailableError: that is no model's absence."""
+    """Reads the store. Where that fails, every method raises an ServiceUnavailableError: that is no model's absence."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -228,11 +228,11 @@ def is_absence(error: OSError) -> bool:
     return error.errno in _ABSENCES
 
 
-def store_unavailable(error: OSError) -> UnavailableError:
+def store_unavailable(error: OSError) -> ServiceUnavailableError:
     """The error for a store that cannot be read."""
     why = error.strerror or type(error).__name__
     _log.warning("store_not_read", path=str(error.filename), error=why)
-    return UnavailableError(
+    return ServiceUnavailableError(
         f"The model store cannot be read now: {why}. If that stays so, look at its file system and permissions.",
         code="store_unavailable",
     )
