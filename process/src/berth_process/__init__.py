@@ -1,1 +1,1 @@
-"""How each program of Berth starts: its settings, what is wrong with one, its log, its environment."""
+"""How each program of Berth starts and stops: its settings and what is wrong with them, log, environment, signals."""

@@ -11,9 +11,7 @@ import structlog
 from fastapi import APIRouter
 
 from berth_cluster.cluster import Cluster
-from berth_router.asgi import Message, Receive, Scope, Send
 from berth_router.auth import ApiKeys
-from berth_router.errors import InternalError, request_id_of, send_error
 from berth_router.lifecycle.activator import Activator
 from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.deployments import Deployments
@@ -37,7 +35,7 @@ from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.dispatch import Dispatcher
 from berth_router.serving.inference import Inference, InferencePath
 from berth_router.serving.limits import Share
-from berth_router.serving.management import Management
+from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.pool import EnginePool
 from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
@@ -144,8 +142,8 @@ class Router:
                 path: InferencePath(inference, endpoint, limits.body_bytes)
                 for path, endpoint in INFERENCE_PATHS.items()
             }
-            management = Management(
-                self._manage, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes
+            management = ManagementBridge(
+                self._management, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes
             )
             server = HttpServer(Dispatcher(paths, management, self._keys, limits.requests_per_key).route, limits, pool)
             await server.listen(listener)
@@ -199,23 +197,3 @@ class Router:
         if self.draining:
             return "shutting down"
         return None if self._deployments.synced.is_set() else "the cluster's deployments are not known yet"
-
-    async def _manage(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = request_id_of(scope["headers"])
-        scope["berth_request_id"] = request_id
-        started = False
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        try:
-            await self._management(scope, receive, send_with_id)
-        except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
-            # FastAPI raises again what its handler has already logged and answered.
-            if not started:
-                _log.exception("request_failed", request_id=request_id)
-                await send_error(send, InternalError(request_id), request_id)

@@ -10,13 +10,12 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
 import structlog
 
-from berth_router.asgi import Headers
 from berth_router.errors import AuthenticationError, PermissionDeniedError
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +34,9 @@ class KeyScope(StrEnum):
 
 
 Scopes = frozenset[KeyScope]
+
+Headers = Iterable[tuple[bytes, bytes]]
+"""Names in lower case, and values."""
 
 ANY_SCOPE: Scopes = frozenset(KeyScope)
 

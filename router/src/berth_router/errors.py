@@ -30,8 +30,6 @@ from typing import Any
 
 import orjson
 
-from berth_router.asgi import Headers, Send
-
 MAX_RETRY_AFTER_SECONDS = 120
 """OpenAI's clients ignore a Retry-After beyond this."""
 
@@ -250,11 +248,6 @@ class DeadlineError(ServiceUnavailableError):
     """The request was held for as long as the router holds one. The start goes on, so a retry finds it further."""
 
 
-def request_id_of(headers: Headers) -> str:
-    """The request's id: see `request_id`."""
-    return request_id(next((value for name, value in headers if name == b"x-request-id"), None))
-
-
 def request_id(sent: bytes | None) -> str:
     """The x-request-id that the caller sent, where it is printable and short, else a new one."""
     return sent.decode() if sent and _SANE_REQUEST_ID.fullmatch(sent) else new_request_id()
@@ -265,25 +258,7 @@ def new_request_id() -> str:
     return f"{_REQUEST_ID_PREFIX}{next(_REQUEST_NUMBERS):08x}"
 
 
-def event_of(error: APIError, dialect: Dialect = Dialect.OPENAI) -> bytes:
-    """The server-sent event that tells a stream's client of the error; the dialect's own clients raise an error on it."""
-    return error_event(error.content(dialect), dialect)
-
-
 def error_event(content: dict[str, Any], dialect: Dialect) -> bytes:
     """The server-sent event of an error's JSON object. Anthropic's clients go by the event's name."""
     name = b"event: error\n" if dialect is Dialect.ANTHROPIC else b""
     return name + b"data: " + orjson.dumps(content) + b"\n\n"
-
-
-async def send_error(send: Send, error: APIError, request_id: str, dialect: Dialect = Dialect.OPENAI) -> None:
-    """Answers a request whose answer has not begun."""
-    body = orjson.dumps(error.content(dialect))
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", request_id.encode()),
-        *((name.encode(), value.encode()) for name, value in error.headers().items()),
-    ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

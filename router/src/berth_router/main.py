@@ -13,8 +13,8 @@ import uvloop
 from berth_cluster.cluster import Cluster, ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
+from berth_process.stop_signals import stop_events
 from berth_router.app import Router
-from berth_router.serving.signals import ending_signals
 from berth_router.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -72,13 +72,13 @@ async def run(settings: Settings) -> None:
 async def serve(cluster: Cluster, settings: Settings) -> None:
     """Serves what this cluster holds until a signal ends it. Raises OSError where the port is taken."""
     router = Router(cluster, settings)
-    with listen(settings.host, settings.port) as listener, ending_signals((signal.SIGINT, signal.SIGTERM)) as ending:
+    with listen(settings.host, settings.port) as listener, stop_events((signal.SIGINT, signal.SIGTERM)) as signals:
         async with router.serving(listener) as server:
             _calm_garbage_collection()
             _log.info("router_started", port=settings.port, replica=settings.replica)
-            await ending.told.wait()
+            await signals.stop.wait()
             _log.info("router_draining", seconds=settings.drain_seconds, in_flight=server.in_flight)
-            await router.drain(server, settings.drain_seconds, settings.lame_duck_seconds, ending.hurry)
+            await router.drain(server, settings.drain_seconds, settings.lame_duck_seconds, signals.hurry)
 
 
 def listen(host: str, port: int) -> socket.socket:
