@@ -33,8 +33,8 @@ from berth_router.metrics import Metrics
 from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.dispatch import Dispatcher
-from berth_router.serving.inference import Inference, InferencePath
-from berth_router.serving.limits import Share
+from berth_router.serving.inference import InferenceContext, InferencePath
+from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.pool import EnginePool
 from berth_router.serving.server import HttpServer
@@ -130,13 +130,13 @@ class Router:
                 connect_seconds=limits.connect_seconds,
                 peer_seconds=limits.peer_seconds,
             )
-            inference = Inference(
+            inference = InferenceContext(
                 self._activator,
                 pool,
                 self._metrics,
                 self._parser,
                 settings.engine_store,
-                Share(limits.requests_per_model),
+                ConcurrencyLimit(limits.requests_per_model),
             )
             paths = {
                 path: InferencePath(inference, endpoint, limits.body_bytes)
@@ -145,7 +145,9 @@ class Router:
             management = ManagementBridge(
                 self._management, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes
             )
-            server = HttpServer(Dispatcher(paths, management, self._keys, limits.requests_per_key).route, limits, pool)
+            server = HttpServer(
+                Dispatcher(paths, management, self._keys, limits.requests_per_key).dispatch, limits, pool
+            )
             await server.listen(listener)
             try:
                 yield server

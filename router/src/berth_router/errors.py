@@ -40,7 +40,7 @@ _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Dialect(Enum):
-    """Whose clients have to understand an error."""
+    """The API in whose shape a client reads errors."""
 
     OPENAI = auto()
     ANTHROPIC = auto()
@@ -54,7 +54,7 @@ _ANTHROPIC_TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
-"""What Anthropic's API calls an error of this status; others are `invalid_request_error` below 500 and `api_error` from there."""
+"""Anthropic's types by status. Other statuses: `invalid_request_error` below 500, `api_error` from there on."""
 
 
 class APIError(Exception):
@@ -78,7 +78,7 @@ class APIError(Exception):
         self.retry_after = retry_after
 
     def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
-        """The JSON object that a client reads. Anthropic's says that it is one, and has other names for the types."""
+        """The JSON object that a client reads, in the dialect's shape."""
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         if dialect is Dialect.OPENAI:
             return {"error": error}
@@ -105,7 +105,7 @@ class AuthenticationError(InvalidRequestError):
     status = 401
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers."""
+        """Asks for a key: RFC 6750, section 3."""
         return {"www-authenticate": "Bearer"}
 
 
@@ -115,7 +115,7 @@ class PermissionDeniedError(InvalidRequestError):
     status = 403
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers."""
+        """Says that the key's scopes are why: RFC 6750, section 3.1."""
         return {"www-authenticate": 'Bearer error="insufficient_scope"'}
 
 
@@ -126,7 +126,7 @@ class NotOfferedError(InvalidRequestError):
 
 
 class RequestConflictError(InvalidRequestError):
-    """What was asked would get in the way of something that is there. The message names it."""
+    """Something that is there stands in the way of what was asked. The message names it."""
 
     status = 409
 
@@ -153,12 +153,12 @@ class MethodNotAllowedError(InvalidRequestError):
         self.allow = allow
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers."""
+        """The methods that the path takes: RFC 9110, section 15.5.6."""
         return {"allow": self.allow}
 
 
 class RequestTooLargeError(InvalidRequestError):
-    """The body is longer than the router takes."""
+    """The body is longer than the router accepts."""
 
     status = 413
 
@@ -173,7 +173,7 @@ class RequestTimeoutError(InvalidRequestError):
 
 
 class TooManyRequestsError(APIError):
-    """As many requests are in hand as are taken, of this caller or for this model."""
+    """The router has as many requests of this caller, or for this model, as it takes at once."""
 
     status = 429
     type = "rate_limit_error"
@@ -183,7 +183,7 @@ class TooManyRequestsError(APIError):
 
 
 class InvalidHttpError(InvalidRequestError):
-    """What came is no request that HTTP/1.1 allows."""
+    """The bytes are no request that HTTP/1.1 allows."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message, code="invalid_http")
@@ -191,41 +191,41 @@ class InvalidHttpError(InvalidRequestError):
 
 
 class HeadTooLargeError(InvalidRequestError):
-    """The request's head is longer than the router takes."""
+    """The request's head is longer than the router accepts."""
 
     status = 431
 
 
 class InternalError(APIError):
-    """A fault of the router. It tells nothing of its inside."""
+    """A fault of the router. The message says nothing about the router's inside."""
 
     def __init__(self, request_id: str) -> None:
         super().__init__(f"The router failed. Its log says more under request id {request_id}.", code="internal_error")
 
 
 class UnreadableObjectError(APIError):
-    """An object of the cluster cannot be read by this version of Berth. It stands in nobody else's way."""
+    """This version of Berth cannot read an object of the cluster. Other objects are not affected."""
 
 
 class EngineFailedError(APIError):
-    """The engine broke off, or answered what is no answer. Trying again after `retry_after` seconds may work."""
+    """The engine broke off, or its answer is no valid one. Trying again after `retry_after` seconds may work."""
 
     status = 502
 
     def __init__(
-        self, message: str, *, code: str = "engine_failed", retry_after: float = 2, alone: bool = False
+        self, message: str, *, code: str = "engine_failed", retry_after: float = 2, only_request: bool = False
     ) -> None:
-        """`alone`: the engine died of its own while it had this request alone, which may be why."""
+        """`only_request`: the engine died by itself while it had no other request, so this one may be why."""
         super().__init__(message, code=code, retry_after=retry_after)
-        self._alone = alone
+        self._only_request = only_request
 
     def headers(self) -> dict[str, str]:
-        """Tells OpenAI's clients not to repeat by themselves what may have killed an engine."""
-        return {**super().headers(), **({"x-should-retry": "false"} if self._alone else {})}
+        """Stops OpenAI's clients from repeating by themselves what may have killed an engine."""
+        return {**super().headers(), **({"x-should-retry": "false"} if self._only_request else {})}
 
 
 class ServiceUnavailableError(APIError):
-    """Not now. Trying again after `retry_after` seconds may work."""
+    """The router cannot do it now. Trying again after `retry_after` seconds may work."""
 
     status = 503
 
@@ -237,15 +237,12 @@ class StartFailedError(ServiceUnavailableError):
     """The model cannot start, for the reason that the operator found."""
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers.
-
-        Tells OpenAI's clients not to retry by themselves, which would keep the reason from their user.
-        """
+        """Stops OpenAI's clients from retrying by themselves, which would keep the reason from their user."""
         return {**super().headers(), "x-should-retry": "false"}
 
 
 class DeadlineError(ServiceUnavailableError):
-    """The request was held for as long as the router holds one. The start goes on, so a retry finds it further."""
+    """The request was queued until its deadline. The start goes on, so a later request finds it further."""
 
 
 def request_id(sent: bytes | None) -> str:
@@ -259,6 +256,6 @@ def new_request_id() -> str:
 
 
 def error_event(content: dict[str, Any], dialect: Dialect) -> bytes:
-    """The server-sent event of an error's JSON object. Anthropic's clients go by the event's name."""
+    """The server-sent event of an error's JSON object. Anthropic's clients look at the event's name."""
     name = b"event: error\n" if dialect is Dialect.ANTHROPIC else b""
     return name + b"data: " + orjson.dumps(content) + b"\n\n"

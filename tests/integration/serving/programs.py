@@ -9,7 +9,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from random import Random
 
-from berth_router.serving.limits import EARLY_BYTES
+from berth_router.serving.limits import PIPELINED_BYTES
 from tests.integration.serving import asking
 from tests.integration.serving.asking import CUT, Asked
 from tests.integration.serving.outcomes import FaultError, judge
@@ -122,7 +122,7 @@ class Client:
                 await sending
         with suppress(OSError):
             how()
-        if how == wire.half_close and len(data) - len(first.data) < EARLY_BYTES:
+        if how == wire.half_close and len(data) - len(first.data) < PIPELINED_BYTES:
             # With more behind it the router does not read on, and does not see the end before it has answered.
             async with asyncio.timeout(PATIENCE_SECONDS):
                 with suppress(ConnectionError):

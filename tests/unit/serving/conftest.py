@@ -34,7 +34,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 async def connections(serving: Serving, count: int) -> None:
     """Returns when so many connections of clients are open."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while serving.server.open != count:  # noqa: ASYNC110 (only the server knows)
+        while serving.server.connection_count != count:  # noqa: ASYNC110 (only the server knows)
             await asyncio.sleep(0.005)
 
 

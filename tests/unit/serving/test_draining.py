@@ -163,7 +163,7 @@ async def test_whoever_is_not_answered_by_the_end_is_told(raw: Raw, how: str) ->
         await ended(draining)
         for engine in engines:
             await engine.closed()
-    assert (raw.serving.server.open, raw.serving.server.in_flight) == (0, 0)
+    assert (raw.serving.server.connection_count, raw.serving.server.in_flight) == (0, 0)
 
 
 async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(raw: Raw) -> None:
@@ -174,12 +174,12 @@ async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(raw: Raw) ->
         await ended(ending(raw, 0.1))
         with pytest.raises(ConnectionError):
             await sending
-    assert raw.serving.server.open == 0
+    assert raw.serving.server.connection_count == 0
 
 
 async def test_the_lame_ducks_time_is_a_part_of_the_drain(raw: Raw) -> None:
     await ended(ending(raw, 0, HOUR))
-    assert raw.serving.server.open == 0
+    assert raw.serving.server.connection_count == 0
 
 
 async def test_a_server_may_be_ended_twice(raw: Raw) -> None:
@@ -189,4 +189,4 @@ async def test_a_server_may_be_ended_twice(raw: Raw) -> None:
         await ended(ending(raw, 0))
         await ended(ending(raw, 0))
         assert (await wire.answer()).status == 503
-    assert (raw.serving.server.open, raw.serving.server.in_flight) == (0, 0)
+    assert (raw.serving.server.connection_count, raw.serving.server.in_flight) == (0, 0)

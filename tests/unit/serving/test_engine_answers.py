@@ -228,4 +228,4 @@ async def test_an_engine_may_answer_before_it_has_read(raw: Raw) -> None:
         engine.send(counted(refusal, b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"))
         answer = await wire.answer()
         assert (answer.status, answer.error["message"]) == (400, "too long")
-    assert raw.serving.server.budget.taken == 0
+    assert raw.serving.server.body_budget.reserved == 0

@@ -61,7 +61,7 @@ async def test_a_body_without_a_key_is_not_read(guarded: Serving) -> None:
     ):
         with await Wire.connect(guarded.port) as wire:
             answer = await wire.ask(data)
-            assert (answer.status, answer.closes, guarded.server.budget.taken) == (status, True, 0), data
+            assert (answer.status, answer.closes, guarded.server.body_budget.reserved) == (status, True, 0), data
             assert await wire.closed()
 
 

@@ -160,7 +160,7 @@ async def test_a_stream_that_breaks_while_its_pod_is_taken_away_ends_with_an_err
 
 
 async def test_no_engine_is_tried_more_than_five_times(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("berth_router.serving.inference._NEWS_SECONDS", 0.01)
+    monkeypatch.setattr("berth_router.serving.inference._CHANGE_SECONDS", 0.01)
     raw.engine.stop()
     with await Wire.connect(raw.port) as wire:
         answer = await wire.ask(ASK)

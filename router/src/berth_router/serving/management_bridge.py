@@ -16,9 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from berth_router.errors import InternalError, ServiceUnavailableError, request_id
-from berth_router.serving.engine import BrokenError, EngineConnection
+from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.heads import ResponseHead
 
 _log = structlog.get_logger(__name__)
 
@@ -85,20 +84,20 @@ class ManagementBridge:
 class _UnchangedAnswer:
     """The AnswerRules of the management API: its answer passes as it is."""
 
-    renaming = None
-    ending = None
+    name_replacer = None
+    done_appender = None
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    def answered(self, head: ResponseHead) -> None:
+    def on_engine_answered(self) -> None:
         """Does nothing."""
 
-    def refusal(self, head: ResponseHead, content: bytes) -> dict[str, Any] | None:
+    def refusal_content(self, status: int, content: bytes) -> dict[str, Any] | None:
         """None: the management API's refusals already have the API's shape."""
         return None
 
-    def broken(self, error: BrokenError, *, stale: bool) -> None:
+    def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """Reports to the client that the application ended without an answer, or with half of one."""
         self._exchange.fail(ServiceUnavailableError("The router broke off its answer.", code="broken_off"))
 

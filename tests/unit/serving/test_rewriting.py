@@ -3,14 +3,14 @@
 import orjson
 import pytest
 
-from berth_router.serving.renaming import Renaming
+from berth_router.serving.rewriting import ModelNameReplacer
 
 OLD, NEW = "/models/tiny@main", "tiny@fast"
 
 
 def renamed(*pieces: bytes) -> bytes:
-    renaming = Renaming([OLD, "/models/other"], NEW)
-    return b"".join([renaming.feed(piece) for piece in pieces]) + renaming.end()
+    replacer = ModelNameReplacer([OLD, "/models/other"], NEW)
+    return b"".join([replacer.feed(piece) for piece in pieces]) + replacer.end()
 
 
 ANSWERS = [
@@ -40,16 +40,16 @@ def test_the_name_is_replaced_wherever_the_answer_is_cut(answer: bytes, expected
 
 
 def test_nothing_is_held_back_of_what_cannot_be_the_beginning_of_the_name() -> None:
-    renaming = Renaming([OLD, "/models/other"], NEW)
+    replacer = ModelNameReplacer([OLD, "/models/other"], NEW)
     event = b'data: {"model":"/models/tiny@main","choices":[{"delta":{"content":" word"}}]}\n\n'
-    assert renaming.feed(event).endswith(b'"}}]}\n\n')
-    assert renaming.feed(b'{"model":"/models') == b"{"
-    assert renaming.feed(b'/large"}') == b'"model":"/models/large"}'
+    assert replacer.feed(event).endswith(b'"}}]}\n\n')
+    assert replacer.feed(b'{"model":"/models') == b"{"
+    assert replacer.feed(b'/large"}') == b'"model":"/models/large"}'
 
 
 def test_a_name_that_needs_escaping_is_escaped() -> None:
-    renaming = Renaming(["/models/tiny"], 'a"b')
-    assert renaming.feed(b'{"model":"/models/tiny"}') == b'{"model":"a\\"b"}'
+    replacer = ModelNameReplacer(["/models/tiny"], 'a"b')
+    assert replacer.feed(b'{"model":"/models/tiny"}') == b'{"model":"a\\"b"}'
 
 
 def test_each_of_several_names_is_replaced() -> None:
@@ -59,6 +59,6 @@ def test_each_of_several_names_is_replaced() -> None:
     )
 
 
-def test_what_bears_the_name_already_needs_no_renaming() -> None:
-    assert Renaming.needed(("/models/tiny",), "/models/tiny") is None
-    assert Renaming.needed(("/models/tiny", "/models/tiny@main"), "/models/tiny")
+def test_what_bears_the_name_already_needs_no_replacer() -> None:
+    assert ModelNameReplacer.if_needed(("/models/tiny",), "/models/tiny") is None
+    assert ModelNameReplacer.if_needed(("/models/tiny", "/models/tiny@main"), "/models/tiny")

@@ -1,4 +1,4 @@
-"""The body of a request on its way in, and who gets the request when it is whole."""
+"""The body of a request on its way in, and the interface of whoever answers the request then."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -6,10 +6,10 @@ from typing import Protocol
 from berth_router.errors import InvalidHttpError, RequestTooLargeError, ServiceUnavailableError
 from berth_router.serving.chunked import ChunkedDecoder, ChunkError
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.limits import Budget
+from berth_router.serving.limits import ByteBudget
 
 _SMALL_PART = 4096
-"""Bytes up to which parts of a body are put together as they come: by itself, each takes some fifty bytes more."""
+"""Bytes up to which parts of a body are joined as they come: each part costs some fifty bytes more."""
 
 
 class Destination(Protocol):
@@ -31,44 +31,47 @@ class IncomingBody:
     __slots__ = (
         "_budget",
         "_decoder",
-        "_left",
         "_parts",
+        "_remaining",
         "_size",
+        "_stop_waiting",
+        "deadline",
         "destination",
         "exchange",
-        "give_up_waiting",
-        "until",
     )
 
-    def __init__(self, exchange: Exchange, destination: Destination, length: int, budget: Budget, until: float) -> None:
+    def __init__(
+        self, exchange: Exchange, destination: Destination, length: int, budget: ByteBudget, deadline: float
+    ) -> None:
+        """`length` is in bytes, and counts for nothing where the body is chunked."""
         self.exchange = exchange
         self.destination = destination
-        self.until = until
+        self.deadline = deadline
         """When the body must be whole, on the loop's clock."""
-        self.give_up_waiting: Callable[[], None] | None = None
-        """What ends the wait for room, while there is one."""
+        self._stop_waiting: Callable[[], None] | None = None
+        """Ends the wait for room, while there is one."""
         self._budget = budget
         self._decoder = ChunkedDecoder() if exchange.head.chunked else None
-        self._left = length
+        self._remaining = length
         self._parts: list[bytes] = []
         self._size = 0
 
-    def take_room(self, granted: Callable[[], None]) -> bool:
-        """Whether there is room for the body now. Else `granted` is called once there is.
+    def reserve_room(self, granted: Callable[[], None]) -> bool:
+        """Whether there is room for the body now. If not, `granted` is called once there is.
 
-        A body in chunks takes its room as it comes, since nobody knows how long it is.
+        A chunked body reserves its room as it comes, since nobody knows its length.
         """
-        length = self._left
+        length = self._remaining
         if self._decoder or self._budget.reserve(length):
-            self.exchange.room = length
+            self.exchange.body_room = length
             return True
 
-        def take() -> None:
-            self.give_up_waiting = None
-            self.exchange.room = length
+        def on_granted() -> None:
+            self._stop_waiting = None
+            self.exchange.body_room = length
             granted()
 
-        self.give_up_waiting = self._budget.wait(length, take)
+        self._stop_waiting = self._budget.wait(length, on_granted)
         return False
 
     def feed(self, data: bytes) -> bytes | None:
@@ -77,10 +80,10 @@ class IncomingBody:
         Raises APIError.
         """
         if self._decoder is None:
-            part = data[: self._left]
-            self._left -= len(part)
+            part = data[: self._remaining]
+            self._remaining -= len(part)
             self._keep(part)
-            return None if self._left else data[len(part) :]
+            return None if self._remaining else data[len(part) :]
         try:
             part = self._decoder.feed(data)
         except ChunkError as error:
@@ -88,8 +91,8 @@ class IncomingBody:
         self._size += len(part)
         check_length(self._size, self.destination)
         if not self._budget.reserve(len(part)):
-            raise no_room()
-        self.exchange.room += len(part)
+            raise no_room_error()
+        self.exchange.body_room += len(part)
         self._keep(part)
         return self._decoder.rest if self._decoder.ended else None
 
@@ -100,19 +103,19 @@ class IncomingBody:
             self._parts.append(part)
 
     def serve(self) -> None:
-        """Has the request answered, whose body is whole."""
+        """Has the destination answer the request, whose body is whole."""
         body = b"".join(self._parts)
         self._parts.clear()
         self.destination.serve(self.exchange, body)
 
     def drop(self) -> None:
-        """Nobody waits for the body any more."""
-        if self.give_up_waiting:
-            self.give_up_waiting()
+        """Stops waiting for room: nobody needs the body any more."""
+        if self._stop_waiting:
+            self._stop_waiting()
 
 
 def check_length(length: int, destination: Destination) -> None:
-    """Raises RequestTooLargeError for a body of more bytes than are taken."""
+    """Raises RequestTooLargeError for a body of more bytes than its destination takes."""
     limit = destination.body_limit
     if length > limit:
         raise RequestTooLargeError(
@@ -120,8 +123,8 @@ def check_length(length: int, destination: Destination) -> None:
         )
 
 
-def no_room(part: str = "bodies") -> ServiceUnavailableError:
-    """What a request is told for whose body, or other part, there is no room."""
+def no_room_error(part: str = "bodies") -> ServiceUnavailableError:
+    """The error of a request for whose body, or other part, the router has no room."""
     return ServiceUnavailableError(
         f"The {part} of requests in hand take all the room that this router has for them.",
         code=f"too_many_{part}",
