@@ -9,7 +9,7 @@ import pytest
 
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import parse_request_head
-from berth_router.serving.incoming_body import IncomingBody
+from berth_router.serving.incoming import IncomingBody
 from berth_router.serving.limits import ByteBudget, Limits
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.router.engine import Call

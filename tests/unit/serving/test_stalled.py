@@ -7,7 +7,7 @@ import pytest
 
 from berth_router.serving.client import ClientConnection
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.incoming_body import Destination
+from berth_router.serving.incoming import Destination
 from berth_router.serving.limits import LINGER_SECONDS, ByteBudget, Limits
 from tests.unit.serving.wire import get, request
 

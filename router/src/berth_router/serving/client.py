@@ -7,11 +7,9 @@ from typing import Protocol, cast
 
 from berth_router.errors import APIError, RequestTimeoutError, ServiceUnavailableError, new_request_id
 from berth_router.serving.answers import CONTINUE, answer_head, error_answer
-from berth_router.serving.backlog import Backlog
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import RequestHead
-from berth_router.serving.incoming_body import Destination, IncomingBody, check_length, no_room_error
-from berth_router.serving.incoming_heads import IncomingHeads
+from berth_router.serving.incoming import Backlog, Destination, IncomingBody, IncomingHeads, check_length, no_room_error
 from berth_router.serving.interfaces import ExchangeHost
 from berth_router.serving.limits import LINGER_SECONDS, ByteBudget
 from berth_router.serving.sockets import reset_connection

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from berth_router.auth import ApiKeys, scopes_that_allow
 from berth_router.errors import Dialect, MethodNotAllowedError, TooManyRequestsError
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.incoming_body import Destination
+from berth_router.serving.incoming import Destination
 from berth_router.serving.inference import InferencePath
 from berth_router.serving.limits import ConcurrencyLimit
 

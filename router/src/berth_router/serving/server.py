@@ -11,7 +11,7 @@ import structlog
 from berth_router.errors import ServiceUnavailableError
 from berth_router.serving.client import ClientConnection
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.incoming_body import Destination
+from berth_router.serving.incoming import Destination
 from berth_router.serving.limits import ByteBudget, Limits
 from berth_router.serving.pool import EnginePool
 from berth_router.serving.sockets import set_peer_timeout
