@@ -120,7 +120,7 @@ class PermissionDeniedError(InvalidRequestError):
 
 
 class NotOfferedError(InvalidRequestError):
-    """This installation does not do what was asked, whoever asks."""
+    """This installation offers what was asked to nobody."""
 
     status = 403
 

@@ -1,4 +1,4 @@
-"""Bodies as they come: in pieces, slowly, too long, too many; and what they are refused for."""
+"""Bodies of requests: in pieces, slow, too long, too many; and why the router refuses them."""
 
 import asyncio
 import tracemalloc
@@ -25,7 +25,7 @@ def head(length: int, more: str = "", path: str = CHAT) -> bytes:
 
 
 async def room_taken(serving: Serving, size: int, requests: int | None = None) -> None:
-    """Returns when the bodies in hand take so many bytes, and when so many requests are in hand."""
+    """Returns when so many bytes are reserved for bodies, and so many requests are in hand."""
     budget, count = serving.server.body_budget, requests
     async with asyncio.timeout(PATIENCE_SECONDS):
         while budget.reserved != size or count not in (None, serving.server.in_flight):  # noqa: ASYNC110 (nobody tells)

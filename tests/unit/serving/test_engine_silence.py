@@ -1,4 +1,4 @@
-"""Engines that say nothing, or no more: noticed, told, and their connection closed."""
+"""Silent engines: the router notices, reports it to the client, and closes the connection."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ SILENCE = {"engine_first_byte_seconds": 30, "engine_silence_seconds": 0.3}
 
 
 async def trickle(engine: RawEngineConnection, piece: bytes) -> None:
-    """Sends the piece again and again until the router has had enough."""
+    """Sends the piece again and again until the router closes the connection."""
     try:
         while not engine.has_ended():
             engine.send(piece)

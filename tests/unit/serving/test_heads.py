@@ -1,4 +1,4 @@
-"""Heads as they come: in pieces, slowly, too long, too many."""
+"""Heads of requests: in pieces, slow, too long, too many."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Clients that leave while their model starts: whatever the moment, nothing of theirs goes on."""
+"""Clients that leave while their model starts: whenever they leave, their request ends."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ MOMENTS = 40
 
 
 def cut_all(serving: Serving) -> None:
-    """Has every client leave in this very moment."""
+    """Has every client leave now."""
     for connection in list(serving.server._connections):  # pyright: ignore[reportPrivateUsage]
         connection.abort()
 
@@ -64,7 +64,7 @@ async def test_a_client_may_leave_at_any_moment_around_that_in_which_its_model_b
 
 
 async def test_a_request_whose_client_has_left_goes_to_no_engine(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where the word that it has left was lost, as it is where Python's wait_for ends in the same moment."""
+    """Even where the task's cancellation was lost, as when Python's wait_for ends at the same moment."""
     activate = Activator.activate
     lost = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Room for bytes, and numbers of things, as tables."""
+"""ByteBudget and ConcurrencyLimit."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from berth_router.serving.limits import ByteBudget, ConcurrencyLimit
 
 
 class Waiter:
-    """Somebody who waits for room, and says so in turn."""
+    """Waits for room, and logs its name when it gets it."""
 
     def __init__(self, budget: ByteBudget, size: int, log: list[str], name: str) -> None:
         self.give_up = budget.wait(size, lambda: log.append(name))

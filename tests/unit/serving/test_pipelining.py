@@ -1,4 +1,4 @@
-"""Requests that come before the answer to the one before them: served in order, or closed, and told so."""
+"""Pipelined requests: answered in order, or the connection says that it closes."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The model's name in an answer, replaced in bytes that come cut anywhere."""
+"""ModelNameReplacer: the model's name in an answer that comes in pieces, cut anywhere."""
 
 import orjson
 import pytest

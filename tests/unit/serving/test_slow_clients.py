@@ -1,4 +1,4 @@
-"""Clients that take their answers slowly, or not at all: each costs one buffer, and in the end its connection."""
+"""Clients that read their answers slowly, or not at all: each costs one buffer, and in the end its connection."""
 
 import asyncio
 import socket

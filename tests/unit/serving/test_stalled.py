@@ -1,4 +1,4 @@
-"""When a slow client is cut off, and when it is not. The clock is the test's, and so is what the client takes."""
+"""When the router cuts a slow client off, and when not. The test sets the clock, and what the client reads."""
 
 import asyncio
 from typing import Any
