@@ -36,7 +36,7 @@ MAX_RETRY_AFTER_SECONDS = 120
 _REQUEST_ID_PREFIX = f"req_{secrets.token_hex(8)}"
 _REQUEST_NUMBERS = itertools.count(1)
 
-_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Dialect(Enum):
@@ -247,7 +247,7 @@ class DeadlineError(ServiceUnavailableError):
 
 def request_id(sent: bytes | None) -> str:
     """The x-request-id that the caller sent, where it is printable and short, else a new one."""
-    return sent.decode() if sent and _SANE_REQUEST_ID.fullmatch(sent) else new_request_id()
+    return sent.decode() if sent and _VALID_REQUEST_ID.fullmatch(sent) else new_request_id()
 
 
 def new_request_id() -> str:

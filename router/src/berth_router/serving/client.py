@@ -9,7 +9,14 @@ from berth_router.errors import APIError, RequestTimeoutError, ServiceUnavailabl
 from berth_router.serving.answers import CONTINUE, answer_head, error_answer
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import RequestHead
-from berth_router.serving.incoming import Backlog, Destination, IncomingBody, IncomingHeads, check_length, no_room_error
+from berth_router.serving.incoming import (
+    Backlog,
+    Destination,
+    IncomingBody,
+    IncomingHeads,
+    check_body_length,
+    no_room_error,
+)
 from berth_router.serving.interfaces import ExchangeHost
 from berth_router.serving.limits import LINGER_SECONDS, ByteBudget
 from berth_router.serving.sockets import reset_connection
@@ -37,7 +44,7 @@ class ConnectionHost(ExchangeHost, Protocol):
         ...
 
     def dispatch(self, exchange: Exchange, /) -> Destination:
-        """Who answers the request, by its head. Raises APIError where nobody does, or the client may not ask."""
+        """Who answers the request, by its head. Raises APIError, such as for a key that does not allow it."""
         ...
 
 
@@ -325,7 +332,9 @@ class ClientConnection(asyncio.Protocol):
         came_whole = not head.chunked and len(data) >= body_end
         try:
             destination = host.dispatch(exchange)
-            check_length(1 if head.chunked else length, destination)  # of a chunked body nobody knows more yet
+            check_body_length(
+                1 if head.chunked else length, destination
+            )  # the length of a chunked body is not known yet
         except APIError as error:
             if came_whole:
                 self._on_request_whole(data[body_end:])

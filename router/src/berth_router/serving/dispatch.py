@@ -23,7 +23,7 @@ class _Route:
 
 
 class _WithoutBody:
-    """Takes requests without a body alone: whoever needs no key shall not take room that others need."""
+    """Accepts only requests without a body: a client without a key must not take room that others need."""
 
     body_limit = 0
 
@@ -32,7 +32,7 @@ class _WithoutBody:
 
 
 class Dispatcher:
-    """InferenceContext paths go to engines, everything else to the management API."""
+    """Sends requests to inference paths to engines, and all others to the management API."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Dispatcher:
         head = exchange.head
         path = self._inference.get(head.path)
         if path:
-            exchange.dialect = path.endpoint.dialect  # of the refusals to come
+            exchange.dialect = path.endpoint.dialect  # for the errors below
         key = None
         if self._keys:
             needed = scopes_that_allow(head.path, self._inference)

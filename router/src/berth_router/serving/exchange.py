@@ -8,7 +8,7 @@ An Exchange owns the client's turn on its connection and, while an engine answer
   unparsed only where it came whole and nothing in it is changed.
 - A slow client makes its engine wait. Its connection keeps one buffer for it, no more.
 - An exchange ends once: with the answer, with an error, or because the client left. Then it releases or closes the
-  engine's connection, and calls whoever asked for that (`call_when_done`).
+  engine's connection, and calls the callbacks of `call_when_done`.
 """
 
 import asyncio
@@ -152,7 +152,7 @@ class Exchange:
             _log.error("request_failed", request_id=self.request_id, exc_info=error)
             self.fail(InternalError(self.request_id))
 
-    # -- the answer, for whoever makes it
+    # -- the answer
 
     def begin(self, status: int, headers: bytes, *, length: int | None, streams_events: bool = False) -> None:
         """Begins the answer. `headers`: its lines; `length`: bytes of its body, None where it is not known."""

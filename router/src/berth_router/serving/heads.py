@@ -135,7 +135,7 @@ def parse_request_head(head: bytes) -> RequestHead:
             raise HeadError("The request has no Host header.")
         request.keep_alive = b"connection" not in fields or b"close" not in _connection_tokens(request.headers)
     elif version == "1.0":
-        request.http10 = True  # one request a connection: RFC 9112 section 9.3 leaves more to whoever wants it
+        request.http10 = True  # one request a connection: RFC 9112 section 9.3 requires no more
     else:
         raise HeadError("This server speaks HTTP/1.1.", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     if not head.startswith(b"%b %b HTTP/" % (method, request.target)):

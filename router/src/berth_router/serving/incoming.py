@@ -153,7 +153,7 @@ class IncomingBody:
     def reserve_room(self, granted: Callable[[], None]) -> bool:
         """Whether there is room for the body now. If not, `granted` is called once there is.
 
-        A chunked body reserves its room as it comes, since nobody knows its length.
+        A chunked body reserves its room as it comes, since its length is not known.
         """
         length = self._remaining
         if self._decoder or self._budget.reserve(length):
@@ -183,7 +183,7 @@ class IncomingBody:
         except ChunkError as error:
             raise InvalidHttpError(f"The body of the request is not in the chunked coding: {error}.") from error
         self._size += len(part)
-        check_length(self._size, self.destination)
+        check_body_length(self._size, self.destination)
         if not self._budget.reserve(len(part)):
             raise no_room_error()
         self.exchange.body_room += len(part)
@@ -203,7 +203,7 @@ class IncomingBody:
         self.destination.serve(self.exchange, body)
 
     def drop(self) -> None:
-        """Stops waiting for room: nobody needs the body any more."""
+        """Stops waiting for room: the body is not needed any more."""
         if self._stop_waiting:
             self._stop_waiting()
 
@@ -248,7 +248,7 @@ class Backlog:
         return data
 
 
-def check_length(length: int, destination: Destination) -> None:
+def check_body_length(length: int, destination: Destination) -> None:
     """Raises RequestTooLargeError for a body of more bytes than its destination takes."""
     limit = destination.body_limit
     if length > limit:

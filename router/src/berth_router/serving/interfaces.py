@@ -1,4 +1,4 @@
-"""What an exchange needs of its server, of its client's connection, and of whoever sent its request to an engine."""
+"""What an exchange needs of its server, of its client's connection, and of the code that chose its engine."""
 
 import asyncio
 from typing import Any, Protocol

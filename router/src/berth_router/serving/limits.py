@@ -65,7 +65,7 @@ The router goes on reading because that is how it notices that a client left.
 
 
 class ByteBudget:
-    """Room in memory, in bytes, which many share. Whoever finds none may wait; waiters get room in turn."""
+    """Room in memory, in bytes, that requests share. A request that finds none may wait; waiters get room in turn."""
 
     def __init__(self, total: int) -> None:
         self._free = total
@@ -78,7 +78,7 @@ class ByteBudget:
         return self._total - self._free
 
     def reserve(self, size: int) -> bool:
-        """Reserves room if there is some now and nobody waits; whether it did.
+        """Reserves room if there is enough now and no request waits; whether it did.
 
         Whatever is larger than the whole budget gets all of it. Zero bytes need no room, and never wait.
         """

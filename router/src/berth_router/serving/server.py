@@ -32,7 +32,7 @@ connections for longer expects to find them closed. One that uses a connection s
 `Connection: close`."""
 
 Dispatch = Callable[[Exchange], Destination]
-"""Returns who answers a request, by its head. Raises APIError where nobody does, or the client may not ask."""
+"""Returns who answers a request, by its head. Raises APIError, such as for a key that does not allow it."""
 
 
 class HttpServer:
