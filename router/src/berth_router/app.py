@@ -11,11 +11,11 @@ import structlog
 from fastapi import APIRouter
 
 from berth_cluster.cluster import Cluster
+from berth_process.clock import Clock, utc_now
 from berth_router.asgi import Message, Receive, Scope, Send
 from berth_router.auth import ApiKeys
 from berth_router.errors import InternalError, request_id_of, send_error
 from berth_router.lifecycle.activator import Activator
-from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.eviction import Evictor
 from berth_router.lifecycle.lease_keeper import Leases

@@ -23,8 +23,8 @@ from berth_cluster.cluster import (
     Object,
     Preconditions,
 )
+from berth_process.clock import Clock, utc_now
 from berth_process.settings_validation import findings
-from berth_router.lifecycle.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 

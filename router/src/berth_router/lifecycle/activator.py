@@ -10,8 +10,8 @@ from datetime import datetime
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import Cluster, ClusterError
+from berth_process.clock import Clock, utc_now
 from berth_router.errors import APIError, DeadlineError, StartFailedError, UnavailableError
-from berth_router.lifecycle.clock import Clock, utc_now
 from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments, is_ready
 from berth_router.lifecycle.fate import Fate, fate_between

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, Object, WatchEvent
 from berth_cluster.following import Snapshot, follow
-from berth_router.lifecycle.clock import Clock, utc_now
+from berth_process.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 

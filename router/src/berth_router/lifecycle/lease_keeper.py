@@ -21,7 +21,7 @@ from berth_cluster.cluster import (
     Preconditions,
     UnavailableError,
 )
-from berth_router.lifecycle.clock import Clock, utc_now
+from berth_process.clock import Clock, utc_now
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_entry import Order, Seen
 from berth_router.lifecycle.lease_state import (
