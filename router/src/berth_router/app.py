@@ -43,10 +43,10 @@ from berth_router.serving.server import HttpServer
 from berth_router.settings import Settings
 from berth_router.stats import Stats
 from berth_router.store.descriptions import Descriptions
-from berth_router.store.downloads import Downloads
-from berth_router.store.hub import Hub
+from berth_router.store.hub_lookup import HubLookup
+from berth_router.store.model_downloads import Downloads
+from berth_router.store.model_store import ModelStore
 from berth_router.store.removal import Remover
-from berth_router.store.store import ModelStore
 
 _log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ class Router:
         self._remover = Remover(cluster, root) if settings.store_writable else None
         downloads = Downloads(cluster, root)
         token = settings.hub_token.get_secret_value() if settings.hub_token else None
-        hub = Hub(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
+        hub = HubLookup(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
         self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
         self._fault: str | None = None
         self._stats = Stats(cluster, settings.stats_config_map, settings.replica, clock)

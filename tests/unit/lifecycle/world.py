@@ -28,11 +28,12 @@ from berth_router.lifecycle.activator import Activator
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import Hold, Leases
 from berth_router.lifecycle.lease_state import LEASE, MARGIN
-from berth_router.lifecycle.resolve import Inventory, Policy
+from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.metrics import Metrics
 from berth_router.request.ask import Ask
 from berth_router.stats import Stats
+from berth_router.store.model_store import ModelLookup
 from tests.unit.lifecycle.wire import Store, Wire, seconds, writer
 from tests.unit.virtual_time import BEGINNING
 
@@ -57,8 +58,8 @@ _MORE_WRITES = 4
 class _Models:
     """A store that has every model."""
 
-    async def lookup(self, model: str) -> Inventory:
-        return Inventory(exists=True)
+    async def lookup(self, model: str) -> ModelLookup:
+        return ModelLookup(exists=True)
 
 
 _MODELS: Any = _Models()

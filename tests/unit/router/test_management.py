@@ -18,7 +18,7 @@ from berth_router import stats
 from berth_router.lifecycle import unloader
 from berth_router.management.inventory import recommended_backends
 from berth_router.settings import Settings
-from berth_router.store.store import FileType
+from berth_router.store.model_store import FileType
 from tests.instruments import Instrumented
 from tests.unit.crds.api_server import api_server
 from tests.unit.memory_cluster import MemoryCluster

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from berth_router.errors import UnavailableError
-from berth_router.store.store import FileType, ModelStore, StoredModel, is_absence, type_of
+from berth_router.store.model_store import FileType, ModelStore, StoredModel, is_absence, type_of
 from tests.unit.open_files import no_more_files
 
 LONG_AGO = time.time() - 3600

@@ -16,12 +16,12 @@ from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments, is_ready
 from berth_router.lifecycle.fate import Fate, fate_between
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Hold, Leases
-from berth_router.lifecycle.resolve import Create, Inventory, Policy, Refuse, match, resolve
+from berth_router.lifecycle.resolve import Create, Policy, Refuse, match, resolve
 from berth_router.lifecycle.waiting import set_by
 from berth_router.metrics import Metrics
 from berth_router.request.ask import Ask
 from berth_router.stats import Stats
-from berth_router.store.store import ModelStore
+from berth_router.store.model_store import ModelLookup, ModelStore
 
 Progress = Callable[[str], Awaitable[None]]
 """Told in a few words what a held request waits for, at every change and now and then without one."""
@@ -207,12 +207,12 @@ class Activator:
 
     async def _find_or_create(self, ask: Ask, deadline: float) -> ModelDeployment | None:
         """The deployment for the request; None where it is worth looking again. Raises APIError."""
-        decision = resolve(ask, self._deployments.all(), Inventory(exists=True), self._policy)
+        decision = resolve(ask, self._deployments.all(), ModelLookup(exists=True), self._policy)
         if isinstance(decision, (Create, Refuse)) or decision.deployment.status.phase is Phase.STALLED:
             # What is to be created depends on the model's files. Looking takes a moment, in which another request may
             # have created it.
-            inventory = await self._store.lookup(ask.model)
-            decision = resolve(ask, self._deployments.all(), inventory, self._policy)
+            lookup = await self._store.lookup(ask.model)
+            decision = resolve(ask, self._deployments.all(), lookup, self._policy)
         if isinstance(decision, Refuse):
             raise decision.error
         if not isinstance(decision, Create):

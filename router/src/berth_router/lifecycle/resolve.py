@@ -20,18 +20,14 @@ from berth_api.model_deployment import (
     VllmSettings,
 )
 from berth_cluster.cluster import LABEL_MANAGED_BY
+from berth_router import MANAGER
 from berth_router.errors import APIError, InvalidRequestError, ModelNotFoundError, UnavailableError, UnknownPathError
 from berth_router.request.ask import Ask
+from berth_router.store.model_store import FileType, ModelLookup
 
-MANAGER = "berth-router"
-"""Value of the managed-by label on what a router creates."""
-
-GGUF = "gguf"
-SAFETENSORS = "safetensors"
-
-ENGINES_FOR: Mapping[Device, Mapping[str, Sequence[Backend]]] = {
-    Device.CUDA: {SAFETENSORS: (Backend.VLLM, Backend.TRANSFORMERS), GGUF: (Backend.LLAMACPP,)},
-    Device.CPU: {GGUF: (Backend.LLAMACPP,), SAFETENSORS: (Backend.TRANSFORMERS, Backend.VLLM)},
+ENGINES_FOR: Mapping[Device, Mapping[FileType, Sequence[Backend]]] = {
+    Device.CUDA: {FileType.SAFETENSORS: (Backend.VLLM, Backend.TRANSFORMERS), FileType.GGUF: (Backend.LLAMACPP,)},
+    Device.CPU: {FileType.GGUF: (Backend.LLAMACPP,), FileType.SAFETENSORS: (Backend.TRANSFORMERS, Backend.VLLM)},
 }
 """The engines for each kind of weights on each device, the best first.
 
@@ -63,17 +59,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
-    """What the model store said: whether it has the model, and some of those that it has."""
-
-    exists: bool
-    models: Sequence[str] = ()
-    weights: frozenset[str] = frozenset()
-    """The kinds of weights among the model's files: GGUF, SAFETENSORS. Empty where neither was found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
+class Attach:
     """A live deployment answers."""
 
     deployment: ModelDeployment
@@ -109,22 +95,22 @@ def match(ask: Ask, deployments: Iterable[ModelDeployment]) -> ModelDeployment |
     return min(found, key=lambda deployment: (_PREFERENCE[deployment.status.phase], deployment.name))
 
 
-def resolve(ask: Ask, live: Sequence[ModelDeployment], inventory: Inventory, policy: Policy) -> Use | Create | Refuse:
+def resolve(ask: Ask, live: Sequence[ModelDeployment], lookup: ModelLookup, policy: Policy) -> Attach | Create | Refuse:
     """What to do for a request, given every deployment there is and what the store holds of the model."""
     best = match(ask, live)
     if best and best.status.phase is not Phase.STALLED:
-        return Use(best)
-    spec = _spec(ask, inventory.weights, policy)
+        return Attach(best)
+    spec = _spec(ask, lookup.weights, policy)
     if isinstance(spec, Refuse):
-        return Use(best) if best else spec
+        return Attach(best) if best else spec
     name = deployment_name(spec)
     # A deployment that cannot start answers for its own configuration alone: it must not stand in the way of one that
     # could.
     stalled = next((one for one in live if _meets(ask, one) and deployment_name(one.spec) == name), None)
     if stalled:
-        return Use(stalled)
-    if not inventory.exists:
-        return Refuse(_model_not_found(ask.model, inventory.models))
+        return Attach(stalled)
+    if not lookup.exists:
+        return Refuse(_model_not_found(ask.model, lookup.models))
     made = sum(1 for one in live if one.labels.get(LABEL_MANAGED_BY) == MANAGER and not one.deleting)
     if made >= policy.max_deployments:
         return Refuse(
@@ -188,7 +174,7 @@ def _meets_vllm(ask: Ask, spec: ModelDeploymentSpec) -> bool:
     return enough_context and ask.gpu_memory_utilization in (None, settings.gpu_memory_utilization)
 
 
-def _spec(ask: Ask, weights: frozenset[str], policy: Policy) -> ModelDeploymentSpec | Refuse:
+def _spec(ask: Ask, weights: frozenset[FileType], policy: Policy) -> ModelDeploymentSpec | Refuse:
     engine = _engine(ask, weights, policy)
     if isinstance(engine, Refuse):
         return engine
@@ -210,12 +196,12 @@ def _spec(ask: Ask, weights: frozenset[str], policy: Policy) -> ModelDeploymentS
     )
 
 
-def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend, Device] | Refuse:
+def _engine(ask: Ask, weights: frozenset[FileType], policy: Policy) -> tuple[Backend, Device] | Refuse:
     """The engine and device to start: what is stated, then what the model's files are for, then the defaults."""
     able = [backend for backend in Backend if ask.path is None or ask.path in ENGINE_PATHS[backend]]
     if ask.backend is not None and ask.backend not in able:
         return Refuse(_path_not_served(ask, [ask.backend], able))
-    if ask.backend is Backend.LLAMACPP and weights and GGUF not in weights:
+    if ask.backend is Backend.LLAMACPP and weights and FileType.GGUF not in weights:
         return Refuse(
             InvalidRequestError(
                 f"{_why(ask)}{ask.model} has safetensors weights, which llamacpp cannot read: it needs a .gguf file."
@@ -245,7 +231,7 @@ def _devices(ask: Ask, policy: Policy) -> Sequence[Device]:
     return (policy.default_device, *(device for device in Device if device is not policy.default_device))
 
 
-def _backends(ask: Ask, device: Device, weights: frozenset[str], policy: Policy) -> Sequence[Backend]:
+def _backends(ask: Ask, device: Device, weights: frozenset[FileType], policy: Policy) -> Sequence[Backend]:
     """The engines to try on a device, the best first."""
     if ask.backend is not None:
         return (ask.backend,)
@@ -254,7 +240,7 @@ def _backends(ask: Ask, device: Device, weights: frozenset[str], policy: Policy)
     return (policy.default_backend, *policy.engines)
 
 
-def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> InvalidRequestError:
+def _engine_not_available(ask: Ask, weights: frozenset[FileType], policy: Policy) -> InvalidRequestError:
     available = ", ".join(f"{backend} on {' or '.join(devices)}" for backend, devices in policy.engines.items())
     if ask.backend is not None and ask.backend not in policy.engines:
         param = ask.implied_by or "backend"

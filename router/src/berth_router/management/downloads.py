@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload
 from berth_router.management.download_fields import SourceFields, checked_spec
-from berth_router.store.downloads import Downloads
+from berth_router.store.model_downloads import Downloads
 
 
 class DownloadRequest(SourceFields):
@@ -24,7 +24,7 @@ class DownloadAnswer(BaseModel):
     message: str
 
 
-class Download(BaseModel):
+class DownloadState(BaseModel):
     """How far a download is. null: not known, or not yet."""
 
     job_id: str = Field(description="Name of the ModelDownload.")
@@ -50,7 +50,7 @@ class Download(BaseModel):
 class DownloadList(BaseModel):
     """All downloads."""
 
-    downloads: list[Download]
+    downloads: list[DownloadState]
     total_count: int
 
 
@@ -85,7 +85,7 @@ def download_routes(downloads: Downloads, endpoint: str) -> APIRouter:
         return DownloadList(downloads=found, total_count=len(found))
 
     @routes.get("/v1/models/download/{job_id}", summary="How far a download is")
-    async def show_download(job_id: str) -> Download:  # pyright: ignore[reportUnusedFunction]
+    async def show_download(job_id: str) -> DownloadState:  # pyright: ignore[reportUnusedFunction]
         """Bytes, files, speed, and why it waits or failed."""
         return _described(await downloads.get(job_id))
 
@@ -115,9 +115,9 @@ def _phase(download: ModelDownload) -> DownloadPhase:
     return download.status.phase or DownloadPhase.PENDING
 
 
-def _described(download: ModelDownload) -> Download:
+def _described(download: ModelDownload) -> DownloadState:
     spec, status = download.spec, download.status
-    return Download(
+    return DownloadState(
         job_id=download.name,
         repository=spec.repository,
         revision=spec.revision,

@@ -11,8 +11,8 @@ from berth_api.model_deployment import MODEL_STORE, Backend, Device
 from berth_router.errors import ForbiddenError, ModelNotFoundError
 from berth_router.lifecycle.resolve import ENGINES_FOR
 from berth_router.store.descriptions import Described, Descriptions
+from berth_router.store.model_store import FileType, ModelStore
 from berth_router.store.removal import Remover
-from berth_router.store.store import FileType, ModelStore
 
 _GB = 1e9
 _MB = 1e6

@@ -7,10 +7,11 @@ from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import Backend, Device, IdleAction, ModelDeploymentSpec
 from berth_cluster.cluster import LABEL_MANAGED_BY, MODEL_DEPLOYMENTS
+from berth_router import MANAGER
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.resolve import MANAGER, Policy, Refuse, Use, resolve
+from berth_router.lifecycle.resolve import Attach, Policy, Refuse, resolve
 from berth_router.request.ask import Ask, model_path
-from berth_router.store.store import ModelStore
+from berth_router.store.model_store import ModelStore
 
 
 class ManifestMetadata(BaseModel):
@@ -51,7 +52,7 @@ def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy)
         decision = resolve(ask, deployments.all(), await store.lookup(ask.model), policy)
         if isinstance(decision, Refuse):
             raise decision.error
-        if isinstance(decision, Use):
+        if isinstance(decision, Attach):
             made_by_router = decision.deployment.labels.get(LABEL_MANAGED_BY) == MANAGER
             return _manifest(decision.deployment.name, decision.deployment.spec, sleeps=made_by_router)
         return _manifest(decision.name, decision.spec, sleeps=True)

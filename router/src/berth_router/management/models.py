@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.store.store import ModelStore
+from berth_router.store.model_store import ModelStore
 
 
 class Model(BaseModel):

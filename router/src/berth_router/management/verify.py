@@ -15,9 +15,9 @@ from berth_api.repository import Source
 from berth_router.errors import ConflictError
 from berth_router.management.download_fields import SourceFields, checked_spec
 from berth_router.management.inventory import recommended_backends
-from berth_router.store.downloads import Downloads
-from berth_router.store.hub import Hub, Wanted
-from berth_router.store.store import type_of
+from berth_router.store.hub_lookup import HubLookup, RequestedFiles
+from berth_router.store.model_downloads import Downloads
+from berth_router.store.model_store import type_of
 
 
 class VerifyRequest(SourceFields):
@@ -77,7 +77,7 @@ class Space:
 
 
 def verify_routes(
-    hub: Hub, downloads: Downloads, space: Space, engines: Mapping[Backend, Sequence[Device]]
+    hub: HubLookup, downloads: Downloads, space: Space, engines: Mapping[Backend, Sequence[Device]]
 ) -> APIRouter:
     """The route. `engines`: the devices that each backend has an image for."""
     routes = APIRouter(tags=["downloads"])
@@ -89,12 +89,13 @@ def verify_routes(
         Downloads nothing.
         """
         spec = checked_spec(request, hub.endpoint)
-        look = await hub.look(
-            Source(spec.repository, spec.revision), Wanted(spec.quantization, spec.include or (), spec.exclude or ())
+        preview = await hub.preview(
+            Source(spec.repository, spec.revision),
+            RequestedFiles(spec.quantization, spec.include or (), spec.exclude or ()),
         )
         free = await asyncio.to_thread(space.free)
-        obstacles = [look.problem] if look.problem else []
-        total = sum(file.size for file in look.files)
+        obstacles = [preview.problem] if preview.problem else []
+        total = sum(file.size for file in preview.files)
         if free is not None and total > free - space.kept_free:
             obstacles.append(
                 f"It needs {total} bytes. The model store has {free} left, of which {space.kept_free} stay free: delete a model, or enlarge"
@@ -104,22 +105,22 @@ def verify_routes(
             await downloads.check_place(spec)
         except ConflictError as error:
             obstacles.append(error.message)
-        backends = recommended_backends(frozenset(type_of(file.name) for file in look.files), engines)
+        backends = recommended_backends(frozenset(type_of(file.name) for file in preview.files), engines)
         warnings = [*obstacles]
-        if look.files and not backends:
+        if preview.files and not backends:
             warnings.append("This installation has no engine that takes these files.")
         return Verification(
             repository=spec.repository,
-            exists=look.exists,
-            gated=look.gated,
-            private=look.private,
+            exists=preview.exists,
+            gated=preview.gated,
+            private=preview.private,
             revision=spec.revision,
-            commit=look.commit,
+            commit=preview.commit,
             destination=f"{MODEL_STORE}/{destination_of(spec)}",
-            files=[SizedFile(name=file.name, size=file.size) for file in look.files],
+            files=[SizedFile(name=file.name, size=file.size) for file in preview.files],
             total_bytes=total,
             free_bytes=free,
-            quantizations=[SizedQuantization(name=one.name, size=one.size) for one in look.quantizations],
+            quantizations=[SizedQuantization(name=one.name, size=one.size) for one in preview.quantizations],
             recommended_backends=backends,
             downloadable=not obstacles,
             warnings=warnings,

@@ -21,7 +21,7 @@ from berth_formats.model import ModelDescription
 from berth_formats.stream import content_of
 from berth_hub.publishing import MANIFEST
 from berth_router.errors import UnavailableError
-from berth_router.store.store import ModelStore, StoredModel
+from berth_router.store.model_store import ModelStore, StoredModel
 
 _log = structlog.get_logger(__name__)
 

@@ -19,8 +19,8 @@ import structlog
 from berth_api.model_deployment import MODEL_STORE
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Cluster, ClusterError, Object
 from berth_router.errors import APIError, ConflictError, ForbiddenError, ModelNotFoundError, UnavailableError
-from berth_router.store.downloads import unfinished
-from berth_router.store.store import is_absence, store_unavailable
+from berth_router.store.model_downloads import unfinished
+from berth_router.store.model_store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)
 

@@ -23,7 +23,6 @@ import structlog
 
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
 from berth_router.errors import UnavailableError
-from berth_router.lifecycle.resolve import GGUF, SAFETENSORS, Inventory
 from berth_router.store.shared_call import SharedCall
 
 _log = structlog.get_logger(__name__)
@@ -49,15 +48,15 @@ _OLD_NS = 300_000_000_000
 class FileType(StrEnum):
     """What a file of a model is."""
 
-    GGUF = GGUF
-    SAFETENSORS = SAFETENSORS
+    GGUF = "gguf"
+    SAFETENSORS = "safetensors"
     PYTORCH = "pytorch"
     TOKENIZER = "tokenizer"
     CONFIG = "config"
     OTHER = "other"
 
 
-_WEIGHTS = frozenset({GGUF, SAFETENSORS})
+_WEIGHTS = frozenset({FileType.GGUF, FileType.SAFETENSORS})
 
 _BY_SUFFIX = {
     ".gguf": FileType.GGUF,
@@ -122,7 +121,18 @@ class StoredModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class ModelLookup:
+    """What the store has of one model."""
+
+    exists: bool
+    models: Sequence[str] = ()
+    """Paths of the models that the store has, where it does not have this one."""
+    weights: frozenset[FileType] = frozenset()
+    """The formats of weights among the model's files: GGUF, SAFETENSORS. Empty where there are none of either."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundModels:
     """What one entry at the top of the store was found to be, and the time stamps that say whether it still is."""
 
     models: tuple[StoredModel, ...]
@@ -141,19 +151,19 @@ class ModelStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._readings: dict[str, _Reading] = {}
+        self._readings: dict[str, _FoundModels] = {}
         self._models: tuple[StoredModel, ...] = ()
         self._refreshed = SharedCall(lambda: asyncio.to_thread(self._refresh))
         self.read_models = 0
         """How many entries at the top of the store were read in all."""
 
-    async def lookup(self, model: str) -> Inventory:
+    async def lookup(self, model: str) -> ModelLookup:
         """Whether the store has the model; if not, what else it has. `model` is a valid path below MODEL_STORE."""
         try:
             found = await asyncio.to_thread(self._lookup, model)
         except OSError as error:
             raise store_unavailable(error) from error
-        return found or Inventory(exists=False, models=[stored.path for stored in await self.models()])
+        return found or ModelLookup(exists=False, models=[stored.path for stored in await self.models()])
 
     async def models(self) -> Sequence[StoredModel]:
         """All models, by path: directories and .gguf files at the top of the store; for a directory that holds only directories, those.
@@ -166,7 +176,7 @@ class ModelStore:
         except OSError as error:
             raise store_unavailable(error) from error
 
-    def _lookup(self, model: str) -> Inventory | None:
+    def _lookup(self, model: str) -> ModelLookup | None:
         path = self._root / model.removeprefix(f"{MODEL_STORE}/")
         try:
             is_directory = stat.S_ISDIR(path.stat().st_mode)
@@ -175,11 +185,11 @@ class ModelStore:
             if is_absence(error):
                 return None
             raise
-        return Inventory(exists=True, weights=frozenset(map(type_of, names)) & _WEIGHTS)
+        return ModelLookup(exists=True, weights=frozenset(map(type_of, names)) & _WEIGHTS)
 
     def _refresh(self) -> tuple[StoredModel, ...]:
         now = time.time_ns()
-        readings: dict[str, _Reading] = {}
+        readings: dict[str, _FoundModels] = {}
         for name in _names(self._root):
             known = self._readings.get(name)
             if known is None or not known.holds(now):
@@ -197,7 +207,7 @@ class ModelStore:
             self._models = tuple(models)
         return self._models
 
-    def _read(self, name: str) -> _Reading | None:
+    def _read(self, name: str) -> _FoundModels | None:
         """None where it is no model, or gone by now."""
         self.read_models += 1
         path, read_at = self._root / name, time.time_ns()
@@ -217,7 +227,7 @@ class ModelStore:
             if is_absence(error):
                 return None
             models = (_unreadable(f"{MODEL_STORE}/{name}", error),)
-        return _Reading(models, stamps, read_at)
+        return _FoundModels(models, stamps, read_at)
 
 
 def is_absence(error: OSError) -> bool:

@@ -29,6 +29,7 @@ from berth_cluster.cluster import ConflictError as ChangedError
 from berth_cluster.names import is_object_name
 from berth_formats.errors import FormatError
 from berth_process.settings_validation import findings
+from berth_router import MANAGER
 from berth_router.errors import (
     APIError,
     ConflictError,
@@ -37,9 +38,8 @@ from berth_router.errors import (
     UnavailableError,
     UnknownPathError,
 )
-from berth_router.lifecycle.resolve import MANAGER
 from berth_router.store.descriptions import origin_of
-from berth_router.store.store import is_absence, store_unavailable
+from berth_router.store.model_store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)
 
