@@ -105,7 +105,12 @@ class Activator:
         if chosen and chosen[0] is ask and chosen[1] == changes:
             return chosen[2]
         ready = match(ask, self._deployments.of_model(ask.model))
-        if not ready or not is_ready(ready) or self._deployments.is_closing(ready) or self._deployments.is_held(ready):
+        if (
+            not ready
+            or not is_ready(ready)
+            or self._deployments.is_closing(ready)
+            or self._deployments.is_evicting(ready)
+        ):
             return None
         if len(self._chosen) >= _MOST_CHOSEN:
             self._chosen.clear()
@@ -152,8 +157,8 @@ class Activator:
             deployment = await self._find_or_create(ask, deadline)
             if deployment is None:
                 continue
-            if self._deployments.is_held(deployment):
-                await self._until_released(deployment, deadline, progress)
+            if self._deployments.is_evicting(deployment):
+                await self._until_not_evicting(deployment, deadline, progress)
             elif hold := await self._held(deployment, _ttl(ask, deployment), deadline, progress):
                 return hold
         raise UnavailableError(
@@ -193,7 +198,7 @@ class Activator:
         now = self._deployments.get(deployment.name)
         if not leased or (now and self._deployments.is_closing(now)):
             raise _unloading(deployment)
-        if now is None or now.uid != deployment.uid or not is_ready(now) or self._deployments.is_held(now):
+        if now is None or now.uid != deployment.uid or not is_ready(now) or self._deployments.is_evicting(now):
             return False
         hold.deployment = now
         return True
@@ -220,14 +225,16 @@ class Activator:
         await self._creator.create(decision, deadline)
         return match(ask, self._deployments.of_model(ask.model))
 
-    async def _until_released(self, deployment: ModelDeployment, deadline: float, progress: Progress | None) -> None:
+    async def _until_not_evicting(
+        self, deployment: ModelDeployment, deadline: float, progress: Progress | None
+    ) -> None:
         """Returns when a held deployment is gone or no longer held. The request is not counted as its use meanwhile.
 
         Raises APIError.
         """
         while True:
             change = self._deployments.change(deployment.name)
-            if not self._deployments.is_held(deployment):
+            if not self._deployments.is_evicting(deployment):
                 return
             if progress:
                 await progress("waiting for memory")

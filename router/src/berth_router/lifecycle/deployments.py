@@ -39,7 +39,7 @@ class Deployments:
         self._closed_until = dict[str, datetime]()
         self._told_up_to = 0
         self._closing: set[str] = set()
-        self._held: set[str] = set()
+        self._evicting: set[str] = set()
         self.changes = 0
         """Of the view, so far: what was found out about it holds as long as this is the same."""
         self.synced = asyncio.Event()
@@ -110,20 +110,20 @@ class Deployments:
         closed_until = self._closed_until.get(deployment.uid)
         return closed_until is not None and closed_until > self._clock()
 
-    def hold(self, deployment: ModelDeployment) -> None:
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
         """Keeps new requests for a deployment waiting, because its memory is wanted for another."""
-        self._held.add(deployment.uid)
+        self._evicting.add(deployment.uid)
         self.changes += 1
 
-    def release(self, deployment: ModelDeployment) -> None:
-        """Undoes `hold`."""
-        if deployment.uid in self._held:
-            self._held.discard(deployment.uid)
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
+        """Undoes `mark_evicting`."""
+        if deployment.uid in self._evicting:
+            self._evicting.discard(deployment.uid)
             self._wake(deployment.name)
 
-    def is_held(self, deployment: ModelDeployment) -> bool:
+    def is_evicting(self, deployment: ModelDeployment) -> bool:
         """Whether new requests for the deployment have to wait until it is gone, or no longer held."""
-        return deployment.uid in self._held
+        return deployment.uid in self._evicting
 
     def _take_snapshot(self, items: Sequence[Object]) -> None:
         present = {item["metadata"]["name"] for item in items}
@@ -172,7 +172,7 @@ class Deployments:
         self.changes += 1
         deployment = self._by_name.pop(name)
         self._closing.discard(deployment.uid)
-        self._held.discard(deployment.uid)
+        self._evicting.discard(deployment.uid)
         self._closed_until.pop(deployment.uid, None)
         of_model = self._by_model[deployment.spec.model]
         del of_model[name]

@@ -45,15 +45,15 @@ class Evictor:
         """The use of the deployment at this moment."""
         return Use(self._leases.in_flight(deployment.uid), self._leases.last_activity(deployment.uid))
 
-    def hold(self, deployment: ModelDeployment) -> None:
-        """Keeps new requests for the deployment waiting until `release`, or until it is gone."""
-        self._deployments.hold(deployment)
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
+        """Keeps new requests for the deployment waiting until `unmark_evicting`, or until it is gone."""
+        self._deployments.mark_evicting(deployment)
 
-    def release(self, deployment: ModelDeployment) -> None:
-        """Undoes `hold`."""
-        self._deployments.release(deployment)
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
+        """Undoes `mark_evicting`."""
+        self._deployments.unmark_evicting(deployment)
 
-    async def put_out(self, deployment: ModelDeployment) -> bool:
+    async def evict(self, deployment: ModelDeployment) -> bool:
         """Has an idle deployment give its memory back: False where it has a request in hand. Raises ClusterError.
 
         Nothing is awaited between the look at its requests and the hold: none comes in between, and those that come
@@ -61,7 +61,7 @@ class Evictor:
         """
         if self._leases.in_flight(deployment.uid):
             return False
-        self._deployments.hold(deployment)
+        self._deployments.mark_evicting(deployment)
         try:
             if deployment.spec.idle.action is IdleAction.SLEEP:
                 await self._leases.unload(deployment)
@@ -72,7 +72,7 @@ class Evictor:
         except (NotFoundError, ConflictError, DeploymentGoneError):
             self._deployments.forget(deployment)
         finally:
-            self._deployments.release(deployment)
+            self._deployments.unmark_evicting(deployment)
         _log.info("put_out_for_room", deployment=deployment.name, model=deployment.spec.model)
         return True
 
