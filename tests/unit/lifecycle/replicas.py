@@ -9,7 +9,7 @@ from typing import Any
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, Object
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.lease_keeper import Hold, Leases
+from berth_router.lifecycle.lease_keeper import Claim, Leases
 from berth_router.lifecycle.unloader import Unloader
 
 NAME = "a"
@@ -31,17 +31,17 @@ class Replica:
         assert deployment
         return deployment
 
-    async def begin(self, ttl: int) -> Hold:
+    async def begin(self, ttl: int) -> Claim:
         """A request that may be passed on."""
-        hold = self.leases.begin_now(self.deployment, ttl)
-        if hold is None:
-            hold = self.leases.begin(self.deployment, ttl)
-            assert await self.leases.protect(hold)
-        return hold
+        claim = self.leases.claim_now(self.deployment, ttl)
+        if claim is None:
+            claim = self.leases.claim(self.deployment, ttl)
+            assert await self.leases.ensure_lease(claim)
+        return claim
 
     async def ask(self, ttl: int) -> None:
         """A request with a short answer."""
-        self.leases.end(await self.begin(ttl))
+        self.leases.release(await self.begin(ttl))
 
 
 @asynccontextmanager

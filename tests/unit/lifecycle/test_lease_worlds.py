@@ -17,11 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, get_state_machine_test, i
 
 from berth_api.activity import expires_at
 from berth_api.model_deployment import ModelDeployment
-from berth_router.lifecycle import lease_keeper, leases
-from berth_router.lifecycle.lease_entry import Entry, Seen
-from berth_router.lifecycle.lease_keeper import Hold, Leases
-from berth_router.lifecycle.lease_state import State, promise_end
-from berth_router.lifecycle.leases import first_state
+from berth_router.lifecycle import lease_keeper, lease_rules
+from berth_router.lifecycle.lease_keeper import Claim, Leases
+from berth_router.lifecycle.lease_rules import first_state
+from berth_router.lifecycle.lease_state import ActivityEntry, DeploymentVersion, LeaseState, promise_end
 from tests.unit.lifecycle.wire import Outcome
 from tests.unit.lifecycle.world import NAMES, World
 from tests.unit.virtual_time import BEGINNING, VirtualLoop
@@ -189,7 +188,7 @@ def test_no_answer_is_cut_and_no_promise_forgotten_whatever_happens(pytestconfig
 
 
 def _forget_what_is_stored(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    def forgetful(seen: Seen, now: datetime) -> State:
+    def forgetful(seen: DeploymentVersion, now: datetime) -> LeaseState:
         return first_state(replace(seen, own=None), now)
 
     patch.setattr(lease_keeper, "first_state", forgetful)
@@ -197,35 +196,35 @@ def _forget_what_is_stored(patch: pytest.MonkeyPatch) -> type[Worlds]:
 
 
 def _rely_on_what_others_promise(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    begin_now = Leases.begin_now
+    claim_now = Leases.claim_now
 
-    def trusting(self: Leases, deployment: ModelDeployment, ttl: int) -> Hold | None:
-        hold, expiry = begin_now(self, deployment, ttl), expires_at(deployment)
+    def trusting(self: Leases, deployment: ModelDeployment, ttl: int) -> Claim | None:
+        claim, expiry = claim_now(self, deployment, ttl), expires_at(deployment)
         return (
-            self.begin(deployment, ttl)
-            if hold is None and expiry and expiry - BEGINNING > timedelta(seconds=60)
-            else hold
+            self.claim(deployment, ttl)
+            if claim is None and expiry and expiry - BEGINNING > timedelta(seconds=60)
+            else claim
         )
 
-    patch.setattr(Leases, "begin_now", trusting)
+    patch.setattr(Leases, "claim_now", trusting)
     return Worlds
 
 
 def _promise_what_the_last_request_wants(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    fold = leases._fold  # pyright: ignore[reportPrivateUsage]
+    fold = lease_rules._fold_ended  # pyright: ignore[reportPrivateUsage]
 
-    def shrinking(state: State) -> None:
+    def shrinking(state: LeaseState) -> None:
         ended = state.ended
         fold(state)
         for ttl, at in ended.items():
             state.promise = promise_end(at, ttl)
 
-    patch.setattr(leases, "_fold", shrinking)
+    patch.setattr(lease_rules, "_fold_ended", shrinking)
     return Worlds
 
 
 def _leave_no_margin(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    patch.setattr(leases, "MARGIN", timedelta())
+    patch.setattr(lease_rules, "MARGIN", timedelta())
     return Narrow
 
 
@@ -234,21 +233,21 @@ def _delete_whatever_version_there_is(patch: pytest.MonkeyPatch) -> type[Worlds]
 
 
 def _rely_on_what_is_being_given_back(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    begin_write = leases._begin_write  # pyright: ignore[reportPrivateUsage]
+    begin_write = lease_rules._begin_write  # pyright: ignore[reportPrivateUsage]
 
-    def clinging(state: State, now: datetime) -> Entry:
+    def clinging(state: LeaseState, now: datetime) -> ActivityEntry:
         lease = state.lease
         entry = begin_write(state, now)
         state.lease = lease
         return entry
 
-    patch.setattr(leases, "_begin_write", clinging)
+    patch.setattr(lease_rules, "_begin_write", clinging)
     return Narrow
 
 
 def _write_without_a_pause(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    patch.setattr(leases, "SETTLE", timedelta(seconds=0.01))
-    patch.setattr(leases, "WRITE_INTERVAL", timedelta())
+    patch.setattr(lease_rules, "SETTLE", timedelta(seconds=0.01))
+    patch.setattr(lease_rules, "WRITE_INTERVAL", timedelta())
     return Worlds
 
 

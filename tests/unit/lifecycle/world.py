@@ -26,7 +26,7 @@ from berth_router.errors import APIError
 from berth_router.lifecycle import unloader
 from berth_router.lifecycle.activator import Activator
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.lease_keeper import Hold, Leases
+from berth_router.lifecycle.lease_keeper import Claim, Leases
 from berth_router.lifecycle.lease_state import LEASE, MARGIN
 from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
@@ -70,7 +70,7 @@ class Accepted:
     """A request that was passed on to an engine and has its answer being made."""
 
     router: "Router"
-    hold: Hold
+    claim: Claim
     engine: str
     since: float
     leased: bool = False
@@ -78,7 +78,7 @@ class Accepted:
 
     def has_lease(self, now: datetime, margin: timedelta = timedelta()) -> bool:
         """Whether its router has one at this moment that has so much left, by no clock's skew."""
-        lease = self.hold.lane.state.lease
+        lease = self.claim.lease.state.lease
         return lease is not None and lease - margin > now + timedelta(seconds=self.router.skew)
 
 
@@ -198,8 +198,8 @@ class World:
         if not self.accepted:
             return
         each = self.accepted.pop(at % len(self.accepted))
-        self.demand.add(self.now(), each.hold.ttl)
-        each.router.activator.release(each.hold)
+        self.demand.add(self.now(), each.claim.ttl)
+        each.router.activator.release(each.claim)
 
     def unload(self, name: str) -> None:
         """Somebody unloads the model through a replica."""
@@ -250,12 +250,12 @@ class World:
         self.demand.add(self.now(), ttl)
         ask = Ask(MODEL, backend=Backend.LLAMACPP, device=Device.CPU, ttl=ttl)
         try:
-            hold = await router.activator.activate(ask, router.activator.deadline())
+            claim = await router.activator.activate(ask, router.activator.deadline())
         except APIError:
             self.demand.add(self.now(), ttl)
             return
-        engine = hold.deployment.status.endpoint or ""
-        accepted = Accepted(router, hold, engine, seconds())
+        engine = claim.deployment.status.endpoint or ""
+        accepted = Accepted(router, claim, engine, seconds())
         accepted.leased = accepted.has_lease(self.now(), MARGIN)
         if engine not in self.engines and accepted.leased:  # without a lease it finds nobody there, and is told so
             self._wrong(f"{router.name} passes a request on to an engine that is gone")
@@ -358,7 +358,7 @@ class World:
         cut = [each for each in self.accepted if each.engine == endpoint]
         self.accepted = [each for each in self.accepted if each.engine != endpoint]
         for each in cut:
-            each.router.activator.release(each.hold)
+            each.router.activator.release(each.claim)
             if not self._is_excused(each, why):
                 self._wrong(f"an answer through {each.router.name} that began at {each.since:.1f} s is cut: {why}")
 

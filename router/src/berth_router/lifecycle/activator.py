@@ -15,7 +15,7 @@ from berth_router.errors import APIError, DeadlineError, StartFailedError, Unava
 from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments, is_ready
 from berth_router.lifecycle.fate import Fate, fate_between
-from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Hold, Leases
+from berth_router.lifecycle.lease_keeper import Claim, DeploymentGoneError, Leases
 from berth_router.lifecycle.resolve import Create, Policy, Refuse, match, resolve
 from berth_router.lifecycle.waiting import set_by
 from berth_router.metrics import Metrics
@@ -74,28 +74,28 @@ class Activator:
 
     async def activate(
         self, ask: Ask, deadline: float, progress: Progress | None = None, *, again: bool = False
-    ) -> Hold:
+    ) -> Claim:
         """A ready deployment for the request, protected from idleness; at once where one is ready.
 
         `progress` is called only once the request is held. `again`: the request has been counted. Raises APIError.
         """
-        hold = None if again else self.claim_ready(ask)
-        if hold:
-            return hold
+        claim = None if again else self.claim_ready(ask)
+        if claim:
+            return claim
         ready = self._ready(ask)
         if not again:
             self._stats.count(hit=ready is not None)
         # It may be ready and lack no more than the lease of this router: that is no start, and a matter of one write.
-        hold = await self._held(ready, _ttl(ask, ready), deadline, None) if ready else None
-        return hold or await self._activate_cold(ask, deadline, progress)
+        claim = await self._held(ready, _ttl(ask, ready), deadline, None) if ready else None
+        return claim or await self._activate_cold(ask, deadline, progress)
 
-    def claim_ready(self, ask: Ask) -> Hold | None:
+    def claim_ready(self, ask: Ask) -> Claim | None:
         """A ready deployment for the request that it may use at once; None, and nothing counted, where it has to wait."""
         ready = self._ready(ask)
-        hold = self._leases.begin_now(ready, _ttl(ask, ready)) if ready else None
-        if hold:
+        claim = self._leases.claim_now(ready, _ttl(ask, ready)) if ready else None
+        if claim:
             self._stats.count(hit=True)
-        return hold
+        return claim
 
     def _ready(self, ask: Ask) -> ModelDeployment | None:
         """A deployment for the request that is ready and takes requests."""
@@ -108,7 +108,7 @@ class Activator:
         if (
             not ready
             or not is_ready(ready)
-            or self._deployments.is_closing(ready)
+            or self._deployments.is_closed(ready)
             or self._deployments.is_evicting(ready)
         ):
             return None
@@ -117,9 +117,9 @@ class Activator:
         self._chosen[id(ask)] = (ask, changes, ready)
         return ready
 
-    def release(self, hold: Hold) -> None:
+    def release(self, claim: Claim) -> None:
         """Ends the keeping of a deployment for a request."""
-        self._leases.end(hold)
+        self._leases.release(claim)
 
     async def fate_of(self, deployment: ModelDeployment, within: float) -> Fate | None:
         """What became of the deployment's engine, as soon as the operator has found out; None where it has not `within` seconds."""
@@ -137,21 +137,21 @@ class Activator:
         if now and now.resource_version == deployment.resource_version:
             await set_by(change, time.monotonic() + within)
 
-    async def _activate_cold(self, ask: Ask, deadline: float, progress: Progress | None) -> Hold:
+    async def _activate_cold(self, ask: Ask, deadline: float, progress: Progress | None) -> Claim:
         started = time.monotonic()
         outcome = "cancelled"
         try:
-            hold = await self._attempts(ask, deadline, progress)
+            claim = await self._attempts(ask, deadline, progress)
             outcome = "ready"
         except APIError as error:
             outcome = error.code or "error"
             raise
         else:
-            return hold
+            return claim
         finally:
             self._metrics.held(outcome, time.monotonic() - started)
 
-    async def _attempts(self, ask: Ask, deadline: float, progress: Progress | None) -> Hold:
+    async def _attempts(self, ask: Ask, deadline: float, progress: Progress | None) -> Claim:
         await self._synced(deadline)
         for _ in range(_MAX_ATTEMPTS):
             deployment = await self._find_or_create(ask, deadline)
@@ -159,8 +159,8 @@ class Activator:
                 continue
             if self._deployments.is_evicting(deployment):
                 await self._until_not_evicting(deployment, deadline, progress)
-            elif hold := await self._held(deployment, _ttl(ask, deployment), deadline, progress):
-                return hold
+            elif claim := await self._held(deployment, _ttl(ask, deployment), deadline, progress):
+                return claim
         raise UnavailableError(
             f"{ask.model} was unloaded again and again while this request waited for it.",
             code="model_unloaded",
@@ -169,38 +169,38 @@ class Activator:
 
     async def _held(
         self, deployment: ModelDeployment, ttl: int, deadline: float, progress: Progress | None
-    ) -> Hold | None:
+    ) -> Claim | None:
         """The deployment, ready and leased; None where it is worth looking again. Raises APIError."""
-        if self._deployments.is_closing(deployment):
+        if self._deployments.is_closed(deployment):
             raise _unloading(deployment)
-        hold = self._leases.begin(deployment, ttl)
+        claim = self._leases.claim(deployment, ttl)
         leased = False
         try:
-            leased = await self._until_ready(hold, deadline, progress) and await self._leased(hold)
+            leased = await self._until_ready(claim, deadline, progress) and await self._leased(claim)
         except DeploymentGoneError:
             pass
         finally:
             if not leased:
                 # What is refused because of an unload must not undo it.
-                self._leases.end(hold, promises=not self._deployments.is_closing(deployment))
-        return hold if leased else None
+                self._leases.release(claim, promises=not self._deployments.is_closed(deployment))
+        return claim if leased else None
 
-    async def _leased(self, hold: Hold) -> bool:
+    async def _leased(self, claim: Claim) -> bool:
         """Whether the request may be passed on now. Raises APIError, DeploymentGoneError."""
-        deployment = hold.deployment
+        deployment = claim.deployment
         try:
-            leased = await self._leases.protect(hold)
+            leased = await self._leases.ensure_lease(claim)
         except ClusterError as error:
             raise _no_lease(
                 deployment, "is ready, but the cluster does not take the lease that keeps it so", error
             ) from error
         # Writing a lease takes a moment, and may itself have brought news.
         now = self._deployments.get(deployment.name)
-        if not leased or (now and self._deployments.is_closing(now)):
+        if not leased or (now and self._deployments.is_closed(now)):
             raise _unloading(deployment)
         if now is None or now.uid != deployment.uid or not is_ready(now) or self._deployments.is_evicting(now):
             return False
-        hold.deployment = now
+        claim.deployment = now
         return True
 
     async def _synced(self, deadline: float) -> None:
@@ -248,12 +248,12 @@ class Activator:
                     retry_after=10,
                 )
 
-    async def _until_ready(self, hold: Hold, deadline: float, progress: Progress | None) -> bool:
-        """Whether the deployment is ready, as the hold then shows it; False when it is gone.
+    async def _until_ready(self, claim: Claim, deadline: float, progress: Progress | None) -> bool:
+        """Whether the deployment is ready, as the claim then shows it; False when it is gone.
 
         Raises APIError, DeploymentGoneError.
         """
-        name, uid = hold.deployment.name, hold.deployment.uid
+        name, uid = claim.deployment.name, claim.deployment.uid
         woken = False
         changed = False
         told: str | None = None
@@ -262,15 +262,15 @@ class Activator:
             now = self._deployments.get(name)
             if now is None or now.uid != uid or now.deleting:
                 return False
-            if self._deployments.is_closing(now):
+            if self._deployments.is_closed(now):
                 raise _unloading(now)
             if is_ready(now):
-                hold.deployment = now
+                claim.deployment = now
                 return True
             if now.status.phase is Phase.STALLED:
                 raise _start_failed(now, self._clock())
             if now.status.phase is Phase.SLEEPING and not woken:
-                await self._wake(hold)
+                await self._wake(claim)
             woken = now.status.phase is Phase.SLEEPING
             if progress and (not changed or waiting_for(now) != told):
                 told = waiting_for(now)
@@ -283,12 +283,12 @@ class Activator:
                     retry_after=10,
                 )
 
-    async def _wake(self, hold: Hold) -> None:
+    async def _wake(self, claim: Claim) -> None:
         """Tells the operator that the sleeping deployment is wanted: by a lease."""
         try:
-            await self._leases.protect(hold)
+            await self._leases.ensure_lease(claim)
         except ClusterError as error:
-            raise _no_lease(hold.deployment, "sleeps and cannot be woken now", error) from error
+            raise _no_lease(claim.deployment, "sleeps and cannot be woken now", error) from error
 
 
 def waiting_for(deployment: ModelDeployment) -> str:

@@ -38,7 +38,7 @@ class Deployments:
         # Until when a replica has closed each deployment to requests, by uid; of most there is nothing here.
         self._closed_until = dict[str, datetime]()
         self._told_up_to = 0
-        self._closing: set[str] = set()
+        self._closed: set[str] = set()
         self._evicting: set[str] = set()
         self.changes = 0
         """Of the view, so far: what was found out about it holds as long as this is the same."""
@@ -95,17 +95,17 @@ class Deployments:
 
     def close(self, deployment: ModelDeployment) -> None:
         """Marks a deployment as about to be unloaded by this replica: it takes no new requests."""
-        self._closing.add(deployment.uid)
+        self._closed.add(deployment.uid)
         self.changes += 1
         self._wake(deployment.name)
 
     def reopen(self, deployment: ModelDeployment) -> None:
         """Undoes `close`."""
-        self._closing.discard(deployment.uid)
+        self._closed.discard(deployment.uid)
 
-    def is_closing(self, deployment: ModelDeployment) -> bool:
+    def is_closed(self, deployment: ModelDeployment) -> bool:
         """Whether a replica is about to unload the deployment, so that it takes no new requests."""
-        if deployment.uid in self._closing:
+        if deployment.uid in self._closed:
             return True
         closed_until = self._closed_until.get(deployment.uid)
         return closed_until is not None and closed_until > self._clock()
@@ -171,7 +171,7 @@ class Deployments:
     def _remove(self, name: str) -> None:
         self.changes += 1
         deployment = self._by_name.pop(name)
-        self._closing.discard(deployment.uid)
+        self._closed.discard(deployment.uid)
         self._evicting.discard(deployment.uid)
         self._closed_until.pop(deployment.uid, None)
         of_model = self._by_model[deployment.spec.model]

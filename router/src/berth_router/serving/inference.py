@@ -12,7 +12,7 @@ import structlog
 from berth_api.inference import answered_models, name_in_engine
 from berth_router.errors import APIError, EngineFailedError, InternalError, TooManyRequestsError, UnavailableError
 from berth_router.lifecycle.activator import Activator, Progress
-from berth_router.lifecycle.lease_keeper import Hold
+from berth_router.lifecycle.lease_keeper import Claim
 from berth_router.metrics import Metrics
 from berth_router.request.ask import InferenceRequest, RequestParser
 from berth_router.request.endpoints import Endpoint
@@ -100,7 +100,7 @@ class _Call:
         """The request, until an engine has begun to answer it."""
         self._model: str | None = None
         """The model among whose requests in hand this one is counted."""
-        self._hold: Hold | None = None
+        self._hold: Claim | None = None
         self._deadline = 0.0
         self._given = 0
         """How often an engine was chosen."""
@@ -179,11 +179,11 @@ class _Call:
             f"The engine of {request.ask.model} cannot be reached.", code="engine_unreachable", retry_after=2
         )
 
-    async def _connect(self, request: InferenceRequest, hold: Hold) -> None:
+    async def _connect(self, request: InferenceRequest, hold: Claim) -> None:
         if not await self._reached(request, hold):
             await self._activate(request)
 
-    async def _reached(self, request: InferenceRequest, hold: Hold) -> bool:
+    async def _reached(self, request: InferenceRequest, hold: Claim) -> bool:
         """Gives the request to the engine; False where that cannot be reached, so that nothing has been sent."""
         inference, address = self._inference, _address(hold)
         try:
@@ -202,7 +202,7 @@ class _Call:
         self._forward(request, hold, address, connection)
         return True
 
-    def _forward(self, request: InferenceRequest, hold: Hold, address: Address, connection: EngineConnection) -> None:
+    def _forward(self, request: InferenceRequest, hold: Claim, address: Address, connection: EngineConnection) -> None:
         spec = hold.deployment.spec
         pool = self._inference.pool
         name = name_in_engine(spec, self._inference.engine_store)
@@ -215,7 +215,7 @@ class _Call:
         except BrokenError as error:  # closed since it was taken
             self.broken(error, stale=True)
 
-    async def _replace(self, request: InferenceRequest, hold: Hold, error: BrokenError, *, stale: bool) -> None:
+    async def _replace(self, request: InferenceRequest, hold: Claim, error: BrokenError, *, stale: bool) -> None:
         """Sends a request again of whose answer nothing has come, where that can do no harm. Raises APIError.
 
         A request that killed its engine must not kill the next one. So it is sent again only where the engine still
@@ -241,13 +241,13 @@ class _Call:
             return
         raise self._failed(hold, error, fate.text if fate else None)
 
-    async def _explain(self, hold: Hold, error: BrokenError) -> None:
+    async def _explain(self, hold: Claim, error: BrokenError) -> None:
         """Tells a client whose answer broke off. Raises EngineFailedError."""
         can_tell = self._exchange.streams_events
         fate = await self._inference.activator.fate_of(hold.deployment, _REASON_SECONDS) if can_tell else None
         raise self._failed(hold, error, fate.text if fate else None)
 
-    def _failed(self, hold: Hold, error: BrokenError, reason: str | None) -> EngineFailedError:
+    def _failed(self, hold: Claim, error: BrokenError, reason: str | None) -> EngineFailedError:
         inference, model = self._inference, hold.deployment.spec.model
         inference.metrics.engine_failures.inc()
         text = f"The engine of {model} broke off its answer: {reason or error}"
@@ -269,7 +269,7 @@ class _Call:
         self._request = None
 
 
-def _address(hold: Hold) -> Address:
+def _address(hold: Claim) -> Address:
     return address_of(hold.deployment.status.endpoint or "")
 
 
