@@ -16,6 +16,7 @@ from berth_router.asgi import Message, Receive, Scope, Send
 from berth_router.auth import ApiKeys
 from berth_router.errors import InternalError, request_id_of, send_error
 from berth_router.lifecycle.activator import Activator
+from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.eviction import Evictor
 from berth_router.lifecycle.lease_keeper import Leases
@@ -87,11 +88,9 @@ class Router:
             max_deployments=settings.max_deployments,
         )
         self._activator = Activator(
-            cluster=cluster,
             deployments=self._deployments,
-            store=store,
             leases=self._leases,
-            policy=policy,
+            creator=Creator(cluster, self._deployments, store, policy),
             metrics=metrics,
             stats=self._stats,
             deadline_seconds=settings.cold_start_deadline,

@@ -25,6 +25,7 @@ from berth_operator.deployments.idle import idle_since, is_asleep
 from berth_router.errors import APIError
 from berth_router.lifecycle import unloader
 from berth_router.lifecycle.activator import Activator
+from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import Claim, Leases
 from berth_router.lifecycle.lease_state import LEASE, MARGIN
@@ -63,6 +64,7 @@ class _Models:
 
 
 _MODELS: Any = _Models()
+_POLICY = Policy({Backend.LLAMACPP: [Device.CPU]}, Backend.LLAMACPP, Device.CPU, default_ttl=5, max_deployments=9)
 
 
 @dataclass(eq=False)
@@ -97,13 +99,9 @@ class Router:
         self.unloader = Unloader(self.wire, deployments, self.leases, seconds)
         self.deployments = deployments
         self.activator = Activator(
-            cluster=self.wire,
             deployments=deployments,
-            store=_MODELS,
             leases=self.leases,
-            policy=Policy(
-                {Backend.LLAMACPP: [Device.CPU]}, Backend.LLAMACPP, Device.CPU, default_ttl=5, max_deployments=9
-            ),
+            creator=Creator(self.wire, deployments, _MODELS, _POLICY),
             metrics=Metrics(),
             stats=Stats(self.wire, None, name, clock),
             deadline_seconds=3600,

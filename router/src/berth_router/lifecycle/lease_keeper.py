@@ -94,7 +94,7 @@ class Leases:
         self._leases: dict[str, DeploymentLease] = {}
         self._leaving = False
         deployments.listen(self._changed)
-        deployments.listen_for_end(self._gone)
+        deployments.listen_for_removal(self._gone)
 
     # -- Claims
 

@@ -11,7 +11,7 @@ import structlog
 
 from berth_api.inference import answered_models, name_in_engine
 from berth_router.errors import APIError, EngineFailedError, InternalError, TooManyRequestsError, UnavailableError
-from berth_router.lifecycle.activator import Activator, Progress
+from berth_router.lifecycle.activator import Activator, ProgressListener
 from berth_router.lifecycle.lease_keeper import Claim
 from berth_router.metrics import Metrics
 from berth_router.request.ask import InferenceRequest, RequestParser
@@ -273,7 +273,7 @@ def _address(hold: Claim) -> Address:
     return address_of(hold.deployment.status.endpoint or "")
 
 
-def _comments(model: str, exchange: Exchange) -> Progress:
+def _comments(model: str, exchange: Exchange) -> ProgressListener:
     async def comment(text: str) -> None:
         exchange.comment(f"waiting for {model}: {text}")
 
