@@ -55,7 +55,7 @@ class Activator:
         self._deadline_seconds = deadline_seconds
         self._clock = clock
         self._choices: dict[int, tuple[Ask, int, ModelDeployment]] = {}
-        """By the identity of an Ask: the Ask, the number of the view's changes, and the deployment ready for it then."""
+        """By the id of an Ask: the Ask, the number of the view's changes, and the deployment ready for it then."""
 
     def deadline(self) -> float:
         """The moment, on the monotonic clock, until which a request that comes now is queued."""

@@ -1,6 +1,6 @@
-"""Which deployment answers a request: one that is live, one to create, or none. Pure.
+"""Which deployment answers a request: a live one, one to create, or none. Pure.
 
-Only what the request states constrains. An unstated setting matches any live deployment of the model.
+Only what the request states constrains. A setting that it does not state matches any live deployment of the model.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,9 +29,9 @@ ENGINES_FOR: Mapping[Device, Mapping[FileType, Sequence[Backend]]] = {
     Device.CUDA: {FileType.SAFETENSORS: (Backend.VLLM, Backend.TRANSFORMERS), FileType.GGUF: (Backend.LLAMACPP,)},
     Device.CPU: {FileType.GGUF: (Backend.LLAMACPP,), FileType.SAFETENSORS: (Backend.TRANSFORMERS, Backend.VLLM)},
 }
-"""The engines for each kind of weights on each device, the best first.
+"""The engines for each format of weights on each device, the best first.
 
-Of a model that has both kinds, the first kind is taken.
+Of a model that has both formats, the first format here is used.
 """
 
 _MODELS_NAMED = 10
@@ -49,7 +49,7 @@ _PREFERENCE = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings that decide about a deployment to create."""
+    """The settings of this installation for deployments that a router creates."""
 
     engines: Mapping[Backend, Sequence[Device]]
     default_backend: Backend
@@ -86,9 +86,7 @@ def matches(ask: Ask, deployments: Iterable[ModelDeployment]) -> list[ModelDeplo
 
 
 def match(ask: Ask, deployments: Iterable[ModelDeployment]) -> ModelDeployment | None:
-    """The best of the live deployments that meet all that the request states:
-    the most ready, then the smallest name.
-    """
+    """The best of the live deployments that meet what the request states: the most ready, then the first by name."""
     found = matches(ask, deployments)
     if len(found) < 2:
         return found[0] if found else None
@@ -96,7 +94,7 @@ def match(ask: Ask, deployments: Iterable[ModelDeployment]) -> ModelDeployment |
 
 
 def resolve(ask: Ask, live: Sequence[ModelDeployment], lookup: ModelLookup, policy: Policy) -> Attach | Create | Refuse:
-    """What to do for a request, given every deployment there is and what the store holds of the model."""
+    """What to do for a request. `live`: all deployments. `lookup`: what the store has of the model."""
     best = match(ask, live)
     if best and best.status.phase is not Phase.STALLED:
         return Attach(best)
@@ -104,8 +102,7 @@ def resolve(ask: Ask, live: Sequence[ModelDeployment], lookup: ModelLookup, poli
     if isinstance(spec, Refuse):
         return Attach(best) if best else spec
     name = deployment_name(spec)
-    # A deployment that cannot start answers for its own configuration alone: it must not stand in the way of one that
-    # could.
+    # A stalled deployment answers only for its own configuration: another configuration might start.
     stalled = next((one for one in live if _meets(ask, one) and deployment_name(one.spec) == name), None)
     if stalled:
         return Attach(stalled)
@@ -115,7 +112,8 @@ def resolve(ask: Ask, live: Sequence[ModelDeployment], lookup: ModelLookup, poli
     if made >= policy.max_deployments:
         return Refuse(
             UnavailableError(
-                f"{ask.model} is not running, and no further model can be started: {made} of {policy.max_deployments} are live."
+                f"{ask.model} is not running, and no further model can be started: {made} of {policy.max_deployments}"
+                " are live."
                 " Unload one with POST /v1/models/unload, or wait until one is idle.",
                 code="too_many_deployments",
                 retry_after=30,
@@ -197,7 +195,7 @@ def _spec(ask: Ask, weights: frozenset[FileType], policy: Policy) -> ModelDeploy
 
 
 def _engine(ask: Ask, weights: frozenset[FileType], policy: Policy) -> tuple[Backend, Device] | Refuse:
-    """The engine and device to start: what is stated, then what the model's files are for, then the defaults."""
+    """The engine and device to start: what is stated, then what fits the model's files, then the defaults."""
     able = [backend for backend in Backend if ask.path is None or ask.path in ENGINE_PATHS[backend]]
     if ask.backend is not None and ask.backend not in able:
         return Refuse(_path_not_served(ask, [ask.backend], able))
@@ -253,7 +251,8 @@ def _engine_not_available(ask: Ask, weights: frozenset[FileType], policy: Policy
     device = Device.CUDA if ask.gpu_layers else ask.device
     wanted = " on ".join(part for part in (ask.backend, device) if part)
     if ask.backend is None and weights:
-        wanted = f"{' or '.join(sorted(weights))} files{f' on {ask.device}' if ask.device else ''}, which is what {ask.model} has"
+        on_device = f" on {ask.device}" if ask.device else ""
+        wanted = f"{' or '.join(sorted(weights))} files{on_device}, which is what {ask.model} has"
     return InvalidRequestError(
         f"{_why(ask)}This installation has no engine for {wanted}. It has: {available}.",
         param=param,
@@ -262,7 +261,7 @@ def _engine_not_available(ask: Ask, weights: frozenset[FileType], policy: Policy
 
 
 def _why(ask: Ask) -> str:
-    """A sentence that says why it has to be this engine, where the caller did not name it."""
+    """A sentence that says why it must be this engine, where the caller did not name it."""
     return f"`{ask.implied_by}` is a setting of backend {ask.backend}. " if ask.implied_by else ""
 
 

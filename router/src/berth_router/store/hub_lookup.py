@@ -1,7 +1,7 @@
-"""A look at a repository of the hub, for those who want to know before they download.
+"""What a repository of the hub has, before a download.
 
-The hub's library is imported when it is first needed: a router that nobody asks about repositories does without it. The
-hub is asked in threads, a few at a time and no longer than a caller waits for an answer.
+The hub's library is imported when it is first needed: many routers never need it. Threads ask the hub, a few at a time,
+for no longer than a caller waits for an answer.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from berth_hub.repository import Repository
 
 LOOKUP_SECONDS = 25.0
-"""How long the hub has to answer."""
+"""How long the hub has for an answer."""
 
 _LOOKUPS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedFiles:
-    """What of a repository would be taken; see berth_hub.selection."""
+    """Which files of a repository a download would take: see berth_hub.selection."""
 
     quantization: str | None = None
     include: Sequence[str] = ()
@@ -41,7 +41,7 @@ class SizedName:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryPreview:
-    """What was seen. `problem` says why a download would fail; None where nothing is in its way."""
+    """What a repository has. `problem`: why a download would fail; None: nothing is known to prevent it."""
 
     exists: bool
     problem: str | None = None
@@ -62,7 +62,7 @@ class HubLookup:
         self._places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
     async def preview(self, source: Source, requested: RequestedFiles) -> RepositoryPreview:
-        """What the repository has, and what would be taken. Raises UnavailableError where the hub does not say."""
+        """What the repository has, and what a download would take. Raises UnavailableError: the hub gives no answer."""
         try:
             async with asyncio.timeout(LOOKUP_SECONDS), self._places:
                 return await asyncio.to_thread(self._preview, source, requested)

@@ -1,11 +1,9 @@
-"""The model store as the router sees it, mounted read-only: what models there are, and of what files.
+"""The models in the store, and the files of each. The router needs to read the store only.
 
-A store may hold a thousand models and lie on a network file system. So it is read in a thread, one reading at a time,
-and what was read is kept: a model is read again when one of its directories has changed, or what is known of it has
-become old.
+A store may hold a thousand models on a network file system. So a thread reads it, once at a time, and the result is
+kept: a model is read again when one of its directories has changed, or when the result is old.
 
-What cannot be read is not absent: a store that fails is told as such, and a model that cannot be read is among the
-others, with the reason.
+A model that cannot be read is not absent: it is listed with the reason. A store that fails is an error.
 """
 
 import asyncio
@@ -29,20 +27,20 @@ _log = structlog.get_logger(__name__)
 
 _VALID_PATH = re.compile(MODEL_PATH_PATTERN)
 _NOT_A_MODEL = "lost+found"
-"""What mkfs leaves at the top of a volume."""
+"""A directory that mkfs makes at the top of a volume."""
 
 _MAX_DEPTH = 4
 _MAX_FILES = 10_000
-"""Directories below a model's own, and files of one model, that are looked at: a store is not searched without end."""
+"""Levels of directories below a model's own, and files of one model, that are read: the search has an end."""
 
 _RACY_NS = 2_000_000_000
-"""A directory that had changed so shortly before it was read may have changed again without a new time stamp."""
+"""A directory that changed so shortly before it was read may have changed again without a new time stamp."""
 
 _ABSENCES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
-"""No such file, a file in place of a directory, a name that no file can have, and links that lead nowhere."""
+"""No such file, a file instead of a directory, a name that no file can have, a loop of links."""
 
 _OLD_NS = 300_000_000_000
-"""What is known for so long is read again: a file that grows in place changes no directory."""
+"""A result of this age is read again: a file that grows changes no directory."""
 
 
 class FileType(StrEnum):
@@ -94,9 +92,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model in the store:
-    its path as the API names it, when it was last changed (seconds since 1970), and its files by name.
-    """
+    """A model in the store: its path in the API, its last change in seconds since 1970, and its files by name."""
 
     path: str
     modified: int
@@ -133,13 +129,13 @@ class ModelLookup:
 
 @dataclass(frozen=True, slots=True)
 class _FoundModels:
-    """What one entry at the top of the store was found to be, and the time stamps that say whether it still is."""
+    """The models in one entry at the top of the store, and the time stamps that say whether that still holds."""
 
     models: tuple[StoredModel, ...]
     stamps: dict[str, tuple[int, int]]
     read_at: int
 
-    def holds(self, now: int) -> bool:
+    def is_current(self, now: int) -> bool:
         if now - self.read_at > _OLD_NS or any(model.unreadable for model in self.models):
             return False
         newest = max(changed for changed, _ in self.stamps.values())
@@ -147,18 +143,18 @@ class _FoundModels:
 
 
 class ModelStore:
-    """Reads the store. Where that fails, every method raises an UnavailableError: that is no model's absence."""
+    """Reads the store. Each method raises UnavailableError where the store fails."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._readings: dict[str, _FoundModels] = {}
+        self._entries: dict[str, _FoundModels] = {}
         self._models: tuple[StoredModel, ...] = ()
         self._refreshed = SharedCall(lambda: asyncio.to_thread(self._refresh))
         self.read_models = 0
-        """How many entries at the top of the store were read in all."""
+        """How many entries at the top of the store were read so far."""
 
     async def lookup(self, model: str) -> ModelLookup:
-        """Whether the store has the model; if not, what else it has. `model` is a valid path below MODEL_STORE."""
+        """What the store has of the model; if nothing, its other models. `model` is a valid path below MODEL_STORE."""
         try:
             found = await asyncio.to_thread(self._lookup, model)
         except OSError as error:
@@ -166,10 +162,10 @@ class ModelStore:
         return found or ModelLookup(exists=False, models=[stored.path for stored in await self.models()])
 
     async def models(self) -> Sequence[StoredModel]:
-        """All models, by path: directories and .gguf files at the top of the store; for a directory that holds only directories, those.
+        """All models, by path: .gguf files and directories at the top of the store.
 
-        As they are now, or later: what was put there before the call is among them. The same object as before where
-        nothing has changed. Empty where there is no store.
+        In place of a directory that holds only directories, those. All that was there before the call is in the result.
+        The same object as before where nothing has changed. Empty where there is no store.
         """
         try:
             return await self._refreshed()
@@ -189,17 +185,15 @@ class ModelStore:
 
     def _refresh(self) -> tuple[StoredModel, ...]:
         now = time.time_ns()
-        readings: dict[str, _FoundModels] = {}
+        entries: dict[str, _FoundModels] = {}
         for name in _names(self._root):
-            known = self._readings.get(name)
-            if known is None or not known.holds(now):
+            known = self._entries.get(name)
+            if known is None or not known.is_current(now):
                 known = self._read(name)
             if known:
-                readings[name] = known
-        self._readings = readings
-        models = sorted(
-            (model for reading in readings.values() for model in reading.models), key=lambda model: model.path
-        )
+                entries[name] = known
+        self._entries = entries
+        models = sorted((model for entry in entries.values() for model in entry.models), key=lambda model: model.path)
         if self._models != tuple(models):
             for model in set(models).difference(self._models):
                 if model.unreadable:
@@ -208,7 +202,7 @@ class ModelStore:
         return self._models
 
     def _read(self, name: str) -> _FoundModels | None:
-        """None where it is no model, or gone by now."""
+        """Reads one entry at the top. None: it is no model, or it is gone."""
         self.read_models += 1
         path, read_at = self._root / name, time.time_ns()
         stamps: dict[str, tuple[int, int]] = {}
@@ -231,10 +225,7 @@ class ModelStore:
 
 
 def is_absence(error: OSError) -> bool:
-    """Whether the error says that there is no such file.
-
-    All others say that it is not known, or that this process may not know.
-    """
+    """Whether the error says that there is no such file. Any other error leaves that open."""
     return error.errno in _ABSENCES
 
 
@@ -249,7 +240,7 @@ def store_unavailable(error: OSError) -> UnavailableError:
 
 
 def type_of(name: str) -> FileType:
-    """What a file of this name is."""
+    """The type of a file of this name."""
     base = name.rpartition("/")[2]
     return (
         FileType.TOKENIZER
@@ -296,10 +287,10 @@ def _unreadable(path: str, error: OSError) -> StoredModel:
 
 
 def _files(directory: Path, stamps: dict[str, tuple[int, int]]) -> list[StoredFile]:
-    """The files of a model by name; hidden ones, which downloads in progress are, left out.
+    """The files of a model by name, without hidden ones (downloads in progress) and without files that go away.
 
-    What goes away meanwhile is left out too. Notes the stamp of every directory. Raises OSError where the directory
-    itself is not there, or any in it cannot be read.
+    Adds the time stamp of each directory to `stamps`. Raises OSError where the directory does not exist, or one in it
+    cannot be read.
     """
     files: list[StoredFile] = []
     open_directories = [(str(directory), "", 0)]
@@ -324,7 +315,7 @@ def _files(directory: Path, stamps: dict[str, tuple[int, int]]) -> list[StoredFi
 
 
 def _is_directory(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is one, or a link to one."""
+    """Whether the entry is a directory, or a link to one."""
     try:
         return entry.is_dir()
     except OSError as error:
@@ -334,7 +325,7 @@ def _is_directory(entry: "os.DirEntry[str]") -> bool:
 
 
 def _size_of(entry: "os.DirEntry[str]") -> int | None:
-    """The size of a file in bytes; None for what is none, or gone by now."""
+    """The size of a file in bytes. None: it is no file, or it is gone."""
     try:
         found = entry.stat()
     except OSError as error:
@@ -345,7 +336,7 @@ def _size_of(entry: "os.DirEntry[str]") -> int | None:
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
-    """When it was last changed, in ns, and its size; None where it is gone."""
+    """When the path last changed, in ns, and its size. None: it is gone."""
     try:
         found = Path(path).stat()
     except OSError:
