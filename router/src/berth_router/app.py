@@ -1,4 +1,4 @@
-"""Composition: the parts of a router, and what runs besides them."""
+"""Composition: the parts of a router, and its tasks in the background."""
 
 import asyncio
 import socket
@@ -53,15 +53,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Router:
-    """The router: its parts, and what runs besides. `more_routes`:
-    what the management API has besides, where it runs.
-    """
+    """The router: its parts, and its tasks in the background. `more_routes`: further routes of the management API."""
 
     def __init__(
         self, cluster: Cluster, settings: Settings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()
     ) -> None:
         self.draining = False
-        """Set at a shutdown, so that no new traffic is sent here."""
+        """Set at a shutdown, so that the router gets no new traffic."""
         metrics = Metrics()
         root = Path(settings.model_store)
         store = ModelStore(root)
@@ -79,7 +77,7 @@ class Router:
         self._deployments = Deployments(cluster, clock)
         self._leases = Leases(cluster, self._deployments, settings.replica, clock)
         self.evictor = Evictor(cluster, self._deployments, self._leases)
-        """Puts models out for others; only where this router serves alone."""
+        """Evicts models for others; only where this router serves alone."""
         policy = Policy(
             engines=settings.engines,
             default_backend=settings.default_backend,
@@ -113,14 +111,14 @@ class Router:
         )
 
     def openapi(self) -> dict[str, Any]:
-        """The API's description, as /openapi.json has it."""
+        """The description of the API, as /openapi.json has it."""
         return self._management.openapi()
 
     @asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncGenerator[HttpServer]:
-        """While open, the router runs and answers on this socket.
+        """While this is open, the router runs and answers on this socket.
 
-        Drain the server before this is left; what is open then is cut.
+        Drain the server before you leave this: connections that are open then are cut.
         """
         settings = self._settings
         limits = settings.limits()
@@ -156,13 +154,13 @@ class Router:
     async def drain(
         self, server: HttpServer, seconds: float, lame_duck_seconds: float = 0, hurry: asyncio.Event | None = None
     ) -> None:
-        """Ends the server: see HttpServer.drain. The router calls itself not ready from the first moment."""
+        """Ends the server: see HttpServer.drain. From the first moment the router is not ready."""
         self.draining = True
         await server.drain(seconds, lame_duck_seconds=lame_duck_seconds, hurry=hurry)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """While open, the router watches the cluster, keeps its leases and keeps its API keys as the folder has them."""
+        """While this is open, the router watches the cluster, keeps its leases, and reads its API keys regularly."""
         tasks = [
             asyncio.create_task(self._deployments.run(), name="view"),
             asyncio.create_task(self._stats.run(), name="stats"),
@@ -189,7 +187,7 @@ class Router:
         return self._fault
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """What runs for ever ends only by cancellation; anything else is a fault that a restart mends."""
+        """Records the end of a task that runs for ever: unless it was cancelled, only a restart helps."""
         if not task.cancelled():
             _log.critical("task_ended", task=task.get_name(), exc_info=task.exception())
             self._fault = f"the task {task.get_name()!r} ended"

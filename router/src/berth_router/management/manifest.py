@@ -1,4 +1,4 @@
-"""GET /v1/models/manifest: a model's ModelDeployment, to be kept in a file and applied to a cluster."""
+"""GET /v1/models/manifest: a model's ModelDeployment, to keep in a file and apply to a cluster."""
 
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ class Manifest(BaseModel):
 
 
 def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy) -> APIRouter:
-    """The route that tells a model's manifest."""
+    """The route for a model's manifest."""
     routes = APIRouter(tags=["models"])
 
     @routes.get("/v1/models/manifest", summary="A model's ModelDeployment")
@@ -43,10 +43,10 @@ def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy)
             Device | None, Query(description="On this device. Unset: as for a request that states none.")
         ] = None,
     ) -> Manifest:
-        """That of the deployment which a request for the model would use, or else of the one which it would start.
+        """The manifest of the deployment that a request for the model would use, or of the one that it would start.
 
-        What a router made goes away when it is idle; a resource that a person applies sleeps instead, and so this one
-        says.
+        A deployment that a router made is deleted when it is idle. One that a person applies falls asleep instead, and
+        this manifest says so.
         """
         ask = Ask(model_path(model), backend, device)
         decision = resolve(ask, deployments.all(), await store.lookup(ask.model), policy)

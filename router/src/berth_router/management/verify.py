@@ -25,7 +25,7 @@ class VerifyRequest(SourceFields):
 
 
 class SizedFile(BaseModel):
-    """A file that would be taken."""
+    """A file that a download would take."""
 
     name: str
     size: int = Field(description="In bytes.")
@@ -39,16 +39,16 @@ class SizedQuantization(BaseModel):
 
 
 class Verification(BaseModel):
-    """What was found."""
+    """What the repository has, and what a download would take."""
 
     repository: str = Field(description="org/name.")
     exists: bool = Field(description="Whether the hub shows such a repository to this installation.")
-    gated: bool = Field(description="Whether its owner lets only some read it.")
+    gated: bool = Field(description="Whether only users whom its owner admits can read it.")
     private: bool
     revision: str = Field(description="What was asked for.")
     commit: str | None = Field(description="The commit that the revision stands for now. null: there is none.")
     destination: str = Field(description="The model's path in the store, if it were downloaded.")
-    files: list[SizedFile] = Field(description="The files that would be taken.")
+    files: list[SizedFile] = Field(description="The files that a download would take.")
     total_bytes: int = Field(description="Their size.")
     free_bytes: int | None = Field(description="Free space of the store. null: not known.")
     quantizations: list[SizedQuantization] = Field(
@@ -57,8 +57,8 @@ class Verification(BaseModel):
     recommended_backends: list[Backend] = Field(
         description="Engines of this installation that take the files, the best first."
     )
-    downloadable: bool = Field(description="Whether a download would be begun, as far as can be said now.")
-    warnings: list[str] = Field(description="What is in its way, and what to do.")
+    downloadable: bool = Field(description="Whether a download would begin, as far as is known now.")
+    warnings: list[str] = Field(description="What prevents it, and what to do.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Space:
     kept_free: int
 
     def free(self) -> int | None:
-        """Free bytes; None where they cannot be known."""
+        """Free bytes. None: not known."""
         try:
             return shutil.disk_usage(self.store).free
         except OSError:
@@ -98,8 +98,8 @@ def verify_routes(
         total = sum(file.size for file in preview.files)
         if free is not None and total > free - space.kept_free:
             obstacles.append(
-                f"It needs {total} bytes. The model store has {free} left, of which {space.kept_free} stay free: delete a model, or enlarge"
-                " the store."
+                f"It needs {total} bytes. The model store has {free} left, of which {space.kept_free} stay free:"
+                " delete a model, or enlarge the store."
             )
         try:
             await downloads.check_place(spec)
