@@ -72,8 +72,8 @@ async def make_ready(cluster: Cluster, now: datetime, ttl: int = 300, action: st
         },
     }
     await cluster.create(MODEL_DEPLOYMENTS, body)
-    told = {"phase": "Ready", "endpoint": "http://127.0.0.1:1", "loadedAt": now.isoformat(), **status}
-    return await cluster.patch_status(MODEL_DEPLOYMENTS, NAME, told)
+    ready = {"phase": "Ready", "endpoint": "http://127.0.0.1:1", "loadedAt": now.isoformat(), **status}
+    return await cluster.patch_status(MODEL_DEPLOYMENTS, NAME, ready)
 
 
 async def stored(cluster: Cluster) -> ModelDeployment:
@@ -82,5 +82,5 @@ async def stored(cluster: Cluster) -> ModelDeployment:
 
 
 async def entry_of(cluster: Cluster, replica: str) -> ReplicaActivity:
-    """What the replica has told."""
+    """What the replica has reported."""
     return (await stored(cluster)).status.activity[replica]

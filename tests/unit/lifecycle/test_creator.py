@@ -24,7 +24,7 @@ _UNUSED: Any = None
 
 
 class Slow(MemoryCluster):
-    """Creates when it is told to."""
+    """Creates once `go_on` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ async def test_the_first_ones_deadline_is_not_that_of_those_who_join() -> None:
     with pytest.raises(DeadlineError, match="predecessor"):
         await hasty
     assert not patient.done()
-    held = deployments.get(WANTED.name)
-    assert held
-    deployments.forget(held)
+    existing = deployments.get(WANTED.name)
+    assert existing
+    deployments.forget(existing)
     await patient

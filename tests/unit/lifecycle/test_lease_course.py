@@ -18,7 +18,7 @@ from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
 
 class Fragile(MemoryCluster):
-    """Breaks with anything, and tells when each status was written and by whom."""
+    """Breaks with anything, and records when each status was written and by whom."""
 
     def __init__(self) -> None:
         super().__init__(clock=wall_clock)

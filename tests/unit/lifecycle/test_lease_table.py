@@ -95,20 +95,32 @@ def asked(state: LeaseState, lease: float | None, **fields: Any) -> LeaseState:
 @pytest.mark.parametrize(
     ("case", "state", "event", "now", "effects"),
     [
-        ("a request is held: worth a lease if it goes on", UNUSED, RequestBegan(300), 0, [SetTimer(at(0.3))]),
-        ("it is refused at once: its promise is told later", WAITING, RequestEnded(300, 0), 0.1, [SetTimer(at(2.1))]),
-        ("it is refused because of an unload: nothing to tell", WAITING, RequestEnded(300, 0, promises=False), 0.1, []),
-        ("it is still held", WAITING, TimerFired(), 0.3, [writes(entry(300.3, 90.3, 1, 0.3))]),
+        ("a request is queued: worth a lease if it goes on", UNUSED, RequestBegan(300), 0, [SetTimer(at(0.3))]),
+        (
+            "it is refused at once: its promise is written later",
+            WAITING,
+            RequestEnded(300, 0),
+            0.1,
+            [SetTimer(at(2.1))],
+        ),
+        (
+            "it is refused because of an unload: nothing to write",
+            WAITING,
+            RequestEnded(300, 0, promises=False),
+            0.1,
+            [],
+        ),
+        ("it is still queued", WAITING, TimerFired(), 0.3, [writes(entry(300.3, 90.3, 1, 0.3))]),
         ("it needs a lease now", WAITING, LeaseNeeded(), 0, [writes(entry(300, 90, 1))]),
         (
-            "soon after another write: it is not held back",
+            "soon after another write: it does not wait",
             replace(WAITING, written_at=at(0)),
             LeaseNeeded(),
             0.5,
             [writes(entry(300.5, 90.5, 1, 0.5))],
         ),
         (
-            "soon after a failed write: it is",
+            "soon after a failed write: it does",
             replace(WAITING, written_at=at(0), failures=3),
             LeaseNeeded(),
             0.5,
@@ -141,16 +153,16 @@ def asked(state: LeaseState, lease: float | None, **fields: Any) -> LeaseState:
         ("busy: the lease is renewed when 60 s of it are left", BUSY, TimerFired(), 10, [SetTimer(at(30))]),
         ("so much is left", BUSY, TimerFired(), 30, [writes(entry(330, 120, 1, 30))]),
         (
-            "a request that wants it kept for longer: told within a second",
+            "a request that keeps it for longer: written within a second",
             BUSY,
             RequestBegan(3600),
             0.5,
             [SetTimer(at(1))],
         ),
-        ("told", BUSY, RequestBegan(3600), 1, [writes(entry(3601, 91, 2, 1))]),
+        ("written", BUSY, RequestBegan(3600), 1, [writes(entry(3601, 91, 2, 1))]),
         ("for ever", BUSY, RequestBegan(0), 1, [writes(replace(entry(0, 91, 2, 1), keep_until=NEVER))]),
         ("the last request ends: once settled", BUSY, RequestEnded(300, 0), 5, [SetTimer(at(7))]),
-        ("the lease is given back, the promise stays", IDLE, TimerFired(), 7, [writes(entry(305, None, 0, 5))]),
+        ("the lease is released, the promise stays", IDLE, TimerFired(), 7, [writes(entry(305, None, 0, 5))]),
         (
             "in use, but for this moment, and the lease is to be renewed",
             replace(IDLE, idle_since=at(29.9)),
@@ -159,7 +171,7 @@ def asked(state: LeaseState, lease: float | None, **fields: Any) -> LeaseState:
             [writes(entry(305, 120, 0, 5))],
         ),
         (
-            "a replica closes it: given back at once",
+            "a replica closes it: released at once",
             IDLE,
             DeploymentChanged(seen(own(300, 90), closed=60)),
             5.1,
@@ -174,14 +186,14 @@ def asked(state: LeaseState, lease: float | None, **fields: Any) -> LeaseState:
         ),
         ("renewed as before", replace(BUSY, closed_until=at(60)), TimerFired(), 30, [writes(entry(330, 120, 1, 30))]),
         (
-            "the request ends: given back at once",
+            "the request ends: released at once",
             replace(BUSY, closed_until=at(60)),
             RequestEnded(300, 0),
             0.2,
             [writes(entry(300.2, None, 0, 0.2))],
         ),
         (
-            "a request comes while the lease is given back",
+            "a request comes while the lease is released",
             asked(replace(IDLE, lease=None), None),
             RequestBegan(300),
             7,
@@ -202,16 +214,16 @@ def asked(state: LeaseState, lease: float | None, **fields: Any) -> LeaseState:
             [SetTimer(at(8))],
         ),
         (
-            "a lease that may be stored is given back",
+            "a lease that may be stored is released",
             replace(UNUSED, uncertain_lease=at(90), idle_since=at(0)),
             TimerFired(),
             2,
             [writes(entry(-900, None, 0, -900))],
         ),
         ("or has run out", replace(UNUSED, uncertain_lease=at(1), idle_since=at(0)), TimerFired(), 2, []),
-        ("all is told", replace(IDLE, lease=None, stored=own(305), stored_promise=at(305)), TimerFired(), 60, []),
+        ("all is written", replace(IDLE, lease=None, stored=own(305), stored_promise=at(305)), TimerFired(), 60, []),
         (
-            "somebody took the lease: a request waits",
+            "somebody removed the lease: a request waits",
             replace(BUSY, in_hand_since=at(0)),
             DeploymentChanged(seen(None)),
             5,
@@ -226,7 +238,7 @@ def asked(state: LeaseState, lease: float | None, **fields: Any) -> LeaseState:
             [writes(entry(305, None, 0, 5, [Order(unload_at=at(5.5))]))],
         ),
         (
-            "told of a request, and then of an unload before it: taken back",
+            "reported a request, then saw an unload before it: taken back",
             replace(IDLE, lease=None, stored=own(305, activity=5), stored_promise=at(305)),
             DeploymentChanged(seen(own(305, activity=5), unloaded=4)),
             60,
@@ -275,10 +287,10 @@ def test_what_is_done(case: str, state: LeaseState, event: Event, now: float, ef
             31,
             None,
         ),
-        ("it is being given back", IDLE, TimerFired(), 7, None),
+        ("it is being released", IDLE, TimerFired(), 7, None),
         ("it is closed", BUSY, DeploymentChanged(seen(own(300, 90), closed=60)), 5, None),
         ("it was closed", replace(BUSY, closed_until=at(4)), TimerFired(), 5, 80),
-        ("somebody took it", BUSY, DeploymentChanged(seen(None)), 5, None),
+        ("somebody removed it", BUSY, DeploymentChanged(seen(None)), 5, None),
         ("an older version does not say so", BUSY, DeploymentChanged(seen(None, version=3)), 5, 80),
         ("this replica ends", BUSY, ReplicaLeaving(), 0, None),
     ],
@@ -303,13 +315,13 @@ def test_the_beginning_is_what_is_stored(case: str, stored: DeploymentVersion, p
     assert (state.promise, state.lease) == (at(promise), None), case
 
 
-def test_a_lease_of_an_earlier_life_is_not_used_but_given_back() -> None:
+def test_a_lease_of_an_earlier_process_is_not_used_but_released() -> None:
     state, effects = next_state(first_state(seen(own(300, 90)), at(10)), TimerFired(), at(10))
     assert (state.usable_until, effects) == (LONG_AGO, [SetTimer(at(12))])
 
 
 def test_a_write_is_for_the_version_that_was_seen_last() -> None:
-    """So nothing that is stored is overwritten unseen, such as what an earlier life of this replica had on its way."""
+    """So nothing that is stored is overwritten unseen, such as a late write of this replica's earlier process."""
     state, _ = next_state(WAITING, DeploymentChanged(seen(version=7)), at(0))
     state, effects = next_state(state, LeaseNeeded(), at(0))
     assert effects == [WriteEntry(entry(300, 90, 1), version=7)]
@@ -332,7 +344,7 @@ def test_what_may_be_stored_stays_promised_though_its_request_is_refused() -> No
 def test_an_entry_names_only_what_it_means_to_change() -> None:
     assert set(entry(300, None).patch()) == {"lastActivity", "keepUntil", "leaseUntil", "inFlight"}
     order = entry(300, None, activity=9, orders=[Order(unload_at=at(8))]).patch()
-    assert order["unloadAt"] == order["lastActivity"], "an unload is never before what the entry tells of"
+    assert order["unloadAt"] == order["lastActivity"], "an unload is never before what the entry states"
     assert order["closedUntil"] is None
 
 

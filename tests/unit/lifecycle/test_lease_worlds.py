@@ -178,10 +178,10 @@ def explore(worlds: type[Worlds], count: int, number: int, *, shrinks: bool = Fa
 
 def test_no_answer_is_cut_and_no_promise_forgotten_whatever_happens(pytestconfig: pytest.Config) -> None:
     count: Any = pytestconfig.getoption("--worlds")
-    told: Any = pytestconfig.getoption("--worlds-seed")
-    number = secrets.randbelow(1 << 32) if told is None else told
+    given: Any = pytestconfig.getoption("--worlds-seed")
+    number = secrets.randbelow(1 << 32) if given is None else given
     print(f"{count} worlds with --worlds-seed {number}")
-    explore(Worlds, count, number, shrinks=told is not None)
+    explore(Worlds, count, number, shrinks=given is not None)
 
 
 # -- Bugs that are planted, each of which must be found

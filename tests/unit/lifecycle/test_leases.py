@@ -21,7 +21,7 @@ def at(seconds: float) -> datetime:
 
 
 class Router1(Replica):
-    """A replica whose clock stands, and which knows what it is told."""
+    """A replica whose clock stands, and which knows what the test gives it."""
 
     def __init__(self, cluster: InstrumentedCluster) -> None:
         self.cluster = cluster
@@ -121,9 +121,9 @@ async def test_a_closed_deployment_stays_closed_when_its_lease_is_renewed(router
     claim = await router.begin(300)
     await router.leases.close_to_requests(router.deployment, 60)
     router.now = at(25)
-    held = router.leases.claim(router.deployment, 300)
-    assert not await router.leases.ensure_lease(held)
-    router.leases.release(held, promises=False)
+    queued = router.leases.claim(router.deployment, 300)
+    assert not await router.leases.ensure_lease(queued)
+    router.leases.release(queued, promises=False)
     router.leases.release(claim)
     await router.leases.leave()
     assert (await entry_of(router.cluster, "router-1")).closed_until == at(60)

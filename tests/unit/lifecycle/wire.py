@@ -28,17 +28,17 @@ def seconds() -> float:
 
 
 class Store(LocalCluster):
-    """Tells of each change in the very moment, and who made it."""
+    """Reports each change at once, and who made it."""
 
-    def __init__(self, told: Callable[[str, str, Object], None]) -> None:
+    def __init__(self, observer: Callable[[str, str, Object], None]) -> None:
         super().__init__({}, wall_clock)
-        self._told = told
-        self.news = asyncio.Event()
+        self._observer = observer
+        self.changed = asyncio.Event()
 
     def _publish(self, change: Literal["ADDED", "MODIFIED", "DELETED"], plural: str, item: Object) -> None:
         super()._publish(change, plural, item)
-        self._told(change, writer.get(), item)
-        self.news.set()
+        self._observer(change, writer.get(), item)
+        self.changed.set()
 
 
 class Wire:

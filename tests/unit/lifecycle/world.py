@@ -152,7 +152,7 @@ class World:
     demand: Demand = field(default_factory=Demand)
 
     def __post_init__(self) -> None:
-        self.store = Store(self._told)
+        self.store = Store(self._observe)
         self.starts = 0
         self.closed_at: float | None = None
         self._entries: dict[str, Object] = {}
@@ -255,7 +255,7 @@ class World:
         engine = claim.deployment.status.endpoint or ""
         accepted = Accepted(router, claim, engine, seconds())
         accepted.leased = accepted.has_lease(self.now(), MARGIN)
-        if engine not in self.engines and accepted.leased:  # without a lease it finds nobody there, and is told so
+        if engine not in self.engines and accepted.leased:  # without a lease it finds nobody there, and hears so
             self._wrong(f"{router.name} passes a request on to an engine that is gone")
         self.accepted.append(accepted)
 
@@ -269,7 +269,7 @@ class World:
     async def _operate(self) -> None:
         writer.set(OPERATOR)
         while True:
-            self.store.news.clear()
+            self.store.changed.clear()
             wait = 30.0
             deployment = await self.deployment()
             if deployment:
@@ -279,7 +279,7 @@ class World:
                     continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(wait, 0.01)):
-                    await self.store.news.wait()
+                    await self.store.changed.wait()
 
     async def _round(self, deployment: ModelDeployment) -> float:
         """One look of the operator; seconds until the next."""
@@ -327,7 +327,7 @@ class World:
     def _wrong(self, what: str) -> None:
         self.faults.append(f"{seconds():.1f} s: {what}")
 
-    def _told(self, change: str, who: str, item: Object) -> None:
+    def _observe(self, change: str, who: str, item: Object) -> None:
         """Looks at each change of the object as it happens."""
         deployment = ModelDeployment.parse(item)
         if change == "DELETED":

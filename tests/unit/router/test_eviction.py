@@ -1,4 +1,4 @@
-"""Models put out for room: nobody's answer is cut, and who comes meanwhile is served by the next start."""
+"""Models are evicted: no answer is cut, and a request that comes meanwhile is served by the next start."""
 
 import asyncio
 from asyncio import StreamReader

@@ -239,7 +239,7 @@ async def test_unload_waits_for_the_answers_of_other_replicas_which_take_no_new_
     assert (refused.status, orjson.loads(refused.body)["error"]["code"]) == (503, "model_unloaded")
     assert refused.headers["retry-after"]
     await ready.until(lambda found: found[0]["status"]["activity"].get("router-2", {}).get("inFlight", 0) > 0)
-    # Longer than the unloading router waits for news from the others.
+    # Longer than the unloading router waits for reports of the others.
     done, _ = await asyncio.wait({unloading}, timeout=2.5)
     assert not done
     go_on.set()
@@ -360,7 +360,7 @@ async def test_a_body_that_is_too_large_is_refused(serving: Serving) -> None:
 
 @pytest.mark.in_memory("etcd forgets its history when it likes")
 async def test_a_second_snapshot_takes_out_what_is_gone(ready: Serving) -> None:
-    """A watch that broke may have missed a deletion; the list that follows tells."""
+    """A watch that broke may have missed a deletion; the list that follows shows it."""
     assert isinstance(ready.cluster, MemoryCluster)
     name = await ready.created()
     ready.cluster.expire_watches()

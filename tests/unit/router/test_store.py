@@ -158,8 +158,13 @@ async def test_one_that_cannot_be_read_is_told_and_hides_no_other(root: Path, mo
 
     store = ModelStore(root)
     monkeypatch.setattr(os, "scandir", failing)
-    told = {model.name: model.unreadable for model in await store.models()}
-    assert told == {"alone.gguf": None, "org/one": "Input/output error", "org/two": None, "smol": "Input/output error"}
+    unreadable = {model.name: model.unreadable for model in await store.models()}
+    assert unreadable == {
+        "alone.gguf": None,
+        "org/one": "Input/output error",
+        "org/two": None,
+        "smol": "Input/output error",
+    }
     broken.clear()
     assert [model.unreadable for model in await store.models()] == [None] * 4
 
