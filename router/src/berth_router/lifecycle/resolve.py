@@ -25,7 +25,7 @@ from berth_router.errors import APIError, InvalidRequestError, ModelNotFoundErro
 from berth_router.request.ask import Ask
 from berth_router.store.model_store import FileType, ModelLookup
 
-ENGINES_FOR: Mapping[Device, Mapping[FileType, Sequence[Backend]]] = {
+ENGINES_FOR: Mapping[Device, Mapping[str, Sequence[Backend]]] = {
     Device.CUDA: {FileType.SAFETENSORS: (Backend.VLLM, Backend.TRANSFORMERS), FileType.GGUF: (Backend.LLAMACPP,)},
     Device.CPU: {FileType.GGUF: (Backend.LLAMACPP,), FileType.SAFETENSORS: (Backend.TRANSFORMERS, Backend.VLLM)},
 }
@@ -172,7 +172,7 @@ def _meets_vllm(ask: Ask, spec: ModelDeploymentSpec) -> bool:
     return enough_context and ask.gpu_memory_utilization in (None, settings.gpu_memory_utilization)
 
 
-def _spec(ask: Ask, weights: frozenset[FileType], policy: Policy) -> ModelDeploymentSpec | Refuse:
+def _spec(ask: Ask, weights: frozenset[str], policy: Policy) -> ModelDeploymentSpec | Refuse:
     engine = _engine(ask, weights, policy)
     if isinstance(engine, Refuse):
         return engine
@@ -194,7 +194,7 @@ def _spec(ask: Ask, weights: frozenset[FileType], policy: Policy) -> ModelDeploy
     )
 
 
-def _engine(ask: Ask, weights: frozenset[FileType], policy: Policy) -> tuple[Backend, Device] | Refuse:
+def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend, Device] | Refuse:
     """The engine and device to start: what is stated, then what fits the model's files, then the defaults."""
     able = [backend for backend in Backend if ask.path is None or ask.path in ENGINE_PATHS[backend]]
     if ask.backend is not None and ask.backend not in able:
@@ -229,7 +229,7 @@ def _devices(ask: Ask, policy: Policy) -> Sequence[Device]:
     return (policy.default_device, *(device for device in Device if device is not policy.default_device))
 
 
-def _backends(ask: Ask, device: Device, weights: frozenset[FileType], policy: Policy) -> Sequence[Backend]:
+def _backends(ask: Ask, device: Device, weights: frozenset[str], policy: Policy) -> Sequence[Backend]:
     """The engines to try on a device, the best first."""
     if ask.backend is not None:
         return (ask.backend,)
@@ -238,7 +238,7 @@ def _backends(ask: Ask, device: Device, weights: frozenset[FileType], policy: Po
     return (policy.default_backend, *policy.engines)
 
 
-def _engine_not_available(ask: Ask, weights: frozenset[FileType], policy: Policy) -> InvalidRequestError:
+def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> InvalidRequestError:
     available = ", ".join(f"{backend} on {' or '.join(devices)}" for backend, devices in policy.engines.items())
     if ask.backend is not None and ask.backend not in policy.engines:
         param = ask.implied_by or "backend"

@@ -123,7 +123,7 @@ class ModelLookup:
     exists: bool
     models: Sequence[str] = ()
     """Paths of the models that the store has, where it does not have this one."""
-    weights: frozenset[FileType] = frozenset()
+    weights: frozenset[str] = frozenset()
     """The formats of weights among the model's files: GGUF, SAFETENSORS. Empty where there are none of either."""
 
 
