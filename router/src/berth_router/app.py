@@ -60,55 +60,49 @@ class Router:
     ) -> None:
         self.draining = False
         """Set at a shutdown, so that the router gets no new traffic."""
-        metrics = Metrics()
+        self._fault: str | None = None
+        """Why only a restart helps. None: nothing is wrong."""
         root = Path(settings.model_store)
-        store = ModelStore(root)
-        self._store = store
         self._settings = settings
-        self._metrics = metrics
+        self._metrics = Metrics()
+        self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
+        self._store = ModelStore(root)
         self._descriptions = Descriptions(root)
         self._remover = Remover(cluster, root) if settings.store_writable else None
-        downloads = Downloads(cluster, root)
-        token = settings.hub_token.get_secret_value() if settings.hub_token else None
-        hub = HubLookup(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
-        self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
-        self._fault: str | None = None
         self._stats = Stats(cluster, settings.stats_config_map, settings.replica, clock)
         self._deployments = Deployments(cluster, clock)
         self._leases = Leases(cluster, self._deployments, settings.replica, clock)
         self.evictor = Evictor(cluster, self._deployments, self._leases)
         """Evicts models for others; only where this router serves alone."""
-        policy = Policy(
-            engines=settings.engines,
-            default_backend=settings.default_backend,
-            default_device=settings.default_device,
-            default_ttl=settings.default_ttl,
-            max_deployments=settings.max_deployments,
-        )
         self._activator = Activator(
             deployments=self._deployments,
             leases=self._leases,
-            creator=Creator(cluster, self._deployments, store, policy),
-            metrics=metrics,
+            creator=Creator(cluster, self._deployments, self._store, _policy(settings)),
+            metrics=self._metrics,
             stats=self._stats,
             deadline_seconds=settings.cold_start_deadline,
             clock=clock,
         )
         self._parser = RequestParser(settings.profiles, settings.max_ttl)
-        self._management = management_api(
-            [
-                models_routes(store, self._deployments),
-                loaded_routes(self._deployments, self._leases),
-                unload_routes(self._deployments, Unloader(cluster, self._deployments, self._leases), self._parser),
-                stats_routes(self._deployments, self._stats),
-                inventory_routes(store, self._descriptions, self._remover, settings.engines),
-                download_routes(downloads, settings.hub_endpoint),
-                verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
-                manifest_routes(store, self._deployments, policy),
-                health_routes(self._fault_of, self._unready_reason, metrics),
-                *more_routes,
-            ]
-        )
+        self._management = management_api([*self._management_routes(cluster), *more_routes])
+
+    def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
+        settings, deployments, store = self._settings, self._deployments, self._store
+        root = Path(settings.model_store)
+        downloads = Downloads(cluster, root)
+        token = settings.hub_token.get_secret_value() if settings.hub_token else None
+        hub = HubLookup(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
+        return [
+            models_routes(store, deployments),
+            loaded_routes(deployments, self._leases),
+            unload_routes(deployments, Unloader(cluster, deployments, self._leases), self._parser),
+            stats_routes(deployments, self._stats),
+            inventory_routes(store, self._descriptions, self._remover, settings.engines),
+            download_routes(downloads, settings.hub_endpoint),
+            verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
+            manifest_routes(store, deployments, _policy(settings)),
+            health_routes(self._fault_of, self._unready_reason, self._metrics),
+        ]
 
     def openapi(self) -> dict[str, Any]:
         """The description of the API, as /openapi.json has it."""
@@ -216,3 +210,13 @@ class Router:
             if not started:
                 _log.exception("request_failed", request_id=request_id)
                 await send_error(send, InternalError(request_id), request_id)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        engines=settings.engines,
+        default_backend=settings.default_backend,
+        default_device=settings.default_device,
+        default_ttl=settings.default_ttl,
+        max_deployments=settings.max_deployments,
+    )

@@ -315,7 +315,7 @@ class Leases:
         event: Event = WriteFailed()
         error: Exception | None = None
         try:
-            event = await self._written(lease, write)
+            event = await self._patch_entry(lease, write)
         except NotFoundError:
             event = DeploymentRemoved()
         except ClusterError as failure:
@@ -334,7 +334,7 @@ class Leases:
             if order not in under_way and (future := lease.ordered.pop(order, None)):
                 _settle(future, error or (None if isinstance(event, WriteStored) else _written_by_others(lease)))
 
-    async def _written(self, lease: DeploymentLease, write: WriteEntry) -> Event:
+    async def _patch_entry(self, lease: DeploymentLease, write: WriteEntry) -> Event:
         """The result of the write. Raises ClusterError, and whatever a faulty cluster raises."""
         status = {"activity": {self._replica: write.entry.patch()}}
         try:

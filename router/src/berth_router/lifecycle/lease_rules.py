@@ -96,7 +96,7 @@ def due(state: LeaseState, now: datetime) -> datetime | None:
     if state.orders:
         return now
     moments: list[datetime] = []
-    if moment := _own_write_at(state, now):
+    if moment := _unrequested_write_at(state, now):
         moments.append(max(moment, state.written_at + _interval(state, now)))
     if state.lease_needed and not state.leaving:
         moments.append(state.written_at + WRITE_INTERVAL if state.failures else now)
@@ -239,7 +239,7 @@ def _promise(state: LeaseState, now: datetime) -> datetime:
     return max([state.promise, *(promise_end(now, ttl) for ttl in state.by_ttl)])
 
 
-def _own_write_at(state: LeaseState, now: datetime) -> datetime | None:
+def _unrequested_write_at(state: LeaseState, now: datetime) -> datetime | None:
     """When to write what no request waits for, without the interval between writes."""
     if state.leaving and state.failures >= _TRIES_AT_THE_END:
         return None
