@@ -25,7 +25,7 @@ class HotMetrics(Collector):
         """Inference requests by path and status; 499 is a client that left before its answer began."""
 
     def collect(self) -> Iterable[Metric]:
-        """See Collector."""
+        """The counts as Prometheus' types."""
         requests = CounterMetricFamily(
             "berth_router_requests", "Inference requests answered, by path and status.", labels=["path", "status"]
         )

@@ -1,4 +1,4 @@
-"""Router replicas over one cluster, as far as leases go, and the deployment that they use."""
+"""Router replicas on one cluster, with their leases only, and the deployment that they use."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable

@@ -1,4 +1,4 @@
-"""A deployment is created once, and each who wants it waits for no longer than it may."""
+"""A deployment is created once. Each request that needs it waits no longer than its own deadline."""
 
 import asyncio
 import time
@@ -60,7 +60,8 @@ async def test_the_first_ones_deadline_is_not_that_of_those_who_join() -> None:
             "spec": SPEC.manifest(),
         },
     )
-    cluster._objects[MODEL_DEPLOYMENTS.plural][WANTED.name]["metadata"]["deletionTimestamp"] = "2026-01-02T12:00:00Z"  # pyright: ignore[reportPrivateUsage]
+    stored = cluster._objects[MODEL_DEPLOYMENTS.plural][WANTED.name]  # pyright: ignore[reportPrivateUsage]
+    stored["metadata"]["deletionTimestamp"] = "2026-01-02T12:00:00Z"
     creator = Creator(cluster, deployments, _UNUSED, _UNUSED)
     hasty = asyncio.create_task(creator.create(WANTED, time.monotonic() + 0.05))
     await asyncio.sleep(0)

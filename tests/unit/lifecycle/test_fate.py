@@ -1,4 +1,4 @@
-"""Who ended an engine, by what the operator says."""
+"""Why an engine ended, from what the operator reports."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Leases as time passes, in virtual time: renewed, given back, waited for, and what an operator makes of them."""
+"""Leases as virtual time passes: renewed, released, waited for, and what an operator does about them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -192,7 +192,7 @@ async def test_a_request_is_told_what_is_wrong_and_the_next_one_tries_again_a_se
 
 
 @passes
-async def test_a_lease_that_may_have_been_written_is_given_back() -> None:
+async def test_a_lease_that_may_have_been_written_is_released() -> None:
     class Forgetful(Fragile):
         loses = False
 
@@ -245,7 +245,7 @@ async def test_a_router_that_crashed_delays_the_end_by_no_more_than_its_lease() 
 
 
 @passes
-async def test_a_restarted_router_gives_back_what_its_earlier_life_had_leased() -> None:
+async def test_a_restarted_router_releases_the_lease_of_its_earlier_process() -> None:
     async with house(ttl=1) as (cluster, _):
         now = wall_clock()
         entry = {"lastActivity": now.isoformat(), "keepUntil": now.isoformat(), "inFlight": 1}
@@ -274,7 +274,7 @@ async def test_an_unload_of_what_nobody_uses_takes_no_time() -> None:
 
 @passes
 async def test_an_unload_waits_for_a_lease_that_was_written_as_it_began() -> None:
-    """Neither replica has heard of the other: what counts is the order of the writes."""
+    """Neither replica has seen the other's write: the order of the writes decides."""
     async with house(2) as (cluster, [one, other]):
         for ahead in range(4):
             taking = asyncio.create_task(other.begin(300)) if ahead else None

@@ -65,7 +65,7 @@ def entry(
 
 
 def writes(written: ActivityEntry) -> WriteEntry:
-    """Written to the version that was seen last, as `test_a_write_is_for_the_version_that_was_seen_last` says."""
+    """A write to the version that was seen last: see `test_a_write_is_for_the_version_that_was_seen_last`."""
     return WriteEntry(written, version=4)
 
 
@@ -88,7 +88,7 @@ WAITING = replace(UNUSED, in_hand=1, by_ttl={300: 1}, in_hand_since=at(0))
 
 
 def asked(state: LeaseState, lease: float | None, **fields: Any) -> LeaseState:
-    """The same with a write under way."""
+    """The same state, with a write under way."""
     return replace(state, writing=entry(300, lease), **fields)
 
 
@@ -368,7 +368,7 @@ def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple
             short.count_end(ttl, 0, at(now), promises=True)
             long, _ = next_state(long, RequestEnded(ttl, 0), at(now))
         long.writing = None
-    now += 60  # both renewed or gave back
+    now += 60  # both have renewed or released the lease
     (one, effects), (other, likewise) = (
         next_state(replace(state, lease=at(90), in_hand_since=at(0)), TimerFired(), at(now)) for state in (short, long)
     )
@@ -377,7 +377,7 @@ def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple
 
 
 def test_what_came_while_a_write_was_under_way_is_looked_at_again_once_that_turns_out_to_be_outdated() -> None:
-    """The view hears of the version before the write does that it was in the way of."""
+    """The view shows the newer version before the write fails because of it."""
     newer = seen(own(3600, 25, activity=-1), version=9)
     state, _ = next_state(asked(WAITING, 90, version=7, lease_needed=True), DeploymentChanged(newer), at(0))
     _, effects = next_state(state, WriteOutdated(newer), at(0))

@@ -1,4 +1,4 @@
-"""Leases under everything that may happen, in an order that nobody would think of.
+"""Leases under everything that can happen, in random order.
 
 `--worlds N` runs so many; what was found is found again with `--worlds-seed`.
 """
@@ -40,9 +40,7 @@ class Worlds(RuleBasedStateMachine):
 
     by_version = True
     narrow = False
-    """Whether nothing else happens than short requests, slowness and failures:
-    what only they bring to light comes sooner.
-    """
+    """Whether only short requests, slowness and failures happen: what only these can show is found sooner."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +58,7 @@ class Worlds(RuleBasedStateMachine):
             self.world.check()
 
     def does(self, what: Callable[[], None], turns: int) -> None:
-        """Has something happen, and gives it a few turns of the loop."""
+        """Makes something happen, and gives it a few turns of the loop."""
 
         async def happen() -> None:
             what()
@@ -117,7 +115,7 @@ class Worlds(RuleBasedStateMachine):
 
     @rule(router=ROUTERS, what=st.one_of(st.lists(OUTCOMES, min_size=1, max_size=4), st.sampled_from([0, 1, 10, 60])))
     def something_is_slow_or_fails(self, router: str, what: list[Outcome] | int) -> None:
-        """Its next writes, or its watch falls so many seconds behind."""
+        """What becomes of its next writes, or how many seconds its watch is late."""
 
         def go_wrong() -> None:
             wire = self.now.routers[router].wire
@@ -130,7 +128,7 @@ class Worlds(RuleBasedStateMachine):
 
     @rule(router=ROUTERS, ttl=TTLS, first=st.sampled_from([0, 28, 29]), wait=st.sampled_from([0, 56, 58]))
     def a_router_is_cut_off_and_asked(self, router: str, ttl: int, first: float, wait: float) -> None:
-        """Just before it renews a lease, and until that has nearly run out."""
+        """From just before it renews a lease until that has nearly ended."""
 
         async def cut_off() -> None:
             await asyncio.sleep(first)
@@ -149,21 +147,19 @@ class Worlds(RuleBasedStateMachine):
 
 
 class Narrow(Worlds):
-    """Short requests, slowness and failures alone."""
+    """Only short requests, slowness and failures."""
 
     narrow = True
 
 
 class WithoutVersions(Narrow):
-    """The operator deletes whatever version there is."""
+    """The operator deletes any version of the object."""
 
     by_version = False
 
 
 def explore(worlds: type[Worlds], count: int, number: int, *, shrinks: bool = False) -> None:
-    """Runs so many worlds. Raises AssertionError where anything did not hold. `shrinks`:
-    takes minutes to show it short.
-    """
+    """Runs so many worlds. Raises AssertionError where a rule is broken. `shrinks`: shorten it, for minutes."""
     chosen = settings(
         max_examples=count,
         stateful_step_count=30,
@@ -232,7 +228,7 @@ def _delete_whatever_version_there_is(patch: pytest.MonkeyPatch) -> type[Worlds]
     return WithoutVersions
 
 
-def _rely_on_what_is_being_given_back(patch: pytest.MonkeyPatch) -> type[Worlds]:
+def _rely_on_what_is_being_released(patch: pytest.MonkeyPatch) -> type[Worlds]:
     begin_write = lease_rules._begin_write  # pyright: ignore[reportPrivateUsage]
 
     def clinging(state: LeaseState, now: datetime) -> ActivityEntry:
@@ -252,7 +248,7 @@ def _write_without_a_pause(patch: pytest.MonkeyPatch) -> type[Worlds]:
 
 
 SEED = 2
-"""Under which all of these are found soon."""
+"""With this seed all of these are found soon."""
 
 PLANTED = [
     (_forget_what_is_stored, "shrinks"),
@@ -260,7 +256,7 @@ PLANTED = [
     (_promise_what_the_last_request_wants, "shrinks"),
     (_leave_no_margin, "is cut"),
     (_delete_whatever_version_there_is, "is cut|is gone"),
-    (_rely_on_what_is_being_given_back, "is cut|is gone"),
+    (_rely_on_what_is_being_released, "is cut|is gone"),
     (_write_without_a_pause, "writes too often"),
 ]
 

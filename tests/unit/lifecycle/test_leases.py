@@ -1,6 +1,4 @@
-"""Leases on a cluster:
-what is written before a request is passed on, and what becomes of it when the cluster does not take it.
-"""
+"""Leases on a cluster: what is written before a request is passed on, and what follows when the cluster refuses it."""
 
 from datetime import UTC, datetime, timedelta
 

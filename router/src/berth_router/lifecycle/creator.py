@@ -26,7 +26,7 @@ from berth_router.store.model_store import ModelLookup, ModelStore
 
 _log = structlog.get_logger(__name__)
 
-_ATTACH_SECONDS = 5.0
+_SHOWN_SECONDS = 5.0
 """Longest wait for the watch to show an object that a write found."""
 
 
@@ -125,7 +125,7 @@ class Creator:
         change = self._deployments.change(create.name)
         existing = self._deployments.get(create.name)
         if existing is None:
-            await wait_until(change, min(deadline, time.monotonic() + _ATTACH_SECONDS))
+            await wait_until(change, min(deadline, time.monotonic() + _SHOWN_SECONDS))
         elif deployment_name(existing.spec) != create.name:
             raise UnavailableError(
                 f"{create.spec.model} cannot be started: its name {create.name} is taken by a deployment with other"
