@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 
 def configure_logging(level: str) -> None:
-    """One JSON object a line on stdout, from this code and from libraries alike."""
+    """Logs one JSON object a line to stdout, from this code and from libraries."""
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -51,9 +51,9 @@ def configure_logging(level: str) -> None:
 
 
 def _calm_garbage_collection() -> None:
-    """Keeps the collector from walking all modules every few requests.
+    """Keeps the garbage collector from visiting all modules every few requests.
 
-    What is loaded by now stays for ever; what requests leave behind is mostly freed by reference counts.
+    What is loaded by now stays for ever, and reference counts free most of what requests leave.
     """
     gc.collect()
     gc.freeze()
@@ -61,7 +61,7 @@ def _calm_garbage_collection() -> None:
 
 
 async def run(settings: Settings) -> None:
-    """Serves until a signal ends it. Raises ClusterError where there is no cluster, OSError where the port is taken."""
+    """Serves until a signal ends it. Raises ClusterError: there is no cluster. Raises OSError: the port is taken."""
     cluster = await KubernetesCluster.connect(settings.namespace)
     try:
         await serve(cluster, settings)
@@ -70,7 +70,7 @@ async def run(settings: Settings) -> None:
 
 
 async def serve(cluster: Cluster, settings: Settings) -> None:
-    """Serves what this cluster holds until a signal ends it. Raises OSError where the port is taken."""
+    """Serves the deployments of this cluster until a signal ends it. Raises OSError: the port is taken."""
     router = Router(cluster, settings)
     with listen(settings.host, settings.port) as listener, stop_events((signal.SIGINT, signal.SIGTERM)) as signals:
         async with router.serving(listener) as server:
@@ -82,15 +82,17 @@ async def serve(cluster: Cluster, settings: Settings) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound to this address, of either family. Raises OSError."""
+    """A socket that listens at this address, IPv4 or IPv6. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = family == socket.AF_INET6 and socket.has_dualstack_ipv6() and host == "::"
     return socket.create_server((host, port), family=family, dualstack_ipv6=both, reuse_port=False)
 
 
 def main() -> int:
-    """Runs the router with the settings of the environment. Exit code 2: they are wrong; 1: there is no cluster, or the port
-    is taken."""
+    """Runs the router with the settings of the environment.
+
+    Exit code 2: the settings are wrong. 1: there is no cluster, or the port is taken.
+    """
     try:
         settings = Settings.of_environment()
         _check_keys_folder(settings)
@@ -106,7 +108,7 @@ def main() -> int:
 
 
 def _check_keys_folder(settings: Settings) -> None:
-    """Raises SettingsError where there are to be keys, but no folder with them: nobody could ever be let in."""
+    """Raises SettingsError if keys are required, but their folder cannot be read: no request could be allowed."""
     folder = settings.api_keys_dir
     if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
         raise SettingsError(f"BERTH_API_KEYS_DIR is {shown(str(folder))}: it must be a folder that the router may read")

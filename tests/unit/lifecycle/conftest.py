@@ -1,4 +1,4 @@
-"""The local cluster; tests/integration/router runs what uses it with Kubernetes in its place."""
+"""The local cluster. tests/integration/router runs the same tests with Kubernetes in its place."""
 
 import pytest
 

@@ -16,8 +16,8 @@ from berth_router.management import inventory
 from berth_router.settings import Settings
 from berth_router.store import descriptions, removal
 from berth_router.store.descriptions import Described, Descriptions, read_model
+from berth_router.store.model_store import ModelStore, StoredModel
 from berth_router.store.removal import ASIDE, LEFT_OVER_SECONDS, Remover
-from berth_router.store.store import ModelStore, StoredModel
 from tests.unit.formats.weights import write_checkpoint, write_gguf
 from tests.unit.open_files import no_more_files
 from tests.unit.router.conftest import MODEL, InstrumentedCluster, Serving, served

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from berth_router.errors import ServiceUnavailableError
-from berth_router.store.store import FileType, ModelStore, StoredModel, is_absence, type_of
+from berth_router.store.model_store import FileType, ModelStore, StoredModel, is_absence, type_of
 from tests.unit.open_files import no_more_files
 
 LONG_AGO = time.time() - 3600
@@ -158,8 +158,13 @@ async def test_one_that_cannot_be_read_is_told_and_hides_no_other(root: Path, mo
 
     store = ModelStore(root)
     monkeypatch.setattr(os, "scandir", failing)
-    told = {model.name: model.unreadable for model in await store.models()}
-    assert told == {"alone.gguf": None, "org/one": "Input/output error", "org/two": None, "smol": "Input/output error"}
+    unreadable = {model.name: model.unreadable for model in await store.models()}
+    assert unreadable == {
+        "alone.gguf": None,
+        "org/one": "Input/output error",
+        "org/two": None,
+        "smol": "Input/output error",
+    }
     broken.clear()
     assert [model.unreadable for model in await store.models()] == [None] * 4
 

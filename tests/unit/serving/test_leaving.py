@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from berth_router.lifecycle.activator import Activator
-from berth_router.lifecycle.lease_keeper import Hold
+from berth_router.lifecycle.lease_keeper import Claim
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.serving.conftest import Raw, connections
 from tests.unit.serving.raw_engine import RawEngine
@@ -68,14 +68,14 @@ async def test_a_request_whose_client_has_left_goes_to_no_engine(raw: Raw, monke
     activate = Activator.activate
     lost = asyncio.Event()
 
-    async def ready_as_the_client_leaves(self: Activator, *arguments: object, **named: object) -> Hold:
-        hold: Hold = await activate(self, *arguments, **named)  # pyright: ignore[reportArgumentType]
+    async def ready_as_the_client_leaves(self: Activator, *arguments: object, **named: object) -> Claim:
+        claim: Claim = await activate(self, *arguments, **named)  # pyright: ignore[reportArgumentType]
         cut_all(raw.serving)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             lost.set()
-        return hold
+        return claim
 
     monkeypatch.setattr(Activator, "activate", ready_as_the_client_leaves)
     with RawEngine() as engine, await Wire.connect(raw.port) as wire:

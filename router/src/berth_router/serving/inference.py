@@ -17,8 +17,8 @@ from berth_router.errors import (
     ServiceUnavailableError,
     TooManyRequestsError,
 )
-from berth_router.lifecycle.activator import Activator, Progress
-from berth_router.lifecycle.lease_keeper import Hold as Claim
+from berth_router.lifecycle.activator import Activator, ProgressListener
+from berth_router.lifecycle.lease_keeper import Claim
 from berth_router.metrics import Metrics
 from berth_router.request.ask import InferenceRequest, RequestParser
 from berth_router.request.endpoints import Endpoint
@@ -277,7 +277,7 @@ def _address(claim: Claim) -> EngineAddress:
     return engine_address(claim.deployment.status.endpoint or "")
 
 
-def _comments(model: str, exchange: Exchange) -> Progress:
+def _comments(model: str, exchange: Exchange) -> ProgressListener:
     async def comment(text: str) -> None:
         exchange.comment(f"waiting for {model}: {text}")
 

@@ -1,7 +1,6 @@
-"""Takes models out of the store: aside first, by one rename, and then off the disk.
+"""Deletes models from the store: one rename moves the model aside, then its files are deleted.
 
-A model is never half there under its own name. What a crash leaves of one that was moved aside is deleted at a later
-start.
+So no model is ever half there under its own name. If the router crashes in between, a later start deletes the rest.
 """
 
 import asyncio
@@ -25,16 +24,16 @@ from berth_router.errors import (
     ServiceUnavailableError,
     UnknownModelError,
 )
-from berth_router.store.downloads import unfinished
-from berth_router.store.store import is_absence, store_unavailable
+from berth_router.store.model_downloads import unfinished
+from berth_router.store.model_store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)
 
 ASIDE = ".deleted-"
-"""What the name of a model that is being deleted begins with; hidden, so that it is no model any more."""
+"""The name of a model that is being deleted begins with this. It is hidden, so it is no model any more."""
 
 LEFT_OVER_SECONDS = 3600
-"""A model that was moved aside so long ago is nobody's work any more."""
+"""After this time no router is still deleting a model that was moved aside."""
 
 _NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -48,17 +47,17 @@ class Remover:
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def remove(self, name: str) -> None:
-        """Deletes the model of this name below the store, which must be one.
+        """Deletes the model of this name below the store. The name must be a model's.
 
-        Raises RequestConflictError where something uses it, NotOfferedError where the store does not let it, UnknownModelError
-        where somebody else has just deleted it, ServiceUnavailableError where the cluster cannot be asked or the store fails.
+        Raises RequestConflictError where something uses it, NotOfferedError where the store is not writable, UnknownModelError
+        where it has just been deleted, ServiceUnavailableError where the cluster does not answer or the store fails.
         """
         await self._check_unused(name)
         place = self._root / name
         aside = self._root / f"{ASIDE}{secrets.token_hex(8)}"
         await _moved(place, aside, name)
         try:
-            # A deployment may have been made meanwhile. One that is made from now on finds no model.
+            # A deployment may have been created meanwhile. One that is created from now on finds no model.
             await self._check_unused(name)
         except BaseException:
             await _moved_back(aside, place)
@@ -70,10 +69,9 @@ class Remover:
         _log.info("model_deleted", model=f"{MODEL_STORE}/{name}")
 
     def begin_sweep(self) -> threading.Thread:
-        """Begins to delete what an earlier router moved aside and did not live to delete; what goes wrong is logged.
+        """Begins to delete what earlier routers moved aside and did not delete. Failures are logged.
 
-        It has a thread of its own, which nobody waits for: neither the start nor the end of a router depends on how
-        fast the store is.
+        A thread of its own does it, and nobody waits for it: a slow store delays neither start nor end of a router.
         """
         sweeping = threading.Thread(target=_sweep, args=(self._root, time.time()), name="sweep", daemon=True)
         sweeping.start()
@@ -91,8 +89,8 @@ class Remover:
         users = [one["metadata"]["name"] for one in deployments if _is_within(_model_of(one), path)]
         if users:
             raise RequestConflictError(
-                f"{path} is in use by {_listed('ModelDeployment', users)}. Unload it (POST /v1/models/unload), and delete what a person"
-                " declared, before the model is deleted.",
+                f"{path} is in use by {_listed('ModelDeployment', users)}. Unload it (POST /v1/models/unload), and"
+                " delete what a person declared, before the model is deleted.",
                 code="model_in_use",
             )
         fillers = [
@@ -102,13 +100,14 @@ class Remover:
         ]
         if fillers:
             raise RequestConflictError(
-                f"{path} is being downloaded by {_listed('ModelDownload', fillers)}. Cancel it with DELETE /v1/models/download/JOB_ID.",
+                f"{path} is being downloaded by {_listed('ModelDownload', fillers)}."
+                " Cancel it with DELETE /v1/models/download/JOB_ID.",
                 code="model_in_use",
             )
 
 
 def _model_of(deployment: Object) -> str:
-    """The path of its model, also where all else of it is of another version; empty where it has none."""
+    """The path of its model, even where this version cannot read the rest. Empty: it has none."""
     match deployment:
         case {"spec": {"model": str(model)}}:
             return model
@@ -140,14 +139,15 @@ def _not_moved(error: OSError, name: str) -> APIError:
         )
     if error.errno in _NOT_WRITABLE:
         return NotOfferedError(
-            f"{MODEL_STORE}/{name} cannot be moved in the store: {error.strerror}. Does the store belong to the router's user?",
+            f"{MODEL_STORE}/{name} cannot be moved in the store: {error.strerror}."
+            " Does the store belong to the router's user?",
             code="store_not_writable",
         )
     return store_unavailable(error)
 
 
 async def _moved_back(aside: Path, place: Path) -> None:
-    """Undoes a move. Where that fails, the log tells how a person can."""
+    """Undoes a move. If that fails, the log says how a person can undo it."""
     try:
         await asyncio.to_thread(aside.rename, place)
     except OSError as error:
@@ -162,7 +162,7 @@ async def _moved_back(aside: Path, place: Path) -> None:
 
 
 def _remove_if_empty(folder: Path, root: Path) -> None:
-    """An organization's folder goes with its last model."""
+    """Deletes an organization's folder with its last model."""
     if folder != root:
         with suppress(OSError):
             folder.rmdir()
@@ -174,7 +174,7 @@ def _delete(aside: Path) -> None:
             shutil.rmtree(aside)
         else:
             aside.unlink()
-    except OSError as error:  # tried again by a later sweep
+    except OSError as error:  # a later sweep tries again
         _log.warning("model_not_deleted", path=str(aside), error=str(error))
 
 
@@ -187,12 +187,12 @@ def _sweep(root: Path, now: float) -> None:
     except OSError as error:
         if not is_absence(error):  # there is no store yet
             _log.warning("store_not_swept", path=str(root), error=str(error))
-    except Exception:  # noqa: BLE001 (nobody waits for this thread: the log is the only one to tell)
+    except Exception:  # noqa: BLE001 (nobody waits for this thread: only the log can show it)
         _log.exception("store_not_swept", path=str(root))
 
 
 def _changed_at(entry: Path, now: float) -> float:
-    """When it was moved aside; now where it is gone already: another router sweeps too."""
+    """When the entry was moved aside. `now`: it is gone, since another router deletes such entries too."""
     try:
         return entry.lstat().st_ctime
     except OSError as error:

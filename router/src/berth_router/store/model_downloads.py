@@ -1,7 +1,7 @@
-"""Downloads: which one a request is about, and whether it may be made. The operator does the rest.
+"""ModelDownload objects: which one a request is about, and whether it may be made. The operator does the rest.
 
-The same content for the same place is one ModelDownload, whoever asks and however often. Another content for a place
-that is taken, or is being filled, is refused.
+The same content for the same place is one ModelDownload, whoever asks and however often. A request for other content at
+a place that is taken, or is being filled, is refused.
 """
 
 import asyncio
@@ -19,16 +19,17 @@ from berth_cluster.cluster import (
     AlreadyExistsError,
     Cluster,
     ClusterError,
-    ConflictError,
     ForbiddenError,
     InvalidError,
     NotFoundError,
     Object,
     Preconditions,
 )
+from berth_cluster.cluster import ConflictError as ChangedError
 from berth_cluster.names import is_object_name
 from berth_formats.errors import FormatError
 from berth_process.settings_validation import findings
+from berth_router import MANAGER
 from berth_router.errors import (
     APIError,
     InvalidRequestError,
@@ -37,18 +38,17 @@ from berth_router.errors import (
     UnknownPathError,
     UnreadableObjectError,
 )
-from berth_router.lifecycle.resolve import MANAGER
 from berth_router.store.descriptions import origin_of
-from berth_router.store.store import is_absence, store_unavailable
+from berth_router.store.model_store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)
 
 _TRIES = 5
-"""How often a request looks again where others change the same download at the same moment."""
+"""How often a request tries again while others change the same download."""
 
 
 def parsed(items: Iterable[Object]) -> list[ModelDownload]:
-    """The downloads, by name; those of another version of Berth, which cannot be read, are left out."""
+    """The downloads, by name, without those that this version of Berth cannot read."""
     downloads: list[ModelDownload] = []
     for item in items:
         try:
@@ -72,7 +72,7 @@ def _understood(item: Object) -> ModelDownload:
 
 
 def unfinished(items: Iterable[Object]) -> list[ModelDownload]:
-    """The downloads that are, or may yet be, at work."""
+    """The downloads that have not ended."""
     return [download for download in parsed(items) if not (download.status.phase and download.status.phase.finished)]
 
 
@@ -95,10 +95,10 @@ class Downloads:
         return _understood(await self._read(name))
 
     async def request(self, spec: ModelDownloadSpec) -> ModelDownload:
-        """The download of this content: the one there is, or a new one.
+        """The download of this content: the existing one, or a new one.
 
-        One that failed, or whose files are gone since, is made anew. Raises RequestConflictError where its place is not free,
-        or another APIError.
+        One that failed, or whose files are gone, is replaced. Raises RequestConflictError where its place is not free, or
+        another APIError.
         """
         name = download_name(spec)
         try:
@@ -118,9 +118,9 @@ class Downloads:
         )
 
     async def cancel(self, name: str) -> ModelDownload | None:
-        """Deletes the download, with all that it has not finished. What it finished stays in the store.
+        """Deletes the download and its partial files. A model that it has finished stays in the store.
 
-        Gives what it was; None where this version cannot read it. Raises APIError.
+        Returns what it was; None where this version of Berth cannot read it. Raises APIError.
         """
         found = await self._read(name)
         try:
@@ -151,7 +151,7 @@ class Downloads:
             return None
 
     async def _to_repeat(self, download: ModelDownload) -> bool:
-        """Whether what there is of it brings nobody the model."""
+        """Whether the download is to be replaced: it failed, or its model is gone."""
         if download.deleting or download.status.phase is DownloadPhase.FAILED:
             return True
         if download.status.phase is not DownloadPhase.SUCCEEDED:
@@ -159,7 +159,7 @@ class Downloads:
         return not await asyncio.to_thread(_is_there, self._root / download.destination)
 
     async def check_place(self, spec: ModelDownloadSpec) -> None:
-        """Raises RequestConflictError where something else is, or is about to be, at the download's place, above or below it."""
+        """Raises RequestConflictError where another model or download is at the place, above it or below it."""
         name, destination = download_name(spec), destination_of(spec)
         try:
             others = unfinished((await self._cluster.list(MODEL_DOWNLOADS)).items)
@@ -190,12 +190,12 @@ class Downloads:
     async def _delete(self, name: str, uid: str) -> None:
         try:
             await self._cluster.delete(MODEL_DOWNLOADS, name, Preconditions(uid))
-        except (NotFoundError, ConflictError):  # somebody else was faster
+        except (NotFoundError, ChangedError):  # it is deleted or replaced already
             return
         _log.info("download_deleted", download=name)
 
     async def _create(self, spec: ModelDownloadSpec, name: str) -> ModelDownload | None:
-        """The new download; None where somebody else made one of the name meanwhile."""
+        """The new download. None: another request made one of this name meanwhile."""
         manifest: Object = {
             "apiVersion": MODEL_DOWNLOADS.api_version,
             "kind": MODEL_DOWNLOADS.kind,
@@ -215,7 +215,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _is_there(place: Path) -> bool:
-    """Whether anything is at the place. Raises ServiceUnavailableError where the store does not say."""
+    """Whether anything is at the place. Raises ServiceUnavailableError where the store fails."""
     try:
         place.stat()
     except OSError as error:
@@ -226,10 +226,10 @@ def _is_there(place: Path) -> bool:
 
 
 def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
-    """What stands in the way of a download at its place, to be read after the place's name; None where nothing does.
+    """What at its place prevents a download: a text to follow the place's name. None: nothing does.
 
-    The same repository does not: the download itself finds out whether its files are those that are there. Raises
-    ServiceUnavailableError where the store does not say.
+    A model of the same repository does not: the download compares the files. Raises ServiceUnavailableError where the store
+    fails.
     """
     place = root / destination
     try:
@@ -251,7 +251,8 @@ def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
 
 def _not_found(name: str) -> UnknownPathError:
     return UnknownPathError(
-        f"There is no download {name[:100]!r}: it was cancelled, or it ended a while ago. GET /v1/models/download lists those there are.",
+        f"There is no download {name[:100]!r}: it was cancelled, or it ended a while ago."
+        " GET /v1/models/download lists those there are.",
         code="download_not_found",
     )
 

@@ -1,7 +1,7 @@
-"""A look at a repository of the hub, for those who want to know before they download.
+"""What a repository of the hub has, before a download.
 
-The hub's library is imported when it is first needed: a router that nobody asks about repositories does without it. The
-hub is asked in threads, a few at a time and no longer than a caller waits for an answer.
+The hub's library is imported when it is first needed: many routers never need it. Threads ask the hub, a few at a time,
+for no longer than a caller waits for an answer.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from berth_router.errors import ServiceUnavailableError
 if TYPE_CHECKING:
     from berth_hub.repository import Repository
 
-LOOK_SECONDS = 25.0
-"""How long the hub has to answer."""
+LOOKUP_SECONDS = 25.0
+"""How long the hub has for an answer."""
 
-_LOOKS_AT_ONCE = 4
+_LOOKUPS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What of a repository would be taken; see berth_hub.selection."""
+class RequestedFiles:
+    """Which files of a repository a download would take: see berth_hub.selection."""
 
     quantization: str | None = None
     include: Sequence[str] = ()
@@ -40,8 +40,8 @@ class SizedName:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen. `problem` says why a download would fail; None where nothing is in its way."""
+class RepositoryPreview:
+    """What a repository has. `problem`: why a download would fail; None: nothing is known to prevent it."""
 
     exists: bool
     problem: str | None = None
@@ -52,26 +52,26 @@ class Look:
     quantizations: Sequence[SizedName] = ()
 
 
-class Hub:
+class HubLookup:
     """The hub that the administrator chose. `token`: for repositories that are not public; it appears nowhere."""
 
     def __init__(self, endpoint: str, token: str | None, *, allow_pickle: bool) -> None:
         self.endpoint = endpoint
         self._token = token
         self._allow_pickle = allow_pickle
-        self._places = asyncio.Semaphore(_LOOKS_AT_ONCE)
+        self._places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
-    async def look(self, source: Source, wanted: Wanted) -> Look:
-        """What the repository has, and what would be taken. Raises ServiceUnavailableError where the hub does not say."""
+    async def preview(self, source: Source, requested: RequestedFiles) -> RepositoryPreview:
+        """What the repository has, and what a download would take. Raises ServiceUnavailableError: the hub gives no answer."""
         try:
-            async with asyncio.timeout(LOOK_SECONDS), self._places:
-                return await asyncio.to_thread(self._look, source, wanted)
+            async with asyncio.timeout(LOOKUP_SECONDS), self._places:
+                return await asyncio.to_thread(self._preview, source, requested)
         except TimeoutError as error:
             raise ServiceUnavailableError(
-                f"{self.endpoint} did not answer within {LOOK_SECONDS:g} s.", code="hub_unavailable", retry_after=10
+                f"{self.endpoint} did not answer within {LOOKUP_SECONDS:g} s.", code="hub_unavailable", retry_after=10
             ) from error
 
-    def _look(self, source: Source, wanted: Wanted) -> Look:
+    def _preview(self, source: Source, requested: RequestedFiles) -> RepositoryPreview:
         from berth_hub import errors  # noqa: PLC0415 (late, see above)
         from berth_hub.client_environment import open_client  # noqa: PLC0415
         from berth_hub.listing import list_repository  # noqa: PLC0415
@@ -86,20 +86,20 @@ class Hub:
                 retry_after=60,
             ) from error
         except errors.RepositoryNotFoundError as error:
-            return Look(exists=False, problem=str(error))
+            return RepositoryPreview(exists=False, problem=str(error))
         except errors.RepositoryGatedError as error:
-            return Look(exists=True, gated=True, problem=str(error))
+            return RepositoryPreview(exists=True, gated=True, problem=str(error))
         except (errors.RevisionNotFoundError, errors.RepositoryDisabledError) as error:
-            return Look(exists=True, problem=str(error))
+            return RepositoryPreview(exists=True, problem=str(error))
         except errors.RateLimitedError as error:
             raise ServiceUnavailableError(
                 str(error), code="hub_rate_limit", retry_after=error.retry_after or 30
             ) from error
         except errors.DownloadError as error:
             raise ServiceUnavailableError(str(error), code="hub_unavailable", retry_after=10) from error
-        return self._what_would_be_taken(repository, wanted)
+        return self._preview_of(repository, requested)
 
-    def _what_would_be_taken(self, repository: "Repository", wanted: Wanted) -> Look:
+    def _preview_of(self, repository: "Repository", requested: RequestedFiles) -> RepositoryPreview:
         from berth_hub.errors import DownloadError  # noqa: PLC0415
         from berth_hub.listing import check_access  # noqa: PLC0415
         from berth_hub.selection import Selection, quantizations, select  # noqa: PLC0415
@@ -107,13 +107,13 @@ class Hub:
         problem: str | None = None
         files: Sequence[SizedName] = ()
         try:
-            selection = Selection(wanted.quantization, wanted.include, wanted.exclude, self._allow_pickle)
+            selection = Selection(requested.quantization, requested.include, requested.exclude, self._allow_pickle)
             files = [SizedName(file.path, file.size) for file in select(repository.files, selection)]
             if repository.gated and files:
                 check_access(repository.name, repository.commit, files[0].name, self.endpoint, self._token)
         except DownloadError as error:
             problem = str(error)
-        return Look(
+        return RepositoryPreview(
             exists=True,
             problem=problem,
             gated=repository.gated,

@@ -1,11 +1,9 @@
-"""The model store as the router sees it, mounted read-only: what models there are, and of what files.
+"""The models in the store, and the files of each. The router needs to read the store only.
 
-A store may hold a thousand models and lie on a network file system. So it is read in a thread, one reading at a time,
-and what was read is kept: a model is read again when one of its directories has changed, or what is known of it has
-become old.
+A store may hold a thousand models on a network file system. So a thread reads it, once at a time, and the result is
+kept: a model is read again when one of its directories has changed, or when the result is old.
 
-What cannot be read is not absent: a store that fails is told as such, and a model that cannot be read is among the
-others, with the reason.
+A model that cannot be read is not absent: it is listed with the reason. A store that fails is an error.
 """
 
 import asyncio
@@ -23,41 +21,40 @@ import structlog
 
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
 from berth_router.errors import ServiceUnavailableError
-from berth_router.lifecycle.resolve import GGUF, SAFETENSORS, Inventory
 from berth_router.store.shared_call import SharedCall
 
 _log = structlog.get_logger(__name__)
 
 _VALID_PATH = re.compile(MODEL_PATH_PATTERN)
 _NOT_A_MODEL = "lost+found"
-"""What mkfs leaves at the top of a volume."""
+"""A directory that mkfs makes at the top of a volume."""
 
 _MAX_DEPTH = 4
 _MAX_FILES = 10_000
-"""Directories below a model's own, and files of one model, that are looked at: a store is not searched without end."""
+"""Levels of directories below a model's own, and files of one model, that are read: the search has an end."""
 
 _RACY_NS = 2_000_000_000
-"""A directory that had changed so shortly before it was read may have changed again without a new time stamp."""
+"""A directory that changed so shortly before it was read may have changed again without a new time stamp."""
 
 _ABSENCES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
-"""No such file, a file in place of a directory, a name that no file can have, and links that lead nowhere."""
+"""No such file, a file instead of a directory, a name that no file can have, a loop of links."""
 
 _OLD_NS = 300_000_000_000
-"""What is known for so long is read again: a file that grows in place changes no directory."""
+"""A result of this age is read again: a file that grows changes no directory."""
 
 
 class FileType(StrEnum):
     """What a file of a model is."""
 
-    GGUF = GGUF
-    SAFETENSORS = SAFETENSORS
+    GGUF = "gguf"
+    SAFETENSORS = "safetensors"
     PYTORCH = "pytorch"
     TOKENIZER = "tokenizer"
     CONFIG = "config"
     OTHER = "other"
 
 
-_WEIGHTS = frozenset({GGUF, SAFETENSORS})
+_WEIGHTS = frozenset({FileType.GGUF, FileType.SAFETENSORS})
 
 _BY_SUFFIX = {
     ".gguf": FileType.GGUF,
@@ -95,9 +92,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model in the store:
-    its path as the API names it, when it was last changed (seconds since 1970), and its files by name.
-    """
+    """A model in the store: its path in the API, its last change in seconds since 1970, and its files by name."""
 
     path: str
     modified: int
@@ -122,14 +117,25 @@ class StoredModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """What one entry at the top of the store was found to be, and the time stamps that say whether it still is."""
+class ModelLookup:
+    """What the store has of one model."""
+
+    exists: bool
+    models: Sequence[str] = ()
+    """Paths of the models that the store has, where it does not have this one."""
+    weights: frozenset[str] = frozenset()
+    """The formats of weights among the model's files: GGUF, SAFETENSORS. Empty where there are none of either."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundModels:
+    """The models in one entry at the top of the store, and the time stamps that say whether that still holds."""
 
     models: tuple[StoredModel, ...]
     stamps: dict[str, tuple[int, int]]
     read_at: int
 
-    def holds(self, now: int) -> bool:
+    def is_current(self, now: int) -> bool:
         if now - self.read_at > _OLD_NS or any(model.unreadable for model in self.models):
             return False
         newest = max(changed for changed, _ in self.stamps.values())
@@ -137,36 +143,36 @@ class _Reading:
 
 
 class ModelStore:
-    """Reads the store. Where that fails, every method raises an ServiceUnavailableError: that is no model's absence."""
+    """Reads the store. Each method raises ServiceUnavailableError where the store fails."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._readings: dict[str, _Reading] = {}
+        self._entries: dict[str, _FoundModels] = {}
         self._models: tuple[StoredModel, ...] = ()
         self._refreshed = SharedCall(lambda: asyncio.to_thread(self._refresh))
         self.read_models = 0
-        """How many entries at the top of the store were read in all."""
+        """How many entries at the top of the store were read so far."""
 
-    async def lookup(self, model: str) -> Inventory:
-        """Whether the store has the model; if not, what else it has. `model` is a valid path below MODEL_STORE."""
+    async def lookup(self, model: str) -> ModelLookup:
+        """What the store has of the model; if nothing, its other models. `model` is a valid path below MODEL_STORE."""
         try:
             found = await asyncio.to_thread(self._lookup, model)
         except OSError as error:
             raise store_unavailable(error) from error
-        return found or Inventory(exists=False, models=[stored.path for stored in await self.models()])
+        return found or ModelLookup(exists=False, models=[stored.path for stored in await self.models()])
 
     async def models(self) -> Sequence[StoredModel]:
-        """All models, by path: directories and .gguf files at the top of the store; for a directory that holds only directories, those.
+        """All models, by path: .gguf files and directories at the top of the store.
 
-        As they are now, or later: what was put there before the call is among them. The same object as before where
-        nothing has changed. Empty where there is no store.
+        In place of a directory that holds only directories, those. All that was there before the call is in the result.
+        The same object as before where nothing has changed. Empty where there is no store.
         """
         try:
             return await self._refreshed()
         except OSError as error:
             raise store_unavailable(error) from error
 
-    def _lookup(self, model: str) -> Inventory | None:
+    def _lookup(self, model: str) -> ModelLookup | None:
         path = self._root / model.removeprefix(f"{MODEL_STORE}/")
         try:
             is_directory = stat.S_ISDIR(path.stat().st_mode)
@@ -175,21 +181,19 @@ class ModelStore:
             if is_absence(error):
                 return None
             raise
-        return Inventory(exists=True, weights=frozenset(map(type_of, names)) & _WEIGHTS)
+        return ModelLookup(exists=True, weights=frozenset(map(type_of, names)) & _WEIGHTS)
 
     def _refresh(self) -> tuple[StoredModel, ...]:
         now = time.time_ns()
-        readings: dict[str, _Reading] = {}
+        entries: dict[str, _FoundModels] = {}
         for name in _names(self._root):
-            known = self._readings.get(name)
-            if known is None or not known.holds(now):
+            known = self._entries.get(name)
+            if known is None or not known.is_current(now):
                 known = self._read(name)
             if known:
-                readings[name] = known
-        self._readings = readings
-        models = sorted(
-            (model for reading in readings.values() for model in reading.models), key=lambda model: model.path
-        )
+                entries[name] = known
+        self._entries = entries
+        models = sorted((model for entry in entries.values() for model in entry.models), key=lambda model: model.path)
         if self._models != tuple(models):
             for model in set(models).difference(self._models):
                 if model.unreadable:
@@ -197,8 +201,8 @@ class ModelStore:
             self._models = tuple(models)
         return self._models
 
-    def _read(self, name: str) -> _Reading | None:
-        """None where it is no model, or gone by now."""
+    def _read(self, name: str) -> _FoundModels | None:
+        """Reads one entry at the top. None: it is no model, or it is gone."""
         self.read_models += 1
         path, read_at = self._root / name, time.time_ns()
         stamps: dict[str, tuple[int, int]] = {}
@@ -217,14 +221,11 @@ class ModelStore:
             if is_absence(error):
                 return None
             models = (_unreadable(f"{MODEL_STORE}/{name}", error),)
-        return _Reading(models, stamps, read_at)
+        return _FoundModels(models, stamps, read_at)
 
 
 def is_absence(error: OSError) -> bool:
-    """Whether the error says that there is no such file.
-
-    All others say that it is not known, or that this process may not know.
-    """
+    """Whether the error says that there is no such file. Any other error leaves that open."""
     return error.errno in _ABSENCES
 
 
@@ -239,7 +240,7 @@ def store_unavailable(error: OSError) -> ServiceUnavailableError:
 
 
 def type_of(name: str) -> FileType:
-    """What a file of this name is."""
+    """The type of a file of this name."""
     base = name.rpartition("/")[2]
     return (
         FileType.TOKENIZER
@@ -286,10 +287,10 @@ def _unreadable(path: str, error: OSError) -> StoredModel:
 
 
 def _files(directory: Path, stamps: dict[str, tuple[int, int]]) -> list[StoredFile]:
-    """The files of a model by name; hidden ones, which downloads in progress are, left out.
+    """The files of a model by name, without hidden ones (downloads in progress) and without files that go away.
 
-    What goes away meanwhile is left out too. Notes the stamp of every directory. Raises OSError where the directory
-    itself is not there, or any in it cannot be read.
+    Adds the time stamp of each directory to `stamps`. Raises OSError where the directory does not exist, or one in it
+    cannot be read.
     """
     files: list[StoredFile] = []
     open_directories = [(str(directory), "", 0)]
@@ -314,7 +315,7 @@ def _files(directory: Path, stamps: dict[str, tuple[int, int]]) -> list[StoredFi
 
 
 def _is_directory(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is one, or a link to one."""
+    """Whether the entry is a directory, or a link to one."""
     try:
         return entry.is_dir()
     except OSError as error:
@@ -324,7 +325,7 @@ def _is_directory(entry: "os.DirEntry[str]") -> bool:
 
 
 def _size_of(entry: "os.DirEntry[str]") -> int | None:
-    """The size of a file in bytes; None for what is none, or gone by now."""
+    """The size of a file in bytes. None: it is no file, or it is gone."""
     try:
         found = entry.stat()
     except OSError as error:
@@ -335,7 +336,7 @@ def _size_of(entry: "os.DirEntry[str]") -> int | None:
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
-    """When it was last changed, in ns, and its size; None where it is gone."""
+    """When the path last changed, in ns, and its size. None: it is gone."""
     try:
         found = Path(path).stat()
     except OSError:
