@@ -17,8 +17,8 @@ from berth_hub.publishing import check_destination, manifest, publish
 from berth_hub.reservations import HEARTBEAT_SECONDS, full, keep_alive, reserve, sweep
 from berth_hub.retrying import Patience, with_patience
 from berth_hub.selection import Selection, select
-from berth_hub.sizes import readable
 from berth_hub.staging import Plan, Staging
+from berth_process.sizes import readable
 
 _log = structlog.get_logger(__name__)
 

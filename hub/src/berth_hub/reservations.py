@@ -17,8 +17,8 @@ from pathlib import Path
 from stat import S_ISREG
 
 from berth_hub.errors import InsufficientStorageError
-from berth_hub.sizes import readable
 from berth_hub.staging import FOLDER, Staging, store_errors, try_lock, write_whole
+from berth_process.sizes import readable
 
 RESERVATION_SECONDS = 900.0
 """How long a reservation outlives the last sign of life: longer than any wait between two attempts of a Job."""

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, gguf_sets, is_gguf
 from berth_hub.errors import PicklesOnlyError, QuantizationNotFoundError, QuantizationRequiredError, SelectionError
 from berth_hub.repository import RepositoryFile
-from berth_hub.sizes import readable
+from berth_process.sizes import readable
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill")
 

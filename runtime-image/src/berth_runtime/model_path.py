@@ -9,6 +9,8 @@ from berth_runtime.errors import ModelUnreadableError
 
 MAX_NAMES_SHOWN = 8
 
+_SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
@@ -43,7 +45,10 @@ def listing(names: Iterable[str]) -> str:
 
 
 def readable_size(size_bytes: int) -> str:
-    """Decimal units, as model hubs write them: `98 MB`, `4.9 GB`."""
-    if size_bytes >= 1_000_000_000:
-        return f"{size_bytes / 1e9:.1f} GB"
-    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1_000_000 else f"{size_bytes / 1e3:.0f} kB"
+    """As `berth_process.sizes.readable`, which an image without Berth's other packages does not have."""
+    size, unit = float(size_bytes), 0
+    while size >= 999.5 and unit < len(_SIZE_UNITS) - 1:
+        size /= 1000
+        unit += 1
+    digits = 1 if unit >= _SIZE_UNITS.index("GB") and size < 99.95 else 0
+    return f"{size:.{digits}f} {_SIZE_UNITS[unit]}"

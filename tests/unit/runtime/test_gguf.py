@@ -18,6 +18,7 @@ from berth_runtime.errors import (
 )
 from berth_runtime.gguf import find_gguf
 from berth_runtime.model_path import readable_size
+from tests.unit.process.test_sizes import SIZES
 from tests.unit.runtime.model_files import GGUF_BYTES, put
 
 SHARDS = ("big-Q8_0-00001-of-00003.gguf", "big-Q8_0-00002-of-00003.gguf", "big-Q8_0-00003-of-00003.gguf")
@@ -185,8 +186,8 @@ def test_a_dangling_file_of_a_model_is_unreadable_not_a_crash(tmp_path: Path) ->
         find_gguf(tmp_path)
 
 
-@pytest.mark.parametrize(("size", "text"), [(12_300, "12 kB"), (98_362_432, "98 MB"), (4_920_000_000, "4.9 GB")])
-def test_sizes_read_as_model_hubs_write_them(size: int, text: str) -> None:
+@pytest.mark.parametrize(("size", "text"), SIZES)
+def test_sizes_read_as_all_of_berth_writes_them(size: int, text: str) -> None:
     assert readable_size(size) == text
 
 
