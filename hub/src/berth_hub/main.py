@@ -31,7 +31,7 @@ from berth_hub.progress_server import serve_progress
 from berth_hub.selection import Selection
 from berth_hub.staging import checked_id, remove_staging
 from berth_hub.termination import end_on_sigterm, leave_message
-from berth_process.json_log import configure_json_log
+from berth_process.log import configure_log
 from berth_process.setting_values import whole_number
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, read_variable
 
@@ -161,7 +161,7 @@ def _digest(request: "Request") -> str:
 
 def _configure_logging() -> None:
     """The hub client's own lines stay out: they may hold signed URLs."""
-    configure_json_log(libraries=logging.ERROR)
+    configure_log(sys.stdout, "INFO", libraries="ERROR")
     for library in ("httpx2", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 

@@ -233,7 +233,7 @@ async def test_a_wrong_command_line_is_told_in_one_line(berth: Command, argument
 def test_a_server_of_its_own_that_cannot_start_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leave_the_log(*_: object) -> None:
+    def leave_the_log(*_: object, **__: object) -> None:
         """The log is this whole process's."""
 
     monkeypatch.setattr("berth_local.serve.background.configure_log", leave_the_log)
