@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from berth_formats.contents import is_checkpoint_weights
 from berth_formats.errors import FormatError
 from berth_formats.model import ModelDescription, attention_shape
 from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, weight_sets
@@ -85,12 +86,11 @@ def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> Mo
 
 def _weights(directory: Path, files: Sequence[tuple[str, int]]) -> WeightSet:
     """The weights that an engine takes: those that the index lists, or else all."""
-    at_top = [(name, size) for name, size in files if "/" not in name]
-    shards = [(name, size) for name, size in at_top if name.endswith(SAFETENSORS_SUFFIX)]
+    shards = [(name, size) for name, size in files if is_checkpoint_weights(name)]
     if not shards:
         raise FormatError("its safetensors weights are not at its top, where vLLM and Transformers look for them")
     present = {name for name, _ in shards}
-    index = next((name for name, _ in sorted(at_top) if name.endswith(INDEX_SUFFIX)), None)
+    index = next((name for name, _ in sorted(files) if "/" not in name and name.endswith(INDEX_SUFFIX)), None)
     if index:
         listed = _shards_of_index(directory, index)
         missing = sorted(listed - present)

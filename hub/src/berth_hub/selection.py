@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, gguf_sets, is_gguf
+from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, gguf_sets, is_gguf, is_hidden, is_pickle, is_weights
 from berth_hub.errors import PicklesOnlyError, QuantizationNotFoundError, QuantizationRequiredError, SelectionError
 from berth_hub.repository import RepositoryFile
 from berth_process.sizes import readable
-
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill")
 
 _DEFAULT_SUFFIXES = (SAFETENSORS_SUFFIX, ".json", ".jinja", ".tiktoken")
 _TOKENIZER_FILES = (
@@ -86,7 +84,7 @@ def quantizations(files: Iterable[RepositoryFile]) -> list[Quantization]:
 def select(files: Iterable[RepositoryFile], selection: Selection) -> list[RepositoryFile]:
     """The files to take, by path. Raises a SelectionError that says what there is instead."""
     all_files = sorted(files, key=lambda file: file.path)
-    wanted = [file for file in all_files if not _is_hidden(file.path) and not _matches(file.path, selection.exclude)]
+    wanted = [file for file in all_files if not is_hidden(file.path) and not _matches(file.path, selection.exclude)]
     wanted = [file for file in wanted if _is_wanted(file.path, wanted, selection)]
     refused_pickles = [file for file in wanted if is_pickle(file.path) and not selection.allow_pickle]
     wanted = [file for file in wanted if file not in refused_pickles]
@@ -95,16 +93,6 @@ def select(files: Iterable[RepositoryFile], selection: Selection) -> list[Reposi
         raise _nothing(all_files, refused_pickles, selection)
     _check_shards(wanted)
     return wanted
-
-
-def is_pickle(path: str) -> bool:
-    """Whether a file of this name is, or may be, a pickle."""
-    return path.lower().endswith(PICKLE_SUFFIXES)
-
-
-def is_weights(path: str) -> bool:
-    """Whether a file of this name holds weights."""
-    return is_gguf(path) or is_pickle(path) or path.lower().endswith(SAFETENSORS_SUFFIX)
 
 
 def _is_wanted(path: str, candidates: Sequence[RepositoryFile], selection: Selection) -> bool:
@@ -163,10 +151,6 @@ def _nothing(all_files: list[RepositoryFile], pickles: list[RepositoryFile], sel
 def _listed(found: Sequence[Quantization]) -> str:
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     return ", ".join(f"{each.name} ({readable(each.size)})" for each in found[:_LISTED]) + more
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in PurePosixPath(path).parts)
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:

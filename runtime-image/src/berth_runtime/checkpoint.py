@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from berth_formats.checkpoint import CONFIG, INDEX_SUFFIX
+from berth_formats.contents import is_checkpoint_weights
+from berth_formats.names import is_gguf
 from berth_runtime.errors import ModelIncompleteError, ModelNotFoundError, WrongFormatError
 from berth_runtime.model_path import describe_absence, listing, reading, visible_names
 
@@ -34,15 +36,16 @@ def find_checkpoint(path: Path, backend: str) -> Checkpoint:
         if not is_directory:
             raise WrongFormatError(_describe_file(path, backend))
         names = visible_names(path)
-        if not any(name.endswith(".safetensors") for name in names):
+        weights = [name for name in names if is_checkpoint_weights(name)]
+        if not weights:
             raise WrongFormatError(_describe_directory(path, names, backend))
         if CONFIG not in names:
             raise ModelIncompleteError(f"{path} has no {CONFIG}, which backend {backend} needs, but {listing(names)}")
         for index in (name for name in names if name.endswith(INDEX_SUFFIX)):
             _check_shards(path, index)
-        for weights in (name for name in names if name.endswith(".safetensors")):
-            if not (path / weights).stat().st_size:
-                raise ModelIncompleteError(f"{path / weights} is empty: the download did not finish")
+        for name in weights:
+            if not (path / name).stat().st_size:
+                raise ModelIncompleteError(f"{path / name} is empty: the download did not finish")
         return Checkpoint(path, _read_object(path / CONFIG))
 
 
@@ -69,7 +72,7 @@ def _read_object(file: Path) -> dict[str, Any]:
 
 def _describe_file(file: Path, backend: str) -> str:
     message = f"{file} is a file; backend {backend} needs a directory with {CONFIG} and safetensors weights"
-    return f"{message}; GGUF files run with backend llamacpp" if file.suffix.lower() == ".gguf" else message
+    return f"{message}; GGUF files run with backend llamacpp" if is_gguf(file.name) else message
 
 
 def _describe_directory(directory: Path, names: list[str], backend: str) -> str:
@@ -77,5 +80,5 @@ def _describe_directory(directory: Path, names: list[str], backend: str) -> str:
     if not names:
         return f"{directory} is empty; backend {backend} needs {CONFIG} and safetensors weights"
     message = f"{directory} holds no safetensors weights, which backend {backend} needs, but {listing(names)}"
-    gguf = any(file.suffix.lower() == ".gguf" for file in directory.rglob("*"))
+    gguf = any(is_gguf(file.name) for file in directory.rglob("*"))
     return f"{message}; GGUF files run with backend llamacpp" if gguf else message

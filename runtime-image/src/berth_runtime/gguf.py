@@ -6,11 +6,12 @@ shards (`name-00001-of-00003.gguf`), directly or in a directory per quantization
 """
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from berth_formats.beginnings import BEGINNING_BYTES, why_not_gguf
+from berth_formats.contents import contents_of, is_checkpoint_weights
 from berth_formats.names import WeightSet, gguf_sets, is_gguf, is_projector, is_shard, weight_sets
 from berth_runtime.errors import (
     AmbiguousModelError,
@@ -48,13 +49,12 @@ def _find_gguf(path: Path, quantization: str | None) -> GgufFiles:
         raise ModelNotFoundError(describe_absence(path)) from error
     root = path if is_directory else path.parent
     if is_directory:
-        names = list(_gguf_names(path))
-        projectors = sorted(name for name in names if is_projector(name))
-        candidates = gguf_sets(_sized(root, names))
+        contents = contents_of(_sized(root, _gguf_names(path)))
+        projectors, candidates = contents.projectors, contents.gguf
         if not candidates:
             raise WrongFormatError(_describe_directory(path, projectors))
     else:
-        projectors = []
+        projectors = ()
         candidates = _candidates_of_file(path)
     chosen = _choose(path, candidates, quantization)
     _check_complete(root, chosen)
@@ -73,7 +73,7 @@ def _gguf_names(directory: Path) -> Iterator[str]:
                 yield str(file.relative_to(directory))
 
 
-def _sized(root: Path, names: Sequence[str]) -> list[tuple[str, int]]:
+def _sized(root: Path, names: Iterable[str]) -> list[tuple[str, int]]:
     return [(name, (root / name).stat().st_size) for name in names]
 
 
@@ -87,7 +87,7 @@ def _candidates_of_file(file: Path) -> list[WeightSet]:
     return [candidate for candidate in gguf_sets(_sized(file.parent, siblings)) if file.name in candidate.files]
 
 
-def _choose(path: Path, candidates: list[WeightSet], quantization: str | None) -> WeightSet:
+def _choose(path: Path, candidates: Sequence[WeightSet], quantization: str | None) -> WeightSet:
     matching = candidates
     if quantization:
         matching = [candidate for candidate in candidates if candidate.quantization == quantization.upper()]
@@ -123,7 +123,7 @@ def _check_magic(file: Path) -> None:
         raise WrongFormatError(f"{file} {wrong}")
 
 
-def _describe_directory(directory: Path, projectors: list[str]) -> str:
+def _describe_directory(directory: Path, projectors: Sequence[str]) -> str:
     """Why a directory has no model for llama.cpp, and which backend would take what it has."""
     if projectors:
         return (
@@ -133,6 +133,6 @@ def _describe_directory(directory: Path, projectors: list[str]) -> str:
     if not names:
         return f"{directory} is empty; backend llamacpp needs a GGUF file"
     message = f"{directory} holds no GGUF file, which backend llamacpp needs, but {listing(names)}"
-    if any(name.endswith(".safetensors") for name in names):
+    if any(map(is_checkpoint_weights, names)):
         message += "; safetensors weights run with backend vllm or transformers"
     return message
