@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from berth_formats.contents import is_checkpoint_weights
 from berth_formats.errors import FormatError
-from berth_formats.model import ModelDescription, attention_shape
+from berth_formats.model import AttentionShape, ModelDescription, attention_shape
 from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, weight_sets
 from berth_formats.safetensors import read_safetensors
 from berth_formats.stream import content_of
@@ -54,7 +54,6 @@ def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> Mo
     if CONFIG not in names:
         raise FormatError(f"it has no {CONFIG}, which vLLM and Transformers need")
     config = _config(directory)
-    layers = _language_model(config)
     headers = [read_safetensors(directory / name, name) for name in weights.files]
     elements: dict[str, int] = {}
     for header in headers:
@@ -62,26 +61,38 @@ def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> Mo
             elements[kind] = elements.get(kind, 0) + count
     if not elements:
         raise FormatError(f"{weights.files[0]} has no tensors: it is no model")
-    head_length = _number(layers, _HEAD_LENGTH)
+    language_model = _language_model(config)
     return ModelDescription(
         format=_FORMAT,
         architecture=_architecture(config),
         parameters=sum(elements.values()),
         quantization=_quantization(config) or max(elements, key=lambda kind: elements[kind]),
-        context_length=_number(layers, _CONTEXT_LENGTH),
+        context_length=context_length_of(config),
         has_chat_template=_has_chat_template(directory, names),
         file_bytes=weights.size,
-        attention=attention_shape(
-            _number(layers, _LAYERS),
-            _number(layers, _EMBEDDING_LENGTH),
-            _number(layers, _HEADS),
-            _number(layers, _KV_HEADS),
-            head_length,
-            head_length,
-        ),
-        feed_forward_length=_number(layers, _FEED_FORWARD_LENGTH),
-        vocabulary_size=_number(layers, _VOCABULARY_SIZE),
+        attention=attention_of(config),
+        feed_forward_length=_number(language_model, _FEED_FORWARD_LENGTH),
+        vocabulary_size=_number(language_model, _VOCABULARY_SIZE),
     )
+
+
+def attention_of(config: Mapping[str, Any]) -> AttentionShape | None:
+    """The shape of the attention that a `config.json` states; None where it states too little."""
+    language_model = _language_model(config)
+    head_length = _number(language_model, _HEAD_LENGTH)
+    return attention_shape(
+        _number(language_model, _LAYERS),
+        _number(language_model, _EMBEDDING_LENGTH),
+        _number(language_model, _HEADS),
+        _number(language_model, _KV_HEADS),
+        head_length,
+        head_length,
+    )
+
+
+def context_length_of(config: Mapping[str, Any]) -> int | None:
+    """The tokens that the model was made for, as a `config.json` states them; None where it does not."""
+    return _number(_language_model(config), _CONTEXT_LENGTH)
 
 
 def _weights(directory: Path, files: Sequence[tuple[str, int]]) -> WeightSet:

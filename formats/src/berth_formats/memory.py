@@ -4,7 +4,7 @@ The estimates are bounds: a budget that is kept by them is kept by the processes
 beyond its settings, which Berth's launcher turns off (llama.cpp's cache of earlier prompts).
 """
 
-from berth_formats.model import ModelDescription
+from berth_formats.model import AttentionShape, ModelDescription
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -41,9 +41,9 @@ PYTORCH_WEIGHTS_FACTOR = 1.1
 """What is converted while it is loaded, and what allocators leave unused."""
 
 
-def kv_cache_bytes(model: ModelDescription, tokens: int) -> int:
-    """Keys and values of so many tokens of context; 0 where the header does not tell."""
-    return tokens * model.attention.kv_elements_per_token * KV_ELEMENT_BYTES if model.attention else 0
+def kv_cache_bytes(attention: AttentionShape | None, tokens: int) -> int:
+    """Bytes of the keys and values of so many tokens of context; 0 where the shape is not known."""
+    return tokens * attention.kv_elements_per_token * KV_ELEMENT_BYTES if attention else 0
 
 
 def llamacpp_bytes(model: ModelDescription, context_size: int, slots: int) -> int:
@@ -52,7 +52,12 @@ def llamacpp_bytes(model: ModelDescription, context_size: int, slots: int) -> in
     Its largest intermediate results are the scores of every token of the vocabulary, for each token of a batch.
     """
     runtime = LLAMACPP_RUNTIME_BYTES + LLAMACPP_TOKEN_BYTES * (model.vocabulary_size or 0)
-    return model.file_bytes + kv_cache_bytes(model, context_size * slots) + _llamacpp_compute_bytes(model) + runtime
+    return (
+        model.file_bytes
+        + kv_cache_bytes(model.attention, context_size * slots)
+        + _llamacpp_compute_bytes(model)
+        + runtime
+    )
 
 
 def llamacpp_gpu_bytes(model: ModelDescription, context_size: int, slots: int, layers: int) -> int:
@@ -64,7 +69,9 @@ def llamacpp_gpu_bytes(model: ModelDescription, context_size: int, slots: int, l
     share = 1.0 if layers < 0 or (layers and most is None) else min(1.0, layers / most) if most else 0.0
     compute = _llamacpp_compute_bytes(model) * (1 if share == 1.0 else _PARTLY_ON_GPU)
     return (
-        round(share * (model.file_bytes + kv_cache_bytes(model, context_size * slots))) + compute + LLAMACPP_GPU_BYTES
+        round(share * (model.file_bytes + kv_cache_bytes(model.attention, context_size * slots)))
+        + compute
+        + LLAMACPP_GPU_BYTES
     )
 
 

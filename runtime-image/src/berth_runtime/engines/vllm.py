@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from berth_formats.checkpoint import attention_of, context_length_of
+from berth_formats.memory import kv_cache_bytes
+from berth_formats.model import AttentionShape
 from berth_runtime.checkpoint import Checkpoint, find_checkpoint
 from berth_runtime.engines.engine import Engine, at_least, share
 from berth_runtime.memory import usable_memory
@@ -130,28 +133,23 @@ def scaled_positions(config: dict[str, Any], max_model_len: int | None) -> int |
 def _cpu_cache_bytes(checkpoint: Checkpoint, options: Namespace) -> int:
     weights_bytes = sum(file.stat().st_size for file in checkpoint.directory.glob("*.safetensors"))
     usable_bytes = int(options.gpu_memory_utilization * usable_memory()) - weights_bytes
-    return cpu_cache_bytes(checkpoint.config, options.max_model_len, usable_bytes)
+    attention, context_length = attention_of(checkpoint.config), context_length_of(checkpoint.config)
+    return cpu_cache_bytes(attention, context_length, options.max_model_len, usable_bytes)
 
 
-def cpu_cache_bytes(config: dict[str, Any], max_model_len: int | None, usable_bytes: int) -> int:
-    """Memory for the cache on a CPU:
-    `CPU_REQUESTS` of full length within bounds, and one where its length was stated.
+def cpu_cache_bytes(
+    attention: AttentionShape | None, context_length: int | None, max_model_len: int | None, usable_bytes: int
+) -> int:
+    """Memory for the cache on a CPU: room for `CPU_REQUESTS` of full length, within bounds.
+
+    A length that was stated (`max_model_len`) has room for one such request, however long it is. `context_length` is
+    what the model was made for. `usable_bytes`: what the weights leave.
     """
-    token_bytes, length = cache_bytes_per_token(config), max_model_len or config.get("max_position_embeddings")
-    if not token_bytes or not length:
+    one = kv_cache_bytes(attention, max_model_len or context_length or 0)
+    if not one:
         return min(MAX_CPU_CACHE_BYTES, max(MIN_CPU_CACHE_BYTES, usable_bytes))
-    one = token_bytes * length
     wanted = max(min(CPU_REQUESTS * one, MAX_CPU_CACHE_BYTES), one if max_model_len else 0)
     return max(MIN_CPU_CACHE_BYTES, min(wanted, usable_bytes))
-
-
-def cache_bytes_per_token(config: dict[str, Any]) -> int | None:
-    """What one token of context takes in all layers, in 16 bits a number; None where the `config.json` says it in another way."""
-    text: dict[str, Any] = config.get("text_config") or config
-    heads: int | None = text.get("num_attention_heads")
-    size = text.get("head_dim") or (heads and text.get("hidden_size", 0) // heads)
-    layers = text.get("num_hidden_layers")
-    return 2 * 2 * layers * (text.get("num_key_value_heads") or heads) * size if layers and heads and size else None
 
 
 def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
