@@ -10,14 +10,14 @@ import structlog
 
 from berth_api.download_report import DownloadStep
 from berth_hub.errors import DestinationTakenError, RevisionNotFoundError, StoreError
-from berth_hub.fetching import Fetcher, Hub
+from berth_hub.fetching import CommitSource, Fetcher
 from berth_hub.listing import list_repository
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.publishing import check_destination, manifest, publish
 from berth_hub.reservations import HEARTBEAT_SECONDS, full, keep_alive, reserve, sweep
-from berth_hub.retrying import Patience, with_patience
+from berth_hub.retrying import RetryPolicy, with_retries
 from berth_hub.selection import Selection, select
-from berth_hub.staging import Plan, Staging
+from berth_hub.staging import FetchPlan, Staging
 from berth_process.sizes import readable
 
 _log = structlog.get_logger(__name__)
@@ -43,24 +43,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class HubAccess:
     """The hub, and the token for it."""
 
     endpoint: str
     token: str | None
 
 
-class Download:
+class DownloadAttempt:
     """One attempt at a download; an earlier attempt's work is taken up where it ended."""
 
     def __init__(
         self,
         request: Request,
-        source: Source,
+        source: HubAccess,
         store: Path,
         kept_free: int,
-        progress: Progress,
-        patience: Patience | None = None,
+        progress: ProgressTracker,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
         self._request = request
         self._source = source
@@ -68,7 +68,7 @@ class Download:
         self._kept_free = kept_free
         """Bytes of the store that must stay free."""
         self._progress = progress
-        self._patience = patience or Patience()
+        self._retry_policy = retry_policy or RetryPolicy()
 
     def run(self, name: str) -> None:
         """Runs under this name, which later attempts must have too.
@@ -99,20 +99,20 @@ class Download:
             staging.clear()
             self._carry_out(self._plan(staging), staging)
 
-    def _plan(self, staging: Staging) -> Plan:
+    def _plan(self, staging: Staging) -> FetchPlan:
         self._progress.enter(DownloadStep.LISTING)
         request = self._request
-        repository = with_patience(
+        repository = with_retries(
             lambda: list_repository(request.repository, request.revision, self._source.endpoint, self._source.token),
-            self._patience,
+            self._retry_policy,
             time.sleep,
             lambda error, wait: self._progress.say(error.reason, f"{error}; tried again in {wait:.0f} s"),
         )
-        plan = Plan(request.stated(), repository.commit, tuple(select(repository.files, request.selection)))
+        plan = FetchPlan(request.stated(), repository.commit, tuple(select(repository.files, request.selection)))
         staging.keep(plan)
         return plan
 
-    def _carry_out(self, plan: Plan, staging: Staging) -> None:
+    def _carry_out(self, plan: FetchPlan, staging: Staging) -> None:
         request = self._request
         self._progress.plan(plan.commit, plan.size, len(plan.files), staging.fetched)
         if check_destination(self._store, request.destination, request.repository, plan.files):
@@ -124,8 +124,8 @@ class Download:
         )
         self._progress.enter(DownloadStep.DOWNLOADING)
         with _Heartbeat(staging, plan.size):
-            hub = Hub(self._source.endpoint, self._source.token, request.repository, plan.commit)
-            Fetcher(hub, staging, self._progress, self._patience).fetch(list(plan.files))
+            hub = CommitSource(self._source.endpoint, self._source.token, request.repository, plan.commit)
+            Fetcher(hub, staging, self._progress, self._retry_policy).fetch(list(plan.files))
         self._progress.enter(DownloadStep.PUBLISHING)
         self._drop_strangers(plan, staging)
         content = manifest(request.repository, request.revision, plan.commit, plan.files)
@@ -136,12 +136,12 @@ class Download:
         what = f"{request.repository}@{plan.commit[:12]}"
         self._finish(plan, f"{what} is in {request.destination}: {len(plan.files)} files, {readable(plan.size)}")
 
-    def _finish(self, plan: Plan, message: str) -> None:
+    def _finish(self, plan: FetchPlan, message: str) -> None:
         for file in plan.files:
             self._progress.present(file.path, file.size)
         self._progress.complete(message)
 
-    def _drop_strangers(self, plan: Plan, staging: Staging) -> None:
+    def _drop_strangers(self, plan: FetchPlan, staging: Staging) -> None:
         """Takes out of the model what is not in the plan: what a killed attempt may have left."""
         planned = {staging.whole(file) for file in plan.files}
         for path in staging.model.rglob("*"):

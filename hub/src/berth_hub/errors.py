@@ -50,7 +50,7 @@ class TokenRefusedError(HubError):
 
 
 class RateLimitedError(HubError):
-    """The hub asks for patience. `retry_after`: seconds, where it says how long."""
+    """The hub asks for retry_policy. `retry_after`: seconds, where it says how long."""
 
     reason = "RateLimited"
     permanent = False

@@ -18,11 +18,11 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyrig
 
 from berth_hub.errors import ContentMismatchError, DownloadError, HubUnavailableError
 from berth_hub.hashing import FollowingHash, expected_hash
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.refusals import refusal_of, unreachable
 from berth_hub.repository import RepositoryFile
 from berth_hub.reservations import full
-from berth_hub.retrying import Patience
+from berth_hub.retrying import RetryPolicy
 from berth_hub.staging import Staging
 
 PARALLEL_FILES = 4
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Hub:
+class CommitSource:
     """Where from: one commit of a repository."""
 
     endpoint: str
@@ -62,11 +62,13 @@ class Hub:
 class Fetcher:
     """Fetches the files of one commit."""
 
-    def __init__(self, hub: Hub, staging: Staging, progress: Progress, patience: Patience) -> None:
+    def __init__(
+        self, hub: CommitSource, staging: Staging, progress: ProgressTracker, retry_policy: RetryPolicy
+    ) -> None:
         self._hub = hub
         self._staging = staging
         self._progress = progress
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._stopped = threading.Event()
 
     def fetch(self, files: list[RepositoryFile]) -> None:
@@ -134,7 +136,7 @@ class Fetcher:
                 transfer.request()
             except DownloadError as error:
                 failures = 1 if transfer.received > before else failures + 1
-                seconds = self._patience.wait(failures, error)
+                seconds = self._retry_policy.wait(failures, error)
                 if seconds is None:
                     raise
                 _log.info(
@@ -157,7 +159,7 @@ class _Transfer:
 
     def __init__(
         self,
-        hub: Hub,
+        hub: CommitSource,
         file: RepositoryFile,
         part: Path,
         received: Callable[[int], None],

@@ -26,7 +26,7 @@ from berth_api.repository import (
 )
 from berth_hub.client_environment import open_client
 from berth_hub.errors import DownloadError
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.progress_server import serve_progress
 from berth_hub.selection import Selection
 from berth_hub.staging import checked_id, remove_staging
@@ -36,7 +36,7 @@ from berth_process.setting_values import whole_number
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, read_variable
 
 if TYPE_CHECKING:
-    from berth_hub.download import Download, Request
+    from berth_hub.download import DownloadAttempt, Request
 
 EXIT_TRY_AGAIN = 1
 
@@ -53,7 +53,7 @@ def main() -> int:
     another attempt may succeed.
     """
     _configure_logging()
-    progress = Progress()
+    progress = ProgressTracker()
     end_on_sigterm(progress)
     try:
         arguments = _parse(sys.argv[1:])
@@ -76,19 +76,21 @@ def main() -> int:
         return _fail(progress, "InvalidArgument", message, EXIT_TRY_AGAIN)
 
 
-def _download(arguments: argparse.Namespace, progress: Progress) -> "tuple[Download, str]":
+def _download(arguments: argparse.Namespace, progress: ProgressTracker) -> "tuple[DownloadAttempt, str]":
     """The download that the arguments ask for, and the name it runs under. Raises SettingsError, or ValueError."""
     open_client()
     endpoint = read_variable(os.environ, "HF_ENDPOINT", hub_endpoint, DEFAULT_HUB)
     kept_free = read_variable(os.environ, "BERTH_MIN_FREE_BYTES", whole_number, _KEPT_FREE)
-    from berth_hub.download import Download, Source  # noqa: PLC0415 (late, see above)
+    from berth_hub.download import DownloadAttempt, HubAccess  # noqa: PLC0415 (late, see above)
 
     request = _request(arguments)
-    source = Source(endpoint, os.environ.get("HF_TOKEN", "").strip() or None)
-    return Download(request, source, arguments.store, kept_free, progress), checked_id(arguments.id or _digest(request))
+    source = HubAccess(endpoint, os.environ.get("HF_TOKEN", "").strip() or None)
+    return DownloadAttempt(request, source, arguments.store, kept_free, progress), checked_id(
+        arguments.id or _digest(request)
+    )
 
 
-def _attempt(download: "Download", name: str, progress: Progress) -> int:
+def _attempt(download: "DownloadAttempt", name: str, progress: ProgressTracker) -> int:
     try:
         download.run(name)
     except DownloadError as error:
@@ -103,7 +105,7 @@ def _attempt(download: "Download", name: str, progress: Progress) -> int:
     return 0
 
 
-def _fail(progress: Progress, reason: str, message: str, code: int) -> int:
+def _fail(progress: ProgressTracker, reason: str, message: str, code: int) -> int:
     progress.enter(DownloadStep.FAILED, reason, message)
     _log.error("failed", reason=reason, message=message, again=code not in FINAL_EXITS)
     leave_message(progress)

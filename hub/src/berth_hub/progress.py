@@ -8,7 +8,7 @@ from berth_api.download_report import REPORT_BYTES, DownloadReport, DownloadStep
 _CUT = "..."
 
 
-class Progress:
+class ProgressTracker:
     """The counts of one download; for any thread."""
 
     def __init__(self) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from berth_hub.progress import Progress, report_text
+from berth_hub.progress import ProgressTracker, report_text
 
 _REQUEST_SECONDS = 5
 
 
 @contextmanager
-def serve_progress(progress: Progress, host: str, port: int) -> Generator[int]:
+def serve_progress(progress: ProgressTracker, host: str, port: int) -> Generator[int]:
     """Answers on this address while the block runs; gives the port, which the kernel chooses where it is 0.
 
     Raises OSError.

@@ -1,8 +1,8 @@
-"""Room in the store: what each download under way may still need is set aside for it before its first byte.
+"""StoreSpace in the store: what each download under way may still need is set aside for it before its first byte.
 
 The ledger is the `reservation` file of each download's folder, read and written under one lock in the store. A
 reservation counts what is not written yet, and holds while its process says that it is alive, and a while after, so
-that a killed one finds its room again.
+that a killed one finds its space again.
 """
 
 import errno
@@ -30,14 +30,14 @@ _FILE = "reservation"
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Room that one download still needs, in bytes."""
+    """StoreSpace that one download still needs, in bytes."""
 
     name: str
     missing: int
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class StoreSpace:
     """What there is, in bytes:
     `free` by the file system, `kept` by the administrator, the rest promised to other downloads.
     """
@@ -52,26 +52,26 @@ class Room:
         return self.free - self.kept - sum(each.missing for each in self.others)
 
 
-def room_of(store: Path, kept: int, now: float, but: str | None = None) -> Room:
-    """The room in the store, the reservation of the download `but` aside. Needs no lock. Raises StoreError."""
+def space_in(store: Path, kept: int, now: float, but: str | None = None) -> StoreSpace:
+    """The space in the store, the reservation of the download `but` aside. Needs no lock. Raises StoreError."""
     with store_errors(store):
         free = shutil.disk_usage(store).free
         others = tuple(each for folder in _folders(store) if folder.name != but and (each := _reservation(folder, now)))
-        return Room(free, kept, others)
+        return StoreSpace(free, kept, others)
 
 
 def reserve(store: Path, staging: Staging, size: int, kept: int, now: float) -> None:
     """Sets aside what is missing of `size` bytes. Raises InsufficientStorageError with the figures, or StoreError."""
     with _ledger(store):
         missing = max(0, size - _written(staging.folder))
-        room = room_of(store, kept, now, but=staging.folder.name)
-        if missing > room.available:
-            raise InsufficientStorageError(_figures(missing, room))
+        space = space_in(store, kept, now, but=staging.folder.name)
+        if missing > space.available:
+            raise InsufficientStorageError(_figures(missing, space))
         keep_alive(staging, size, now)
 
 
 def keep_alive(staging: Staging, size: int, now: float) -> None:
-    """Says that the process is alive and still needs the room."""
+    """Says that the process is alive and still needs the space."""
     write_whole(staging.folder / _FILE, json.dumps({"size": size, "aliveAt": now}).encode())
 
 
@@ -92,12 +92,12 @@ def sweep(store: Path, now: float, report: Callable[[str], None]) -> None:
 
 
 def full(store: Path, error: OSError) -> InsufficientStorageError | None:
-    """What to say of a write that failed for want of room; None where it failed for something else."""
+    """What to say of a write that failed for want of space; None where it failed for something else."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
     free = shutil.disk_usage(store).free
     return InsufficientStorageError(
-        f"the model store ran full while it was written ({readable(free)} free): something else took the room; delete models or enlarge "
+        f"the model store ran full while it was written ({readable(free)} free): something else took the space; delete models or enlarge "
         "its volume, then ask for the download again"
     )
 
@@ -114,13 +114,13 @@ def allocated(folder: Path) -> int:
     return total
 
 
-def _figures(missing: int, room: Room) -> str:
-    promised = sum(each.missing for each in room.others)
-    names = ", ".join(each.name for each in room.others)
+def _figures(missing: int, space: StoreSpace) -> str:
+    promised = sum(each.missing for each in space.others)
+    names = ", ".join(each.name for each in space.others)
     return (
-        f"the download needs {readable(missing)}, but the model store has {readable(room.free)} free"
+        f"the download needs {readable(missing)}, but the model store has {readable(space.free)} free"
         + (f", of which {readable(promised)} are promised to downloads under way ({names})" if promised else "")
-        + (f" and {readable(room.kept)} are kept free" if room.kept else "")
+        + (f" and {readable(space.kept)} are kept free" if space.kept else "")
         + ": delete models or enlarge its volume, then ask for the download again"
     )
 

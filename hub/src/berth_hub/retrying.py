@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Times are in seconds."""
 
     tries: int = 8
@@ -32,9 +32,9 @@ class Patience:
         return min(self.first_wait * 2 ** (failures - 1), self.longest_wait)
 
 
-def with_patience(
+def with_retries(
     attempt: Callable[[], T],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     sleep: Callable[[float], None],
     report: Callable[[DownloadError, float], None],
 ) -> T:
@@ -48,7 +48,7 @@ def with_patience(
             return attempt()
         except DownloadError as error:
             failures += 1
-            wait = patience.wait(failures, error)
+            wait = retry_policy.wait(failures, error)
             if wait is None:
                 raise
             report(error, wait)

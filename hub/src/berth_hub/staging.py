@@ -36,7 +36,7 @@ _LOCK_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FetchPlan:
     """What a download was asked for (`request`), and what that means:
     decided once, so that every attempt fetches the same.
     """
@@ -96,14 +96,16 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
 
-    def plan(self, request: dict[str, Any]) -> Plan | None:
+    def plan(self, request: dict[str, Any]) -> FetchPlan | None:
         """The plan of an earlier attempt at this very request; None where there is none.
 
         What is left of another request is deleted.
         """
         try:
             stored = json.loads((self.folder / "plan.json").read_bytes())
-            plan = Plan(stored["request"], stored["commit"], tuple(RepositoryFile(**file) for file in stored["files"]))
+            plan = FetchPlan(
+                stored["request"], stored["commit"], tuple(RepositoryFile(**file) for file in stored["files"])
+            )
         except (OSError, ValueError, KeyError, TypeError):
             plan = None
         if plan and plan.request == request:
@@ -111,7 +113,7 @@ class Staging:
         self.clear()
         return None
 
-    def keep(self, plan: Plan) -> None:
+    def keep(self, plan: FetchPlan) -> None:
         """Pins the plan."""
         text = json.dumps(
             {"request": plan.request, "commit": plan.commit, "files": [asdict(file) for file in plan.files]}

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from berth_api.download_report import DownloadStep
-from berth_hub.progress import Progress, report_text
+from berth_hub.progress import ProgressTracker, report_text
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
@@ -20,7 +20,7 @@ _TELLING_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
 
-def leave_message(progress: Progress) -> None:
+def leave_message(progress: ProgressTracker) -> None:
     """Writes the progress as the container's termination message, where there is a place for one."""
     path = Path(os.environ.get("BERTH_TERMINATION_LOG") or _TERMINATION_LOG)
     try:
@@ -30,7 +30,7 @@ def leave_message(progress: Progress) -> None:
         _log.warning("the termination message cannot be written", path=str(path), error=error.strerror)
 
 
-def end_on_sigterm(progress: Progress) -> None:
+def end_on_sigterm(progress: ProgressTracker) -> None:
     """From now on, SIGTERM ends the process at once, with its last words. Call it before there are other threads.
 
     A thread waits for the signal. A handler would run in the main thread, in the middle of whatever that does, and wait
@@ -40,7 +40,7 @@ def end_on_sigterm(progress: Progress) -> None:
     threading.Thread(target=_wait_for_sigterm, args=(progress,), name="sigterm", daemon=True).start()
 
 
-def _wait_for_sigterm(progress: Progress) -> None:
+def _wait_for_sigterm(progress: ProgressTracker) -> None:
     signal.sigwait({signal.SIGTERM})
     try:
         telling = threading.Thread(target=_tell, args=(progress,), name="last words", daemon=True)
@@ -51,7 +51,7 @@ def _wait_for_sigterm(progress: Progress) -> None:
         os._exit(EXIT_TERMINATED)
 
 
-def _tell(progress: Progress) -> None:
+def _tell(progress: ProgressTracker) -> None:
     progress.enter(
         DownloadStep.FAILED,
         "Interrupted",

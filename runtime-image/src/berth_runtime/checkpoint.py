@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from berth_formats.checkpoint import CONFIG, INDEX_SUFFIX
 from berth_formats.contents import is_checkpoint_weights
 from berth_formats.names import is_gguf
-from berth_runtime.errors import ModelIncompleteError, ModelNotFoundError, WrongFormatError
+from berth_runtime.errors import ModelIncompleteError, ModelMissingError, WrongFormatError
 from berth_runtime.model_path import describe_absence, listing, reading, visible_names
 
 
@@ -32,7 +32,7 @@ def find_checkpoint(path: Path, backend: str) -> Checkpoint:
         try:
             is_directory = stat.S_ISDIR(path.stat().st_mode)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise ModelNotFoundError(describe_absence(path)) from error
+            raise ModelMissingError(describe_absence(path)) from error
         if not is_directory:
             raise WrongFormatError(_describe_file(path, backend))
         names = visible_names(path)

@@ -30,7 +30,7 @@ class InvalidArgumentsError(LaunchError):
     exit_code = 64  # EX_USAGE
 
 
-class ModelNotFoundError(LaunchError):
+class ModelMissingError(LaunchError):
     """Nothing lies at the model's path."""
 
     reason = "ModelNotFound"
@@ -65,7 +65,7 @@ class AmbiguousModelError(LaunchError):
     exit_code = 78  # EX_CONFIG
 
 
-class QuantizationNotFoundError(LaunchError):
+class QuantizationMissingError(LaunchError):
     """The quantization that was named is not among the model's files."""
 
     reason = "QuantizationNotFound"

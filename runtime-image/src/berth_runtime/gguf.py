@@ -16,8 +16,8 @@ from berth_formats.names import WeightSet, gguf_sets, is_gguf, is_projector, is_
 from berth_runtime.errors import (
     AmbiguousModelError,
     ModelIncompleteError,
-    ModelNotFoundError,
-    QuantizationNotFoundError,
+    ModelMissingError,
+    QuantizationMissingError,
     WrongFormatError,
 )
 from berth_runtime.model_path import describe_absence, listing, readable_size, reading, visible_names
@@ -46,7 +46,7 @@ def _find_gguf(path: Path, quantization: str | None) -> GgufFiles:
     try:
         is_directory = stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelNotFoundError(describe_absence(path)) from error
+        raise ModelMissingError(describe_absence(path)) from error
     root = path if is_directory else path.parent
     if is_directory:
         contents = contents_of(_sized(root, _gguf_names(path)))
@@ -92,7 +92,7 @@ def _choose(path: Path, candidates: Sequence[WeightSet], quantization: str | Non
     if quantization:
         matching = [candidate for candidate in candidates if candidate.quantization == quantization.upper()]
         if not matching:
-            raise QuantizationNotFoundError(f"{path} has no {quantization} but {listing(map(_shown, candidates))}")
+            raise QuantizationMissingError(f"{path} has no {quantization} but {listing(map(_shown, candidates))}")
     if len(matching) == 1:
         return matching[0]
     if len({candidate.quantization for candidate in matching}) == len(matching):

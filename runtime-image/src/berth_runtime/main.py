@@ -35,7 +35,7 @@ class EngineCall(NamedTuple):
         )
 
 
-class _Parser(ArgumentParser):
+class _LauncherParser(ArgumentParser):
     """Reports a wrong command line as the other errors are reported."""
 
     def error(self, message: str) -> NoReturn:
@@ -84,7 +84,7 @@ def _split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _parser() -> ArgumentParser:
-    parser = _Parser(
+    parser = _LauncherParser(
         prog="berth-launch",
         description="Checks a model and becomes the engine that serves it. Arguments after -- go to the engine as they are.",
         allow_abbrev=False,

@@ -21,7 +21,7 @@ ALL_LAYERS = -2
 """The number that means all layers on the GPU to llama.cpp. -1 leaves the choice to llama.cpp."""
 
 
-class _Parser(ArgumentParser):
+class _LlamaServerParser(ArgumentParser):
     """Reports a wrong command line as `berth-launch` does."""
 
     def error(self, message: str) -> NoReturn:
@@ -117,7 +117,9 @@ _layers.__name__ = "number of layers"  # argparse names the type in its message
 
 
 def _parser() -> ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="llama.cpp's server from the wheel xllamacpp.", allow_abbrev=False)
+    parser = _LlamaServerParser(
+        prog=PROGRAM, description="llama.cpp's server from the wheel xllamacpp.", allow_abbrev=False
+    )
     parser.add_argument("--model", required=True, metavar="FILE", help="the model, its first file where it has several")
     parser.add_argument("--mmproj", metavar="FILE", help="the model's multimodal projector")
     parser.add_argument("--alias", metavar="NAME", help="the model's name in answers")

@@ -36,7 +36,7 @@ Report = Callable[[str], Awaitable[None]]
 """Takes the reason, in a few words, why the container does not run yet."""
 
 
-class Launcher(Protocol):
+class ProgramLauncher(Protocol):
     """Starts the program that is a container's image."""
 
     async def launch(
@@ -62,7 +62,7 @@ class PodRunner:
     """
 
     def __init__(
-        self, cluster: LocalCluster, images: Mapping[str, Launcher], store: Path, scratch: Path, ports: Ports
+        self, cluster: LocalCluster, images: Mapping[str, ProgramLauncher], store: Path, scratch: Path, ports: Ports
     ) -> None:
         self._cluster = cluster
         self._images = images

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from berth_local.serve.home import home_directory, wrong_home
 from berth_local.serve.options import ServeOptions
-from berth_local.serve.server import Server, serving
+from berth_local.serve.server import LocalServer, serving
 from berth_local.serve.state import StartError
 from berth_process.log import configure_log
 
@@ -63,7 +63,7 @@ class _ServerThread:
             self._started.set()
 
 
-async def _is_shared(server: Server) -> bool:
+async def _is_shared(server: LocalServer) -> bool:
     """Whether the server answers another command. Its own command's last request takes a moment to end."""
     for _ in range(_OWN_REQUESTS_LOOKS):
         if not server.in_flight:

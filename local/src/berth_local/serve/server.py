@@ -25,7 +25,7 @@ from berth_router.app import Router
 from berth_router.serving.server import HttpServer
 
 
-class Server:
+class LocalServer:
     """A Berth that serves at `url`."""
 
     def __init__(self, url: str, router: Router, http: HttpServer, drain_seconds: float) -> None:
@@ -45,7 +45,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(options: ServeOptions) -> AsyncGenerator[Server]:
+async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
     """A Berth that serves while the context is open. Its end cuts the answers under way: drain it first.
 
     Raises StartError where the folder is in use, the address cannot be used, or an engine or a key is missing;
@@ -76,7 +76,7 @@ async def _compose(
     store: Path,
     engines: Engines,
     listener: socket.socket,
-) -> Server:
+) -> LocalServer:
     """Starts all parts. The stack ends them, the last one first."""
     ports = Ports()
     cluster = LocalCluster({**SCHEMAS, PODS.plural: ports.admit})
@@ -92,4 +92,4 @@ async def _compose(
     await reconcile(stack, cluster, operator_settings(engines, settings), gate)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
-    return Server(url_of(listener), router, http, settings.drain_seconds)
+    return LocalServer(url_of(listener), router, http, settings.drain_seconds)

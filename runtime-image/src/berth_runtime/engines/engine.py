@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 
-class Engine(NamedTuple):
+class EngineProgram(NamedTuple):
     """One engine: how to call it, as a person would.
 
     `add_options` declares the engine's own options (the launcher declares --model, --port and --alias, which every

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from berth_runtime.engines.engine import Engine, at_least
+from berth_runtime.engines.engine import EngineProgram, at_least
 from berth_runtime.gguf import GgufFiles, find_gguf
 from berth_runtime.network import every_address, has_ipv6
 from berth_runtime.processors import usable_processors
@@ -24,7 +24,7 @@ _GPU_LIBRARIES = {"libggml-cuda.so": "CUDA", "libggml-hip.so": "ROCm"}
 """Where the server has one of these beside it, it calls its GPUs so, with a number."""
 
 
-class Settings(NamedTuple):
+class LlamaCppLaunchSettings(NamedTuple):
     """What was asked for, and what the machine says; all that the command line depends on."""
 
     files: GgufFiles
@@ -70,7 +70,7 @@ def add_options(parser: ArgumentParser) -> None:
 def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     """The call of `llama-server` for a parsed command line; looks at the model's files and at the machine."""
     return server_command(
-        Settings(
+        LlamaCppLaunchSettings(
             files=find_gguf(options.model, options.quantization),
             port=options.port,
             alias=options.alias,
@@ -103,7 +103,7 @@ def gpu_names(count: int, server: Path | None) -> list[str]:
     return [f"{kind}{number}" for number in range(count)] if kind else []
 
 
-def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+def server_command(settings: LlamaCppLaunchSettings, extra: Sequence[str] = ()) -> list[str]:
     """The whole command line of `llama-server`; `extra` comes last, where the server lets it override the rest."""
     call = [PROGRAM, "--model", str(settings.files.model)]
     if settings.files.projector:
@@ -132,4 +132,4 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(summary="GGUF models with llama.cpp", add_options=add_options, command=command)
+ENGINE = EngineProgram(summary="GGUF models with llama.cpp", add_options=add_options, command=command)

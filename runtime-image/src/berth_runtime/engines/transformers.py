@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from berth_runtime.checkpoint import find_checkpoint
-from berth_runtime.engines.engine import Engine
+from berth_runtime.engines.engine import EngineProgram
 from berth_runtime.errors import InvalidArgumentsError
 from berth_runtime.memory import usable_memory
 from berth_runtime.processors import usable_processors
@@ -25,7 +25,7 @@ LARGEST_CPU_CACHE_SHARE = 0.6
 """The server's own share of the memory on a GPU where it has more to do than generate."""
 
 
-class Settings(NamedTuple):
+class TransformersLaunchSettings(NamedTuple):
     """What was asked for; all that the command line depends on."""
 
     model: Path
@@ -61,7 +61,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             f"--alias {options.alias}: Transformers knows a model only by its path, {options.model}"
         )
     return server_command(
-        Settings(
+        TransformersLaunchSettings(
             model=find_checkpoint(options.model, "transformers").directory,
             port=options.port,
             device=options.device,
@@ -84,7 +84,7 @@ def cpu_cache_share(memory_bytes: int) -> float:
     return round(min(LARGEST_CPU_CACHE_SHARE, CPU_CACHE_BYTES / memory_bytes), 4)
 
 
-def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+def server_command(settings: TransformersLaunchSettings, extra: Sequence[str] = ()) -> list[str]:
     """The whole command line of `transformers serve`; `extra` comes last, where it overrides the rest."""
     call = [PROGRAM, "serve", str(settings.model)]
     call += ["--host", settings.host, "--port", str(settings.port), "--device", settings.device]
@@ -95,6 +95,6 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(
+ENGINE = EngineProgram(
     summary="safetensors models with Transformers", add_options=add_options, command=command, environment=environment
 )

@@ -13,7 +13,7 @@ from berth_formats.checkpoint import attention_of, context_length_of
 from berth_formats.memory import kv_cache_bytes
 from berth_formats.model import AttentionShape
 from berth_runtime.checkpoint import Checkpoint, find_checkpoint
-from berth_runtime.engines.engine import Engine, at_least, share
+from berth_runtime.engines.engine import EngineProgram, at_least, share
 from berth_runtime.memory import usable_memory
 from berth_runtime.network import every_address, has_ipv6
 from berth_runtime.processors import usable_cores
@@ -28,7 +28,7 @@ MAX_CPU_CACHE_BYTES = 4 << 30
 """All of the cache is written when the engine starts, which takes 4 s for each GiB, and others use a processor's memory too."""
 
 
-class Settings(NamedTuple):
+class VllmLaunchSettings(NamedTuple):
     """What was asked for, and what the machine says; all that the command line depends on."""
 
     model: Path
@@ -77,7 +77,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     """The call of `vllm serve` for a parsed command line; looks at the model's files and at the machine."""
     checkpoint = find_checkpoint(options.model, "vllm")
     return server_command(
-        Settings(
+        VllmLaunchSettings(
             model=checkpoint.directory,
             port=options.port,
             alias=options.alias,
@@ -152,7 +152,7 @@ def cpu_cache_bytes(
     return max(MIN_CPU_CACHE_BYTES, min(wanted, usable_bytes))
 
 
-def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+def server_command(settings: VllmLaunchSettings, extra: Sequence[str] = ()) -> list[str]:
     """The whole command line of `vllm serve`; `extra` comes last, where it overrides the rest."""
     call = [PROGRAM, "serve", str(settings.model), "--served-model-name", settings.alias]
     call += ["--host", settings.host or every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
@@ -172,6 +172,6 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(
+ENGINE = EngineProgram(
     summary="safetensors models with vLLM", add_options=add_options, command=command, environment=environment
 )
