@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,12 +23,15 @@ from berth_local.node.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
 from berth_local.node.containers import arguments_here, environment_here, oom_kills, termination_message
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import ChildProcess
+from berth_process.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 
 NODE = "this-machine"
 _KILLED = 137
 """The exit code of a process that was killed by SIGKILL."""
+_NOT_RUN = 127
+"""The exit code with which a shell says that it could not run a command."""
 
 
 Report = Callable[[str], Awaitable[None]]
@@ -50,7 +52,7 @@ class ProgramLauncher(Protocol):
         ...
 
 
-class CreateContainerError(Exception):
+class NotStartedError(Exception):
     """A container's process cannot be started; the message says why."""
 
 
@@ -133,8 +135,8 @@ class PodRunner:
         try:
             launching = self._launch(container, termination_log, output, status.creating)
             child = await _launched_unless(ending.asked, launching)
-        except CreateContainerError as error:
-            await status.not_created(str(error))
+        except NotStartedError as error:
+            await status.terminated(_NOT_RUN, f"NotStarted: {error}", out_of_memory=False)
             return
         if child is None:
             return
@@ -144,8 +146,11 @@ class PodRunner:
         finally:
             child.kill()
         if not ending.asked.is_set():
-            message = termination_message(container, termination_log, output.lines(begun_at), code)
-            await status.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
+            out_of_memory = code == _KILLED and oom_kills() > oom_before
+            message = termination_message(
+                container, termination_log, output.lines(begun_at), code, out_of_memory=out_of_memory
+            )
+            await status.terminated(code, message, out_of_memory=out_of_memory)
         termination_log.unlink(missing_ok=True)
 
     async def _launch(
@@ -153,21 +158,19 @@ class PodRunner:
     ) -> ChildProcess:
         launcher = self._images.get(container["image"])
         if launcher is None:
-            raise CreateContainerError(f"there is no {container['image']} on this machine")
+            raise NotStartedError(f"there is no {container['image']} on this machine")
         try:
             return await launcher.launch(
                 arguments_here(container, self._store), environment_here(container, termination_log), output, report
             )
         except OSError as error:
-            raise CreateContainerError(f"{container['image']}: {error}") from error
+            raise NotStartedError(f"{container['image']} cannot be started: {error}") from error
 
 
 class _StatusWriter:
     """Writes a pod's status as a kubelet writes it."""
 
-    def __init__(
-        self, cluster: LocalCluster, pod: Object, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, cluster: LocalCluster, pod: Object, clock: Clock = utc_now) -> None:
         self._cluster = cluster
         self._metadata = pod["metadata"]
         self._container = pod["spec"]["containers"][0]
@@ -178,22 +181,18 @@ class _StatusWriter:
         """Writes that there is no process yet."""
         await self._write("Pending", {"waiting": {"reason": "ContainerCreating", "message": message}})
 
-    async def not_created(self, message: str) -> None:
-        """Writes that there is no process and will be none."""
-        await self._write("Pending", {"waiting": {"reason": "CreateContainerError", "message": message}})
-
     async def running(self) -> None:
         """Writes that the process runs."""
         self._started_at = format_timestamp(self._clock())
         await self._write("Running", {"running": {"startedAt": self._started_at}})
 
     async def terminated(self, code: int, message: str, *, out_of_memory: bool) -> None:
-        """Writes that the process has ended, by itself or because somebody else ended it."""
+        """Writes that the process has ended, by itself or because somebody else ended it, or could not be started."""
         reason = "OOMKilled" if out_of_memory else "Completed" if code == 0 else "Error"
         ended = {
             "exitCode": code,
             "reason": reason,
-            "startedAt": self._started_at,
+            "startedAt": self._started_at or format_timestamp(self._clock()),
             "finishedAt": format_timestamp(self._clock()),
         }
         if message:

@@ -11,7 +11,7 @@ from berth_cluster.cluster import PODS
 from berth_local.engines.discovery import Engines, available_engines, check_environments
 from berth_local.engines.gpu import first_gpu
 from berth_local.engines.memory import MemoryEstimates, budget
-from berth_local.node.admission import SCHEMAS, Ports
+from berth_local.node.admission import SCHEMAS, Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
 from berth_local.serve.controllers import reconcile, run_pods
 from berth_local.serve.engine_logs import logs_routes
@@ -79,7 +79,7 @@ async def _compose(
 ) -> LocalServer:
     """Starts all parts. The stack ends them, the last one first."""
     ports = Ports()
-    cluster = LocalCluster({**SCHEMAS, PODS.plural: ports.admit})
+    cluster = LocalCluster({**SCHEMAS, PODS.plural: pod_admission(ports)})
     launcher, pods = await run_pods(stack, cluster, ports, state, store)
     settings = router_settings(engines, store, options.host, options.port)
     if options.api_key:
