@@ -20,7 +20,7 @@ _FORMAT: Literal["safetensors"] = "safetensors"
 
 _MAX_CONFIG_BYTES = 1024 * 1024
 _MAX_JSON_BYTES = 16 * 1024 * 1024
-"""Of a file of which only a pattern is looked for."""
+"""The most bytes of a file that is searched for a pattern, and not parsed."""
 _MAX_SHARDS = 10_000
 
 _CHAT_TEMPLATE = re.compile(rb'"chat_template"\s*+:\s*+(?!null|"")')
@@ -96,7 +96,7 @@ def context_length_of(config: Mapping[str, Any]) -> int | None:
 
 
 def _weights(directory: Path, files: Sequence[tuple[str, int]]) -> WeightSet:
-    """The weights that an engine takes: those that the index lists, or else all."""
+    """The weights that an engine loads: those that the index lists, or all if there is no index."""
     shards = [(name, size) for name, size in files if is_checkpoint_weights(name)]
     if not shards:
         raise FormatError("its safetensors weights are not at its top, where vLLM and Transformers look for them")
@@ -149,7 +149,7 @@ def _config(directory: Path) -> Mapping[str, Any]:
 
 
 def _language_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of the language model: models of several modalities have it in a part of its own."""
+    """The configuration of the language model. A model of several modalities has it in `text_config`."""
     part = config.get("text_config")
     return {**config, **part} if isinstance(part, dict) else config
 
@@ -171,7 +171,7 @@ def _architecture(config: Mapping[str, Any]) -> str | None:
 
 
 def _quantization(config: Mapping[str, Any]) -> str | None:
-    """The method that quantized the weights, such as awq or fp8; None where they are not."""
+    """The method that quantized the weights, such as awq or fp8. None: they are not quantized."""
     match config.get("quantization_config"):
         case {"quant_method": str(method)}:
             return method[:100]

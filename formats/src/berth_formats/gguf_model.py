@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from berth_formats.errors import FormatError
-from berth_formats.gguf import GgufHeader, Omitted, read_gguf
+from berth_formats.gguf import GgufHeader, OmittedValue, read_gguf
 from berth_formats.gguf_types import FILE_TYPES
 from berth_formats.model import AttentionShape, ModelDescription, attention_shape
 from berth_formats.names import WeightSet, gguf_sets, is_gguf, is_projector, weight_sets
@@ -112,4 +112,4 @@ def _largest(header: GgufHeader, key: str) -> int | None:
 
 def _vocabulary_size(header: GgufHeader, architecture: str) -> int | None:
     tokens = header.metadata.get("tokenizer.ggml.tokens")
-    return tokens.length if isinstance(tokens, Omitted) else header.number(f"{architecture}.vocab_size")
+    return tokens.length if isinstance(tokens, OmittedValue) else header.number(f"{architecture}.vocab_size")

@@ -1,4 +1,4 @@
-"""What the names of a model's files say: shards, quantizations, projectors. Pure; nothing is opened.
+"""What the names of a model's files say: shards, quantizations, projectors. Pure: no file is opened.
 
 A name is a path below the model's directory. A directory may hold one model in several quantizations, each in one file
 or in shards (`name-00001-of-00003.gguf`), directly or in a directory per quantization, and beside them a multimodal
@@ -25,13 +25,13 @@ _PROJECTOR = re.compile(r"(?<![a-z0-9])mmproj(?![a-z0-9])", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class WeightSet:
-    """Weights that belong together: a single file, or all shards that are there, in order. Sizes are in bytes."""
+    """Weights that belong together: one file, or all shards that are there, in order. Sizes are in bytes."""
 
     name: str
     """The files' common name, without number and suffix."""
     suffix: str
     quantization: str | None
-    """As the name says it, in capitals; None where it says nothing."""
+    """As the name states it, in capitals. None: the name states none."""
     files: tuple[str, ...]
     shards_expected: int
     size: int
@@ -86,7 +86,7 @@ def is_shard(name: str) -> bool:
 
 
 def quantization_of(name: str) -> str | None:
-    """The last quantization named in `Qwen3-8B-Q4_K_M` or, for one in a directory of its own, in `Q4_K_M/model`; in capitals."""
+    """The last quantization that the name states, in capitals: Q4_K_M in `Qwen3-8B-Q4_K_M` and in `Q4_K_M/model`."""
     found = _QUANTIZATION.findall(name)
     return found[-1].upper() if found else None
 

@@ -1,4 +1,4 @@
-"""One download, from a request to a directory in the store: list, select, reserve, fetch, publish."""
+"""One download, from a request to a directory in the model store: list, select, reserve, fetch, publish."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to download, and to where below the store."""
+    """What to download, and where to put it below the store."""
 
     repository: str
     revision: str
@@ -33,7 +33,7 @@ class Request:
     selection: Selection
 
     def stated(self) -> dict[str, Any]:
-        """As JSON."""
+        """The request as JSON."""
         selection = {
             **asdict(self.selection),
             "include": [*self.selection.include],
@@ -44,14 +44,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class HubAccess:
-    """The hub, and the token for it."""
+    """The address of the hub, and the token for it."""
 
     endpoint: str
     token: str | None
 
 
 class DownloadAttempt:
-    """One attempt at a download; an earlier attempt's work is taken up where it ended."""
+    """One attempt at a download. It goes on where an earlier attempt ended."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class DownloadAttempt:
     def run(self, name: str) -> None:
         """Runs under this name, which later attempts must have too.
 
-        Raises a DownloadError; what is permanent leaves nothing behind.
+        Raises a DownloadError. A permanent one leaves nothing behind.
         """
         staging = Staging.open(self._store, name)
         try:
@@ -93,8 +93,8 @@ class DownloadAttempt:
         try:
             self._carry_out(plan, staging)
         except RevisionNotFoundError:
-            # The commit, or a file in it, is gone: the repository's history was rewritten. What the revision stands for
-            # now counts.
+            # The commit, or a file in it, is gone: somebody rewrote the repository's history. Take what the revision
+            # stands for now.
             _log.warning("the commit is gone from the repository: starting over", commit=plan.commit)
             staging.clear()
             self._carry_out(self._plan(staging), staging)
@@ -127,7 +127,7 @@ class DownloadAttempt:
             hub = CommitSource(self._source.endpoint, self._source.token, request.repository, plan.commit)
             Fetcher(hub, staging, self._progress, self._retry_policy).fetch(list(plan.files))
         self._progress.enter(DownloadStep.PUBLISHING)
-        self._drop_strangers(plan, staging)
+        self._delete_unplanned(plan, staging)
         content = manifest(request.repository, request.revision, plan.commit, plan.files)
         if not publish(self._store, request.destination, staging.model, content) and not check_destination(
             self._store, request.destination, request.repository, plan.files
@@ -141,8 +141,8 @@ class DownloadAttempt:
             self._progress.present(file.path, file.size)
         self._progress.complete(message)
 
-    def _drop_strangers(self, plan: FetchPlan, staging: Staging) -> None:
-        """Takes out of the model what is not in the plan: what a killed attempt may have left."""
+    def _delete_unplanned(self, plan: FetchPlan, staging: Staging) -> None:
+        """Deletes files that are not in the plan: a killed attempt may have left them."""
         planned = {staging.whole(file) for file in plan.files}
         for path in staging.model.rglob("*"):
             if path.is_file() and path not in planned:
@@ -160,7 +160,7 @@ class DownloadAttempt:
 
 
 class _Heartbeat:
-    """Keeps the reservation alive while the block runs."""
+    """Keeps the reservation alive while its block runs."""
 
     def __init__(self, staging: Staging, size: int) -> None:
         self._staging = staging
@@ -179,5 +179,5 @@ class _Heartbeat:
         while not self._ended.wait(HEARTBEAT_SECONDS):
             try:
                 keep_alive(self._staging, self._size, time.time())
-            except OSError as error:  # the transfer meets the same trouble and tells of it
+            except OSError as error:  # the transfer fails in the same way, and reports it
                 _log.warning("the reservation could not be renewed", error=error.strerror)

@@ -1,7 +1,7 @@
-"""Finds a model in Hugging Face's format, and says clearly why there is none.
+"""Finds a model in Hugging Face's format, or says why there is none.
 
 Such a model is a directory with a `config.json` and weights in safetensors: one file, or shards that an index
-(`model.safetensors.index.json`) lists. Nothing of the weights is read.
+(`model.safetensors.index.json`) lists. The weights are not read.
 """
 
 import json
@@ -24,7 +24,7 @@ class Checkpoint(NamedTuple):
 
 
 def find_checkpoint(path: Path, backend: str) -> Checkpoint:
-    """The model at `path`; `backend` is who wants to load it.
+    """The model at `path`, for the engine `backend`.
 
     Raises a `LaunchError`: ModelNotFound, ModelUnreadable, WrongFormat or ModelIncomplete.
     """
@@ -50,7 +50,7 @@ def find_checkpoint(path: Path, backend: str) -> Checkpoint:
 
 
 def _check_shards(directory: Path, index: str) -> None:
-    """Every file that the index lists must be there."""
+    """Raises ModelIncompleteError unless every file is there that the index lists."""
     weight_map = _read_object(directory / index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise WrongFormatError(f"{directory / index} has no weight_map: it is not an index of shards")
@@ -76,7 +76,7 @@ def _describe_file(file: Path, backend: str) -> str:
 
 
 def _describe_directory(directory: Path, names: list[str], backend: str) -> str:
-    """Why a directory has no model for this backend, and which backend would take what it has."""
+    """Why a directory has no model for this backend, and which backend could load what it has."""
     if not names:
         return f"{directory} is empty; backend {backend} needs {CONFIG} and safetensors weights"
     message = f"{directory} holds no safetensors weights, which backend {backend} needs, but {listing(names)}"

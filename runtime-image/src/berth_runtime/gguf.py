@@ -1,8 +1,8 @@
-"""Finds the GGUF file that a model path means, and says clearly why there is none or more than one.
+"""Finds the GGUF file that a model's path means, or says why there is none or more than one.
 
 A path is a GGUF file or a directory. A directory may hold one model in several quantizations, each in one file or in
 shards (`name-00001-of-00003.gguf`), directly or in a directory per quantization, and beside them a multimodal projector
-(`mmproj-*.gguf`). Nothing is read but names, sizes and the first bytes of the files chosen.
+(`mmproj-*.gguf`). Only names, sizes and the first bytes of the chosen files are read.
 """
 
 import stat
@@ -33,7 +33,7 @@ class GgufFiles(NamedTuple):
 def find_gguf(path: Path, quantization: str | None = None) -> GgufFiles:
     """The files of the model at `path`; with `quantization`, of exactly that one (any case).
 
-    A projector is taken only from a directory: beside a file that was named it may belong to another model.
+    A projector is taken from a directory only: beside a file that was named, it may belong to another model.
 
     Raises a `LaunchError`: ModelNotFound, ModelUnreadable, WrongFormat, ModelIncomplete, AmbiguousModel or
     QuantizationNotFound.
@@ -64,7 +64,7 @@ def _find_gguf(path: Path, quantization: str | None) -> GgufFiles:
 
 
 def _gguf_names(directory: Path) -> Iterator[str]:
-    """GGUF files in the directory and in those right below it; hidden ones hold a download's leftovers."""
+    """The GGUF files in the directory and in the folders right below it, without hidden ones."""
     for entry in sorted(directory.iterdir()):
         if entry.name.startswith("."):
             continue
@@ -78,7 +78,7 @@ def _sized(root: Path, names: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _candidates_of_file(file: Path) -> list[WeightSet]:
-    """The model that a file belongs to: itself, or the shards it is one of."""
+    """The model of a file: the file itself, or all shards if it is one of several."""
     if is_projector(file.name):
         raise WrongFormatError(f"{file} is a multimodal projector, not a model: name the model's file or its directory")
     if not is_shard(file.name):
@@ -124,7 +124,7 @@ def _check_magic(file: Path) -> None:
 
 
 def _describe_directory(directory: Path, projectors: Sequence[str]) -> str:
-    """Why a directory has no model for llama.cpp, and which backend would take what it has."""
+    """Why a directory has no model for llama.cpp, and which backend could load what it has."""
     if projectors:
         return (
             f"{directory} holds only a multimodal projector ({Path(projectors[0]).name}), not the model it belongs to"

@@ -1,4 +1,4 @@
-"""What lies at a model's path, in the words of the launcher's errors; shared by the formats."""
+"""What is at a model's path, in the words of the launcher's errors, for models of every format."""
 
 import os
 from collections.abc import Generator, Iterable
@@ -14,7 +14,7 @@ _SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Turns the operating system's refusals in its block into `ModelUnreadableError`."""
+    """Raises ModelUnreadableError if the operating system refuses something in its block."""
     try:
         yield
     except PermissionError as error:
@@ -24,12 +24,12 @@ def reading(path: Path) -> Generator[None]:
 
 
 def visible_names(directory: Path) -> list[str]:
-    """What the directory holds, sorted; hidden files and directories hold a download's leftovers."""
+    """The names in the directory, sorted, without hidden ones: a download's leftovers are hidden."""
     return sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
 
 
 def describe_absence(path: Path) -> str:
-    """Says of a path where nothing is what there is instead."""
+    """What to say of a path at which nothing is: what there is instead."""
     if path.is_symlink():
         return f"{path} is a link to {path.readlink()}, which does not exist"
     parent = next(ancestor for ancestor in path.parents if ancestor.is_dir())

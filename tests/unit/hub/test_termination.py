@@ -62,7 +62,7 @@ def counting() -> None:
 
 def stuck() -> None:
     setattr(main, "ProgressTracker", ToldWhileItIsStuck)  # noqa: B010 (nobody exports it)
-    setattr(termination, "_TELLING_SECONDS", 0.2)  # noqa: B010 (nobody exports it)
+    setattr(termination, "_MESSAGE_SECONDS", 0.2)  # noqa: B010 (nobody exports it)
 
 
 def logging() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from berth_runtime.container import usable_cores
 from berth_runtime.errors import MAX_LINE_CHARACTERS, ModelMissingError
-from berth_runtime.processors import usable_cores
 from tests.unit.runtime.model_files import put
 
 # Stands in for the engine's program: what the launcher became is all that these tests want to know of it.

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from berth_formats.checkpoint import attention_of, context_length_of
+from berth_runtime.container import usable_cores
 from berth_runtime.engines.vllm import VllmLaunchSettings, cpu_cache_bytes, scaled_positions, server_command
 from berth_runtime.main import engine_call
-from berth_runtime.processors import usable_cores
 from tests.unit.runtime.model_files import put
 
 GIB = 1 << 30

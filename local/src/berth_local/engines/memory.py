@@ -30,9 +30,9 @@ from berth_formats.model import ModelDescription
 from berth_local.engines.gpu import Gpu
 from berth_local.engines.slots import slots
 from berth_operator.engines.llamacpp import PARALLEL_SLOTS
+from berth_runtime.container import usable_memory
 from berth_runtime.engines.transformers import CPU_CACHE_BYTES
 from berth_runtime.engines.vllm import cpu_cache_bytes
-from berth_runtime.memory import usable_memory
 
 _log = structlog.get_logger(__name__)
 

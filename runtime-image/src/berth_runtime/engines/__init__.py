@@ -1,6 +1,6 @@
 """The engines that `berth-launch` knows, each in one file.
 
-A new engine is one file that defines an `EngineProgram`, and one line in `ENGINES`.
+A new engine is one file that defines an `EngineProgram`, and a line in `ENGINES`.
 """
 
 from berth_runtime.engines import llamacpp, transformers, vllm

@@ -13,10 +13,8 @@ from berth_formats.checkpoint import attention_of, context_length_of
 from berth_formats.memory import kv_cache_bytes
 from berth_formats.model import AttentionShape
 from berth_runtime.checkpoint import Checkpoint, find_checkpoint
+from berth_runtime.container import every_address, has_ipv6, usable_cores, usable_memory
 from berth_runtime.engines.engine import EngineProgram, at_least, share
-from berth_runtime.memory import usable_memory
-from berth_runtime.network import every_address, has_ipv6
-from berth_runtime.processors import usable_cores
 
 PROGRAM = "vllm"
 
@@ -25,7 +23,7 @@ CPU_REQUESTS = 4
 
 MIN_CPU_CACHE_BYTES = 256 << 20
 MAX_CPU_CACHE_BYTES = 4 << 30
-"""All of the cache is written when the engine starts, which takes 4 s for each GiB, and others use a processor's memory too."""
+"""The engine writes all of its cache when it starts, which takes 4 s per GiB; and others need memory too."""
 
 
 class VllmLaunchSettings(NamedTuple):
@@ -37,17 +35,15 @@ class VllmLaunchSettings(NamedTuple):
     gpu_memory_utilization: float
     """Share of each GPU's memory, or on a CPU of the container's, that vLLM may take."""
     max_model_len: int | None
-    """Tokens that one request may use, prompt and answer together. None:
-    what the model was made for, as far as memory allows.
-    """
+    """Tokens that one request may use, prompt and answer together. None: the model's own, as far as memory allows."""
     devices: int
     cpu_cache_bytes: int | None
-    """Memory for what requests have computed, on a CPU. None: on GPUs, where vLLM measures it."""
+    """Memory for the cache of keys and values on a CPU. None: on GPUs, where vLLM measures it."""
     ipv6: bool
     single_process: bool = False
-    """Whether the process that schedules computes too."""
+    """Whether the process that schedules also computes."""
     positions: int | None = None
-    """What the model's `max_position_embeddings` has to be taken for; None: what it says."""
+    """What vLLM shall take for the model's `max_position_embeddings`. None: the model's own."""
     host: str | None = None
     """The address to serve on. None: every one."""
 
@@ -95,12 +91,11 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
 
 
 def environment(options: Namespace) -> dict[str, str]:
-    """What makes vLLM share processors with others; nothing on GPUs.
+    """The variables that make vLLM share processors with others; none on GPUs.
 
-    By itself it takes one core away from the computing, for a process that waits for each token by asking without a
-    pause, and binds its threads to the cores of lowest number, where several containers of a node all meet. On two
-    cores, two small models that answered at once made 14 tokens/s together so, and 27 with this; one alone made 17 and
-    18.
+    By default it gives one core to a process that polls for each token without a pause, and binds its threads to the
+    cores of lowest number, where those of every other container on the node run too. On two cores, two small models
+    that answered at once made 14 tokens/s together by default and 27 with this; one alone made 17 and 18.
     """
     if not computes_in_one_process(options):
         return {}
@@ -112,12 +107,14 @@ def environment(options: Namespace) -> dict[str, str]:
 
 
 def computes_in_one_process(options: Namespace) -> bool:
-    """Whether there is one model on the processors, and so nothing for a second process to do."""
+    """Whether one process computes all: then a second one would have nothing to do."""
     return options.device == "cpu" and options.devices == 1
 
 
 def scaled_positions(config: dict[str, Any], max_model_len: int | None) -> int | None:
-    """The positions that YaRN scales the model to, where a stated length needs more than `max_position_embeddings` says; else None.
+    """The positions that YaRN scales the model to, if a stated length needs more than `max_position_embeddings`.
+
+    None: it does not.
 
     Model cards (Qwen3's among them) tell people to add `rope_scaling` and nothing else; vLLM takes
     `max_position_embeddings` for the length that has been scaled already, and refuses every longer one.
