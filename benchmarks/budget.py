@@ -32,6 +32,7 @@ from benchmarks.steps import percentile
 from benchmarks.switch import CACHE, models
 from berth_formats.describe import describe
 from berth_formats.memory import llamacpp_bytes
+from berth_process.sizes import readable
 
 THIRD = "SmolLM2-135M-Instruct-Q5_1"
 SAMPLE_SECONDS = 0.1
@@ -141,13 +142,15 @@ async def _sample(server: Server, counts: Counts) -> None:
 def table(counts: Counts) -> str:
     """The counts for people."""
     waits = counts.first_tokens or [0.0]
+    spread = f"p50 {percentile(waits, 50):.2f}, p95 {percentile(waits, 95):.2f}, max {max(waits):.2f}"
+    most = readable(counts.most_bytes)
     return "\n".join(
         [
             *(f"{model:32}{number:6} answered" for model, number in sorted(counts.answered.items())),
             *(f"lost: {what}" for what in counts.lost),
             *(f"cut: {what}" for what in counts.cut),
-            f"request to first token, seconds: p50 {percentile(waits, 50):.2f}, p95 {percentile(waits, 95):.2f}, max {max(waits):.2f}",
-            f"memory: {counts.most_bytes / 1e6:.0f} MB at most in {counts.samples} samples, of {counts.budget_bytes / 1e6:.0f} MB",
+            f"request to first token, seconds: {spread}",
+            f"memory: {most} at most in {counts.samples} samples, of {readable(counts.budget_bytes)}",
         ]
     )
 

@@ -49,14 +49,14 @@ class ClusterWatch:
         return result
 
     async def _follow(self, kind: Kind) -> None:
-        async for news in follow(self._cluster, kind):
+        async for change in follow(self._cluster, kind):
             at = time.monotonic()
-            if isinstance(news, Snapshot):
-                shown, gone = news.items, set(self._objects.get(kind, {}))
+            if isinstance(change, Snapshot):
+                shown, gone = change.items, set(self._objects.get(kind, {}))
                 self._objects[kind] = {}
             else:
-                name = news.object["metadata"]["name"]
-                shown, gone = ([], {name}) if news.type == "DELETED" else ([news.object], set[str]())
+                name = change.object["metadata"]["name"]
+                shown, gone = ([], {name}) if change.type == "DELETED" else ([change.object], set[str]())
             for name in gone:
                 self._objects[kind].pop(name, None)
             self._objects[kind].update({item["metadata"]["name"]: item for item in shown})

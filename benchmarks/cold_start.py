@@ -159,8 +159,9 @@ async def measure(release: Release, runs: int) -> list[Pair]:
                 pair = await bench.pair()
                 pairs.append(pair)
                 _say(
-                    f"run {number} of {runs}: first token after {whole(pair.through_berth) * 1000:.0f} ms, by hand after "
-                    f"{whole(pair.by_hand) * 1000:.0f} ms; Berth's share {berth_share(pair).whole * 1000:.0f} ms"
+                    f"run {number} of {runs}: first token after {whole(pair.through_berth) * 1000:.0f} ms, "
+                    f"by hand after {whole(pair.by_hand) * 1000:.0f} ms; "
+                    f"Berth's share {berth_share(pair).whole * 1000:.0f} ms"
                 )
             return pairs
     finally:
@@ -188,7 +189,8 @@ def main() -> int:
         )
         return 1
     print(
-        f"Cold start, {runs} pairs of runs on {os.cpu_count()} cores; load average {load_before:.1f} before, {load_after:.1f} after\n"
+        f"Cold start, {runs} pairs of runs on {os.cpu_count()} cores; "
+        f"load average {load_before:.1f} before, {load_after:.1f} after\n"
     )
     print(table(pairs))
     print()

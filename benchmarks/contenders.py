@@ -56,7 +56,7 @@ class OverHttp:
         self._models = models
 
     async def ask(self, model: str) -> float:
-        """See Contender.ask."""
+        """Seconds from the request to the first text, which the server sends when it has switched."""
         return _seconds(await ask(self.server.url, body(self._models[model])))
 
 
@@ -69,7 +69,7 @@ class ByHand:
         self._running: tuple[str, int, asyncio.subprocess.Process] | None = None
 
     async def ask(self, model: str) -> float:
-        """See Contender.ask."""
+        """Seconds from the request to the first text, with the end of one engine and the start of the other."""
         started = asyncio.get_running_loop().time()
         if self._running is None or self._running[0] != model:
             await self.stop()

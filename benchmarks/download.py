@@ -1,4 +1,4 @@
-"""The throughput of a download into the model store, beside the hub's own client and beside copying the same bytes on this disk.
+"""The throughput of a download, beside the hub's own client and beside a copy of the same bytes on this disk.
 
     uv run python -m benchmarks.download [--quick] [--folder FOLDER]
 

@@ -144,8 +144,8 @@ async def tokens_of(session: aiohttp.ClientSession, way: Way) -> int:
             raise AnswerError(f"{way.url} answered with status {response.status}: {(await response.text())[:1000]}")
         tokens = None
         async for line in response.content:
-            told = usage_of(line)
-            tokens = tokens if told is None else told
+            stated = usage_of(line)
+            tokens = tokens if stated is None else stated
     if not tokens:
         raise AnswerError(f"{way.url} ended its answer without saying how many tokens it has")
     return tokens

@@ -52,7 +52,8 @@ def main() -> None:
         make_store(store, options.models, options.files, options.tokens)
         measured = asyncio.run(measure(store, options.answers))
     print(
-        f"\n{options.models} models of {options.files} files, {options.tokens} tokens in a vocabulary, {os.cpu_count()} cores"
+        f"\n{options.models} models of {options.files} files, {options.tokens} tokens in a vocabulary, "
+        f"{os.cpu_count()} cores"
     )
     for name, value in measured.items():
         print(f"{name.replace('_', ' '):40}{value:12.1f}")

@@ -63,13 +63,13 @@ NAMES = (NGINX, SPLICE, BERTH, VLLM_ROUTER)
 def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
     """Those of the names that are to be had here, and lines for people: their versions, and why others are missing."""
     found: dict[str, Start] = {}
-    told: list[str] = []
+    remarks: list[str] = []
     if NGINX in names:
         if program := nginx_program():
             found[NGINX] = nginx
-            told.append(f"nginx {nginx_version(program)}")
+            remarks.append(f"nginx {nginx_version(program)}")
         else:
-            told.append("nginx is missing, so there is nothing to compare with: apt-get install nginx-light")
+            remarks.append("nginx is missing, so there is nothing to compare with: apt-get install nginx-light")
     if SPLICE in names:
         found[SPLICE] = splice
     if BERTH in names:
@@ -77,10 +77,10 @@ def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
     if VLLM_ROUTER in names:
         try:
             found[VLLM_ROUTER] = vllm_router(installed())
-            told.append(f"vllm-router {VERSION}")
+            remarks.append(f"vllm-router {VERSION}")
         except (RuntimeError, OSError) as error:
-            told.append(f"vllm-router is missing: {' '.join(str(error).split())}")
-    return found, [*told, f"Python {platform.python_version()}, uvloop {version('uvloop')}"]
+            remarks.append(f"vllm-router is missing: {' '.join(str(error).split())}")
+    return found, [*remarks, f"Python {platform.python_version()}, uvloop {version('uvloop')}"]
 
 
 def processors() -> Processors:
@@ -135,7 +135,7 @@ def main() -> int:
         print(f"benchmarks.router: {missing}", file=sys.stderr)
         return 1
     raise_open_files(plan.crowd)
-    found, told = contenders(arguments.contender or NAMES)
+    found, remarks = contenders(arguments.contender or NAMES)
     where, load_before = machine(), os.getloadavg()[0]
     try:
         measured = uvloop.run(run(plan, found))
@@ -144,7 +144,7 @@ def main() -> int:
         return 1
     load = f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
     print(f"Through a router, {plan.rounds} rounds on {where}; {load}")
-    print("\n".join(told), end="\n\n")
+    print("\n".join(remarks), end="\n\n")
     print(table(measured), end="\n\n")
     print(result(measured))
     berths = measured.contenders.get(BERTH)

@@ -230,5 +230,5 @@ def nginx_program() -> str | None:
 
 def nginx_version(program: str) -> str:
     """As the program tells it."""
-    told = subprocess.run([program, "-v"], check=True, capture_output=True, text=True).stderr
-    return found[1] if (found := re.search(r"nginx/(\S+)", told)) else told.strip()
+    printed = subprocess.run([program, "-v"], check=True, capture_output=True, text=True).stderr
+    return found[1] if (found := re.search(r"nginx/(\S+)", printed)) else printed.strip()

@@ -121,5 +121,5 @@ def _others(others: Others) -> list[str]:
 
 def _spread(values: Sequence[float], widths: tuple[int, int, int] = (9, 9, 9), digits: int = 0) -> str:
     """Median, least and most."""
-    told = (median(values), min(values), max(values))
-    return "".join(f"{value:{width}.{digits}f}" for value, width in zip(told, widths, strict=True))
+    found = (median(values), min(values), max(values))
+    return "".join(f"{value:{width}.{digits}f}" for value, width in zip(found, widths, strict=True))

@@ -92,7 +92,7 @@ class _Stream(asyncio.Protocol):
 
 
 class Streams:
-    """Streams that are open. None has gone further than its first chunk before the upstream is told to go on."""
+    """Streams that are open. None goes beyond its first chunk before the upstream may go on."""
 
     def __init__(self, streams: Sequence[_Stream], tally: _Tally, faults: Counter[str]) -> None:
         self._streams = streams

@@ -13,7 +13,7 @@ _SCRIPT = Path(__file__).with_name("ask.lua")
 
 
 class WrkError(Exception):
-    """wrk could not measure, or not all requests were answered with 200; the message says what it told."""
+    """wrk could not measure, or not all requests were answered with 200; the message says what it printed."""
 
 
 class Load(NamedTuple):
@@ -59,10 +59,10 @@ def wrk_missing() -> str | None:
 def load_of(output: str) -> Load:
     """What ask.lua says in the last line of wrk's output. Raises WrkError where it is missing, or requests failed."""
     try:
-        told = orjson.loads(output.rstrip().rsplit("\n", 1)[-1])
-        load, failed = Load(told["requests"], told["seconds"], told["p50_us"]), told["failed"]
+        result = orjson.loads(output.rstrip().rsplit("\n", 1)[-1])
+        load, failed = Load(result["requests"], result["seconds"], result["p50_us"]), result["failed"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise WrkError(f"wrk told no result: {output}") from None
+        raise WrkError(f"wrk printed no result: {output}") from None
     if failed or not load.requests:
         raise WrkError(f"{failed} of {load.requests} requests failed: {output}")
     return load

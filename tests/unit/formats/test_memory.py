@@ -15,8 +15,18 @@ SMOL = ModelDescription(
     feed_forward_length=1536,
     vocabulary_size=49152,
 )
-UNKNOWN = ModelDescription("gguf", "mamba", 1, None, None, has_chat_template=False, file_bytes=1000 * MIB, attention=None,
-                           feed_forward_length=None, vocabulary_size=None)  # fmt: skip
+UNKNOWN = ModelDescription(
+    format="gguf",
+    architecture="mamba",
+    parameters=1,
+    quantization=None,
+    context_length=None,
+    has_chat_template=False,
+    file_bytes=1000 * MIB,
+    attention=None,
+    feed_forward_length=None,
+    vocabulary_size=None,
+)
 
 
 def test_the_context_takes_what_llamacpp_says_it_takes() -> None:

@@ -46,20 +46,20 @@ def _asked(program: str, name: str | None) -> Gpu | None:
         *([f"--id={name}"] if name else []),
     ]
     try:
-        told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)  # noqa: S603
+        answer = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         _log.warning("gpu_not_known", error=str(error))
         return None
-    gpu = parsed(told.stdout)
+    gpu = parsed(answer.stdout)
     if gpu is None:
-        _log.warning("gpu_not_known", exit_code=told.returncode, said=(told.stderr or told.stdout).strip()[-300:])
+        _log.warning("gpu_not_known", exit_code=answer.returncode, said=(answer.stderr or answer.stdout).strip()[-300:])
     return gpu
 
 
-def parsed(told: str) -> Gpu | None:
+def parsed(output: str) -> Gpu | None:
     """The GPU of nvidia-smi's first line, `81559, 81079` in MiB. None where the line is another."""
     try:
-        total, free = (int(part) * _MIB for part in told.splitlines()[0].split(","))
+        total, free = (int(part) * _MIB for part in output.splitlines()[0].split(","))
     except (IndexError, ValueError):
         return None
     return Gpu(total, free)

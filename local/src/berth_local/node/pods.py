@@ -46,7 +46,7 @@ class ProgramLauncher(Protocol):
     ) -> ChildProcess:
         """Installs the program if it is missing, then starts it. Raises OSError where no process can be made.
 
-        `arguments` and `environment` are the container's. The process writes to `output`. `report` is told what the
+        `arguments` and `environment` are the container's. The process writes to `output`. `report` gets what the
         launcher waits for.
         """
         ...
@@ -72,19 +72,19 @@ class PodRunner:
         self._scratch = scratch
         self._ports = ports
         self._pods: dict[str, asyncio.Task[None]] = {}
-        self._endings: dict[str, _Ending] = {}
+        self._ends: dict[str, _PodEnd] = {}
         self._outputs: dict[str, OutputBuffer] = {}
 
     async def run(self) -> None:
         """Runs pods, for ever."""
-        async for news in follow(self._cluster, PODS):
-            for pod in news.items if isinstance(news, Snapshot) else [news.object]:
+        async for change in follow(self._cluster, PODS):
+            for pod in change.items if isinstance(change, Snapshot) else [change.object]:
                 self._consider(pod)
 
     async def close(self) -> None:
         """Ends every process that runs, each within its pod's grace."""
-        for ending in self._endings.values():
-            ending.ask()
+        for end in self._ends.values():
+            end.ask()
         if self._pods:
             await asyncio.wait(self._pods.values())
 
@@ -95,25 +95,25 @@ class PodRunner:
     def _consider(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         if "deletionTimestamp" in pod["metadata"]:
-            if ending := self._endings.get(uid):
-                ending.ask(pod["metadata"].get("deletionGracePeriodSeconds"))
+            if end := self._ends.get(uid):
+                end.ask(pod["metadata"].get("deletionGracePeriodSeconds"))
         elif uid not in self._pods and not pod["spec"].get("nodeName"):
-            self._endings[uid] = _Ending(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
+            self._ends[uid] = _PodEnd(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
             self._pods[uid] = asyncio.create_task(
-                self._run_to_deletion(pod, self._endings[uid]), name=f"pod {pod['metadata']['name']}"
+                self._run_to_deletion(pod, self._ends[uid]), name=f"pod {pod['metadata']['name']}"
             )
             self._pods[uid].add_done_callback(lambda _: self._forget(uid))
 
     def _forget(self, uid: str) -> None:
         del self._pods[uid]
-        del self._endings[uid]
+        del self._ends[uid]
 
-    async def _run_to_deletion(self, pod: Object, ending: "_Ending") -> None:
+    async def _run_to_deletion(self, pod: Object, end: "_PodEnd") -> None:
         """Runs the pod, waits until somebody deletes it, and removes the object."""
         metadata = pod["metadata"]
         try:
-            await self._run(pod, ending)
-            await ending.asked.wait()
+            await self._run(pod, end)
+            await end.asked.wait()
         except (NotFoundError, ConflictError):
             pass  # the pod was deleted before it ran
         except Exception:
@@ -123,7 +123,7 @@ class PodRunner:
             self._ports.release(pod)
             self._cluster.finish(PODS, metadata["name"], metadata["uid"])
 
-    async def _run(self, pod: Object, ending: "_Ending") -> None:
+    async def _run(self, pod: Object, end: "_PodEnd") -> None:
         """Runs the pod's container until it ends, or until somebody deletes the pod."""
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]
         status = _StatusWriter(self._cluster, pod)
@@ -134,7 +134,7 @@ class PodRunner:
         begun_at, oom_before = output.end, oom_kills()
         try:
             launching = self._launch(container, termination_log, output, status.creating)
-            child = await _launched_unless(ending.asked, launching)
+            child = await _launched_unless(end.asked, launching)
         except NotStartedError as error:
             await status.terminated(_NOT_RUN, f"NotStarted: {error}", out_of_memory=False)
             return
@@ -142,10 +142,10 @@ class PodRunner:
             return
         try:
             await status.running()
-            code = await ending.wait_for(child)
+            code = await end.wait_for(child)
         finally:
             child.kill()
-        if not ending.asked.is_set():
+        if not end.asked.is_set():
             out_of_memory = code == _KILLED and oom_kills() > oom_before
             message = termination_message(
                 container, termination_log, output.lines(begun_at), code, out_of_memory=out_of_memory
@@ -233,7 +233,7 @@ async def _launched_unless(deleted: asyncio.Event, launching: Coroutine[Any, Any
         await asyncio.wait({launch, deletion})
 
 
-class _Ending:
+class _PodEnd:
     """The end of a pod: whether somebody has asked for it, and when its process is killed."""
 
     def __init__(self, grace_seconds: float) -> None:

@@ -19,7 +19,7 @@ from berth_local.serve.home import home_directory, model_store
 from berth_local.serve.listening import listen, resolve, url_of
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.settings import operator_settings, router_settings, with_key
-from berth_local.serve.state import StartError, StateFolder, held
+from berth_local.serve.state import StartError, StateFolder, locked_state
 from berth_operator.deployments.budget import MemoryGate
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
@@ -57,7 +57,7 @@ async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
     if Backend.LLAMACPP not in engines:
         raise StartError("llama.cpp is not on this machine: install berth-local[llamacpp], or put llama-server on PATH")
     address = resolve(options.host, options.port, has_key=bool(options.api_key))
-    with held(home) as state, listen(address) as listener:
+    with locked_state(home) as state, listen(address) as listener:
         store = (options.models or model_store(home)).absolute()
         if options.models is None:
             store.mkdir(exist_ok=True)
