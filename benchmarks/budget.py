@@ -41,7 +41,7 @@ _REQUEST_SECONDS = 600
 
 
 @dataclass(slots=True)
-class Counts:
+class BudgetCounts:
     """What came of the requests, and of the memory."""
 
     budget_bytes: int
@@ -68,9 +68,9 @@ def budget_for_two(files: Mapping[str, Path]) -> int:
     return sum(sorted(llamacpp_bytes(describe(file), CONTEXT_SIZE, BERTH_PARALLEL) for file in files.values())[-2:])
 
 
-async def crowd(files: Mapping[str, Path], seconds: float, clients: int, seed: int = 1) -> Counts:
+async def crowd(files: Mapping[str, Path], seconds: float, clients: int, seed: int = 1) -> BudgetCounts:
     """Has so many clients ask for so long; every request that was begun is waited for."""
-    counts = Counts(budget_for_two(files))
+    counts = BudgetCounts(budget_for_two(files))
     with tempfile.TemporaryDirectory(prefix="berth-budget-") as scratch:
         store = Path(scratch) / "store"
         for model, file in files.items():
@@ -89,7 +89,12 @@ async def crowd(files: Mapping[str, Path], seconds: float, clients: int, seed: i
 
 
 async def _client(
-    session: aiohttp.ClientSession, url: str, names: list[str], chance: random.Random, until: float, counts: Counts
+    session: aiohttp.ClientSession,
+    url: str,
+    names: list[str],
+    chance: random.Random,
+    until: float,
+    counts: BudgetCounts,
 ) -> None:
     while time.monotonic() < until:
         model = chance.choice(names)
@@ -108,7 +113,7 @@ async def _client(
             counts.cut.append(f"{model}: {error or type(error).__name__}")
 
 
-async def _read(response: aiohttp.ClientResponse, model: str, started: float, counts: Counts) -> None:
+async def _read(response: aiohttp.ClientResponse, model: str, started: float, counts: BudgetCounts) -> None:
     first = True
     last = b""
     async for line in response.content:
@@ -126,7 +131,7 @@ def _request(model: str, tokens: int) -> dict[str, object]:
     return {**body(f"/models/{model}"), "max_tokens": tokens}
 
 
-async def _sample(server: Server, counts: Counts) -> None:
+async def _sample(server: Server, counts: BudgetCounts) -> None:
     """Adds up the resident memory of everything below the server, again and again."""
     engines: set[int] = set()
     while True:
@@ -139,7 +144,7 @@ async def _sample(server: Server, counts: Counts) -> None:
         await asyncio.sleep(SAMPLE_SECONDS)
 
 
-def table(counts: Counts) -> str:
+def table(counts: BudgetCounts) -> str:
     """The counts for people."""
     waits = counts.first_tokens or [0.0]
     spread = f"p50 {percentile(waits, 50):.2f}, p95 {percentile(waits, 95):.2f}, max {max(waits):.2f}"
@@ -155,7 +160,7 @@ def table(counts: Counts) -> str:
     )
 
 
-def result(counts: Counts) -> str:
+def result(counts: BudgetCounts) -> str:
     """One JSON object."""
     return json.dumps(
         {

@@ -55,7 +55,7 @@ from benchmarks.steps import (
     CLUSTER_STEPS,
     HAND_STEPS,
     Moments,
-    Pair,
+    StartPair,
     Step,
     berth_share,
     moments_in_cluster,
@@ -81,7 +81,7 @@ QUESTION = {
 }
 
 
-class Bench:
+class ColdStartBench:
     """Makes single runs in a release that has no deployment."""
 
     def __init__(self, cluster: Cluster, watch: ClusterWatch, session: aiohttp.ClientSession, release: Release) -> None:
@@ -90,13 +90,13 @@ class Bench:
         self._session = session
         self._release = release
 
-    async def pair(self) -> Pair:
+    async def pair(self) -> StartPair:
         """One run of each kind, with nothing left behind. Raises AnswerError, ClusterError, TimeoutError."""
         async with asyncio.timeout(RUN_SECONDS):
             through_berth, pod = await self._run_through_berth()
         async with asyncio.timeout(RUN_SECONDS):
             by_hand = await self._run_by_hand(copy_without_berth(pod))
-        return Pair(through_berth, by_hand)
+        return StartPair(through_berth, by_hand)
 
     async def _run_through_berth(self) -> tuple[Moments, Object]:
         """The run's moments, and the pod that Berth made for it."""
@@ -147,14 +147,14 @@ def _nothing_left(deployments: Objects, pods: Objects) -> bool | None:
     return None if deployments or engines else True
 
 
-async def measure(release: Release, runs: int) -> list[Pair]:
+async def measure(release: Release, runs: int) -> list[StartPair]:
     """So many pairs of runs, after one that is not counted."""
     cluster = await KubernetesCluster.connect(release.kubectl.namespace)
     try:
         async with ClusterWatch(cluster) as watch, aiohttp.ClientSession() as session:
-            bench = Bench(cluster, watch, session, release)
+            bench = ColdStartBench(cluster, watch, session, release)
             await bench.pair()
-            pairs: list[Pair] = []
+            pairs: list[StartPair] = []
             for number in range(1, runs + 1):
                 pair = await bench.pair()
                 pairs.append(pair)

@@ -42,7 +42,7 @@ _TIMEOUT = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class DownloadRound:
     """Throughputs of one round, in bytes a second."""
 
     berth: float
@@ -55,7 +55,7 @@ class Round:
         return self.berth / min(self.hf, self.cp)
 
 
-def table(rounds: list[Round]) -> str:
+def table(rounds: list[DownloadRound]) -> str:
     """For people: in MiB a second."""
     lines = [f"{'MiB/s':28}{'p50':>9}{'min':>9}{'max':>9}"]
     columns = {
@@ -72,7 +72,7 @@ def table(rounds: list[Round]) -> str:
     return "\n".join(lines)
 
 
-def result(rounds: list[Round]) -> str:
+def result(rounds: list[DownloadRound]) -> str:
     """For programs."""
     medians = {
         "berth_mib_s": statistics.median(each.berth for each in rounds) / MIB,
@@ -83,7 +83,7 @@ def result(rounds: list[Round]) -> str:
     return json.dumps({name: round(value, 3) for name, value in medians.items()})
 
 
-def measure(folder: Path, size: int, rounds: int) -> list[Round]:
+def measure(folder: Path, size: int, rounds: int) -> list[DownloadRound]:
     """All rounds, below the folder."""
     source = folder / "source" / FILE
     source.parent.mkdir()
@@ -105,11 +105,11 @@ def measure(folder: Path, size: int, rounds: int) -> list[Round]:
             "hf": lambda target: _hf(target, environment),
             "cp": lambda target: _cp(source, target),
         }
-        results: list[Round] = []
+        results: list[DownloadRound] = []
         for number in range(rounds):
             names = list(ways)[number % 3 :] + list(ways)[: number % 3]
             seconds = {name: _timed(ways[name], folder / name, size) for name in names}
-            results.append(Round(**{name: size / seconds[name] for name in ways}))
+            results.append(DownloadRound(**{name: size / seconds[name] for name in ways}))
             print(
                 f"round {number + 1}: " + ", ".join(f"{name} {seconds[name]:.2f} s" for name in ways), file=sys.stderr
             )

@@ -40,7 +40,7 @@ from tests.e2e.release import MODEL, SAFETENSORS, Release
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class EngineLoad:
     """What is asked of an engine."""
 
     model: str
@@ -49,9 +49,9 @@ class Load:
 
 
 LOADS = {
-    "llamacpp": Load(MODEL, {1: 48, 8: 12}),
-    "vllm": Load(SAFETENSORS, {1: 24, 8: 16}),
-    "transformers": Load(SAFETENSORS, {1: 16, 8: 6}),
+    "llamacpp": EngineLoad(MODEL, {1: 48, 8: 12}),
+    "vllm": EngineLoad(SAFETENSORS, {1: 24, 8: 16}),
+    "transformers": EngineLoad(SAFETENSORS, {1: 16, 8: 6}),
 }
 CLIENTS = (1, 8)
 SECONDS = 450
@@ -71,7 +71,7 @@ class Way:
     headers: dict[str, str]
 
 
-class Round(NamedTuple):
+class EngineRound(NamedTuple):
     """What one round brought."""
 
     tokens: int
@@ -83,11 +83,11 @@ class Round(NamedTuple):
         return self.tokens / self.seconds
 
 
-class Pair(NamedTuple):
+class EnginePair(NamedTuple):
     """One round each way."""
 
-    through_berth: Round
-    direct: Round
+    through_berth: EngineRound
+    direct: EngineRound
 
     @property
     def ratio(self) -> float:
@@ -95,19 +95,19 @@ class Pair(NamedTuple):
         return self.through_berth.rate / self.direct.rate
 
 
-def together(rounds: Iterable[Round]) -> Round:
+def together(rounds: Iterable[EngineRound]) -> EngineRound:
     """All of them as one."""
     tokens, seconds = zip(*rounds, strict=True)
-    return Round(sum(tokens), sum(seconds))
+    return EngineRound(sum(tokens), sum(seconds))
 
 
-def overall(pairs: Sequence[Pair]) -> Pair:
+def overall(pairs: Sequence[EnginePair]) -> EnginePair:
     """All tokens by all seconds, each way."""
     through_berth, direct = zip(*pairs, strict=True)
-    return Pair(together(through_berth), together(direct))
+    return EnginePair(together(through_berth), together(direct))
 
 
-def standard_error(pairs: Sequence[Pair]) -> float:
+def standard_error(pairs: Sequence[EnginePair]) -> float:
     """Of the mean of the single ratios; at least two pairs."""
     return statistics.stdev(pair.ratio for pair in pairs) / math.sqrt(len(pairs))
 
@@ -151,27 +151,29 @@ async def tokens_of(session: aiohttp.ClientSession, way: Way) -> int:
     return tokens
 
 
-async def play(session: aiohttp.ClientSession, way: Way, clients: int) -> Round:
+async def play(session: aiohttp.ClientSession, way: Way, clients: int) -> EngineRound:
     """A round of so many clients at once."""
     started = time.monotonic()
     counts = await asyncio.gather(*(tokens_of(session, way) for _ in range(clients)))
-    return Round(sum(counts), time.monotonic() - started)
+    return EngineRound(sum(counts), time.monotonic() - started)
 
 
-async def pair(session: aiohttp.ClientSession, through: Way, direct: Way, clients: int, *, direct_first: bool) -> Pair:
+async def pair(
+    session: aiohttp.ClientSession, through: Way, direct: Way, clients: int, *, direct_first: bool
+) -> EnginePair:
     """One round each way."""
     if direct_first:
         direct_round = await play(session, direct, clients)
-        return Pair(await play(session, through, clients), direct_round)
-    return Pair(await play(session, through, clients), await play(session, direct, clients))
+        return EnginePair(await play(session, through, clients), direct_round)
+    return EnginePair(await play(session, through, clients), await play(session, direct, clients))
 
 
-async def measure(release: Release, engine: str, clients: int, seconds: float) -> list[Pair]:
+async def measure(release: Release, engine: str, clients: int, seconds: float) -> list[EnginePair]:
     """Pairs of rounds with one engine for so long."""
     plain = body(engine, clients)
     key = {"Authorization": f"Bearer {release.api_key}"}
     through = Way(release.url, {**plain, "backend": engine, "device": "cpu", "ttl": 3600}, key)
-    pairs: list[Pair] = []
+    pairs: list[EnginePair] = []
     # llama-server closes a connection after a stream without having said so, and whoever reuses it at once finds it
     # gone.
     connector = aiohttp.TCPConnector(force_close=True)
@@ -187,7 +189,7 @@ async def measure(release: Release, engine: str, clients: int, seconds: float) -
     return pairs
 
 
-def table(results: dict[str, dict[int, list[Pair]]]) -> str:
+def table(results: dict[str, dict[int, list[EnginePair]]]) -> str:
     """The rates for people, with the ratios of single pairs: their number, median and range."""
     lines = [
         f"{'tokens/s':16}{'clients':>8}{'direct':>9}{'Berth':>9}{'ratio':>8}{'+-':>7}{'pairs':>8}{'p50':>8}{'min':>7}{'max':>7}"
@@ -203,7 +205,7 @@ def table(results: dict[str, dict[int, list[Pair]]]) -> str:
     return "\n".join(lines)
 
 
-def result(results: dict[str, dict[int, list[Pair]]]) -> str:
+def result(results: dict[str, dict[int, list[EnginePair]]]) -> str:
     """One JSON object of the ratios."""
     return json.dumps(
         {
@@ -216,10 +218,10 @@ def result(results: dict[str, dict[int, list[Pair]]]) -> str:
 
 async def run(
     engines: Sequence[str], numbers_of_clients: Sequence[int], seconds: float
-) -> dict[str, dict[int, list[Pair]]]:
+) -> dict[str, dict[int, list[EnginePair]]]:
     """Measures the engines one after the other, each alone on the node."""
     kubectl = require_test_cluster()
-    results: dict[str, dict[int, list[Pair]]] = {}
+    results: dict[str, dict[int, list[EnginePair]]] = {}
     with installed(kubectl, built_images()) as release:
         cluster = await KubernetesCluster.connect(release.kubectl.namespace)
         release.watch_with(cluster)

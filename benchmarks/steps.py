@@ -85,7 +85,7 @@ def pod_address(pod: Object) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class StartPair:
     """Two runs one right after the other."""
 
     through_berth: Moments
@@ -93,7 +93,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class StartShare:
     """Berth's own share of one run, in seconds; why it is counted so, `benchmarks.cold_start` says."""
 
     before_start: float
@@ -107,11 +107,11 @@ class Share:
         return self.before_start + self.after_ready
 
 
-def berth_share(pair: Pair) -> Share:
+def berth_share(pair: StartPair) -> StartShare:
     """Berth's own share of the pair's run through Berth."""
     berth, hand = pair.through_berth, pair.by_hand
     engine = hand[Step.FIRST_TOKEN] - hand[Step.ASKED]
-    return Share(
+    return StartShare(
         before_start=berth[Step.POD_SCHEDULED] - berth[Step.REQUESTED],
         after_ready=berth[Step.FIRST_TOKEN] - berth[Step.ENGINE_READY] - engine,
     )

@@ -53,7 +53,7 @@ from benchmarks.router.contenders import (
     splice,
 )
 from benchmarks.router.report import result, table
-from benchmarks.router.rounds import FULL, QUICK, Measured, Plan, Processors, bench
+from benchmarks.router.rounds import FULL, QUICK, Measured, Processors, RoundPlan, bench
 from benchmarks.router.vllm_router import VERSION, installed, vllm_router
 from benchmarks.router.wrk import wrk_missing
 
@@ -114,7 +114,7 @@ def machine() -> str:
     return f"{os.cpu_count()} processors ({model}), Linux {platform.release()}, {when}"
 
 
-async def run(plan: Plan, found: dict[str, Start]) -> Measured:
+async def run(plan: RoundPlan, found: dict[str, Start]) -> Measured:
     """Measures everything."""
     where = processors()
     os.sched_setaffinity(0, {where.load})  # what this process starts is there too, where nothing else is said

@@ -18,7 +18,7 @@ from benchmarks.processes import below, cpu_ns, processor_seconds_now, resident_
 from benchmarks.router.contenders import Place, Running, Start, module, process
 from benchmarks.router.streams import ENDING_SECONDS, Streams, opened
 from benchmarks.router.traffic import Pace
-from benchmarks.router.wrk import Load, Wrk, WrkError
+from benchmarks.router.wrk import Wrk, WrkError, WrkLoad
 
 CLIENTS = 32
 STREAMS = 200
@@ -37,7 +37,7 @@ _OWN = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RoundPlan:
     """How much is measured."""
 
     rounds: int
@@ -48,8 +48,8 @@ class Plan:
     """Streams at once."""
 
 
-FULL = Plan(rounds=9, request_seconds=2, latency_seconds=1, stream_seconds=3, crowd=5000)
-QUICK = Plan(rounds=3, request_seconds=1, latency_seconds=1, stream_seconds=1, crowd=1000)
+FULL = RoundPlan(rounds=9, request_seconds=2, latency_seconds=1, stream_seconds=3, crowd=5000)
+QUICK = RoundPlan(rounds=3, request_seconds=1, latency_seconds=1, stream_seconds=1, crowd=1000)
 
 
 class Cost(NamedTuple):
@@ -114,10 +114,10 @@ class Processors(NamedTuple):
     load: int
 
 
-class Bench:
+class RouterBench:
     """Makes the rounds."""
 
-    def __init__(self, plan: Plan, folder: Path, upstream: Running, processors: Processors) -> None:
+    def __init__(self, plan: RoundPlan, folder: Path, upstream: Running, processors: Processors) -> None:
         self._plan = plan
         self._folder = folder
         self._upstream = upstream
@@ -209,7 +209,7 @@ class Bench:
                 most = max(most, _memory(contender))
         figures.crowd = Crowd(at_once, (most - before) / max(at_once, 1) / 1024)
 
-    async def _load(self, contender: Running, clients: int, seconds: int) -> Load:
+    async def _load(self, contender: Running, clients: int, seconds: int) -> WrkLoad:
         try:
             return await self._wrk.run(contender.port, clients, seconds)
         except WrkError as error:
@@ -243,12 +243,12 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(plan: Plan, folder: Path, processors: Processors) -> AsyncGenerator[Bench]:
+async def bench(plan: RoundPlan, folder: Path, processors: Processors) -> AsyncGenerator[RouterBench]:
     """A bench with its upstream."""
     port = free_port()
     place = Place(folder / "upstream", port, processors.load)
     async with process("the upstream", module("upstream", port), port, place) as upstream:
-        yield Bench(plan, folder, upstream, processors)
+        yield RouterBench(plan, folder, upstream, processors)
 
 
 def _memory(contender: Running) -> int:

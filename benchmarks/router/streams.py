@@ -25,7 +25,7 @@ class _Tally:
         self.bytes = 0
 
 
-class _Stream(asyncio.Protocol):
+class _ClientStream(asyncio.Protocol):
     """One stream, on a connection of its own."""
 
     def __init__(self, pace: Pace, port: int, tally: _Tally) -> None:
@@ -94,7 +94,7 @@ class _Stream(asyncio.Protocol):
 class Streams:
     """Streams that are open. None goes beyond its first chunk before the upstream may go on."""
 
-    def __init__(self, streams: Sequence[_Stream], tally: _Tally, faults: Counter[str]) -> None:
+    def __init__(self, streams: Sequence[_ClientStream], tally: _Tally, faults: Counter[str]) -> None:
         self._streams = streams
         self._tally = tally
         self._faults = faults
@@ -121,13 +121,13 @@ async def opened(port: int, paces: Sequence[Pace]) -> AsyncGenerator[Streams]:
     """Opens a stream for each of the paces; whatever is still open at the end is closed."""
     loop = asyncio.get_running_loop()
     tally, faults = _Tally(), Counter[str]()
-    streams: list[_Stream] = []
+    streams: list[_ClientStream] = []
     places = asyncio.Semaphore(OPENING_AT_ONCE)
 
     async def begin(pace: Pace) -> None:
         async with places:
             try:
-                _, stream = await loop.create_connection(lambda: _Stream(pace, port, tally), "127.0.0.1", port)
+                _, stream = await loop.create_connection(lambda: _ClientStream(pace, port, tally), "127.0.0.1", port)
             except OSError as error:
                 faults[f"not connected: {error.strerror or error}"] += 1
                 return

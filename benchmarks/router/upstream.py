@@ -38,7 +38,7 @@ _EMPTY = _whole(b"{}")
 _END = _chunk(DONE) + b"0\r\n\r\n"
 
 
-class _Stream:
+class _UpstreamStream:
     """A stream under way."""
 
     def __init__(self, transport: asyncio.Transport, pace: Pace) -> None:
@@ -63,14 +63,14 @@ class _Pacer:
     """
 
     def __init__(self) -> None:
-        self._held: list[_Stream] = []
-        self._slots: list[dict[_Stream, None]] = [{} for _ in range(TICKS)]
+        self._held: list[_UpstreamStream] = []
+        self._slots: list[dict[_UpstreamStream, None]] = [{} for _ in range(TICKS)]
         self._running = 0
         self._placed = 0
         self._next = 0
         """The next tick, counted from the beginning of the loop's clock."""
 
-    def hold(self, stream: _Stream) -> None:
+    def hold(self, stream: _UpstreamStream) -> None:
         """Takes a stream that has sent its first chunk."""
         self._held.append(stream)
 
@@ -86,7 +86,7 @@ class _Pacer:
                 slot[stream] = None
         self._held.clear()
 
-    def _slots_of(self, stream: _Stream, place: int) -> list[dict[_Stream, None]]:
+    def _slots_of(self, stream: _UpstreamStream, place: int) -> list[dict[_UpstreamStream, None]]:
         step = TICKS // stream.pace.per_second
         return self._slots[place % step :: step]
 
@@ -103,7 +103,7 @@ class _Pacer:
         if self._running:
             self._later()
 
-    def _end(self, stream: _Stream) -> None:
+    def _end(self, stream: _UpstreamStream) -> None:
         self._running -= 1
         for slot in self._slots:
             slot.pop(stream, None)
@@ -134,7 +134,7 @@ class _Engine(asyncio.Protocol):
             self._answer_get(data)
         elif pace := pace_of(data):
             self._transport.write(_STREAM_HEAD)
-            stream = _Stream(self._transport, pace)
+            stream = _UpstreamStream(self._transport, pace)
             if stream.send():
                 self._pacer.hold(stream)
         else:

@@ -16,7 +16,7 @@ class WrkError(Exception):
     """wrk could not measure, or not all requests were answered with 200; the message says what it printed."""
 
 
-class Load(NamedTuple):
+class WrkLoad(NamedTuple):
     """What one run brought."""
 
     requests: int
@@ -37,7 +37,7 @@ class Wrk:
         self._body = folder / "request.json"
         self._body.write_bytes(plain_body())
 
-    async def run(self, port: int, clients: int, seconds: int) -> Load:
+    async def run(self, port: int, clients: int, seconds: int) -> WrkLoad:
         """So many clients ask whoever listens there, each on one connection. Raises WrkError."""
         process = await asyncio.create_subprocess_exec(
             *("wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s", "--timeout", "10s"),
@@ -56,11 +56,11 @@ def wrk_missing() -> str | None:
     return None if shutil.which("wrk") else "wrk makes the load, and is not on PATH: apt-get install wrk"
 
 
-def load_of(output: str) -> Load:
+def load_of(output: str) -> WrkLoad:
     """What ask.lua says in the last line of wrk's output. Raises WrkError where it is missing, or requests failed."""
     try:
         result = orjson.loads(output.rstrip().rsplit("\n", 1)[-1])
-        load, failed = Load(result["requests"], result["seconds"], result["p50_us"]), result["failed"]
+        load, failed = WrkLoad(result["requests"], result["seconds"], result["p50_us"]), result["failed"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise WrkError(f"wrk printed no result: {output}") from None
     if failed or not load.requests:
