@@ -42,7 +42,7 @@ _REQUEST_SECONDS = 600
 
 @dataclass(slots=True)
 class BudgetCounts:
-    """What came of the requests, and of the memory."""
+    """What became of the requests, and how much memory was used."""
 
     budget_bytes: int
     answered: dict[str, int] = field(default_factory=dict[str, int])
@@ -56,7 +56,7 @@ class BudgetCounts:
 
 
 def three_models() -> dict[str, Path]:
-    """The models' files, made where they are missing."""
+    """The models' files. Makes those that are missing."""
     files = models()
     third = CACHE / THIRD / f"{THIRD}.gguf"
     requantize(next(iter(files.values())), third, GGMLQuantizationType.Q5_1)
@@ -64,12 +64,12 @@ def three_models() -> dict[str, Path]:
 
 
 def budget_for_two(files: Mapping[str, Path]) -> int:
-    """Bytes in which any two of three models fit, and never all."""
+    """A budget in bytes: any two of the three models fit into it, and never all."""
     return sum(sorted(llamacpp_bytes(describe(file), CONTEXT_SIZE, BERTH_PARALLEL) for file in files.values())[-2:])
 
 
 async def crowd(files: Mapping[str, Path], seconds: float, clients: int, seed: int = 1) -> BudgetCounts:
-    """Has so many clients ask for so long; every request that was begun is waited for."""
+    """Lets so many clients ask for so long, and waits for every request that was begun."""
     counts = BudgetCounts(budget_for_two(files))
     with tempfile.TemporaryDirectory(prefix="berth-budget-") as scratch:
         store = Path(scratch) / "store"
@@ -132,7 +132,7 @@ def _request(model: str, tokens: int) -> dict[str, object]:
 
 
 async def _sample(server: Server, counts: BudgetCounts) -> None:
-    """Adds up the resident memory of everything below the server, again and again."""
+    """Measures the resident memory of all processes below the server, again and again."""
     engines: set[int] = set()
     while True:
         family = below(server.pid)
@@ -161,7 +161,7 @@ def table(counts: BudgetCounts) -> str:
 
 
 def result(counts: BudgetCounts) -> str:
-    """One JSON object."""
+    """The result as one JSON object."""
     return json.dumps(
         {
             "answered": sum(counts.answered.values()),
@@ -175,7 +175,7 @@ def result(counts: BudgetCounts) -> str:
 
 
 def main() -> int:
-    """Prints the table and the result; 1 where a request was lost or cut, or the budget exceeded."""
+    """Prints the table and the result. Exit code 1: a request was lost or cut, or the budget exceeded."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=300, help="how long clients ask (%(default)s)")
     parser.add_argument("--clients", type=int, default=8, help="%(default)s")

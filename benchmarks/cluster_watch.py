@@ -23,10 +23,10 @@ class ClusterWatch:
         self._changed = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self.sightings: list[Sighting] = []
-        """All that was seen since the last `forget`."""
+        """What the watches have shown since the last `forget`."""
 
     async def __aenter__(self) -> Self:
-        """Returns when the first snapshot of both kinds is in."""
+        """Waits for the first snapshot of both kinds."""
         self._tasks = [asyncio.create_task(self._follow(kind)) for kind in (MODEL_DEPLOYMENTS, PODS)]
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._objects) == len(self._tasks))
@@ -42,7 +42,7 @@ class ClusterWatch:
         self.sightings = []
 
     async def until(self, found: Callable[[Objects, Objects], T | None]) -> T:
-        """What `found` makes of the deployments and the pods, as soon as it is not None."""
+        """Waits until `found` returns something for the deployments and the pods. What it returns."""
         async with self._changed:
             while (result := found(self._objects[MODEL_DEPLOYMENTS], self._objects[PODS])) is None:
                 await self._changed.wait()

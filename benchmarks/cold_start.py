@@ -82,7 +82,7 @@ QUESTION = {
 
 
 class ColdStartBench:
-    """Makes single runs in a release that has no deployment."""
+    """Makes single runs, in a release without a deployment."""
 
     def __init__(self, cluster: Cluster, watch: ClusterWatch, session: aiohttp.ClientSession, release: Release) -> None:
         self._cluster = cluster
@@ -91,7 +91,7 @@ class ColdStartBench:
         self._release = release
 
     async def pair(self) -> StartPair:
-        """One run of each kind, with nothing left behind. Raises AnswerError, ClusterError, TimeoutError."""
+        """One run of each kind, which leave nothing behind. Raises AnswerError, ClusterError, TimeoutError."""
         async with asyncio.timeout(RUN_SECONDS):
             through_berth, pod = await self._run_through_berth()
         async with asyncio.timeout(RUN_SECONDS):
@@ -126,14 +126,14 @@ class ColdStartBench:
         return {**seen, Step.REQUESTED: requested, Step.ENGINE_READY: ready, **first_token}
 
     async def _engine_ready(self, is_engine: Callable[[Object], bool]) -> tuple[float, Object]:
-        """When the engine of the one pod of this kind was ready, and the pod."""
+        """The moment at which the engine of the one pod of this kind was ready, and the pod."""
         pod = await self._watch.until(
             lambda _, pods: next((each for each in pods.values() if is_engine(each) and pod_address(each)), None)
         )
         return await ready_at(self._session, health_url(pod)), pod
 
     async def _seen(self, is_engine: Callable[[Object], bool], steps: Sequence[Step]) -> Moments:
-        """The moments of these steps, once the watch has shown them all: it may trail behind an answer."""
+        """The moments of these steps, once the watch has shown all of them. It may be later than the answer."""
 
         def all_seen(*_: Objects) -> Moments | None:
             moments = moments_in_cluster(self._watch.sightings, is_engine=is_engine)
@@ -148,7 +148,7 @@ def _nothing_left(deployments: Objects, pods: Objects) -> bool | None:
 
 
 async def measure(release: Release, runs: int) -> list[StartPair]:
-    """So many pairs of runs, after one that is not counted."""
+    """So many pairs of runs, after a first one that is not counted."""
     cluster = await KubernetesCluster.connect(release.kubectl.namespace)
     try:
         async with ClusterWatch(cluster) as watch, aiohttp.ClientSession() as session:

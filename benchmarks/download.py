@@ -43,7 +43,7 @@ _TIMEOUT = 600
 
 @dataclass(frozen=True, slots=True)
 class DownloadRound:
-    """Throughputs of one round, in bytes a second."""
+    """The throughputs of one round, in bytes a second."""
 
     berth: float
     hf: float
@@ -56,7 +56,7 @@ class DownloadRound:
 
 
 def table(rounds: list[DownloadRound]) -> str:
-    """For people: in MiB a second."""
+    """The table for people, in MiB a second."""
     lines = [f"{'MiB/s':28}{'p50':>9}{'min':>9}{'max':>9}"]
     columns = {
         "berth-download": [each.berth for each in rounds],
@@ -73,7 +73,7 @@ def table(rounds: list[DownloadRound]) -> str:
 
 
 def result(rounds: list[DownloadRound]) -> str:
-    """For programs."""
+    """The result as one JSON object."""
     medians = {
         "berth_mib_s": statistics.median(each.berth for each in rounds) / MIB,
         "hf_mib_s": statistics.median(each.hf for each in rounds) / MIB,
@@ -84,7 +84,7 @@ def result(rounds: list[DownloadRound]) -> str:
 
 
 def measure(folder: Path, size: int, rounds: int) -> list[DownloadRound]:
-    """All rounds, below the folder."""
+    """Makes all rounds. Files are written below the folder."""
     source = folder / "source" / FILE
     source.parent.mkdir()
     _fill(source, size)
@@ -117,7 +117,7 @@ def measure(folder: Path, size: int, rounds: int) -> list[DownloadRound]:
 
 
 def _timed(way: Callable[[Path], Path], target: Path, size: int) -> float:
-    """Seconds that it takes to have the file below the target, on disk."""
+    """Seconds until the file is below the target, and on disk."""
     target.mkdir()
     os.sync()
     started = time.monotonic()
@@ -179,7 +179,7 @@ def _fill(path: Path, size: int) -> None:
 
 @contextmanager
 def _hub(directory: Path) -> Generator[str]:
-    """The stand-in, serving the directory as the repository; gives its address."""
+    """The address of a stand-in for the hub, which serves the directory as the repository."""
     command = [sys.executable, "-m", "tests.hub", f"{REPOSITORY}={directory}"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -197,7 +197,7 @@ def main() -> int:
         action="store_true",
         help=f"{QUICK_ROUNDS} rounds of {QUICK_SIZE // MIB} MiB, not {ROUNDS} of {SIZE // MIB}",
     )
-    # Unlike /tmp it is never in memory.
+    # /tmp may be in memory, and this folder never is.
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108
     arguments = parser.parse_args()
     size, rounds = (QUICK_SIZE, QUICK_ROUNDS) if arguments.quick else (SIZE, ROUNDS)

@@ -41,11 +41,11 @@ from tests.e2e.release import MODEL, SAFETENSORS, Release
 
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """What is asked of an engine."""
+    """The requests that an engine gets."""
 
     model: str
     tokens: dict[int, int]
-    """Of one answer, by the number of clients: what takes a second or so on two processors."""
+    """The tokens of one answer, by the number of clients: about a second on two processors."""
 
 
 LOADS = {
@@ -55,11 +55,11 @@ LOADS = {
 }
 CLIENTS = (1, 8)
 SECONDS = 450
-"""Of rounds, for each engine and number of clients; their standard error comes to one percent or so."""
+"""Of rounds for each engine and number of clients. Their standard error is about one percent."""
 
 QUICK_SECONDS = 40
 FEWEST_PAIRS = 4
-"""However slow the engine is: fewer have no standard error worth telling."""
+"""The fewest pairs, however slow the engine is: the standard error of fewer means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Way:
 
 
 class EngineRound(NamedTuple):
-    """What one round brought."""
+    """The result of one round."""
 
     tokens: int
     seconds: float
@@ -91,29 +91,29 @@ class EnginePair(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """What is left of the engine's rate through Berth."""
+        """The share of the engine's rate that is left through Berth."""
         return self.through_berth.rate / self.direct.rate
 
 
 def together(rounds: Iterable[EngineRound]) -> EngineRound:
-    """All of them as one."""
+    """All pairs as one."""
     tokens, seconds = zip(*rounds, strict=True)
     return EngineRound(sum(tokens), sum(seconds))
 
 
 def overall(pairs: Sequence[EnginePair]) -> EnginePair:
-    """All tokens by all seconds, each way."""
+    """All tokens divided by all seconds, for each way."""
     through_berth, direct = zip(*pairs, strict=True)
     return EnginePair(together(through_berth), together(direct))
 
 
 def standard_error(pairs: Sequence[EnginePair]) -> float:
-    """Of the mean of the single ratios; at least two pairs."""
+    """The standard error of the mean of the pairs' ratios. There must be two pairs or more."""
     return statistics.stdev(pair.ratio for pair in pairs) / math.sqrt(len(pairs))
 
 
 def body(engine: str, clients: int) -> dict[str, Any]:
-    """The request, the same for both ways."""
+    """The request. It is the same for both ways."""
     load = LOADS[engine]
     return {
         "model": load.model,
@@ -127,7 +127,7 @@ def body(engine: str, clients: int) -> dict[str, Any]:
 
 
 def usage_of(line: bytes) -> int | None:
-    """The tokens that an answer is said to have, in the line of its event stream that says it. Raises AnswerError."""
+    """The number of tokens that this line of an event stream states. None: it states none. Raises AnswerError."""
     if not line.startswith(b"data: {") or (b'"usage"' not in line and b'"error"' not in line):
         return None
     chunk: dict[str, Any] = json.loads(line.removeprefix(b"data:"))
@@ -138,7 +138,7 @@ def usage_of(line: bytes) -> int | None:
 
 
 async def tokens_of(session: aiohttp.ClientSession, way: Way) -> int:
-    """Tokens of one streamed answer. Raises AnswerError."""
+    """The number of tokens of one streamed answer. Raises AnswerError."""
     async with session.post(f"{way.url}/v1/chat/completions", json=way.request, headers=way.headers) as response:
         if response.status != 200:
             raise AnswerError(f"{way.url} answered with status {response.status}: {(await response.text())[:1000]}")
@@ -152,7 +152,7 @@ async def tokens_of(session: aiohttp.ClientSession, way: Way) -> int:
 
 
 async def play(session: aiohttp.ClientSession, way: Way, clients: int) -> EngineRound:
-    """A round of so many clients at once."""
+    """One round of so many clients at once."""
     started = time.monotonic()
     counts = await asyncio.gather(*(tokens_of(session, way) for _ in range(clients)))
     return EngineRound(sum(counts), time.monotonic() - started)
@@ -169,7 +169,7 @@ async def pair(
 
 
 async def measure(release: Release, engine: str, clients: int, seconds: float) -> list[EnginePair]:
-    """Pairs of rounds with one engine for so long."""
+    """Makes pairs of rounds with one engine, for so long."""
     plain = body(engine, clients)
     key = {"Authorization": f"Bearer {release.api_key}"}
     through = Way(release.url, {**plain, "backend": engine, "device": "cpu", "ttl": 3600}, key)
@@ -206,7 +206,7 @@ def table(results: dict[str, dict[int, list[EnginePair]]]) -> str:
 
 
 def result(results: dict[str, dict[int, list[EnginePair]]]) -> str:
-    """One JSON object of the ratios."""
+    """The ratios as one JSON object."""
     return json.dumps(
         {
             f"{engine}_c{clients}": round(overall(pairs).ratio, 3)
@@ -219,7 +219,7 @@ def result(results: dict[str, dict[int, list[EnginePair]]]) -> str:
 async def run(
     engines: Sequence[str], numbers_of_clients: Sequence[int], seconds: float
 ) -> dict[str, dict[int, list[EnginePair]]]:
-    """Measures the engines one after the other, each alone on the node."""
+    """Measures one engine after the other, each alone on the node."""
     kubectl = require_test_cluster()
     results: dict[str, dict[int, list[EnginePair]]] = {}
     with installed(kubectl, built_images()) as release:

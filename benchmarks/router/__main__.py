@@ -61,7 +61,7 @@ NAMES = (NGINX, SPLICE, BERTH, VLLM_ROUTER)
 
 
 def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
-    """Those of the names that are to be had here, and lines for people: their versions, and why others are missing."""
+    """The contenders that are installed, and lines for people: their versions, and why others are missing."""
     found: dict[str, Start] = {}
     remarks: list[str] = []
     if NGINX in names:
@@ -84,7 +84,7 @@ def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
 
 
 def processors() -> Processors:
-    """The first two of those that this process may use. Raises SystemExit where there is only one."""
+    """The first two processors that this process may use. Raises SystemExit if there is only one."""
     match sorted(os.sched_getaffinity(0)):
         case [contenders, load, *_]:
             return Processors(contenders, load)
@@ -93,7 +93,7 @@ def processors() -> Processors:
 
 
 def raise_open_files(streams: int) -> None:
-    """Lets this process and its children have the files that the streams need. Raises SystemExit where it may not."""
+    """Allows this process and its children the open files that the streams need. Raises SystemExit if it may not."""
     needed = 2 * streams + 1000  # a contender has two sockets for each
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed:
@@ -106,7 +106,7 @@ def raise_open_files(streams: int) -> None:
 
 
 def machine() -> str:
-    """What this runs on, and when."""
+    """The machine on which this runs, and the time."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     model = next(models, platform.machine())

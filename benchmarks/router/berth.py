@@ -21,7 +21,7 @@ from berth_router.settings import Settings
 
 
 async def play_operator(cluster: Cluster, engine_url: str) -> None:
-    """Says of each new deployment that its engine serves; for ever."""
+    """Marks each new deployment as one whose engine serves, for ever."""
     version = (await cluster.list(MODEL_DEPLOYMENTS)).resource_version
     async for change in cluster.watch(MODEL_DEPLOYMENTS, version):
         if change.type == "ADDED":

@@ -23,10 +23,10 @@ from benchmarks.router.wrk import Wrk, WrkError, WrkLoad
 CLIENTS = 32
 STREAMS = 200
 CHUNKS_PER_SECOND = 50
-"""Of one stream."""
+"""Chunks of one stream."""
 
 _SETTLING_SECONDS = 0.2
-"""Before and after what is counted of the streams."""
+"""The beginning and the end of the streams, which are not counted."""
 
 _CROWD_CHUNKS = 3
 _CROWD_PER_SECOND = 2
@@ -60,17 +60,17 @@ class Cost(NamedTuple):
     rate: float
     """Requests or chunks a second."""
     share: float
-    """Of its processor."""
+    """The share of its processor that it used."""
 
 
 @dataclass(slots=True)
 class Crowd:
-    """Many streams at once through one contender."""
+    """The result of many streams at once through one contender."""
 
     opened: int
-    """That were open at the same time."""
+    """The streams that were open at the same time."""
     kib: float
-    """Resident memory that each of them took, in KiB."""
+    """The resident memory for each of them, in KiB."""
 
 
 @dataclass(slots=True)
@@ -79,22 +79,22 @@ class Figures:
 
     requests: list[Cost] = field(default_factory=list[Cost])
     p50_us: list[float] = field(default_factory=list[float])
-    """At one client."""
+    """The rounds with one client."""
     chunks: list[Cost] = field(default_factory=list[Cost])
     crowd: Crowd | None = None
     streams: int = 0
-    """All that were begun."""
+    """All streams that were begun."""
     faults: Counter[str] = field(default_factory=Counter[str])
-    """What was wrong with streams that did not end whole, and with how many of them."""
+    """The faults of streams that did not end whole, and how many streams had each."""
 
 
 class Others(NamedTuple):
-    """What processes that have nothing to do with the measurement had of two processors."""
+    """What processes outside the measurement used of the two processors."""
 
     contenders: float
     """Of the contenders' processor: seconds, or a share of the time."""
     load: float
-    """Of the one that the load and the upstream are on."""
+    """Of the processor of the load and the upstream."""
 
 
 class Measured(NamedTuple):
@@ -216,14 +216,14 @@ class RouterBench:
             raise RuntimeError(f"{contender.name}: {error}") from error
 
     def _paces(self, count: int, chunks: int, per_second: int) -> list[Pace]:
-        """So many streams of this kind, of numbers that no stream had before."""
+        """So many streams of this kind, with numbers that no stream had before."""
         first = self._streams
         self._streams += count
         return [Pace(first + number, chunks, per_second) for number in range(count)]
 
     @asynccontextmanager
     async def _opened(self, contender: Running, paces: Sequence[Pace], figures: Figures) -> AsyncGenerator[Streams]:
-        """Streams, each with its first chunk. In the end all are waited for, and those not whole are counted."""
+        """Streams, each with its first chunk. At the end it waits for all, and counts those that are not whole."""
         async with opened(contender.port, paces) as streams:
             yield streams
             figures.streams += len(paces)
@@ -231,7 +231,7 @@ class RouterBench:
             figures.faults += await streams.end(lasts + ENDING_SECONDS)
 
     async def _go(self) -> None:
-        """Has the upstream go on with all streams."""
+        """Lets the upstream go on with all streams."""
         url = f"http://127.0.0.1:{self._upstream.port}/go"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             response.raise_for_status()

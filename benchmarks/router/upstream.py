@@ -17,7 +17,7 @@ import uvloop
 from benchmarks.router.traffic import DONE, Pace, answer, event, pace_of
 
 TICKS = 1000
-"""In a second. The streams are spread over them, so that chunks do not come all at once."""
+"""Ticks in a second. The streams are spread over them, so that not all chunks come at once."""
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -47,7 +47,7 @@ class _UpstreamStream:
         self.sent = 0
 
     def send(self) -> bool:
-        """Sends the next chunk, and after the last one the end; whether more is to come."""
+        """Sends the next chunk, or the end after the last one. Whether more is to come."""
         self.transport.write(_chunk(event(self.pace.stream, self.sent)))
         self.sent += 1
         if self.sent < self.pace.chunks:
@@ -71,11 +71,11 @@ class _Pacer:
         """The next tick, counted from the beginning of the loop's clock."""
 
     def hold(self, stream: _UpstreamStream) -> None:
-        """Takes a stream that has sent its first chunk."""
+        """Adds a stream that has sent its first chunk."""
         self._held.append(stream)
 
     def go(self) -> None:
-        """Lets all that are held go on."""
+        """Lets all streams go on that wait after their first chunk."""
         if not self._running:
             self._next = int(asyncio.get_running_loop().time() * TICKS)
             self._later()
@@ -115,7 +115,7 @@ class _Engine(asyncio.Protocol):
     def __init__(self, pacer: _Pacer) -> None:
         self._pacer = pacer
         self._begun: bytes = b""
-        """What has come of a request that is not whole yet."""
+        """The part of a request that has come so far."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
