@@ -35,7 +35,7 @@ def cpu_ns(pid: int) -> int:
 
 
 def schedstat_ns(text: str) -> int:
-    """Nanoseconds on a processor, of a thread's `schedstat`. Raises ValueError where it is none."""
+    """Nanoseconds on a processor, of a thread's `schedstat`. Raises ValueError if it is none."""
     match text.split():
         case [on_processor, _waiting, _slices]:
             return int(on_processor)
@@ -46,7 +46,7 @@ def schedstat_ns(text: str) -> int:
 def processor_seconds(stat: str, processor: int) -> float:
     """Seconds that processes have had of a processor, and a hypervisor has taken of it. `stat`: the text of /proc/stat.
 
-    Raises ValueError where there is no such processor.
+    Raises ValueError if there is no such processor.
     """
     for line in stat.splitlines():
         name, *ticks = line.split()

@@ -129,7 +129,7 @@ class RouterBench:
     async def measure(self, starts: Mapping[str, Start]) -> Measured:
         """Measures the contenders, but those that do not come up.
 
-        Raises RuntimeError where one that has come up does not answer as it should.
+        Raises RuntimeError if one that has come up does not answer as it should.
         """
         direct = Figures()
         async with AsyncExitStack() as stack:

@@ -15,7 +15,7 @@ Format = Literal["gguf", "safetensors"]
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
-    """What the engines find in a folder. All is empty where it holds no model, but pickles, for instance."""
+    """What the engines find in a folder. All is empty if they find no model, but pickles for instance."""
 
     gguf: tuple[WeightSet, ...]
     """GGUF models, which llama.cpp loads, by name: the quantizations of one model, as a rule."""

@@ -1,7 +1,7 @@
 """The header of a GGUF file: its metadata, and what its tensors add up to.
 
-The format is described in ggml's docs/gguf.md. Limits are those of llama.cpp where it has some, and otherwise well
-beyond what models have. Of long values (a vocabulary, a chat template) only the length is kept.
+The format is described in ggml's docs/gguf.md. The limits are those of llama.cpp, or else
+well beyond what models have. Of long values (a vocabulary, a chat template) only the length is kept.
 """
 
 from collections.abc import Mapping
@@ -100,7 +100,7 @@ class GgufHeader:
 def read_gguf(path: Path, name: str | None = None) -> GgufHeader:
     """The file's header, in bounded time and memory; `name` is what errors call the file.
 
-    Raises FormatError where it is not GGUF, is damaged, or ends before its tensors do.
+    Raises FormatError if it is not GGUF, is damaged, or ends before its tensors do.
     """
     with header_of(path, name) as stream:
         tensor_count, metadata_count = _preamble(stream)

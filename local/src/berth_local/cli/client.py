@@ -74,7 +74,7 @@ ChatEvent = Waiting | Text | Finished
 class Client:
     """A client of one server.
 
-    Its methods raise CommandError. Its constructor raises UsageError, and SettingsError where a variable of the
+    Its methods raise CommandError. Its constructor raises UsageError, and SettingsError if a variable of the
     environment is wrong.
     """
 

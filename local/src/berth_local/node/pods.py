@@ -44,7 +44,7 @@ class ProgramLauncher(Protocol):
     async def launch(
         self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
     ) -> ChildProcess:
-        """Installs the program if it is missing, then starts it. Raises OSError where no process can be made.
+        """Installs the program if it is missing, then starts it. Raises OSError if no process can be made.
 
         `arguments` and `environment` are the container's. The process writes to `output`. `report` gets what the
         launcher waits for.
@@ -237,7 +237,7 @@ class _PodEnd:
     """The end of a pod: whether somebody has asked for it, and when its process is killed."""
 
     def __init__(self, grace_seconds: float) -> None:
-        """`grace_seconds`: the pod's own grace, for whoever asks without one."""
+        """`grace_seconds`: the pod's own grace, which counts if a deletion states none."""
         self.asked = asyncio.Event()
         self._grace = grace_seconds
         self._deadline: float | None = None

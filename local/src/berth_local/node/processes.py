@@ -128,7 +128,7 @@ class Processes:
     ) -> ChildProcess:
         """Starts the command. Its stdout and stderr go to `output`. `stdin`: whether `ChildProcess.write` is wanted.
 
-        A program that cannot be run ends with code 127 and says why in its output. Raises OSError where no process can
+        A program that cannot be run ends with code 127 and says why in its output. Raises OSError if no process can
         be started at all.
         """
         if self._lifeline is None:

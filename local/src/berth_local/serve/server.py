@@ -48,8 +48,8 @@ class LocalServer:
 async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
     """A Berth that serves while the context is open. Its end cuts the answers under way: drain it first.
 
-    Raises StartError where the folder is in use, the address cannot be used, or an engine or a key is missing;
-    SettingsError where a variable of the environment is wrong.
+    Raises StartError if the folder is in use, the address cannot be used, or an engine or a key is missing;
+    SettingsError if a variable of the environment is wrong.
     """
     home = options.home or home_directory()
     check_environments()

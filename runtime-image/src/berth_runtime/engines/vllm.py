@@ -19,7 +19,7 @@ from berth_runtime.engines.engine import EngineProgram, at_least, share
 PROGRAM = "vllm"
 
 CPU_REQUESTS = 4
-"""Requests of full length that the cache on a CPU has room for; more, where they are shorter."""
+"""Requests of full length that the cache on a CPU has room for; of shorter ones there may be more."""
 
 MIN_CPU_CACHE_BYTES = 256 << 20
 MAX_CPU_CACHE_BYTES = 4 << 30

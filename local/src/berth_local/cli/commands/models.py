@@ -67,7 +67,7 @@ def remove(
 def _checked_name(model: str) -> str:
     """The model's path below the store.
 
-    Raises UnknownNameError where it would lead out of there, and so to another part of the API.
+    Raises UnknownNameError if it would lead out of there, and so to another part of the API.
     """
     name = model_name(model)
     if any(part in ("", ".", "..") for part in name.split("/")):

@@ -54,7 +54,7 @@ def pull(
 ) -> None:
     """Fetch a model from the hub.
 
-    What was interrupted goes on where it was.
+    A download that was interrupted goes on where it was.
     """
     source, quantization = parsed_repository(repository)
     wanted = {
