@@ -1,1 +1,1 @@
-"""How each program of Berth starts and stops: its settings and what is wrong with them, log, environment, signals."""
+"""What every program of Berth has: its settings and what is wrong with one, log, environment, signals, sizes."""

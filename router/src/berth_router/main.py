@@ -1,7 +1,6 @@
 """The `berth-router` command."""
 
 import gc
-import logging
 import os
 import signal
 import socket
@@ -12,42 +11,13 @@ import uvloop
 
 from berth_cluster.cluster import Cluster, ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
+from berth_process.log import configure_log
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
 from berth_process.stop_signals import stop_events
 from berth_router.app import Router
 from berth_router.settings import Settings
 
 _log = structlog.get_logger(__name__)
-
-
-def configure_logging(level: str) -> None:
-    """Logs one JSON object a line to stdout, from this code and from libraries."""
-    shared: list[structlog.types.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=level, force=True)
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
 
 
 def _calm_garbage_collection() -> None:
@@ -96,7 +66,7 @@ def main() -> int:
     try:
         settings = Settings.of_environment()
         _check_keys_folder(settings)
-        configure_logging(settings.log_level)
+        configure_log(sys.stdout, settings.log_level)
         uvloop.run(run(settings))
     except SettingsError as error:
         print(f"berth-router: {error}", file=sys.stderr)

@@ -19,9 +19,10 @@ import uvloop
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
 from berth_local.node.cluster import LocalCluster
+from berth_process.log import configure_log
 from berth_process.stop_signals import stop_events
 from berth_router.app import Router
-from berth_router.main import configure_logging, listen
+from berth_router.main import listen
 from berth_router.serving import inference
 from berth_router.settings import Settings
 
@@ -82,6 +83,6 @@ if __name__ == "__main__":
     told: dict[str, Any] = json.loads(sys.argv[1])
     faulthandler.register(signal.SIGUSR1)
     sys.stdout = sys.stderr  # a pipe that nobody reads would hold up whoever writes to it
-    configure_logging("WARNING")
+    configure_log(sys.stdout, "WARNING")
     inference._REASON_SECONDS = NEWS_SECONDS  # pyright: ignore[reportPrivateUsage]
     uvloop.run(main(Settings.model_validate(told["settings"]), told["engines"]))

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import constants
 
 from berth_api.download_report import DownloadReport, DownloadStep
-from berth_hub.download import Download, Request, Source
+from berth_hub.download import DownloadAttempt, HubAccess, Request
 from berth_hub.errors import (
     ContentMismatchError,
     DestinationTakenError,
@@ -21,9 +21,9 @@ from berth_hub.errors import (
     RepositoryGatedError,
     TokenRefusedError,
 )
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.publishing import MANIFEST
-from berth_hub.retrying import Patience
+from berth_hub.retrying import RetryPolicy
 from berth_hub.selection import Selection
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -37,9 +37,11 @@ def download(
     hub: HubServer, store: Path, *, token: str | None = None, name: str = "tiny", repository: str = "acme/tiny"
 ) -> DownloadReport:
     """One attempt in this process, by someone who does not wait long."""
-    progress = Progress()
+    progress = ProgressTracker()
     request = Request(repository, "main", "tiny", Selection())
-    Download(request, Source(hub.url, token), store, 0, progress, Patience(tries=4, first_wait=0.01)).run(name)
+    DownloadAttempt(request, HubAccess(hub.url, token), store, 0, progress, RetryPolicy(tries=4, first_wait=0.01)).run(
+        name
+    )
     return progress.report()
 
 
@@ -272,7 +274,7 @@ def test_what_a_person_put_there_is_never_overwritten(hub: HubServer, store: Pat
 
 
 def test_two_downloads_that_do_not_fit_together(hub: HubServer, small_store: Path) -> None:
-    """The store has 8 MiB; one needs 3 MB, the other 4 MB, and 2 MiB stay free."""
+    """The store has 8 MB; one download needs 3 MB, the other 4 MB, and 2 MB stay free."""
     hub.repository("acme/big").commit({"model.safetensors": os.urandom(4_000_000)})
     hub.bytes_per_second = 1_000_000
     first = Running(small_store, hub.url, [*TINY, "--id", "first"], {"BERTH_MIN_FREE_BYTES": str(2 << 20)})
@@ -287,9 +289,9 @@ def test_two_downloads_that_do_not_fit_together(hub: HubServer, small_store: Pat
         environment={"BERTH_MIN_FREE_BYTES": str(2 << 20)},
     )
     assert (code, message["reason"]) == (3, "InsufficientStorage")
-    assert "needs 3.8 MiB" in message["message"]
+    assert "needs 4 MB" in message["message"]
     assert "promised to downloads under way (first)" in message["message"]
-    assert "2.0 MiB are kept free" in message["message"]
+    assert "2 MB are kept free" in message["message"]
     assert_absent(small_store, "big")
     assert first.ended() == 0
     assert_complete(small_store)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import uvloop
 
-from berth_local.serve.logging_setup import configure_log
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.server import serving
+from berth_process.log import configure_log
 from berth_process.stop_signals import stop_events
 
 
@@ -19,7 +19,7 @@ def serve_until_signal(
     `on_ready` gets the server's address. `on_drain` gets the number of answers under way at the signal, if there are
     any. Raises StartError and SettingsError.
     """
-    configure_log(sys.stderr, log_level)
+    configure_log(sys.stderr, log_level, libraries="WARNING", readable=sys.stderr.isatty())
     uvloop.run(_serve(options, on_ready, on_drain))
 
 

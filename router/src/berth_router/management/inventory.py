@@ -73,14 +73,14 @@ class ModelInventory(BaseModel):
     total_size_gb: float
 
 
-def recommended_backends(types: frozenset[FileType], engines: Mapping[Backend, Sequence[Device]]) -> list[Backend]:
-    """The installed engines for files of these types, in the order in which a request that names none gets them."""
+def recommended_backends(formats: frozenset[str], engines: Mapping[Backend, Sequence[Device]]) -> list[Backend]:
+    """The installed engines that take weights in these formats, as a request that names none prefers them."""
     by_preference = [
         backend
         for device, by_kind in ENGINES_FOR.items()
         for kind, backends in by_kind.items()
         for backend in backends
-        if kind in types and device in engines.get(backend, ())
+        if kind in formats and device in engines.get(backend, ())
     ]
     return list(dict.fromkeys(by_preference))
 
@@ -92,7 +92,7 @@ def _shown(described: Described, engines: Mapping[Backend, Sequence[Device]]) ->
         path=model.path,
         size_gb=round(model.size / _GB, 3),
         files=[ModelFile(name=file.name, size_mb=round(file.size / _MB, 3), type=file.type) for file in model.files],
-        recommended_backends=recommended_backends(model.types, engines),
+        recommended_backends=recommended_backends(model.formats, engines),
         headers="read" if described.read else "pending",
         format=says.format if says else None,
         architecture=says.architecture if says else None,

@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
 from berth_api.model_download import destination_of
 from berth_api.repository import Source
+from berth_formats.contents import contents_of
 from berth_router.errors import RequestConflictError
 from berth_router.management.download_fields import SourceFields, checked_spec
 from berth_router.management.inventory import recommended_backends
 from berth_router.store.hub_lookup import HubLookup, RequestedFiles
 from berth_router.store.model_downloads import Downloads
-from berth_router.store.model_store import type_of
 
 
 class VerifyRequest(SourceFields):
@@ -105,7 +105,7 @@ def verify_routes(
             await downloads.check_place(spec)
         except RequestConflictError as error:
             obstacles.append(error.message)
-        backends = recommended_backends(frozenset(type_of(file.name) for file in preview.files), engines)
+        backends = recommended_backends(contents_of((file.name, file.size) for file in preview.files).formats, engines)
         warnings = [*obstacles]
         if preview.files and not backends:
             warnings.append("This installation has no engine that takes these files.")

@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
+from berth_formats.contents import contents_of
 from berth_router.errors import ServiceUnavailableError
 from berth_router.store.shared_call import SharedCall
 
@@ -53,8 +54,6 @@ class FileType(StrEnum):
     CONFIG = "config"
     OTHER = "other"
 
-
-_WEIGHTS = frozenset({FileType.GGUF, FileType.SAFETENSORS})
 
 _BY_SUFFIX = {
     ".gguf": FileType.GGUF,
@@ -111,9 +110,9 @@ class StoredModel:
         return sum(file.size for file in self.files)
 
     @property
-    def types(self) -> frozenset[FileType]:
-        """Types of the files."""
-        return frozenset(file.type for file in self.files)
+    def formats(self) -> frozenset[str]:
+        """The formats in which it has weights that an engine finds: GGUF, SAFETENSORS."""
+        return contents_of((file.name, file.size) for file in self.files).formats
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,7 @@ class ModelStore:
             if is_absence(error):
                 return None
             raise
-        return ModelLookup(exists=True, weights=frozenset(map(type_of, names)) & _WEIGHTS)
+        return ModelLookup(exists=True, weights=contents_of((name, 0) for name in names).formats)
 
     def _refresh(self) -> tuple[StoredModel, ...]:
         now = time.time_ns()

@@ -1,17 +1,20 @@
-"""Where the server's log goes, and in which form: for people on a terminal, one JSON object a line elsewhere.
-
-It never goes to stdout, which belongs to the command.
-"""
+"""The log of a program: one JSON object a line for a container, lines for people on a terminal."""
 
 import logging
 from typing import TextIO
 
 import structlog
 
+_OWN = ("berth_", "__main__")
+"""How the names of Berth's own loggers begin."""
 
-def configure_log(stream: TextIO, level: str) -> None:
-    """Sends the log of the server and its libraries to the stream, from this level up."""
-    readable = stream.isatty()
+
+def configure_log(stream: TextIO, level: str, *, libraries: str | None = None, readable: bool = False) -> None:
+    """Sends this process's log to the stream: what Berth's own code logs, and what libraries log.
+
+    Both from `level` up, and libraries from the level `libraries` up, if that is higher. `readable`: lines for people,
+    with the time of day here, in place of JSON.
+    """
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
@@ -22,13 +25,15 @@ def configure_log(stream: TextIO, level: str) -> None:
             structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
         ]
     else:
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        shared += [structlog.stdlib.add_logger_name, structlog.processors.format_exc_info]
+        last = [structlog.processors.JSONRenderer()]
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *last]))
+    if libraries is not None:
+        least = logging.getLevelNamesMapping()[libraries]
+        handler.addFilter(lambda record: record.levelno >= least or record.name.startswith(_OWN))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # uvicorn starts and ends with Berth. Below a warning it logs nothing that Berth does not log.
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

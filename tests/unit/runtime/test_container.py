@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_runtime.processors import quota_processors, usable_cores, usable_processors
+from berth_runtime.container import quota_processors, usable_cores, usable_processors
 
 
 @pytest.mark.parametrize(
