@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from berth_formats.contents import is_checkpoint_weights
 from berth_formats.errors import FormatError
 from berth_formats.model import AttentionShape, ModelDescription, attention_shape
-from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, weight_sets
+from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, is_checkpoint_weights, weight_sets
 from berth_formats.safetensors import read_safetensors
 from berth_formats.stream import content_of
 

@@ -1,4 +1,6 @@
-"""What the names of a model's files say: shards, quantizations, projectors. Pure: no file is opened.
+"""What the names of a model's files say: formats, shards, quantizations, projectors. Pure: no file is opened.
+
+The inventory, the hub and the launcher all ask here, so that none of them takes for a model what another refuses.
 
 A name is a path below the model's directory. A directory may hold one model in several quantizations, each in one file
 or in shards (`name-00001-of-00003.gguf`), directly or in a directory per quantization, and beside them a multimodal
@@ -9,6 +11,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Literal
+
+Format = Literal["gguf", "safetensors"]
 
 GGUF_SUFFIX = ".gguf"
 SAFETENSORS_SUFFIX = ".safetensors"
@@ -50,6 +55,27 @@ class WeightSet:
         return [name for name in wanted if name.lower() not in present]
 
 
+def formats_of(names: Iterable[str]) -> frozenset[Format]:
+    """The formats in which a folder with these files has weights that an engine finds. Empty: it holds no model."""
+    found: set[Format] = set()
+    for name in names:
+        if is_gguf_weights(name):
+            found.add("gguf")
+        elif is_checkpoint_weights(name):
+            found.add("safetensors")
+    return frozenset(found)
+
+
+def is_gguf_weights(name: str) -> bool:
+    """Whether llama.cpp loads weights of this name: in the model's directory or in a folder there, and no projector."""
+    return is_gguf(name) and name.count("/") <= 1 and not is_projector(name)
+
+
+def is_checkpoint_weights(name: str) -> bool:
+    """Whether vLLM and Transformers load weights of this name: at the top, and with its suffix in small letters."""
+    return name.endswith(SAFETENSORS_SUFFIX) and "/" not in name and not is_hidden(name)
+
+
 def is_gguf(name: str) -> bool:
     """Whether the name is that of a GGUF file that is not hidden."""
     return name.lower().endswith(GGUF_SUFFIX) and not is_hidden(name)
@@ -57,12 +83,7 @@ def is_gguf(name: str) -> bool:
 
 def is_hidden(name: str) -> bool:
     """Whether the file or a folder above it is hidden: a download's leftovers are, and no engine looks at them."""
-    return any(part.startswith(".") for part in PurePosixPath(name).parts)
-
-
-def is_in_reach(name: str) -> bool:
-    """Whether llama.cpp's models are looked for there: in the model's directory and in those right below it."""
-    return len(PurePosixPath(name).parts) <= 2
+    return name.startswith(".") or "/." in name
 
 
 def is_pickle(name: str) -> bool:
@@ -93,9 +114,7 @@ def quantization_of(name: str) -> str | None:
 
 def gguf_sets(files: Iterable[tuple[str, int]]) -> list[WeightSet]:
     """The GGUF models among the files (name, size in bytes), by name: what llama.cpp could load, so no projectors."""
-    return weight_sets(
-        file for file in files if is_gguf(file[0]) and is_in_reach(file[0]) and not is_projector(file[0])
-    )
+    return weight_sets(file for file in files if is_gguf_weights(file[0]))
 
 
 def weight_sets(files: Iterable[tuple[str, int]]) -> list[WeightSet]:

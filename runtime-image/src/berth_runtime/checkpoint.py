@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from berth_formats.checkpoint import CONFIG, INDEX_SUFFIX
-from berth_formats.contents import is_checkpoint_weights
-from berth_formats.names import is_gguf
+from berth_formats.names import is_checkpoint_weights, is_gguf
 from berth_runtime.errors import ModelIncompleteError, ModelMissingError, WrongFormatError
 from berth_runtime.model_path import describe_absence, listing, reading, visible_names
 

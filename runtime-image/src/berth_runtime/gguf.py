@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from berth_formats.beginnings import BEGINNING_BYTES, why_not_gguf
-from berth_formats.contents import contents_of, is_checkpoint_weights
-from berth_formats.names import WeightSet, gguf_sets, is_gguf, is_projector, is_shard, weight_sets
+from berth_formats.names import (
+    WeightSet,
+    gguf_sets,
+    is_checkpoint_weights,
+    is_gguf,
+    is_projector,
+    is_shard,
+    weight_sets,
+)
 from berth_runtime.errors import (
     AmbiguousModelError,
     ModelIncompleteError,
@@ -49,12 +56,13 @@ def _find_gguf(path: Path, quantization: str | None) -> GgufFiles:
         raise ModelMissingError(describe_absence(path)) from error
     root = path if is_directory else path.parent
     if is_directory:
-        contents = contents_of(_sized(root, _gguf_names(path)))
-        projectors, candidates = contents.projectors, contents.gguf
+        names = list(_gguf_names(path))
+        projectors = sorted(name for name in names if is_projector(name))
+        candidates = gguf_sets(_sized(root, names))
         if not candidates:
             raise WrongFormatError(_describe_directory(path, projectors))
     else:
-        projectors = ()
+        projectors = []
         candidates = _candidates_of_file(path)
     chosen = _choose(path, candidates, quantization)
     _check_complete(root, chosen)

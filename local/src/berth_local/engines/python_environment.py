@@ -74,7 +74,7 @@ def ensure(directory: Path, packages: Packages) -> None:
     Raises EngineNotInstalledError.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
+    with _locked(directory):
         if is_complete(directory, packages):
             return
         shutil.rmtree(directory, ignore_errors=True)
@@ -94,7 +94,7 @@ def ensure(directory: Path, packages: Packages) -> None:
                 *packages.requirements,
             )
         if packages.known_as:
-            _make_known(directory, packages.known_as)
+            _add_record(directory, packages.known_as)
         (directory / _COMPLETE).write_text(packages.to_json())
 
 
@@ -104,7 +104,7 @@ def _python() -> str:
 
 
 @contextmanager
-def _alone(directory: Path) -> Generator[None]:
+def _locked(directory: Path) -> Generator[None]:
     """Keeps other processes from the environment. The kernel frees the lock when this process ends."""
     with directory.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -120,7 +120,7 @@ def _uv(*arguments: str) -> None:
         )
 
 
-def _make_known(directory: Path, name_and_version: str) -> None:
+def _add_record(directory: Path, name_and_version: str) -> None:
     """Adds the record of an installed package that has no files."""
     name, _, version = name_and_version.partition("==")
     [site_packages] = directory.glob("lib/python3*/site-packages")

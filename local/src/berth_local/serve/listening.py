@@ -13,9 +13,9 @@ _BACKLOG = 2048
 class ListenAddress:
     """Where to listen: the IP address of an interface, and a port."""
 
-    stated: str
-    """The host as the user gave it."""
-    number: str
+    host: str
+    """As the user gave it."""
+    ip: str
     family: socket.AddressFamily
     port: int
 
@@ -27,23 +27,23 @@ def resolve(host: str, port: int, *, has_key: bool) -> ListenAddress:
     except (socket.gaierror, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no host has such a name"
         raise StartError(f"--host {host} is no address of this machine: {why}") from error
-    number = str(address[0])
-    if not has_key and not ipaddress.ip_address(number.partition("%")[0]).is_loopback:
+    ip = str(address[0])
+    if not has_key and not ipaddress.ip_address(ip.partition("%")[0]).is_loopback:
         needed = "set BERTH_API_KEY to a key of your choice, which they must then send"
         raise StartError(f"--host {host} lets other machines in: {needed}")
-    return ListenAddress(host, number, family, port)
+    return ListenAddress(host, ip, family, port)
 
 
 def listen(address: ListenAddress) -> socket.socket:
     """A socket that listens there. Raises StartError."""
-    both_families = address.number == "::" and socket.has_dualstack_ipv6()
-    where = (address.number, address.port)
+    both_families = address.ip == "::" and socket.has_dualstack_ipv6()
+    where = (address.ip, address.port)
     try:
         return socket.create_server(where, family=address.family, backlog=_BACKLOG, dualstack_ipv6=both_families)
     except OSError as error:
         other = "name another with --port (0: any free one)"
         raise StartError(
-            f"port {address.port} of {address.stated} cannot be used: {error.strerror}; {other}"
+            f"port {address.port} of {address.host} cannot be used: {error.strerror}; {other}"
         ) from error
 
 

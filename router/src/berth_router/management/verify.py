@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
 from berth_api.model_download import destination_of
 from berth_api.repository import Source
-from berth_formats.contents import contents_of
+from berth_formats.names import formats_of
 from berth_router.errors import RequestConflictError
 from berth_router.management.download_fields import SourceFields, checked_spec
 from berth_router.management.inventory import recommended_backends
@@ -105,7 +105,7 @@ def verify_routes(
             await downloads.check_place(spec)
         except RequestConflictError as error:
             obstacles.append(error.message)
-        backends = recommended_backends(contents_of((file.name, file.size) for file in preview.files).formats, engines)
+        backends = recommended_backends(formats_of(file.name for file in preview.files), engines)
         warnings = [*obstacles]
         if preview.files and not backends:
             warnings.append("This installation has no engine that takes these files.")

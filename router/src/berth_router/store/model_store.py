@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from berth_api.model_deployment import MODEL_PATH_PATTERN, MODEL_STORE
-from berth_formats.contents import contents_of
+from berth_formats.names import formats_of
 from berth_router.errors import ServiceUnavailableError
 from berth_router.store.shared_call import SharedCall
 
@@ -112,7 +112,7 @@ class StoredModel:
     @property
     def formats(self) -> frozenset[str]:
         """The formats in which it has weights that an engine finds: GGUF, SAFETENSORS."""
-        return contents_of((file.name, file.size) for file in self.files).formats
+        return formats_of(file.name for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class ModelStore:
             if is_absence(error):
                 return None
             raise
-        return ModelLookup(exists=True, weights=contents_of((name, 0) for name in names).formats)
+        return ModelLookup(exists=True, weights=formats_of(names))
 
     def _refresh(self) -> tuple[StoredModel, ...]:
         now = time.time_ns()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from berth_formats.contents import contents_of
 from berth_formats.describe import describe_files
 from berth_formats.errors import FormatError
+from berth_formats.names import formats_of
 from berth_router.store.model_store import ModelStore
 from berth_runtime.checkpoint import find_checkpoint
 from berth_runtime.errors import LaunchError, WrongFormatError
@@ -39,7 +39,7 @@ FOLDERS = [
 @pytest.mark.parametrize(("names", "formats"), FOLDERS)
 async def test_inventory_and_launcher_agree(tmp_path: Path, names: list[str], formats: set[str]) -> None:
     folder = put(tmp_path / "m", *names)
-    assert contents_of((name, 1) for name in names).formats == formats
+    assert formats_of(names) == formats
     assert (await ModelStore(tmp_path).lookup("/models/m")).weights == formats
     listed = [model for model in await ModelStore(tmp_path).models() if model.name == "m"]
     assert [model.formats for model in listed] == [formats] * len(listed)
