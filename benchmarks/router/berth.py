@@ -16,7 +16,7 @@ import uvloop
 from berth_cluster.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, Cluster
 from berth_local.node.cluster import LocalCluster
 from berth_router.main import configure_logging, serve
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 
 
 async def play_operator(cluster: Cluster, engine_url: str) -> None:
@@ -30,7 +30,7 @@ async def play_operator(cluster: Cluster, engine_url: str) -> None:
 
 async def run(engine_url: str) -> None:
     """Serves until a signal ends it."""
-    settings = Settings()
+    settings = RouterSettings()
     configure_logging(settings.log_level)
     cluster = LocalCluster()
     if settings.stats_config_map:

@@ -22,12 +22,12 @@ from berth_cluster.cluster import (
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import Reconciler
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.integration.test_resource import manifest
 
 # No node has this label: pods are made and judged, but nothing runs.
 NOWHERE = {"nodeSelector": {"berth.dev/no-such-node": "true"}}
-SETTINGS = Settings.model_validate(
+SETTINGS = OperatorSettings.model_validate(
     {
         "engines": {"llamacpp": {"cpu": {"image": "localhost/nothing:1"}}},
         "timing": {"unschedulableGrace": 0, "resync": 1, "firstRetry": 0.1},

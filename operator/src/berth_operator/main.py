@@ -14,7 +14,7 @@ from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import Reconciler
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from berth_process.json_log import configure_json_log
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError
 
@@ -25,7 +25,7 @@ def main() -> int:
     """Runs the operator until it is told to end. Exit code 2: the settings are wrong; 1: there is no cluster."""
     configure_json_log()
     try:
-        settings = Settings.load(Path(os.environ.get("BERTH_CONFIG") or DEFAULT_CONFIG))
+        settings = OperatorSettings.load(Path(os.environ.get("BERTH_CONFIG") or DEFAULT_CONFIG))
         uvloop.run(_run(settings))
     except SettingsError as error:
         print(f"berth-operator: {error}", file=sys.stderr)
@@ -36,7 +36,7 @@ def main() -> int:
     return 0
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: OperatorSettings) -> None:
     cluster = await KubernetesCluster.connect(settings.namespace)
     metrics = DownloadMetrics()
     if settings.metrics_port:

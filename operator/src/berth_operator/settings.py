@@ -67,7 +67,7 @@ class EngineArgs(_Section):
     )
 
 
-class ModelStore(_Section):
+class ModelStoreSettings(_Section):
     """Where the models are."""
 
     claim_name: str = Field(
@@ -85,7 +85,7 @@ class SecretKey(_Section):
     key: str = Field(default="token", description="Which of its values.")
 
 
-class Downloads(_Section):
+class DownloadSettings(_Section):
     """How models are brought into the store."""
 
     image: str | None = Field(
@@ -171,7 +171,7 @@ class Timing(_Section):
         return self
 
 
-class Settings(_Section):
+class OperatorSettings(_Section):
     """The operator's settings."""
 
     namespace: str | None = Field(
@@ -199,8 +199,10 @@ class Settings(_Section):
     image_pull_secrets: list[str] = Field(
         default_factory=list[str], description="Secrets for the engine images' registry."
     )
-    model_store: ModelStore = Field(default_factory=ModelStore, description="Where the models are.")
-    downloads: Downloads = Field(default_factory=Downloads, description="How models are brought into the store.")
+    model_store: ModelStoreSettings = Field(default_factory=ModelStoreSettings, description="Where the models are.")
+    downloads: DownloadSettings = Field(
+        default_factory=DownloadSettings, description="How models are brought into the store."
+    )
     timing: Timing = Field(default_factory=Timing, description="Seconds of the operator's decisions.")
 
     @classmethod

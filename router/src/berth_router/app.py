@@ -40,7 +40,7 @@ from berth_router.serving.limits import Share
 from berth_router.serving.management import Management
 from berth_router.serving.pool import EnginePool
 from berth_router.serving.server import HttpServer
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from berth_router.stats import Stats
 from berth_router.store.descriptions import Descriptions
 from berth_router.store.downloads import Downloads
@@ -57,7 +57,7 @@ class Router:
     """
 
     def __init__(
-        self, cluster: Cluster, settings: Settings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()
+        self, cluster: Cluster, settings: RouterSettings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()
     ) -> None:
         self.draining = False
         """Set at a shutdown, so that no new traffic is sent here."""

@@ -15,7 +15,7 @@ from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
 from berth_router.app import Router
 from berth_router.serving.signals import ending_signals
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: RouterSettings) -> None:
     """Serves until a signal ends it. Raises ClusterError where there is no cluster, OSError where the port is taken."""
     cluster = await KubernetesCluster.connect(settings.namespace)
     try:
@@ -69,7 +69,7 @@ async def run(settings: Settings) -> None:
         await cluster.close()
 
 
-async def serve(cluster: Cluster, settings: Settings) -> None:
+async def serve(cluster: Cluster, settings: RouterSettings) -> None:
     """Serves what this cluster holds until a signal ends it. Raises OSError where the port is taken."""
     router = Router(cluster, settings)
     with listen(settings.host, settings.port) as listener, ending_signals((signal.SIGINT, signal.SIGTERM)) as ending:
@@ -92,7 +92,7 @@ def main() -> int:
     """Runs the router with the settings of the environment. Exit code 2: they are wrong; 1: there is no cluster, or the port
     is taken."""
     try:
-        settings = Settings.of_environment()
+        settings = RouterSettings.of_environment()
         _check_keys_folder(settings)
         configure_logging(settings.log_level)
         uvloop.run(run(settings))
@@ -105,7 +105,7 @@ def main() -> int:
     return 0
 
 
-def _check_keys_folder(settings: Settings) -> None:
+def _check_keys_folder(settings: RouterSettings) -> None:
     """Raises SettingsError where there are to be keys, but no folder with them: nobody could ever be let in."""
     folder = settings.api_keys_dir
     if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):

@@ -69,7 +69,7 @@ JSON = (NoDecode, BeforeValidator(_from_json))
 """Of a setting whose variable holds JSON."""
 
 
-class Settings(BaseSettings):
+class RouterSettings(BaseSettings):
     """Settings of one router replica."""
 
     # A variable that is empty is as one that is unset.
@@ -364,7 +364,7 @@ class Settings(BaseSettings):
 def _variable(path: Sequence[str]) -> str:
     """The variable that a setting came from, of one that has two the one that is set, and what in its JSON is meant."""
     name, *keys = path
-    fields = (field.validation_alias for field in Settings.model_fields.values())
+    fields = (field.validation_alias for field in RouterSettings.model_fields.values())
     choices = next(
         (alias.choices for alias in fields if isinstance(alias, AliasChoices) and name in alias.choices),
         [name],

@@ -8,12 +8,12 @@ from berth_cluster.cluster import Object
 from berth_operator.deployments.health import Sight
 from berth_operator.engines import ENGINES
 from berth_operator.resources import make_pod
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
 POD_UID = "99999999-8888-7777-6666-555555555555"
-SETTINGS = Settings.model_validate(
+SETTINGS = OperatorSettings.model_validate(
     {"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:1"}, "cuda": {"image": "berth/llamacpp-cuda:1"}}}}
 )
 
@@ -81,7 +81,7 @@ def pod(
     node: str | None = "node1",
     status: dict[str, Any] | None = None,
     made_of: ModelDeployment | None = None,
-    settings: Settings = SETTINGS,
+    settings: OperatorSettings = SETTINGS,
     **metadata: Any,
 ) -> Object:
     """A pod as the API server has it. `made_of`: the deployment as it was when the pod was made."""

@@ -9,7 +9,7 @@ from berth_cluster.cluster import Object
 from berth_operator.actions import CreatePod, DeleteDeployment, DeletePod, Observed, Plan, WriteStatus
 from berth_operator.deployments.health import Sight
 from berth_operator.deployments.plan import make_plan
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, SETTINGS, UID
 
 
@@ -27,7 +27,7 @@ class Case:
     wake_in: float | None = None
     reason: str | None = None
     """Of the condition Ready, where the case is about it."""
-    settings: Settings = field(default_factory=lambda: SETTINGS)
+    settings: OperatorSettings = field(default_factory=lambda: SETTINGS)
 
     def plan(self) -> Plan:
         return plan_for(self.deployment, *self.pods, sight=self.sight, settings=self.settings)
@@ -52,7 +52,7 @@ def plan_for(
     *pods: Object,
     sight: Sight | None = None,
     now: datetime = NOW,
-    settings: Settings = SETTINGS,
+    settings: OperatorSettings = SETTINGS,
 ) -> Plan:
     return make_plan(Observed(observed, list(pods), sight), settings, now)
 

@@ -9,7 +9,7 @@ from berth_api.model_deployment import ModelDeploymentSpec
 from berth_operator.deployments.plan import CreatePod, Observed, make_plan
 from berth_operator.engines import ENGINES
 from berth_operator.engines.arguments import refused_arguments
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, SETTINGS, deployment
 
 MODEL = "/models/SmolLM2"
@@ -93,7 +93,7 @@ def test_a_deployment_with_arguments_that_are_not_allowed_gets_no_pod_and_says_w
     assert failure.reason == "EngineArgsNotAllowed"
     assert failure.message == "engineArgs: --mmap, --lora may not be used with llamacpp; the administrator allows: none"
 
-    allowing = Settings.model_validate(
+    allowing = OperatorSettings.model_validate(
         {**SETTINGS.model_dump(), "engine_args": {"allowed": {"llamacpp": ["--mmap", "--lora"]}}}
     )
     [create, *_] = make_plan(Observed(curious, [], None), allowing, NOW).actions
@@ -115,7 +115,7 @@ def test_a_deployment_with_arguments_that_are_not_allowed_gets_no_pod_and_says_w
     ],
 )
 def test_a_cuda_deployment_asks_for_its_devices(device_settings: dict[str, Any], devices: int, expected: Any) -> None:
-    settings = Settings.model_validate(
+    settings = OperatorSettings.model_validate(
         {
             "engines": {"llamacpp": {"cuda": {"image": "berth/llamacpp-cuda:1"}}},
             "devices": {

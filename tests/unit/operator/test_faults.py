@@ -13,12 +13,12 @@ import pytest
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, Object
 from berth_operator.deployments.parts import status_of
 from berth_operator.deployments.reconciler import Reconciler
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import lease
 from tests.unit.operator.world import Fault, Operator, World, points
 from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
-SETTINGS = Settings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:1"}}}})
+SETTINGS = OperatorSettings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:1"}}}})
 
 
 def begin(cluster: Cluster, world: World) -> Operator:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import (
     answering,
     at,
@@ -283,8 +283,8 @@ TAKEN_AWAY = [
 TAKEN_AWAY_FROM_USERS = [case for case in TAKEN_AWAY if case.phase]
 
 OTHER_NODE = {"nodeSelector": {"zone": "b"}}
-OTHER_IMAGE = Settings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:2"}}}})
-NO_IMAGE = Settings.model_validate({"engines": {"vllm": {"cpu": {"image": "berth/vllm:1"}}}})
+OTHER_IMAGE = OperatorSettings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:2"}}}})
+NO_IMAGE = OperatorSettings.model_validate({"engines": {"vllm": {"cpu": {"image": "berth/vllm:1"}}}})
 IN_USE = {"r": {**lease(30, 1), "leaseUntil": at(25)}}
 UNUSED = {"r": lease(200)}
 NOWHERE = {

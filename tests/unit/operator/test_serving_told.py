@@ -6,7 +6,7 @@ import pytest
 
 from berth_api.conditions import PLANNED_DISRUPTIONS, ConditionType, condition_of
 from berth_operator.deployments.made_from import difference
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import SETTINGS, answering, deployment, loaded, pod, running_pod
 from tests.unit.operator.cases import Case, plan_for
 from tests.unit.operator.test_serving import (
@@ -125,7 +125,7 @@ def test_routers_can_read_that_the_engine_did_not_end_by_its_own_doing(case: Cas
         ),
     ],
 )
-def test_what_differs_is_named(spec: dict[str, Any], settings: Settings, what: str | None) -> None:
+def test_what_differs_is_named(spec: dict[str, Any], settings: OperatorSettings, what: str | None) -> None:
     wanted = pod(made_of=deployment(spec, generation=9), settings=settings)
     found = difference(pod(), wanted)
     assert (found is None) == (what is None)

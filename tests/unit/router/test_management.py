@@ -17,7 +17,7 @@ from berth_cluster.cluster import MODEL_DEPLOYMENTS, Kind, ObjectList, Unavailab
 from berth_router import stats
 from berth_router.lifecycle import unloader
 from berth_router.management.inventory import recommended_backends
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from berth_router.store.store import FileType
 from tests.instruments import Instrumented
 from tests.unit.crds.api_server import api_server
@@ -48,7 +48,7 @@ async def until_refused(serving: Serving) -> Reply:
                 )
 
 
-async def test_models_are_those_of_the_store(serving: Serving, settings: Settings) -> None:
+async def test_models_are_those_of_the_store(serving: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "large.gguf").write_bytes(b"GGUF")
     for not_a_model in (".partial", "lost+found"):
         (Path(settings.model_store) / not_a_model).mkdir()
@@ -56,7 +56,7 @@ async def test_models_are_those_of_the_store(serving: Serving, settings: Setting
     assert [model.id async for model in serving.client.models.list()] == ["/models/large.gguf", MODEL]
 
 
-async def test_models_are_in_openais_shape(serving: Serving, settings: Settings) -> None:
+async def test_models_are_in_openais_shape(serving: Serving, settings: RouterSettings) -> None:
     changed = int((Path(settings.model_store) / "tiny").stat().st_mtime)
     assert await get(serving, "/v1/models") == {
         "object": "list",
@@ -96,7 +96,7 @@ async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving)
 
 
 @pytest.mark.parametrize("settings", [{"engines": {"llamacpp": ["cpu"]}}], indirect=True)
-async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, settings: Settings) -> None:
+async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, settings: RouterSettings) -> None:
     store = Path(settings.model_store)
     (store / "tiny" / "model.gguf").write_bytes(b"x" * 2_500_000)
     (store / "big").mkdir()
@@ -215,7 +215,7 @@ async def test_unload_lets_the_answers_being_made_end_and_takes_no_new_ones(read
 
 
 @pytest.fixture
-async def second(ready: Serving, settings: Settings) -> AsyncIterator[Serving]:
+async def second(ready: Serving, settings: RouterSettings) -> AsyncIterator[Serving]:
     """Another replica, that knows of the model."""
     async with served(ready.cluster, ready.engine, settings.model_copy(update={"replica": "router-2"})) as running:
         async with asyncio.timeout(10):
@@ -269,7 +269,7 @@ async def test_unload_waits_no_longer_than_its_bound(
     answering.cancel()
 
 
-async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving, settings: Settings) -> None:
+async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "other").mkdir()
     name = await ready.created()
     asking = asyncio.create_task(ready.client.chat.completions.create(model="other", messages=PROMPT))
@@ -313,7 +313,7 @@ async def test_a_router_is_ready_once_it_has_heard_from_the_cluster(serving: Ser
 
 
 @pytest.mark.in_memory("a fault of the cluster's adapter")
-async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Settings, engine: Engine) -> None:
+async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: RouterSettings, engine: Engine) -> None:
     class Broken(MemoryCluster):
         async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
             raise RuntimeError("a fault")
@@ -326,7 +326,7 @@ async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Settin
 
 
 @pytest.mark.in_memory("its cluster is never to be reached")
-async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: Settings, engine: Engine) -> None:
+async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: RouterSettings, engine: Engine) -> None:
     class Away(MemoryCluster):
         async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
             raise UnavailableError("the API server cannot be reached")
@@ -339,7 +339,7 @@ async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: Settings
 @pytest.mark.in_memory("what answers here is no cluster at all")
 @pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"items": [', b'{"metadata": {}}', b"null"])
 async def test_a_proxy_that_answers_in_the_clusters_place_is_no_reason_to_restart(
-    settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+    settings: RouterSettings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response(body=body)

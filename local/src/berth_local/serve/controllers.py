@@ -39,7 +39,7 @@ from berth_operator.deployments.budget import MemoryGate
 from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import Reconciler
 from berth_operator.downloads import DownloadReconciler, ProgressReader
-from berth_operator.settings import Settings as OperatorSettings
+from berth_operator.settings import OperatorSettings
 
 _log = structlog.get_logger(__name__)
 

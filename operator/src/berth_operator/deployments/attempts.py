@@ -22,7 +22,7 @@ from berth_operator.deployments.parts import is_deleting, status_of
 from berth_operator.engines import ENGINES, Engine
 from berth_operator.resources import make_pod
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
-from berth_operator.settings import EngineImage, Settings
+from berth_operator.settings import EngineImage, OperatorSettings
 
 IDLE_GRACE_SECONDS = 30
 """What an engine has to end in that nobody uses. It has answers to nobody, and little to save."""
@@ -36,14 +36,14 @@ class Maker:
 
     engine: Engine
     image: EngineImage
-    settings: Settings
+    settings: OperatorSettings
 
     def pod(self, deployment: ModelDeployment) -> Object:
         """The pod of the deployment's attempt."""
         return make_pod(deployment, self.engine, self.image, self.settings)
 
 
-def maker_for(deployment: ModelDeployment, settings: Settings) -> Maker | PodFailure:
+def maker_for(deployment: ModelDeployment, settings: OperatorSettings) -> Maker | PodFailure:
     """Who makes the deployment's pods; or why none can be made."""
     if len(deployment.name) > NAME_LENGTH:
         return states.name_too_long(deployment)
@@ -54,7 +54,7 @@ def maker_for(deployment: ModelDeployment, settings: Settings) -> Maker | PodFai
     return states.engine_args_refused(deployment.spec, settings) or Maker(engine, image, settings)
 
 
-def sort_pods(observed: Observed, settings: Settings) -> tuple[Object | None, list[DeletePod]]:
+def sort_pods(observed: Observed, settings: OperatorSettings) -> tuple[Object | None, list[DeletePod]]:
     """The pod of the current attempt, and what is left of others: those that are not being deleted yet."""
     attempt = observed.deployment.status.attempt
     of_attempt = [pod for pod in observed.pods if attempt_of(pod["metadata"]["name"]) == attempt]
@@ -63,7 +63,7 @@ def sort_pods(observed: Observed, settings: Settings) -> tuple[Object | None, li
     return current, [_leftover(pod, observed.deployment, settings) for pod in others]
 
 
-def start(deployment: ModelDeployment, maker: Maker, settings: Settings, now: datetime) -> Plan:
+def start(deployment: ModelDeployment, maker: Maker, settings: OperatorSettings, now: datetime) -> Plan:
     """No pod, and one is wanted: now, or when a wait is over."""
     pod = maker.pod(deployment)
     failure = deployment.status.last_failure
@@ -88,7 +88,7 @@ def failed(
     pod: Object | None,
     failure: PodFailure,
     maker: Maker | PodFailure,
-    settings: Settings,
+    settings: OperatorSettings,
     now: datetime,
     made_from: str | None = None,
 ) -> Plan:
@@ -124,7 +124,7 @@ def disrupted(
     pod: Object | None,
     why: PodFailure,
     maker: Maker | PodFailure,
-    settings: Settings,
+    settings: OperatorSettings,
     now: datetime,
 ) -> Plan:
     """Somebody took the pod away. That is not the engine's failure: the next one comes at once.
@@ -245,7 +245,7 @@ def _delete(pod: Object | None, grace: int | None) -> list[DeletePod]:
     return [DeletePod(pod["metadata"]["name"], pod["metadata"]["uid"], grace)]
 
 
-def _leftover(pod: Object, deployment: ModelDeployment, settings: Settings) -> DeletePod:
+def _leftover(pod: Object, deployment: ModelDeployment, settings: OperatorSettings) -> DeletePod:
     """What to do about a pod of an earlier attempt, of which only the record says how it ended."""
     metadata, status = pod["metadata"], deployment.status
     ready = condition_of(status.conditions, ConditionType.READY)
@@ -255,11 +255,11 @@ def _leftover(pod: Object, deployment: ModelDeployment, settings: Settings) -> D
     return DeletePod(metadata["name"], metadata["uid"], grace)
 
 
-def idle_grace(settings: Settings) -> int:
+def idle_grace(settings: OperatorSettings) -> int:
     """What an engine has to end in that nobody uses."""
     return min(IDLE_GRACE_SECONDS, settings.timing.termination_grace)
 
 
-def _backoff(count: int, settings: Settings) -> timedelta:
+def _backoff(count: int, settings: OperatorSettings) -> timedelta:
     doublings = min(count - 1, _LONGEST_BACKOFF_DOUBLINGS)
     return timedelta(seconds=min(settings.timing.first_retry * 2**doublings, settings.timing.longest_retry))

@@ -25,7 +25,7 @@ from berth_operator.deployments.idle import idle_since, is_asleep
 from berth_operator.deployments.made_from import digest
 from berth_operator.deployments.parts import gone_by
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 
 __all__ = [
     "Action",
@@ -52,7 +52,7 @@ _AFTER_A_DISRUPTION = timedelta(seconds=60)
 node that takes its place needs about so long to come."""
 
 
-def make_plan(observed: Observed, settings: Settings, now: datetime) -> Plan:
+def make_plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     """Decides. Raises nothing; what is wrong becomes part of the status."""
     deployment = observed.deployment
     if deployment.deleting:
@@ -70,13 +70,15 @@ def make_plan(observed: Observed, settings: Settings, now: datetime) -> Plan:
     return _complete(plan, deployment, leftovers, now)
 
 
-def pod_refused(deployment: ModelDeployment, manifest: Object, message: str, settings: Settings, now: datetime) -> Plan:
+def pod_refused(
+    deployment: ModelDeployment, manifest: Object, message: str, settings: OperatorSettings, now: datetime
+) -> Plan:
     """What follows when the API server does not let the pod be created."""
     failure = PodFailure("PodRefused", f"the pod was refused: {message}", ended=True)
     return _not_created(deployment, manifest, failure, settings, now)
 
 
-def pod_name_taken(deployment: ModelDeployment, manifest: Object, settings: Settings, now: datetime) -> Plan:
+def pod_name_taken(deployment: ModelDeployment, manifest: Object, settings: OperatorSettings, now: datetime) -> Plan:
     """What follows when the pod's name is that of somebody else's pod."""
     return _not_created(deployment, manifest, states.pod_name_taken(manifest), settings, now)
 
@@ -101,7 +103,9 @@ def waiting(plan: Plan, deployment: ModelDeployment, message: str, look_again: d
     )
 
 
-def _without_pod(deployment: ModelDeployment, maker: Maker | PodFailure, settings: Settings, now: datetime) -> Plan:
+def _without_pod(
+    deployment: ModelDeployment, maker: Maker | PodFailure, settings: OperatorSettings, now: datetime
+) -> Plan:
     if is_asleep(deployment, now):
         return Plan([WriteStatus()], states.sleeping(deployment))
     if isinstance(maker, PodFailure):
@@ -109,7 +113,9 @@ def _without_pod(deployment: ModelDeployment, maker: Maker | PodFailure, setting
     return attempts.start(deployment, maker, settings, now)
 
 
-def _judge(observed: Observed, pod: Object, maker: Maker | PodFailure, settings: Settings, now: datetime) -> Plan:
+def _judge(
+    observed: Observed, pod: Object, maker: Maker | PodFailure, settings: OperatorSettings, now: datetime
+) -> Plan:
     """There is a pod: it has failed, is held up, is starting, or serves."""
     deployment, timing = observed.deployment, settings.timing
     grace = _unschedulable_grace(observed, pod, settings)
@@ -139,7 +145,7 @@ def _judge(observed: Observed, pod: Object, maker: Maker | PodFailure, settings:
     )
 
 
-def _unschedulable_grace(observed: Observed, pod: Object, settings: Settings) -> timedelta:
+def _unschedulable_grace(observed: Observed, pod: Object, settings: OperatorSettings) -> timedelta:
     """How long the pod may find no node. Where somebody took its predecessor away, the room comes back by itself."""
     grace = timedelta(seconds=settings.timing.unschedulable_grace)
     since = unschedulable_since(pod)
@@ -156,7 +162,7 @@ def _was_ready(deployment: ModelDeployment, pod: Object) -> bool:
 
 
 def _not_created(
-    deployment: ModelDeployment, manifest: Object, failure: PodFailure, settings: Settings, now: datetime
+    deployment: ModelDeployment, manifest: Object, failure: PodFailure, settings: OperatorSettings, now: datetime
 ) -> Plan:
     """The attempt is over before it had a pod: the next one waits, and has a pod of another name."""
     return _complete(

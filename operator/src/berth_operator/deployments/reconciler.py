@@ -35,7 +35,7 @@ from berth_operator.deployments.plan import make_plan, not_made, pod_name_taken,
 from berth_operator.deployments.readiness import Prober
 from berth_operator.deployments.reading import Reader, Unreadable, told_as_unreadable
 from berth_operator.resources import make_event
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from berth_operator.status_patch import status_patch
 from berth_operator.watching import EngineWatch
 from berth_operator.workers import Workers
@@ -54,7 +54,7 @@ class Reconciler:
         self,
         cluster: Cluster,
         prober: Prober,
-        settings: Settings,
+        settings: OperatorSettings,
         clock: Callable[[], datetime] = _utc_now,
         gate: MemoryGate | None = None,
     ) -> None:

@@ -17,13 +17,15 @@ from berth_operator.deployments.made_from import Difference, difference
 from berth_operator.deployments.parts import ports_of, status_of
 from berth_operator.engines import ENGINES
 from berth_operator.resources.pod import CONTAINER, HUNG_GRACE_SECONDS
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 
 _SETTLE = timedelta(seconds=5)
 """How long an engine must have been ready before it may be replaced: those who waited for it come first."""
 
 
-def serve(observed: Observed, pod: Object, maker: Maker | PodFailure, settings: Settings, now: datetime) -> Plan:
+def serve(
+    observed: Observed, pod: Object, maker: Maker | PodFailure, settings: OperatorSettings, now: datetime
+) -> Plan:
     """There is a pod whose engine has been ready in this attempt, or has just been heard for the first time."""
     deployment, timing = observed.deployment, settings.timing
     steps = states.start_steps(deployment, pod, now, answering=True)
@@ -93,7 +95,7 @@ def _port(deployment: ModelDeployment, pod: Object) -> int:
     return declared[0] if declared else ENGINES[deployment.spec.backend].process(deployment.spec).port
 
 
-def put_away(deployment: ModelDeployment, pod: Object, settings: Settings, *, answers: bool) -> Plan:
+def put_away(deployment: ModelDeployment, pod: Object, settings: OperatorSettings, *, answers: bool) -> Plan:
     """It is idle. To sleep: first the status, which fails if a router has asked, and who asks from now on waits."""
     grace = attempts.idle_grace(settings) if answers else HUNG_GRACE_SECONDS
     deletion = DeletePod(pod["metadata"]["name"], pod["metadata"]["uid"], grace)

@@ -33,7 +33,7 @@ from berth_operator.deployments.made_from import Difference
 from berth_operator.deployments.parts import annotations_of, container_statuses, number, state_of
 from berth_operator.engines import ENGINES
 from berth_operator.engines.arguments import refused_arguments
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 
 POD_CREATED = "PodCreated"
 POD_SCHEDULED = "PodScheduled"
@@ -267,7 +267,7 @@ def is_running(pod: Object) -> bool:
     return any("running" in state_of(container) for container in container_statuses(pod))
 
 
-def engine_unavailable(spec: ModelDeploymentSpec, settings: Settings) -> PodFailure:
+def engine_unavailable(spec: ModelDeploymentSpec, settings: OperatorSettings) -> PodFailure:
     """The failure of a deployment whose engine this operator has no image for."""
     available = [
         f"{backend} on {device}"
@@ -284,7 +284,7 @@ def memory_insufficient(reason: str) -> PodFailure:
     return PodFailure("MemoryInsufficient", f"{reason}; a smaller quantization or context_size needs less", ended=False)
 
 
-def engine_args_refused(spec: ModelDeploymentSpec, settings: Settings) -> PodFailure | None:
+def engine_args_refused(spec: ModelDeploymentSpec, settings: OperatorSettings) -> PodFailure | None:
     """The failure of a deployment that uses engine arguments which the administrator has not allowed; None where it uses none."""
     allowed = settings.engine_args.allowed.get(spec.backend, [])
     refused = refused_arguments(spec.engine_args or [], allowed)
@@ -311,7 +311,7 @@ def pod_name_taken(pod: Object) -> PodFailure:
     )
 
 
-def deadline_exceeded(deployment: ModelDeployment, settings: Settings, holdup: PodFailure | None) -> PodFailure:
+def deadline_exceeded(deployment: ModelDeployment, settings: OperatorSettings, holdup: PodFailure | None) -> PodFailure:
     """The failure of a start that took too long. `holdup`: what held it up at the end, where anything did."""
     done = deployment.status.start_steps
     waited = _WAITING_FOR[done[-1].name][1] if done and done[-1].name in _WAITING_FOR else "nothing happened"

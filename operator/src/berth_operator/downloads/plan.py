@@ -26,7 +26,7 @@ from berth_operator.downloads import status as states
 from berth_operator.downloads.progress import Progress
 from berth_operator.resources import cleanup_name, make_cleanup_job, make_download_job
 from berth_operator.resources.download_job import CONTAINER
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 
 _PROCESS = "download"
 _POD_CREATION = timedelta(seconds=15)
@@ -121,7 +121,7 @@ class CleanupPlan:
     wake_at: datetime | None = None
 
 
-def make_plan(observed: Observed, settings: Settings, now: datetime) -> Plan:
+def make_plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     """Decides. Raises nothing; what is wrong becomes part of the status."""
     download = observed.download
     if download.deleting:
@@ -150,7 +150,7 @@ def job_name_taken(download: ModelDownload, job: Object, now: datetime) -> Plan:
     return Plan([WriteStatus()], states.failed(download, taken, None, now))
 
 
-def make_cleanup_plan(remains: Remains, settings: Settings, now: datetime) -> CleanupPlan:
+def make_cleanup_plan(remains: Remains, settings: OperatorSettings, now: datetime) -> CleanupPlan:
     """What to do once a download has been deleted: when nothing of it runs any more, its partial files are removed."""
     cleanup = next((job for job in remains.jobs if job["metadata"]["name"] == cleanup_name(remains.name)), None)
     if cleanup is not None:
@@ -165,7 +165,7 @@ def make_cleanup_plan(remains: Remains, settings: Settings, now: datetime) -> Cl
     return CleanupPlan([CreateJob(make_cleanup_job(remains.name, settings.downloads.image, settings))])
 
 
-def _keep(download: ModelDownload, settings: Settings, now: datetime) -> Plan:
+def _keep(download: ModelDownload, settings: OperatorSettings, now: datetime) -> Plan:
     """A finished download stays for a while, for those who ask."""
     if settings.downloads.keep_seconds == 0 or download.status.finished_at is None:
         return Plan([], download.status)
@@ -175,7 +175,7 @@ def _keep(download: ModelDownload, settings: Settings, now: datetime) -> Plan:
     return Plan([], download.status, wake_at=until)
 
 
-def _begin(observed: Observed, settings: Settings, now: datetime) -> Plan:
+def _begin(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     """There is no Job: make one, if there may be one."""
     download = observed.download
     image = settings.downloads.image
@@ -209,7 +209,7 @@ def _stuck_at(item: Object) -> datetime:
     return datetime.fromisoformat(item["metadata"]["deletionTimestamp"]) + _STUCK_AFTER
 
 
-def _judge(observed: Observed, job: Object, settings: Settings, now: datetime) -> Plan:
+def _judge(observed: Observed, job: Object, settings: OperatorSettings, now: datetime) -> Plan:
     """There is a Job: it waits, runs, or has ended."""
     download = observed.download
     name: str = job["metadata"]["name"]

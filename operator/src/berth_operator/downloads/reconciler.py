@@ -48,7 +48,7 @@ from berth_operator.downloads.plan import (
 )
 from berth_operator.downloads.progress import Progress, ReportReader, Speedometer
 from berth_operator.resources import make_download_event
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from berth_operator.status_patch import status_patch
 from berth_operator.workers import Workers
 
@@ -72,7 +72,7 @@ class DownloadReconciler:
         self,
         cluster: Cluster,
         reader: ReportReader,
-        settings: Settings,
+        settings: OperatorSettings,
         metrics: DownloadMetrics | None = None,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:

@@ -11,7 +11,7 @@ from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import ModelDownload, ModelDownloadSpec
 from berth_cluster.cluster import GROUP, LABEL_DOWNLOAD, LABEL_MANAGED_BY, MODEL_DOWNLOADS, Object
 from berth_operator.resources.pod import USER
-from berth_operator.settings import Downloads, Settings
+from berth_operator.settings import DownloadSettings, OperatorSettings
 
 CONTAINER = "download"
 PORT = 8000
@@ -36,7 +36,7 @@ def cleanup_name(download: str) -> str:
     return f"{download}-cleanup"
 
 
-def make_download_job(download: ModelDownload, image: str, settings: Settings) -> Object:
+def make_download_job(download: ModelDownload, image: str, settings: OperatorSettings) -> Object:
     """The Job that downloads.
 
     Its pod is made again until it has ended well, has failed for good, or all tries are used up.
@@ -70,7 +70,7 @@ def make_download_job(download: ModelDownload, image: str, settings: Settings) -
     return _job(metadata, spec, container, settings)
 
 
-def make_cleanup_job(download: str, image: str, settings: Settings) -> Object:
+def make_cleanup_job(download: str, image: str, settings: OperatorSettings) -> Object:
     """The Job that removes the partial files of a download that is no more.
 
     It belongs to nobody, and goes by itself.
@@ -95,7 +95,7 @@ def _labels(download: str) -> dict[str, str]:
     }
 
 
-def _arguments(download: ModelDownload, settings: Downloads) -> list[str]:
+def _arguments(download: ModelDownload, settings: DownloadSettings) -> list[str]:
     spec: ModelDownloadSpec = download.spec
     arguments = [
         "--id",
@@ -116,12 +116,14 @@ def _arguments(download: ModelDownload, settings: Downloads) -> list[str]:
     return [*arguments, "--store", MODEL_STORE, "--port", str(PORT)]
 
 
-def _job(metadata: dict[str, Any], spec: dict[str, Any], container: dict[str, Any], settings: Settings) -> Object:
+def _job(
+    metadata: dict[str, Any], spec: dict[str, Any], container: dict[str, Any], settings: OperatorSettings
+) -> Object:
     template = {"metadata": {"labels": metadata["labels"]}, "spec": _pod_spec(container, settings)}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {**spec, "template": template}}
 
 
-def _pod_spec(container: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _pod_spec(container: dict[str, Any], settings: OperatorSettings) -> dict[str, Any]:
     downloads = settings.downloads
     optional: dict[str, Any] = {
         "nodeSelector": downloads.node_selector,
@@ -151,7 +153,9 @@ def _pod_spec(container: dict[str, Any], settings: Settings) -> dict[str, Any]:
     }
 
 
-def _container(args: list[str], environment: list[dict[str, Any]], image: str, settings: Settings) -> dict[str, Any]:
+def _container(
+    args: list[str], environment: list[dict[str, Any]], image: str, settings: OperatorSettings
+) -> dict[str, Any]:
     models: dict[str, Any] = {"name": "models", "mountPath": MODEL_STORE}
     if settings.model_store.sub_path:
         models["subPath"] = settings.model_store.sub_path
@@ -176,7 +180,7 @@ def _container(args: list[str], environment: list[dict[str, Any]], image: str, s
     return container
 
 
-def _environment(downloads: Downloads) -> list[dict[str, Any]]:
+def _environment(downloads: DownloadSettings) -> list[dict[str, Any]]:
     """Later entries of one name win: the administrator's own come last."""
     token = downloads.token_secret
     secret = (

@@ -20,7 +20,7 @@ from berth_cluster.cluster import (
 )
 from berth_operator.deployments.made_from import digests
 from berth_operator.engines import Engine, EngineProcess
-from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, Settings
+from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, OperatorSettings
 
 CONTAINER = "engine"
 USER = 65532
@@ -44,7 +44,7 @@ DRAIN = ("/usr/bin/python3", "-IS", "/opt/berth/berth_runtime/drain.py")
 """In every engine's image: waits until nobody is connected to the engine. The kubelet runs it before it ends one."""
 
 
-def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, settings: Settings) -> Object:
+def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, settings: OperatorSettings) -> Object:
     """The pod of the deployment's current attempt."""
     spec = with_defaults(deployment.spec)
     device = settings.devices.get(spec.device, DeviceSettings())
@@ -100,7 +100,11 @@ def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, se
 
 
 def _container(
-    spec: ModelDeploymentSpec, process: EngineProcess, image: EngineImage, device: DeviceSettings, settings: Settings
+    spec: ModelDeploymentSpec,
+    process: EngineProcess,
+    image: EngineImage,
+    device: DeviceSettings,
+    settings: OperatorSettings,
 ) -> dict[str, Any]:
     probe = {"httpGet": {"path": process.health_path, "port": "http"}}
     models: dict[str, Any] = {"name": "models", "mountPath": MODEL_STORE, "readOnly": True}
@@ -158,7 +162,9 @@ def _resources(spec: ModelDeploymentSpec, device: DeviceSettings) -> dict[str, A
     return resources
 
 
-def _schedule(pod_spec: dict[str, Any], spec: ModelDeploymentSpec, device: DeviceSettings, settings: Settings) -> None:
+def _schedule(
+    pod_spec: dict[str, Any], spec: ModelDeploymentSpec, device: DeviceSettings, settings: OperatorSettings
+) -> None:
     """Adds what decides about the node, as far as anything is said."""
     node_selector = {**device.node_selector, **(spec.node_selector or {})}
     tolerations = [toleration.manifest() for toleration in [*device.tolerations, *(spec.tolerations or [])]]

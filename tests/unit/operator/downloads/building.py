@@ -8,13 +8,13 @@ from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
 from berth_operator.downloads.plan import Action, CleanupPlan, CreateJob, DeleteDownload, DeleteJob, Plan
 from berth_operator.downloads.progress import Progress
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
 
 UID = "aaaaaaaa-2222-3333-4444-555555555555"
 JOB_UID = "bbbbbbbb-2222-3333-4444-555555555555"
 POD_UID = "cccccccc-2222-3333-4444-555555555555"
-SETTINGS = Settings.model_validate({"downloads": {"image": "berth/download:1"}})
+SETTINGS = OperatorSettings.model_validate({"downloads": {"image": "berth/download:1"}})
 
 
 def download(

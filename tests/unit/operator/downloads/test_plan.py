@@ -12,7 +12,7 @@ from berth_operator.downloads.plan import (
     make_plan,
 )
 from berth_operator.downloads.progress import Progress
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
 from tests.unit.operator.downloads.building import (
     SETTINGS,
@@ -47,7 +47,7 @@ class Case:
     message: str = ""
     stalled: bool = False
     wake_in: float | None = None
-    settings: Settings = field(default_factory=lambda: SETTINGS)
+    settings: OperatorSettings = field(default_factory=lambda: SETTINGS)
 
 
 def waiting(reason: str, message: str = "") -> dict[str, Any]:
@@ -71,7 +71,7 @@ CASES = [
         "Pending",
         "DownloadsUnavailable",
         stalled=True,
-        settings=Settings(),
+        settings=OperatorSettings(),
         message="the administrator sets downloads.image",
     ),
     Case("a Job makes its pod", ["status"], "Pending", "WaitingForPod", jobs=[job()], wake_in=13),
@@ -397,7 +397,7 @@ CASES = [
         "Failed",
         None,
         download(status={"phase": "Failed", "finishedAt": at(-9_999_999)}),
-        settings=Settings.model_validate({"downloads": {"image": "x", "keepSeconds": 0}}),
+        settings=OperatorSettings.model_validate({"downloads": {"image": "x", "keepSeconds": 0}}),
     ),
 ]
 
