@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from berth_cluster.cluster import ClusterError, ConflictError, NotFoundError, Object
+from berth_process.backoff import exponential
 
 _log = structlog.get_logger(__name__)
 
@@ -179,7 +180,7 @@ class _Rounds:
     def __init__(self, what: str, reconcile: Callable[[str], Awaitable[float | None]]) -> None:
         self._what = what
         self._reconcile = reconcile
-        self._delay = _FIRST_RETRY_SECONDS
+        self._failures = 0
         self._conflicts = 0
 
     async def next(self, name: str) -> _Outcome:
@@ -189,8 +190,8 @@ class _Rounds:
         except (ConflictError, NotFoundError) as error:
             return self._after_conflict(name, error)
         except ClusterError as error:
-            self._conflicts = 0
-            wait, self._delay = self._delay, min(self._delay * 2, _LONGEST_RETRY_SECONDS)
+            self._conflicts, self._failures = 0, self._failures + 1
+            wait = exponential(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, self._failures)
             _log.warning("reconcile_failed", what=self._what, name=name, error=str(error), retry_seconds=wait)
             return _Outcome(wait, failed=True)
         except asyncio.CancelledError:
@@ -201,7 +202,7 @@ class _Rounds:
             return self._after_crash(name)
         except Exception:  # noqa: BLE001 (one object that cannot be handled must not end its worker)
             return self._after_crash(name)
-        self._conflicts, self._delay = 0, _FIRST_RETRY_SECONDS
+        self._conflicts = self._failures = 0
         return _Outcome(wait)
 
     def _after_conflict(self, name: str, error: ClusterError) -> _Outcome:
@@ -209,7 +210,7 @@ class _Rounds:
         self._conflicts += 1
         if self._conflicts == _STRANGE_CONFLICTS:
             _log.warning("reconcile_conflicts", what=self._what, name=name, error=str(error), in_a_row=self._conflicts)
-        wait = min(_FIRST_RETRY_SECONDS * 2 ** (self._conflicts - 2), PACE_SECONDS) if self._conflicts > 1 else 0.0
+        wait = exponential(_FIRST_RETRY_SECONDS, PACE_SECONDS, self._conflicts - 1)
         return _Outcome(wait, conflict=True)
 
     def _after_crash(self, name: str) -> _Outcome:

@@ -23,11 +23,10 @@ from berth_operator.engines import ENGINES, Engine
 from berth_operator.resources import make_pod
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
 from berth_operator.settings import EngineImage, OperatorSettings
+from berth_process.backoff import exponential
 
 IDLE_GRACE_SECONDS = 30
 """What an engine has to end in that nobody uses. It has answers to nobody, and little to save."""
-
-_LONGEST_BACKOFF_DOUBLINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,9 @@ def failed(
     in_a_row = before.count if before and before.made_from in (None, made_from) else 0
     was_ready = any(step.name == states.ENGINE_READY for step in deployment.status.start_steps)
     # An engine that has served gets a second chance at once; one that failed again, or never served, has to wait.
-    wait = timedelta(0) if was_ready and in_a_row == 0 else _backoff(in_a_row + 1, settings)
+    at_once = was_ready and in_a_row == 0
+    seconds = exponential(settings.timing.first_retry, settings.timing.longest_retry, in_a_row + 1)
+    wait = timedelta(0) if at_once else timedelta(seconds=seconds)
     recorded = Failure(
         reason=failure.reason,
         message=failure.message,
@@ -258,8 +259,3 @@ def _leftover(pod: Object, deployment: ModelDeployment, settings: OperatorSettin
 def idle_grace(settings: OperatorSettings) -> int:
     """What an engine has to end in that nobody uses."""
     return min(IDLE_GRACE_SECONDS, settings.timing.termination_grace)
-
-
-def _backoff(count: int, settings: OperatorSettings) -> timedelta:
-    doublings = min(count - 1, _LONGEST_BACKOFF_DOUBLINGS)
-    return timedelta(seconds=min(settings.timing.first_retry * 2**doublings, settings.timing.longest_retry))

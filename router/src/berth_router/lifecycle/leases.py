@@ -7,6 +7,7 @@ write says is built when it begins, from all that is known by then; no more than
 from datetime import datetime, timedelta
 
 from berth_api.activity import NEVER
+from berth_process.backoff import exponential
 from berth_router.lifecycle.lease_entry import Entry, Seen
 from berth_router.lifecycle.lease_state import (
     EVER,
@@ -42,7 +43,6 @@ from berth_router.lifecycle.lease_state import (
     promise_end,
 )
 
-_MOST_DOUBLINGS = 5
 _MOST_CONFLICTS = 5
 """In a row: after that a write has failed, since the object is being written by others all the time."""
 
@@ -284,8 +284,7 @@ def _distance(state: State, now: datetime) -> timedelta:
         return timedelta()
     if not state.failures:
         return WRITE_INTERVAL
-    backoff = WRITE_INTERVAL * 2 ** min(state.failures - 1, _MOST_DOUBLINGS)
-    return min(backoff, LONGEST_BACKOFF if state.in_hand else LONGEST_IDLE_BACKOFF)
+    return exponential(WRITE_INTERVAL, LONGEST_BACKOFF if state.in_hand else LONGEST_IDLE_BACKOFF, state.failures)
 
 
 def _begin_write(state: State, now: datetime) -> Entry:
