@@ -7,7 +7,7 @@ T = TypeVar("T", float, timedelta)
 
 
 def exponential(first: T, longest: T, failures: int) -> T:
-    """The wait after so many failures in a row: `first` after one, doubled with each further one, never above `longest`.
+    """The wait after so many failures in a row: `first`, doubled with each, at most `longest`.
 
     After no failure there is no wait. Any number of failures is allowed.
     """

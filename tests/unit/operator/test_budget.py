@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from berth_api.budget import Use
+from berth_api.budget import Usage
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
 from berth_cluster.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Object
@@ -30,22 +30,22 @@ class House:
     def __init__(self, cluster: MemoryCluster | None = None) -> None:
         self.cluster = cluster or MemoryCluster()
         self.in_flight: dict[str, int] = {}
-        self.held: set[str] = set()
+        self.closed: set[str] = set()
         self.gate = MemoryGate(self.cluster, {Device.CPU: 8 * GB}, self.estimate, self)
 
     async def estimate(self, spec: ModelDeploymentSpec) -> int | None:
         return SIZES[spec.model]
 
-    def use(self, deployment: ModelDeployment) -> Use:
-        return Use(self.in_flight.get(deployment.name, 0), None)
+    def usage(self, deployment: ModelDeployment) -> Usage:
+        return Usage(self.in_flight.get(deployment.name, 0), None)
 
-    def hold(self, deployment: ModelDeployment) -> None:
-        self.held.add(deployment.name)
+    def close(self, deployment: ModelDeployment) -> None:
+        self.closed.add(deployment.name)
 
-    def release(self, deployment: ModelDeployment) -> None:
-        self.held.remove(deployment.name)
+    def reopen(self, deployment: ModelDeployment) -> None:
+        self.closed.remove(deployment.name)
 
-    async def put_out(self, deployment: ModelDeployment) -> bool:
+    async def evict(self, deployment: ModelDeployment) -> bool:
         if self.in_flight.get(deployment.name):
             return False
         await self.cluster.delete(MODEL_DEPLOYMENTS, deployment.name)
@@ -163,7 +163,7 @@ async def test_it_waits_for_a_busy_model_and_says_so(house: House) -> None:
     assert "a (7.0 GB, busy)" in told(plan, ConditionType.READY)[2]
     assert plan.wake_at
     assert house.gate.waiting == ("b",)
-    assert house.held == set()
+    assert house.closed == set()
 
 
 async def test_after_a_while_the_busy_model_gets_no_new_requests_until_it_is_out(house: House) -> None:
@@ -172,7 +172,7 @@ async def test_after_a_while_the_busy_model_gets_no_new_requests_until_it_is_out
     await house.plan("b")
     late = NOW + PATIENCE
     await house.plan("b", late)
-    assert house.held == {"a"}
+    assert house.closed == {"a"}
     assert await house.names() == {"a", "b"}
     house.in_flight["a"] = 0
     await house.plan("b", late)
@@ -186,7 +186,7 @@ async def test_nobody_is_kept_from_a_model_on_account_of_one_that_is_not_wanted_
     await house.plan("b")
     await house.plan("b", NOW + PATIENCE)
     house.gate.forget("b")
-    assert house.held == set()
+    assert house.closed == set()
 
 
 async def test_who_came_first_is_served_first(house: House) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import structlog
 
-from berth_api.budget import Use
+from berth_api.budget import Usage
 from berth_api.model_deployment import IdleAction, ModelDeployment
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, ConflictError, NotFoundError, Preconditions
 from berth_router.lifecycle.deployments import Deployments, is_ready
@@ -41,19 +41,19 @@ class Evictor:
         self._leases = leases
         self._monotonic = monotonic
 
-    def use(self, deployment: ModelDeployment) -> Use:
-        """The use of the deployment at this moment."""
-        return Use(self._leases.in_flight(deployment.uid), self._leases.last_activity(deployment.uid))
+    def usage(self, deployment: ModelDeployment) -> Usage:
+        """The usage of the deployment at this moment."""
+        return Usage(self._leases.in_flight(deployment.uid), self._leases.last_activity(deployment.uid))
 
-    def hold(self, deployment: ModelDeployment) -> None:
-        """Keeps new requests for the deployment waiting until `release`, or until it is gone."""
+    def close(self, deployment: ModelDeployment) -> None:
+        """Keeps new requests for the deployment waiting until `reopen`, or until it is gone."""
         self._deployments.hold(deployment)
 
-    def release(self, deployment: ModelDeployment) -> None:
-        """Undoes `hold`."""
+    def reopen(self, deployment: ModelDeployment) -> None:
+        """Undoes `close`."""
         self._deployments.release(deployment)
 
-    async def put_out(self, deployment: ModelDeployment) -> bool:
+    async def evict(self, deployment: ModelDeployment) -> bool:
         """Has an idle deployment give its memory back: False where it has a request in hand. Raises ClusterError.
 
         Nothing is awaited between the look at its requests and the hold: none comes in between, and those that come
