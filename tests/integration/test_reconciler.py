@@ -21,7 +21,7 @@ from berth_cluster.cluster import (
 )
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
-from berth_operator.deployments.reconciler import Reconciler
+from berth_operator.deployments.reconciler import DeploymentReconciler
 from berth_operator.settings import OperatorSettings
 from tests.integration.test_resource import manifest
 
@@ -91,11 +91,11 @@ class Operator:
     def __init__(self, cluster: KubernetesCluster, writes: int | None = None) -> None:
         self.dying = DyingCluster(cluster, -1 if writes is None else writes)
         self._prober = EngineProber()
-        self._reconciler: Reconciler | None = None
+        self._reconciler: DeploymentReconciler | None = None
 
     async def __aenter__(self) -> "Operator":
         await self._prober.__aenter__()
-        self._reconciler = Reconciler(self.dying, self._prober, SETTINGS)
+        self._reconciler = DeploymentReconciler(self.dying, self._prober, SETTINGS)
         self._reconciler.wake("smol")
         return self
 

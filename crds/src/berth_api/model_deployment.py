@@ -4,13 +4,13 @@ The field descriptions here are the manual that `kubectl explain md.spec` prints
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
 from berth_api.conditions import Condition
+from berth_api.resource import Resource
 from berth_api.schema import Schema, Timestamp
 
 DEFAULT_TTL_SECONDS = 300
@@ -298,33 +298,10 @@ class ModelDeploymentStatus(Schema):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelDeployment:
-    """A ModelDeployment as it was read: the typed spec and status beside the metadata that writes and deletes need."""
-
-    name: str
-    namespace: str
-    uid: str
-    resource_version: str
-    generation: int
-    created_at: datetime
-    deleting: bool
-    labels: dict[str, str]
-    spec: ModelDeploymentSpec
-    status: ModelDeploymentStatus
+class ModelDeployment(Resource[ModelDeploymentSpec, ModelDeploymentStatus]):
+    """A ModelDeployment as it was read."""
 
     @classmethod
     def parse(cls, manifest: dict[str, Any]) -> Self:
-        """Reads a manifest; raises pydantic.ValidationError where the API server would have refused it."""
-        metadata: dict[str, Any] = manifest["metadata"]
-        return cls(
-            name=metadata["name"],
-            namespace=metadata.get("namespace", ""),
-            uid=metadata["uid"],
-            resource_version=metadata["resourceVersion"],
-            generation=metadata.get("generation", 1),
-            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
-            deleting="deletionTimestamp" in metadata,
-            labels=metadata.get("labels") or {},
-            spec=ModelDeploymentSpec.model_validate(manifest.get("spec")),
-            status=ModelDeploymentStatus.model_validate(manifest.get("status") or {}),
-        )
+        """Reads a manifest. Raises pydantic.ValidationError where the API server would have refused it."""
+        return cls.read(manifest, ModelDeploymentSpec, ModelDeploymentStatus)

@@ -6,7 +6,6 @@ The field descriptions here are the manual that `kubectl explain mdl.spec` print
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -32,6 +31,7 @@ from berth_api.repository import (
     checked_repository,
     checked_revision,
 )
+from berth_api.resource import Resource
 from berth_api.schema import Schema, Timestamp
 from berth_cluster.names import slug
 
@@ -147,36 +147,13 @@ class ModelDownloadStatus(Schema):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelDownload:
-    """A ModelDownload as it was read: the typed spec and status beside the metadata that writes and deletes need."""
-
-    name: str
-    namespace: str
-    uid: str
-    resource_version: str
-    generation: int
-    created_at: datetime
-    deleting: bool
-    labels: dict[str, str]
-    spec: ModelDownloadSpec
-    status: ModelDownloadStatus
+class ModelDownload(Resource[ModelDownloadSpec, ModelDownloadStatus]):
+    """A ModelDownload as it was read."""
 
     @classmethod
     def parse(cls, manifest: dict[str, Any]) -> Self:
-        """Reads a manifest; raises pydantic.ValidationError where the API server would have refused it."""
-        metadata: dict[str, Any] = manifest["metadata"]
-        return cls(
-            name=metadata["name"],
-            namespace=metadata.get("namespace", ""),
-            uid=metadata["uid"],
-            resource_version=metadata["resourceVersion"],
-            generation=metadata.get("generation", 1),
-            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
-            deleting="deletionTimestamp" in metadata,
-            labels=metadata.get("labels") or {},
-            spec=ModelDownloadSpec.model_validate(manifest.get("spec")),
-            status=ModelDownloadStatus.model_validate(manifest.get("status") or {}),
-        )
+        """Reads a manifest. Raises pydantic.ValidationError where the API server would have refused it."""
+        return cls.read(manifest, ModelDownloadSpec, ModelDownloadStatus)
 
     @property
     def destination(self) -> str:

@@ -11,7 +11,7 @@ from prometheus_client import start_http_server
 from berth_cluster.cluster import ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
-from berth_operator.deployments.reconciler import Reconciler
+from berth_operator.deployments.reconciler import DeploymentReconciler
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
 from berth_operator.settings import OperatorSettings
@@ -42,7 +42,7 @@ async def _run(settings: OperatorSettings) -> None:
     if settings.metrics_port:
         _serve_metrics(settings.metrics_port, metrics)
     async with EngineProber() as prober, ProgressReader() as reader:
-        deployments = Reconciler(cluster, prober, settings)
+        deployments = DeploymentReconciler(cluster, prober, settings)
         downloads = DownloadReconciler(cluster, reader, settings, metrics)
         try:
             await run_kopf(deployments.wake, downloads.wake, cluster.namespace, settings.health_port)

@@ -5,7 +5,7 @@ from typing import Any
 
 from berth_api.model_deployment import Backend, Device, ModelDeployment
 from berth_cluster.cluster import Object
-from berth_operator.deployments.health import Sight
+from berth_operator.deployments.health import ProbeHistory
 from berth_operator.engines import ENGINES
 from berth_operator.resources import make_pod
 from berth_operator.settings import OperatorSettings
@@ -129,13 +129,13 @@ def ended_pod(attempt: int = 1, **terminated: Any) -> Object:
     return pod(attempt, status=status)
 
 
-def answering(seconds_ago: float = 0, pod: str = POD_UID) -> Sight:
+def answering(seconds_ago: float = 0, pod: str = POD_UID) -> ProbeHistory:
     """The pod's engine answered so long ago, which was the last question."""
     moment = NOW - timedelta(seconds=seconds_ago)
-    return Sight(pod, moment, moment)
+    return ProbeHistory(pod, moment, moment)
 
 
-def silent(seconds: float, pod: str = POD_UID, *, heard: bool = True) -> Sight:
+def silent(seconds: float, pod: str = POD_UID, *, heard: bool = True) -> ProbeHistory:
     """The pod's engine has given no answer for so long. `heard`: it had given one before."""
     moment = NOW - timedelta(seconds=seconds)
-    return Sight(pod, moment, moment if heard else None, "no answer within 5 s")
+    return ProbeHistory(pod, moment, moment if heard else None, "no answer within 5 s")

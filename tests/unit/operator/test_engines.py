@@ -6,7 +6,8 @@ import pytest
 
 from berth_api.identity import with_defaults
 from berth_api.model_deployment import ModelDeploymentSpec
-from berth_operator.deployments.plan import CreatePod, Observed, make_plan
+from berth_operator.deployments.actions import CreatePod, ObservedDeployment
+from berth_operator.deployments.plan import make_plan
 from berth_operator.engines import ENGINES
 from berth_operator.engines.arguments import refused_arguments
 from berth_operator.settings import OperatorSettings
@@ -86,7 +87,7 @@ def test_only_what_is_allowed_by_its_name(arguments: list[str], refused: list[st
 
 def test_a_deployment_with_arguments_that_are_not_allowed_gets_no_pod_and_says_why() -> None:
     curious = deployment({"engineArgs": ["--mmap", "--lora", "/x"]})
-    plan = make_plan(Observed(curious, [], None), SETTINGS, NOW)
+    plan = make_plan(ObservedDeployment(curious, [], None), SETTINGS, NOW)
     assert not any(isinstance(action, CreatePod) for action in plan.actions)
     failure = plan.status.last_failure
     assert failure is not None
@@ -96,7 +97,7 @@ def test_a_deployment_with_arguments_that_are_not_allowed_gets_no_pod_and_says_w
     allowing = OperatorSettings.model_validate(
         {**SETTINGS.model_dump(), "engine_args": {"allowed": {"llamacpp": ["--mmap", "--lora"]}}}
     )
-    [create, *_] = make_plan(Observed(curious, [], None), allowing, NOW).actions
+    [create, *_] = make_plan(ObservedDeployment(curious, [], None), allowing, NOW).actions
     assert isinstance(create, CreatePod)
     assert create.manifest["spec"]["containers"][0]["args"][-4:] == ["--", "--mmap", "--lora", "/x"]
 
@@ -129,7 +130,7 @@ def test_a_cuda_deployment_asks_for_its_devices(device_settings: dict[str, Any],
         }
     )
     [create, *_] = make_plan(
-        Observed(deployment({"device": "cuda", "devices": devices}), [], None), settings, NOW
+        ObservedDeployment(deployment({"device": "cuda", "devices": devices}), [], None), settings, NOW
     ).actions
     assert isinstance(create, CreatePod)
     pod = create.manifest["spec"]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, Object
-from berth_operator.deployments.parts import status_of
-from berth_operator.deployments.reconciler import Reconciler
+from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.objects.parts import status_of
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import lease
 from tests.unit.operator.world import Fault, Operator, World, points
@@ -22,7 +22,7 @@ SETTINGS = OperatorSettings.model_validate({"engines": {"llamacpp": {"cpu": {"im
 
 
 def begin(cluster: Cluster, world: World) -> Operator:
-    reconciler = Reconciler(cluster, world, SETTINGS, wall_clock)
+    reconciler = DeploymentReconciler(cluster, world, SETTINGS, wall_clock)
     return Operator(reconciler.wake, reconciler.close)
 
 

@@ -12,7 +12,7 @@ from berth_api.conditions import ConditionType
 from berth_api.identity import pod_name
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, ForbiddenError, Kind, Object, Preconditions
 from berth_local.node.admission import Admit
-from berth_operator.deployments.parts import condition, status_of
+from berth_operator.objects.parts import condition, status_of
 from tests.unit.operator.building import lease
 from tests.unit.operator.test_faults import begin, declare, phase, ready, reasons
 from tests.unit.operator.world import World

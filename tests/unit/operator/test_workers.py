@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import ClusterError, ConflictError, ForbiddenError, NotFoundError, Object, UnavailableError
-from berth_operator.workers import PACE_SECONDS, Workers
+from berth_operator.reconciling.workers import PACE_SECONDS, Workers
 from tests.unit.virtual_time import run_in_virtual_time
 
 LONG = 3600.0

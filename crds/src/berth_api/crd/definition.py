@@ -10,7 +10,7 @@ from berth_cluster.cluster import GROUP, VERSION, Kind, Object
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class ResourceDefinition:
     """A kind of resource: its types, how kubectl shows it, and the rules between its fields, in CEL."""
 
     kind: Kind
@@ -41,7 +41,7 @@ def name_rule(length: int, why: str) -> dict[str, Any]:
     }
 
 
-def custom_resource_definition(resource: Resource) -> Object:
+def custom_resource_definition(resource: ResourceDefinition) -> Object:
     """The CustomResourceDefinition, as `kubectl apply` takes it."""
     kind = resource.kind
     schema: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from berth_api.crd.definition import Resource, name_rule, rule
+from berth_api.crd.definition import ResourceDefinition, name_rule, rule
 from berth_api.model_deployment import NAME_LENGTH, ModelDeploymentSpec, ModelDeploymentStatus
 from berth_cluster.cluster import MODEL_DEPLOYMENTS
 
@@ -77,7 +77,7 @@ _COLUMNS: list[dict[str, Any]] = [
     },
 ]
 
-MODEL_DEPLOYMENT = Resource(
+MODEL_DEPLOYMENT = ResourceDefinition(
     kind=MODEL_DEPLOYMENTS,
     short_name="md",
     description="One model, served by one engine on one kind of device.",

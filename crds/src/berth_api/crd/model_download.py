@@ -5,7 +5,7 @@ They are those of `berth_api.repository`, once more: the API server refuses what
 
 from typing import Any
 
-from berth_api.crd.definition import Resource, name_rule, rule
+from berth_api.crd.definition import ResourceDefinition, name_rule, rule
 from berth_api.model_download import NAME_LENGTH, ModelDownloadSpec, ModelDownloadStatus
 from berth_api.repository import FILE_SUFFIX, LOST_AND_FOUND
 from berth_cluster.cluster import MODEL_DOWNLOADS
@@ -84,7 +84,7 @@ _COLUMNS: list[dict[str, Any]] = [
     },
 ]
 
-MODEL_DOWNLOAD = Resource(
+MODEL_DOWNLOAD = ResourceDefinition(
     kind=MODEL_DOWNLOADS,
     short_name="mdl",
     description="One model of a hub, on its way into the model store.",

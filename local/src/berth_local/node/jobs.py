@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from berth_api.schema import format_timestamp
 from berth_cluster.cluster import JOBS, PODS, AlreadyExistsError, Cluster, NotFoundError, Object, Preconditions
-from berth_operator.workers import Workers
+from berth_operator.reconciling.workers import Workers
 from berth_process.backoff import exponential
 
 LABEL_JOB = "batch.kubernetes.io/job-name"

@@ -20,7 +20,7 @@ class EngineProcess:
     """Answers 200 when, and only when, the engine can serve."""
 
 
-class Engine(Protocol):
+class EngineKind(Protocol):
     """One engine. The spec has its defaults filled in."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:

@@ -12,7 +12,7 @@ class LlamaCpp:
     """The llama.cpp server. Of several GPUs each gets a part of the layers, by the server's own choice."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
-        """See Engine.process."""
+        """See EngineKind.process."""
         settings = spec.llamacpp or LlamaCppSettings()
         needs_gpu = spec.device is Device.CUDA and settings.gpu_layers != 0
         arguments = launcher_arguments(

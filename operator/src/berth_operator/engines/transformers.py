@@ -11,7 +11,7 @@ class Transformers:
     """The server of Transformers. It listens only after it has loaded the model."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
-        """See Engine.process."""
+        """See EngineKind.process."""
         settings = spec.transformers or TransformersSettings()
         arguments = launcher_arguments(
             Backend.TRANSFORMERS,

@@ -8,7 +8,7 @@ class Vllm:
     """The vLLM server. Several GPUs share each layer (tensor parallelism), over the pod's shared memory."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
-        """See Engine.process."""
+        """See EngineKind.process."""
         settings = spec.vllm or VllmSettings()
         arguments = launcher_arguments(
             Backend.VLLM,

@@ -18,8 +18,8 @@ from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
     Object,
 )
-from berth_operator.deployments.made_from import digests
-from berth_operator.engines import Engine, EngineProcess
+from berth_operator.engines import EngineKind, EngineProcess
+from berth_operator.resources.made_from import digests
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, OperatorSettings
 
 CONTAINER = "engine"
@@ -44,7 +44,7 @@ DRAIN = ("/usr/bin/python3", "-IS", "/opt/berth/berth_runtime/drain.py")
 """In every engine's image: waits until nobody is connected to the engine. The kubelet runs it before it ends one."""
 
 
-def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, settings: OperatorSettings) -> Object:
+def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage, settings: OperatorSettings) -> Object:
     """The pod of the deployment's current attempt."""
     spec = with_defaults(deployment.spec)
     device = settings.devices.get(spec.device, DeviceSettings())

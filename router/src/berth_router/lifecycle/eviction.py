@@ -24,7 +24,7 @@ _ASLEEP_SECONDS = 5.0
 
 
 class Evictor:
-    """Meets what `berth_operator.deployments.budget` expects of one.
+    """Meets what `berth_operator.deployments.memory_gate` expects of one.
 
     `monotonic` is the clock of its waits, in seconds.
     """

@@ -7,11 +7,8 @@ import pytest
 
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
-from berth_operator.downloads.plan import (
-    Observed,
-    make_plan,
-)
-from berth_operator.downloads.progress import Progress
+from berth_operator.downloads.plan import ObservedDownload, make_plan
+from berth_operator.downloads.progress import DownloadProgress
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
 from tests.unit.operator.downloads.building import (
@@ -42,7 +39,7 @@ class Case:
     download: ModelDownload = field(default_factory=download)
     jobs: list[Object] = field(default_factory=list[Object])
     pods: list[Object] = field(default_factory=list[Object])
-    progress: Progress | None = None
+    progress: DownloadProgress | None = None
     others: list[ModelDownload] = field(default_factory=list[ModelDownload])
     message: str = ""
     stalled: bool = False
@@ -405,7 +402,9 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_follows(case: Case) -> None:
     plan = make_plan(
-        Observed(case.download, case.jobs, case.pods, case.progress, [case.download, *case.others]), case.settings, NOW
+        ObservedDownload(case.download, case.jobs, case.pods, case.progress, [case.download, *case.others]),
+        case.settings,
+        NOW,
     )
     assert actions(plan.actions) == case.actions
     assert (plan.status.phase, plan.status.reason) == (case.phase, case.reason)

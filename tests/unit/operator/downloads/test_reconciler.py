@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from berth_api.conditions import ConditionType
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import JOBS, MODEL_DOWNLOADS, PODS, ForbiddenError
-from berth_operator.deployments.parts import condition, status_of
 from berth_operator.downloads import DownloadReconciler, ProgressReader
+from berth_operator.objects.parts import condition, status_of
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.downloads.building import SETTINGS, last_word
 from tests.unit.operator.downloads.test_faults import begin, reason

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from berth_api.conditions import PLANNED_DISRUPTIONS, ConditionType, condition_of
-from berth_operator.deployments.made_from import difference
+from berth_operator.resources.made_from import difference
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import SETTINGS, answering, deployment, loaded, pod, running_pod
 from tests.unit.operator.cases import Case, plan_for
@@ -39,7 +39,7 @@ def test_an_engine_that_gives_no_answer_is_told_with_since_when_and_takes_no_req
     )
     assert condition(case, ConditionType.RECONCILING)[:2] == ("True", "EngineNotAnswering")
     assert case.plan().status.endpoint is None
-    assert case.plan().engine, "it is asked on"
+    assert case.plan().probe, "it is asked on"
 
 
 def test_what_an_operator_before_this_one_said_stays_as_it_was() -> None:
@@ -137,4 +137,4 @@ def test_what_differs_is_named(spec: dict[str, Any], settings: OperatorSettings,
 def test_an_engines_address_is_that_of_its_own_container() -> None:
     injected = running_pod()
     injected["spec"]["containers"].insert(0, {"name": "proxy", "ports": [{"containerPort": 15090}]})
-    assert plan_for(deployment(), injected, sight=answering()).status.endpoint == "http://10.0.0.5:8000"
+    assert plan_for(deployment(), injected, probes=answering()).status.endpoint == "http://10.0.0.5:8000"

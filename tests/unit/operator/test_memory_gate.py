@@ -11,8 +11,10 @@ from berth_api.budget import Usage
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
 from berth_cluster.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Object
-from berth_operator.deployments.budget import PATIENCE, MemoryGate
-from berth_operator.deployments.plan import CreatePod, DeletePod, Observed, Plan, WriteStatus, make_plan
+from berth_operator.deployments.actions import CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.memory_gate import PATIENCE, MemoryGate
+from berth_operator.deployments.plan import make_plan
+from berth_operator.reconciling.writer import WriteStatus
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.building import NOW, SETTINGS, at, deployment, ended_pod, loaded, silent
 from tests.unit.virtual_time import run_in_virtual_time
@@ -60,11 +62,11 @@ class House:
         body = {**identity, "spec": {"model": f"/models/{model}", "backend": "llamacpp", "device": "cpu", **spec}}
         await self.cluster.create(MODEL_DEPLOYMENTS, body)
 
-    async def plan(self, name: str, now: datetime = NOW) -> Plan:
+    async def plan(self, name: str, now: datetime = NOW) -> DeploymentPlan:
         """What the reconciler does about the deployment, which has no pod."""
         deployment = replace(ModelDeployment.parse(await self.cluster.get(MODEL_DEPLOYMENTS, name)), created_at=NOW)
-        observed = Observed(deployment, [], None)
-        return await self.gate.admitted(make_plan(observed, SETTINGS, now), observed, now)
+        observed = ObservedDeployment(deployment, [], None)
+        return await self.gate.admit(make_plan(observed, SETTINGS, now), observed, now)
 
     async def start(self, name: str, model: str, loaded_at: float, in_flight: int = 0) -> None:
         """Has it started, and made ready so many seconds from NOW."""
@@ -84,12 +86,12 @@ class House:
         return {item["metadata"]["name"] for item in (await self.cluster.list(MODEL_DEPLOYMENTS)).items}
 
 
-def created(plan: Plan) -> Object | None:
+def created(plan: DeploymentPlan) -> Object | None:
     """The pod that the plan makes."""
     return next((action.manifest for action in plan.actions if isinstance(action, CreatePod)), None)
 
 
-def told(plan: Plan, kind: ConditionType) -> tuple[str, str, str]:
+def told(plan: DeploymentPlan, kind: ConditionType) -> tuple[str, str, str]:
     """Status, reason and message of a condition."""
     condition = condition_of(plan.status.conditions, kind)
     assert condition
@@ -282,10 +284,10 @@ async def test_why_the_engine_before_ended_is_kept_while_there_is_no_memory_for_
     await house.start("a", "medium", -500)
     await house.declare("b", "large")
     died = ended_pod(exitCode=139)
-    observed = Observed(deployment(status=loaded(100)), [died], None)
+    observed = ObservedDeployment(deployment(status=loaded(100)), [died], None)
     await house.declare("smol", "SmolLM2")
     house.in_flight["a"] = 1
-    plan = await house.gate.admitted(make_plan(observed, SETTINGS, NOW), observed, NOW)
+    plan = await house.gate.admit(make_plan(observed, SETTINGS, NOW), observed, NOW)
     assert told(plan, ConditionType.READY)[1] == "WaitingForMemory"
     assert plan.status.attempt == 2
     assert plan.status.last_failure
@@ -303,8 +305,8 @@ async def test_an_engine_that_hangs_gives_its_memory_to_the_one_that_follows_it(
         MODEL_DEPLOYMENTS, "a", {"phase": "Unresponsive", "podName": name, "startSteps": steps}
     )
     read = ModelDeployment.parse(await house.cluster.get(MODEL_DEPLOYMENTS, "a"))
-    observed = Observed(read, (await house.cluster.list(PODS)).items, silent(60, pod=hung["metadata"]["uid"]))
-    plan = await house.gate.admitted(make_plan(observed, SETTINGS, NOW), observed, NOW)
+    observed = ObservedDeployment(read, (await house.cluster.list(PODS)).items, silent(60, pod=hung["metadata"]["uid"]))
+    plan = await house.gate.admit(make_plan(observed, SETTINGS, NOW), observed, NOW)
     assert [type(action) for action in plan.actions] == [WriteStatus, DeletePod], "first it goes"
     assert told(plan, ConditionType.READY)[1] == "WaitingForMemory"
     assert await house.names() == {"a"}, "it is not put out for itself"

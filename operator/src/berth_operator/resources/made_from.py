@@ -11,7 +11,7 @@ from typing import Any
 
 from berth_api.conditions import IMAGE_CHANGED, SPEC_CHANGED
 from berth_cluster.cluster import GENERATION_ANNOTATION, MADE_FROM_ANNOTATION, Object
-from berth_operator.deployments.parts import annotations_of, number
+from berth_operator.objects.parts import annotations_of, number
 
 _PART_LENGTH, _WHOLE_LENGTH = 8, 16
 """Characters of a digest of one part, and of the digest of all."""

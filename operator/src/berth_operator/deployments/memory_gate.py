@@ -17,11 +17,12 @@ from berth_api.activity import last_activity
 from berth_api.budget import Demand, Evict, Occupancy, Occupant, Start, TooLarge, Usage, Verdict, Wait, decide
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
 from berth_cluster.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Cluster, Object
-from berth_operator.actions import CreatePod, Observed, Plan
-from berth_operator.deployments.parts import annotations_of, is_deleting, labels_of, number, status_of
-from berth_operator.deployments.plan import held_up, waiting
-from berth_operator.deployments.reading import Reader
-from berth_operator.deployments.status import memory_insufficient
+from berth_operator.deployments.actions import CreatePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.plan import blocked, waiting_for_memory
+from berth_operator.objects.parts import annotations_of, is_deleting, labels_of, number
+from berth_operator.objects.pod_failure import Cause
+from berth_operator.objects.pods import has_ended
+from berth_operator.reconciling.reading import ObjectReader
 
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +94,7 @@ class MemoryGate:
         self._deciding = asyncio.Lock()
         self._waiting: dict[str, _Waiting] = {}
         self._somebody_waits = asyncio.Event()
-        self._reader = Reader("deployment", ModelDeployment.parse)
+        self._reader = ObjectReader("deployment", ModelDeployment.parse)
         self._busy: dict[str, ModelDeployment] = {}
         """Deployments that had requests in hand when their memory was last wanted, by name."""
         self._reserved: dict[str, tuple[datetime, Device, Occupant]] = {}
@@ -132,7 +133,7 @@ class MemoryGate:
                 wake(name)
             await asyncio.sleep(_USAGE_POLL_SECONDS)
 
-    async def admitted(self, plan: Plan, observed: Observed, now: datetime) -> Plan:
+    async def admit(self, plan: DeploymentPlan, observed: ObservedDeployment, now: datetime) -> DeploymentPlan:
         """The plan, or what to do instead of making its pod now. Raises ClusterError."""
         created = next((action for action in plan.actions if isinstance(action, CreatePod)), None)
         deployment = observed.deployment
@@ -145,8 +146,14 @@ class MemoryGate:
             return await self._decided(plan, created, deployment, Demand(deployment.name, needed), budget, now)
 
     async def _decided(
-        self, plan: Plan, created: CreatePod, deployment: ModelDeployment, demand: Demand, budget: int, now: datetime
-    ) -> Plan:
+        self,
+        plan: DeploymentPlan,
+        created: CreatePod,
+        deployment: ModelDeployment,
+        demand: Demand,
+        budget: int,
+        now: datetime,
+    ) -> DeploymentPlan:
         queued = self._waiting.setdefault(demand.name, _Waiting(now, {}))
         self._somebody_waits.set()
         device = deployment.spec.device
@@ -161,15 +168,16 @@ class MemoryGate:
                 return self._start(plan, created, deployment, demand, now)
             case TooLarge(reason):
                 self.forget(demand.name)
-                return held_up(plan, deployment, memory_insufficient(reason), now)
+                return blocked(plan, deployment, _memory_insufficient(reason), now)
             case Evict(names):
                 _log.info("making_room", deployment=demand.name, bytes=demand.bytes, evicted=names)
                 for name in names:
                     await self._eviction.evict(living[name])
-                return waiting(plan, deployment, f"{', '.join(names)} gives its memory back", now + _LOOK_AGAIN, now)
+                message = f"{', '.join(names)} gives its memory back"
+                return waiting_for_memory(plan, deployment, message, now + _LOOK_AGAIN, now)
             case Wait(reason, close):
                 self._close(queued, {name: living[name] for name in close})
-                return waiting(plan, deployment, reason, now + _LOOK_AGAIN, now)
+                return waiting_for_memory(plan, deployment, reason, now + _LOOK_AGAIN, now)
 
     def _in_turn(self, verdict: Verdict, name: str, living: Mapping[str, ModelDeployment], device: Device) -> Verdict:
         """The verdict; or to wait, where a deployment that came earlier still waits for the same memory."""
@@ -181,8 +189,8 @@ class MemoryGate:
         return Wait(f"{living[first].spec.model} waits for memory before it")
 
     def _start(
-        self, plan: Plan, created: CreatePod, deployment: ModelDeployment, demand: Demand, now: datetime
-    ) -> Plan:
+        self, plan: DeploymentPlan, created: CreatePod, deployment: ModelDeployment, demand: Demand, now: datetime
+    ) -> DeploymentPlan:
         metadata: Object = created.manifest["metadata"]
         annotations = {**metadata.get("annotations", {}), MEMORY_ANNOTATION: str(demand.bytes)}
         manifest = {**created.manifest, "metadata": {**metadata, "annotations": annotations}}
@@ -211,7 +219,7 @@ class MemoryGate:
                 occupants.append(occupant)
         for name, pod in pods.items():
             size = number(annotations_of(pod).get(MEMORY_ANNOTATION))
-            if size is None or name == own_pod or status_of(pod).get("phase") in ("Failed", "Succeeded"):
+            if size is None or name == own_pod or has_ended(pod):
                 continue
             owner = living.get(labels_of(pod).get(LABEL_DEPLOYMENT, ""))
             # The deployment's own pod of an earlier attempt makes room for the next one.
@@ -247,3 +255,8 @@ class MemoryGate:
             if name not in waiting_one.closed:
                 waiting_one.closed[name] = deployment
                 self._eviction.close(deployment)
+
+
+def _memory_insufficient(reason: str) -> Cause:
+    """The model can never have the memory that it needs."""
+    return Cause("MemoryInsufficient", f"{reason}; a smaller quantization or context_size needs less", ended=False)
