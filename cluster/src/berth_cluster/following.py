@@ -1,4 +1,4 @@
-"""List, then watch, then list again when that is needed: an endless and complete account of the objects of a kind."""
+"""List, watch, and list again when that is needed: all changes of the objects of a kind, without end or gap."""
 
 import asyncio
 import random
@@ -17,12 +17,12 @@ _FIRST_RETRY_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 10.0
 
 _HEALTHY_SECONDS = 1.0
-"""A watch that ends sooner has failed, however it ended."""
+"""A watch that ends sooner counts as failed, however it ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All objects there are: whatever is not among them is gone."""
+    """All objects that there are: any other one is gone."""
 
     items: list[Object]
 
@@ -60,9 +60,9 @@ async def follow(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Snapshot | WatchEvent]:
-    """Yields a Snapshot, then each change, for ever; a new Snapshot whenever changes may have been missed.
+    """Yields a Snapshot, then each change, without end; a new Snapshot whenever changes may have been missed.
 
-    Never raises a ClusterError: it waits, at most 10 s at a time, and goes on. `clock` and `sleep` count seconds.
+    It raises no ClusterError: it waits, at most 10 s at a time, and tries again. `clock` and `sleep` count seconds.
     """
     waits = RetryWaits()
     version: str | None = None

@@ -27,9 +27,11 @@ Wake = Callable[[str, Object], None]
 
 
 class MustReconcile(Protocol):
-    """Whether a resource that was seen like this, or was seen to be gone, must be reconciled now."""
+    """Decides whether a change is reconciled now."""
 
-    def __call__(self, resource: Object, /, *, gone: bool) -> bool: ...
+    def __call__(self, resource: Object, /, *, gone: bool) -> bool:
+        """Whether a resource that was seen like this, or was seen to be gone, must be reconciled now."""
+        ...
 
 
 async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, health_port: int) -> None:

@@ -22,7 +22,7 @@ DEFAULT_CONFIG = "/etc/berth/operator.yaml"
 
 
 def main() -> int:
-    """Runs the operator until it is told to end. Exit code 2: the settings are wrong; 1: there is no cluster."""
+    """Runs the operator until a signal ends it. Exit code 2: the settings are wrong; 1: there is no cluster."""
     configure_json_log()
     try:
         settings = OperatorSettings.load(Path(os.environ.get("BERTH_CONFIG") or DEFAULT_CONFIG))

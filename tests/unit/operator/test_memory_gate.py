@@ -41,10 +41,10 @@ class House:
     def usage(self, deployment: ModelDeployment) -> Usage:
         return Usage(self.in_flight.get(deployment.name, 0), None)
 
-    def close(self, deployment: ModelDeployment) -> None:
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
         self.closed.add(deployment.name)
 
-    def reopen(self, deployment: ModelDeployment) -> None:
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
         self.closed.remove(deployment.name)
 
     async def evict(self, deployment: ModelDeployment) -> bool:

@@ -68,7 +68,7 @@ async def test_a_model_that_answers_stays(ready: Serving) -> None:
 
 async def test_a_request_that_comes_while_the_model_goes_is_answered_by_the_next_one(ready: Serving) -> None:
     deployment = await only(ready)
-    ready.router.evictor.close(deployment)
+    ready.router.evictor.mark_evicting(deployment)
     async with streamed(ready, b"waiting for memory") as answer:
         assert ready.router.evictor.usage(deployment).in_flight == 0
         assert await ready.router.evictor.evict(deployment)
@@ -81,16 +81,16 @@ async def test_who_has_been_served_before_waits_too(ready: Serving) -> None:
     async with streamed(ready, b"[DONE]"):
         pass
     deployment = await only(ready)
-    ready.router.evictor.close(deployment)
+    ready.router.evictor.mark_evicting(deployment)
     async with streamed(ready, b"waiting for memory"):
-        ready.router.evictor.reopen(deployment)
+        ready.router.evictor.unmark_evicting(deployment)
 
 
 async def test_a_request_goes_on_when_the_model_is_let_stay(ready: Serving) -> None:
     deployment = await only(ready)
-    ready.router.evictor.close(deployment)
+    ready.router.evictor.mark_evicting(deployment)
     async with streamed(ready, b"waiting for memory") as answer:
-        ready.router.evictor.reopen(deployment)
+        ready.router.evictor.unmark_evicting(deployment)
         await answer.readuntil(b"[DONE]")
     assert (await only(ready)).uid == deployment.uid
 

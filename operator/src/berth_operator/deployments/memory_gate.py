@@ -49,12 +49,12 @@ class ModelEviction(Protocol):
         """The usage of the deployment at this moment."""
         ...
 
-    def close(self, deployment: ModelDeployment) -> None:
-        """Queues new requests for the deployment until `reopen`."""
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
+        """Queues new requests for the deployment until `unmark_evicting`."""
         ...
 
-    def reopen(self, deployment: ModelDeployment) -> None:
-        """Undoes `close`."""
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
+        """Undoes `mark_evicting`."""
         ...
 
     async def evict(self, deployment: ModelDeployment) -> bool:
@@ -250,11 +250,11 @@ class MemoryGate:
             if name not in wanted:
                 del waiting_one.closed[name]
                 if not any(name in other.closed for other in self._waiting.values()):
-                    self._eviction.reopen(deployment)
+                    self._eviction.unmark_evicting(deployment)
         for name, deployment in wanted.items():
             if name not in waiting_one.closed:
                 waiting_one.closed[name] = deployment
-                self._eviction.close(deployment)
+                self._eviction.mark_evicting(deployment)
 
 
 def _memory_insufficient(reason: str) -> Cause:

@@ -13,7 +13,7 @@ class Prober(Protocol):
     """Asks an engine a question."""
 
     async def ask(self, url: str, seconds: float) -> str | None:
-        """None where the engine says within so many seconds that it can serve; otherwise what came instead, in words."""
+        """None where the engine says within so many seconds that it can serve; otherwise what came instead."""
         ...
 
 
@@ -34,6 +34,7 @@ class EngineProber:
             await self._session.close()
 
     async def ask(self, url: str, seconds: float) -> str | None:
+        """Asks with one GET."""
         if self._session is None:
             raise RuntimeError("EngineProber is used outside of its context")
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS)

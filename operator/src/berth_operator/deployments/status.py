@@ -44,7 +44,7 @@ def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
 def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: list[StartStep]) -> ModelDeploymentStatus:
     """A pod exists, and its engine is not ready yet.
 
-    An earlier failure stays in the status until a run has lasted. An earlier disruption stays until the engine is ready.
+    An earlier failure stays in the status until a run has lasted, an earlier disruption until the engine is ready.
     """
     reason, message = next_step(steps)
     message = waiting_message(pod) or message

@@ -100,6 +100,7 @@ class ProgressReader:
             await self._session.close()
 
     async def read(self, url: str) -> DownloadReport | None:
+        """Asks with one GET."""
         if self._session is None:
             raise RuntimeError("ProgressReader is used outside of its context")
         try:

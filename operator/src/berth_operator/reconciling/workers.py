@@ -107,7 +107,7 @@ class Workers:
             worker.task.add_done_callback(self._report_end)
 
     async def write(self, name: str, writing: Awaitable[Object]) -> Object:
-        """Carries out a write for this name. The watch's echo of what it returns wakes nobody. Raises what it raises."""
+        """Carries out a write for this name. The watch's echo of its result wakes nobody. Raises what it raises."""
         worker = self._workers.get(name)
         try:
             written = await writing
@@ -208,7 +208,7 @@ class _Rounds:
         return _Outcome(wait)
 
     def _after_conflict(self, name: str, error: ClusterError) -> _Outcome:
-        """Somebody has changed or deleted the object since it was read: at once again, and later after each conflict."""
+        """Somebody has changed the object since it was read: at once again, but later after each further conflict."""
         self._conflicts += 1
         if self._conflicts == _STRANGE_CONFLICTS:
             _log.warning("reconcile_conflicts", what=self._what, name=name, error=str(error), in_a_row=self._conflicts)

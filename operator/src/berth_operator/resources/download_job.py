@@ -1,7 +1,6 @@
-"""The Jobs of a download: the one that fetches the model, and the one that removes what a cancelled download has left.
+"""The Jobs of a download: one fetches the model, and one removes what a cancelled download has left.
 
-Their pods satisfy the `restricted` pod security standard and have no API credentials. They are the only ones that write
-to the store.
+Their pods satisfy the `restricted` pod security standard and have no API credentials. No other pods write to the store.
 """
 
 from typing import Any
@@ -15,7 +14,7 @@ from berth_operator.settings import DownloadSettings, OperatorSettings
 
 CONTAINER = "download"
 PORT = 8000
-"""Where the download tells how far it is, in its own pod."""
+"""The port at which the download reports its progress, in its own pod."""
 
 _TERMINATION_LOG = "/dev/termination-log"
 _TERMINATION_GRACE_SECONDS = 10
@@ -27,20 +26,17 @@ _HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (an emptyDir of the pod'
 
 
 def job_name(download: ModelDownload) -> str:
-    """The name of the download's Job: no earlier download of the same name has it, whose Job may still be ending."""
+    """The name of the download's Job. The Job of an earlier download of the same name has another one."""
     return f"{download.name}-{download.uid[:_UID_LENGTH]}"
 
 
 def cleanup_name(download: str) -> str:
-    """The name of the Job that removes what the download left."""
+    """The name of the Job that removes what the download has left."""
     return f"{download}-cleanup"
 
 
 def make_download_job(download: ModelDownload, image: str, settings: OperatorSettings) -> Object:
-    """The Job that downloads.
-
-    Its pod is made again until it has ended well, has failed for good, or all tries are used up.
-    """
+    """The Job that downloads. It creates one pod after another until one succeeds, or no further try is worth it."""
     metadata = {
         "name": job_name(download),
         "labels": _labels(download.name),
@@ -63,7 +59,7 @@ def make_download_job(download: ModelDownload, image: str, settings: OperatorSet
             "action": "FailJob",
             "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(FINAL_EXITS)},
         },
-        # A drained node is not the download's fault, and costs it no try.
+        # A drained node is no failure of the download, and does not count as a try.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]
     spec = {"backoffLimit": settings.downloads.backoff_limit, "podFailurePolicy": {"rules": rules}}
@@ -71,16 +67,13 @@ def make_download_job(download: ModelDownload, image: str, settings: OperatorSet
 
 
 def make_cleanup_job(download: str, image: str, settings: OperatorSettings) -> Object:
-    """The Job that removes the partial files of a download that is no more.
-
-    It belongs to nobody, and goes by itself.
-    """
+    """The Job that removes the partial files of a deleted download. It has no owner, and is deleted at its end."""
     metadata = {"name": cleanup_name(download), "labels": _labels(download)}
     container = _container(["--remove-staging", download, "--store", MODEL_STORE], [_HOME], image, settings)
     spec = {
         "backoffLimit": _CLEANUP_TRIES,
         "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
-        # Its pod would keep the claim in use, and so an uninstall waiting.
+        # Its pod would keep the volume claim in use, and an uninstall would wait for it.
         "ttlSecondsAfterFinished": 0,
     }
     return _job(metadata, spec, container, settings)
@@ -140,7 +133,7 @@ def _pod_spec(container: dict[str, Any], settings: OperatorSettings) -> dict[str
             "runAsUser": USER,
             "runAsGroup": USER,
             "fsGroup": USER,
-            # A store of a thousand models is not walked through at each start.
+            # Without this, each start would walk through the whole store.
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -171,7 +164,7 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePath": _TERMINATION_LOG,
-        # What ended without a last word leaves its last lines.
+        # A process that writes no termination message leaves its last lines.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [models, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (an emptyDir of the pod's own)
     }
@@ -181,7 +174,7 @@ def _container(
 
 
 def _environment(downloads: DownloadSettings) -> list[dict[str, Any]]:
-    """Later entries of one name win: the administrator's own come last."""
+    """Of entries with the same name the last one counts: the administrator's own come last."""
     token = downloads.token_secret
     secret = (
         [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}}] if token else []

@@ -45,12 +45,12 @@ class Evictor:
         """The usage of the deployment at this moment."""
         return Usage(self._leases.in_flight(deployment.uid), self._leases.last_activity(deployment.uid))
 
-    def close(self, deployment: ModelDeployment) -> None:
-        """Keeps new requests for the deployment waiting until `reopen`, or until it is gone."""
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
+        """Keeps new requests for the deployment queued until `unmark_evicting`, or until it is gone."""
         self._deployments.hold(deployment)
 
-    def reopen(self, deployment: ModelDeployment) -> None:
-        """Undoes `close`."""
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
+        """Undoes `mark_evicting`."""
         self._deployments.release(deployment)
 
     async def evict(self, deployment: ModelDeployment) -> bool:
