@@ -40,7 +40,7 @@ class KilledError(BaseException):
 
 
 class DyingCluster:
-    """The real cluster, until a number of writes has been made; the one after that is made too, but nobody lives to see it."""
+    """The real cluster. After a number of writes, it kills the operator just after the next write."""
 
     def __init__(self, cluster: KubernetesCluster, writes: int) -> None:
         self._cluster = cluster

@@ -85,18 +85,18 @@ def test_what_is_larger_than_the_budget_is_refused_with_the_figures() -> None:
 
 
 @pytest.mark.parametrize("occupancy", [Occupancy.BUSY, Occupancy.STARTING, Occupancy.LEAVING])
-def test_it_waits_for_those_that_cannot_be_put_out_and_says_for_whom(occupancy: Occupancy) -> None:
+def test_it_waits_for_models_that_cannot_be_evicted_and_names_them(occupancy: Occupancy) -> None:
     verdict = decided([occupant("a", 5, occupancy)], 4)
     assert isinstance(verdict, Wait)
     assert "a (5.0 GB" in verdict.reason
     assert verdict.close == ()
 
 
-def test_nobody_is_put_out_while_the_memory_of_one_that_ends_will_do() -> None:
+def test_no_model_is_evicted_while_the_memory_of_one_that_ends_is_enough() -> None:
     assert isinstance(decided([occupant("a", 4, Occupancy.LEAVING), occupant("b", 4)], 4), Wait)
 
 
-def test_nobody_is_put_out_in_vain() -> None:
+def test_no_model_is_evicted_in_vain() -> None:
     assert isinstance(decided([occupant("a", 2), occupant("b", 6, Occupancy.BUSY)], 4), Wait)
 
 

@@ -31,7 +31,10 @@ COMMON = f"--model {MODEL} --alias {MODEL} --port 8000"
                 "device": "cuda",
                 "llamacpp": {"contextSize": 512, "gpuLayers": 20, "quantization": "Q4_K_M"},
             },
-            f"llamacpp {COMMON} --context-size 512 --gpu-layers 20 --devices 1 --quantization Q4_K_M --parallel {{slots}}",
+            (
+                f"llamacpp {COMMON} --context-size 512 --gpu-layers 20 --devices 1 --quantization Q4_K_M"
+                " --parallel {slots}"
+            ),
         ),
         (
             {"backend": "llamacpp", "device": "cuda", "devices": 2, "llamacpp": {"gpuLayers": 0}},

@@ -62,8 +62,14 @@ def unschedulable(seconds: float) -> Object:
             )
             for said in (
                 "E alloc_buffer: allocating 3853.02 MiB on device 0: cudaMalloc failed: out of memory",
-                "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 5.53 GiB. GPU 0 has a total capacity of 79.18 GiB",
-                "raise\nValueError: Free memory on device cuda:0 (9/79 GiB) on startup is less than desired GPU memory utilization (0.7).",
+                (
+                    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 5.53 GiB."
+                    " GPU 0 has a total capacity of 79.18 GiB"
+                ),
+                (
+                    "raise\nValueError: Free memory on device cuda:0 (9/79 GiB) on startup"
+                    " is less than desired GPU memory utilization (0.7)."
+                ),
             )
         ),
         (
@@ -71,7 +77,8 @@ def unschedulable(seconds: float) -> Object:
             {"exitCode": 1, "message": 'error while handling argument "--device": invalid device: CUDA0\nusage:'},
             Cause(
                 "DeviceNotFound",
-                "the engine finds no GPU: is the driver in the container (devices.cuda.runtimeClassName), and are there as many GPUs?;"
+                "the engine finds no GPU: is the driver in the container (devices.cuda.runtimeClassName),"
+                " and are there as many GPUs?;"
                 ' its last lines:\nerror while handling argument "--device": invalid device: CUDA0\nusage:',
                 ended=True,
             ),

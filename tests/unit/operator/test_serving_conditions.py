@@ -30,7 +30,7 @@ def case_of(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-def test_an_engine_that_gives_no_answer_is_told_with_since_when_and_takes_no_requests() -> None:
+def test_the_status_says_since_when_an_engine_gives_no_answer_and_it_takes_no_requests() -> None:
     case = case_of("an engine that has not answered for 15 s gets no new requests")
     status, reason, message, _ = condition(case, ConditionType.READY)
     assert (status, reason) == ("False", "EngineNotAnswering")
@@ -54,12 +54,15 @@ def test_an_engine_that_hung_is_on_record() -> None:
     assert record.message == "the engine gave no answer for 60 s, since 2026-01-02T11:59:00.000Z: no answer within 5 s"
 
 
-def test_until_a_change_is_applied_it_is_told_and_with_it_which_generation_runs() -> None:
+def test_until_a_change_is_applied_the_status_names_it_and_the_generation_that_runs() -> None:
     case = case_of("a changed spec waits until nobody uses the engine")
     assert condition(case, ConditionType.UP_TO_DATE) == (
         "False",
         "SpecChanged",
-        "since the engine was started this has changed: which nodes it may run on; it is applied as soon as no request needs the engine",
+        (
+            "since the engine was started this has changed: which nodes it may run on;"
+            " it is applied as soon as no request needs the engine"
+        ),
         4,
     )
     assert condition(case, ConditionType.READY)[3] == 3
@@ -84,7 +87,7 @@ def test_a_new_image_is_named() -> None:
     assert "this has changed: the image, now berth/llamacpp:2" in message
 
 
-def test_that_nothing_like_it_could_be_started_is_told() -> None:
+def test_the_status_says_that_no_engine_like_it_could_be_started() -> None:
     status, reason, message, _ = condition(
         case_of("an engine of which there is no image any more goes on serving"), ConditionType.UP_TO_DATE
     )

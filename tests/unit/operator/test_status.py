@@ -44,7 +44,7 @@ def test_a_second_round_over_its_own_status_changes_nothing() -> None:
     assert again.status.manifest() == first.status.manifest()
 
 
-def test_the_start_is_told_step_by_step() -> None:
+def test_the_status_has_each_step_of_the_start() -> None:
     created = plan_for(deployment()).status
     scheduled = plan_for(deployment(status=created.manifest()), pod(), now=NOW + timedelta(seconds=1)).status
     started = plan_for(deployment(status=scheduled.manifest()), running_pod(), now=NOW + timedelta(seconds=3)).status
@@ -62,7 +62,7 @@ def test_the_start_is_told_step_by_step() -> None:
 
 
 @pytest.mark.parametrize("probes", [None, answering()])
-def test_the_memory_that_a_pod_is_counted_with_is_told_while_there_is_one(probes: ProbeHistory | None) -> None:
+def test_the_status_has_the_memory_that_is_counted_for_a_pod_while_there_is_one(probes: ProbeHistory | None) -> None:
     counted = running_pod(annotations={MEMORY_ANNOTATION: "350000000"})
     status = plan_for(deployment(), counted, probes=probes).status
     assert status.memory_bytes == 350_000_000
@@ -72,7 +72,7 @@ def test_the_memory_that_a_pod_is_counted_with_is_told_while_there_is_one(probes
     )
 
 
-def test_what_the_node_says_of_a_start_is_told() -> None:
+def test_the_status_repeats_what_the_node_says_of_a_start() -> None:
     waiting = {"reason": "ContainerCreating", "message": "half of it is here"}
     installing = pod(status={"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]})
     conditions = plan_for(deployment(), installing).status.conditions
@@ -95,7 +95,7 @@ def test_after_a_pod_that_vanished_the_time_of_a_start_counts_anew() -> None:
     assert plan_for(started, running_pod(2), now=NOW + timedelta(seconds=10)).status.start_steps[-1].seconds == 10
 
 
-def test_a_failure_is_told_where_people_look() -> None:
+def test_a_failure_stands_where_people_look() -> None:
     status = plan_for(deployment(), ended_pod(exitCode=78, message="ModelNotFound: there is no /models/x")).status
     for kind, expected in ((ConditionType.STALLED, "True"), (ConditionType.READY, "False")):
         condition = condition_of(status.conditions, kind)

@@ -36,7 +36,7 @@ class ProgressTarget(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class DownloadProgress:
+class ReportedProgress:
     """What a running download last reported, and how fast it is."""
 
     pod: str
@@ -117,10 +117,10 @@ class ProgressWatch:
     def __init__(self, reader: ReportReader, wake: Callable[[str], None]) -> None:
         self._reader = reader
         self._wake = wake
-        self._progress: dict[str, DownloadProgress] = {}
+        self._progress: dict[str, ReportedProgress] = {}
         self._asking: dict[str, tuple[ProgressTarget, asyncio.Task[None]]] = {}
 
-    def last(self, name: str) -> DownloadProgress | None:
+    def last(self, name: str) -> ReportedProgress | None:
         """What this download last reported; None where it has reported nothing."""
         return self._progress.get(name)
 
@@ -158,7 +158,7 @@ class ProgressWatch:
                 report = None
             if report:
                 speed = speedometer.add(time.monotonic(), report.bytes_fetched or 0)
-                progress = DownloadProgress(target.pod, report, speed)
+                progress = ReportedProgress(target.pod, report, speed)
                 if progress != self._progress.get(name):
                     self._progress[name] = progress
                     self._wake(name)

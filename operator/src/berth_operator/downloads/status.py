@@ -11,7 +11,7 @@ from berth_api.download_report import DownloadReport, DownloadStep
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload, ModelDownloadStatus
 from berth_cluster.cluster import Object
-from berth_operator.downloads.progress import DownloadProgress
+from berth_operator.downloads.progress import ReportedProgress
 from berth_operator.objects.pod_failure import Cause
 
 _STEPS = {
@@ -39,7 +39,7 @@ def pending(
     )
 
 
-def running(download: ModelDownload, job: str, progress: DownloadProgress | None, now: datetime) -> ModelDownloadStatus:
+def running(download: ModelDownload, job: str, progress: ReportedProgress | None, now: datetime) -> ModelDownloadStatus:
     """The download runs. `progress`: what it last reported; None where it has reported nothing yet."""
     if progress is None:
         return _status(

@@ -7,7 +7,7 @@ from berth_api.download_report import DownloadReport
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
 from berth_operator.downloads.plan import Action, CleanupPlan, CreateJob, DeleteJob, DownloadPlan
-from berth_operator.downloads.progress import DownloadProgress
+from berth_operator.downloads.progress import ReportedProgress
 from berth_operator.reconciling.writer import DeleteResource
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
@@ -107,8 +107,8 @@ def last_word(phase: str, **more: Any) -> str:
     return json.dumps(report(phase, **more))
 
 
-def progress(uid: str = POD_UID, speed: int | None = 58, **more: Any) -> DownloadProgress:
-    return DownloadProgress(uid, DownloadReport.model_validate(report(**more)), speed)
+def progress(uid: str = POD_UID, speed: int | None = 58, **more: Any) -> ReportedProgress:
+    return ReportedProgress(uid, DownloadReport.model_validate(report(**more)), speed)
 
 
 def actions(done: list[Action] | list[CreateJob | DeleteJob]) -> list[str]:

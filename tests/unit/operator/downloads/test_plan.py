@@ -8,7 +8,7 @@ import pytest
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
 from berth_operator.downloads.plan import ObservedDownload, make_plan
-from berth_operator.downloads.progress import DownloadProgress
+from berth_operator.downloads.progress import ReportedProgress
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
 from tests.unit.operator.downloads.building import (
@@ -39,7 +39,7 @@ class Case:
     download: ModelDownload = field(default_factory=download)
     jobs: list[Object] = field(default_factory=list[Object])
     pods: list[Object] = field(default_factory=list[Object])
-    progress: DownloadProgress | None = None
+    progress: ReportedProgress | None = None
     others: list[ModelDownload] = field(default_factory=list[ModelDownload])
     message: str = ""
     stalled: bool = False
