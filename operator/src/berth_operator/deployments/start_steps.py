@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, StartStep
 from berth_cluster.cluster import Object
 from berth_operator.objects.pod_failure import Cause
@@ -13,7 +14,7 @@ ENGINE_STARTED = "EngineStarted"
 ENGINE_READY = "EngineReady"
 
 _NEXT = {
-    POD_CREATED: ("WaitingForNode", "the pod waits for a node"),
+    POD_CREATED: ("WaitingForNode", "the engine waits for a place to run"),
     POD_SCHEDULED: ("WaitingForContainer", "the node pulls the image and creates the container"),
     ENGINE_STARTED: ("LoadingModel", "the engine loads the model"),
 }
@@ -52,7 +53,7 @@ def has_been_ready(deployment: ModelDeployment) -> bool:
 
 def deadline_exceeded(deployment: ModelDeployment, deadline_seconds: float, obstacle: Cause | None) -> Cause:
     """The failure of a start that took too long. `obstacle`: what held it up at the end, where anything did."""
-    done = deployment.status.start_steps
-    waited = next_step(done)[1] if done and done[-1].name in _NEXT else "nothing happened"
+    reconciling = condition_of(deployment.status.conditions, ConditionType.RECONCILING)
+    waited = reconciling.message if reconciling and reconciling.status == "True" else "nothing happened"
     message = f"not ready after {deadline_seconds:.0f} s: {obstacle.message if obstacle else waited}"
     return Cause("StartDeadlineExceeded", message, ended=True)

@@ -186,13 +186,13 @@ def restarting(
     update: dict[str, Any] = {"start_requested_at": following.status.start_requested_at}
     if pod and now:
         update |= {"pod_name": pod["metadata"]["name"], "start_steps": pod_created(now)}
-    return _between_pods(following, why, "another pod is made").model_copy(update=update)
+    return _between_pods(following, why, "the engine is started again").model_copy(update=update)
 
 
 def pod_taken_away(deployment: ModelDeployment, why: Cause) -> ModelDeploymentStatus:
     """Somebody took away a pod that had only just been made: another pod is made in a moment."""
     kept = {"start_requested_at": deployment.status.start_requested_at, "start_steps": deployment.status.start_steps}
-    return _between_pods(deployment, why, "another pod is made in a moment").model_copy(update=kept)
+    return _between_pods(deployment, why, "the engine is started again in a moment").model_copy(update=kept)
 
 
 def up_to_date(deployment: ModelDeployment, outdated: Difference | None) -> Condition:
