@@ -62,7 +62,7 @@ RENEWED = {"lastActivity": at(0), "keepUntil": at(90), "leaseUntil": at(30), "in
 )
 def test_of_one_that_is_ready_each_change_but_a_renewed_lease_is_reconciled(path: str, value: Any, due: bool) -> None:
     changes = ChangeFilter()
-    assert changes.must_reconcile(seen()), "the first that is heard of it"
+    assert changes.must_reconcile(seen()), "the first time that it is seen"
     assert changes.must_reconcile(with_change(seen(), path, value)) is due
 
 

@@ -1,4 +1,4 @@
-"""What each engine's launcher is told, whole; and which further arguments a deployment may use."""
+"""Each engine's launcher gets these arguments; and which further arguments a deployment may use."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which turns of a deployment's life are told, and how."""
+"""Which changes of a deployment become events, and with which words."""
 
 from berth_operator.deployments.actions import ObservedDeployment
 from berth_operator.deployments.plan import make_plan

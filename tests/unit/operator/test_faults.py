@@ -1,7 +1,7 @@
 """The reconciler of deployments, with every call that it makes of the cluster failing once: it gets there all the same.
 
 For each story, each of the operator's calls is hit by each fault in a run of its own. Whatever is hit, the story ends
-as it should; no attempt has two pods; no reason is lost; and between two writes that no news caused lies a second.
+as it should; no attempt has two pods; no reason is lost; and between two writes that no change caused lies a second.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ def phase(name: str) -> Callable[[Object | None], bool]:
 
 
 def reasons(world: World) -> set[str]:
-    """All reasons that were ever on record, or told by the condition Ready."""
+    """All reasons that were ever on record, or in the condition Ready."""
 
     def of(status: Object) -> list[str]:
         record: list[Object] = [status["lastFailure"]] if "lastFailure" in status else []

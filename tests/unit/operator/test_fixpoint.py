@@ -161,7 +161,7 @@ def test_a_deployments_plan_needs_no_news_of_its_own_writes(case: Case) -> None:
 @pytest.mark.parametrize("case", downloads_test_plan.CASES, ids=lambda case: case.name)
 def test_a_downloads_plan_needs_no_news_of_its_own_writes(case: downloads_test_plan.Case) -> None:
     rounds = download_rounds(case, timedelta(0))
-    if not any("deletes" in done for done in rounds.done[0]):  # that a Job has gone is news
+    if not any("deletes" in done for done in rounds.done[0]):  # the end of a Job is a change
         check_looks(rounds)
 
 

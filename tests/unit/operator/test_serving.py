@@ -38,7 +38,7 @@ def not_ready(seconds: float, containers_ready: str = "False") -> dict[str, Any]
     return running("False", -seconds, containers_ready)
 
 
-def put_out(reason: str) -> dict[str, Any]:
+def evict(reason: str) -> dict[str, Any]:
     """What a kubelet says of a pod that it ended for the node's sake."""
     killed = [{"name": "engine", "state": {"terminated": {"exitCode": 137, "message": "llama: ready\nllama: slot 1"}}}]
     return {"phase": "Failed", "reason": reason, "message": "the node needs it", "containerStatuses": killed}
@@ -46,7 +46,7 @@ def put_out(reason: str) -> dict[str, Any]:
 
 WATCHED = [
     Case(
-        "an engine long ready, of which a new operator has not heard, stays ready",
+        "an engine long ready, which a new operator has not probed, stays ready",
         deployment(status=loaded(7200, activity={"r": lease(90)})),
         [running_pod()],
         ["status"],
@@ -127,7 +127,7 @@ WATCHED = [
         wake_in=200,
     ),
     Case(
-        "an operator that has just come believes the one before it until it has heard the engine itself",
+        "an operator that has just come believes the one before it until the engine has answered it",
         deployment(status=UNRESPONSIVE),
         [running_pod()],
         ["status"],
@@ -157,7 +157,7 @@ WATCHED = [
         reason="EngineHung",
     ),
     Case(
-        "but not while a kubelet hears it",
+        "but not while the kubelet gets answers",
         deployment(status=UNRESPONSIVE),
         [pod(status=running("True", -90))],
         ["status"],
@@ -177,7 +177,7 @@ WATCHED = [
         reason="EngineHung",
     ),
     Case(
-        "a node that is gone is told as that",
+        "a node that is gone is reported as that",
         deployment(status=UNRESPONSIVE),
         [pod(status=not_ready(10, containers_ready="True"))],
         ["status", "create smol-2", "delete smol-1 in 1 s"],
@@ -221,9 +221,9 @@ TAKEN_AWAY = [
     ),
     *(
         Case(
-            f"and one that the node put out: {reason}",
+            f"and one that the node ended: {reason}",
             deployment(status=loaded(100)),
-            [pod(status=put_out(reason))],
+            [pod(status=evict(reason))],
             ["create smol-2", "status", "delete smol-1"],
             "Pending",
             attempt=2,

@@ -1,4 +1,4 @@
-"""What is told of an engine that is silent, was taken away, or is made from what has changed since."""
+"""The conditions of an engine that is silent, was taken away, or was made from something that has changed since."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def test_the_status_says_since_when_an_engine_gives_no_answer_and_it_takes_no_re
 
 
 def test_what_an_operator_before_this_one_said_stays_as_it_was() -> None:
-    case = case_of("an operator that has just come believes the one before it until it has heard the engine itself")
+    case = case_of("an operator that has just come believes the one before it until the engine has answered it")
     assert condition(case, ConditionType.READY)[2] == NOT_ANSWERING["message"]
 
 

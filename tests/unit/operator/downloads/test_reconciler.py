@@ -126,8 +126,8 @@ def test_one_that_cannot_be_read_stops_no_other_and_is_told() -> None:
             stalled = condition(told, ConditionType.STALLED)
             assert stalled
             assert (stalled["status"], stalled["reason"]) == ("True", "NotUnderstood")
-            assert world.writes() == written, "once it is told there is nothing more to write"
-            assert [log["name"] for log in logs if log["event"] == "not_understood"] == ["old"], "told in the log once"
+            assert world.writes() == written, "once it is reported there is nothing more to write"
+            assert [log["name"] for log in logs if log["event"] == "not_understood"] == ["old"], "logged once"
 
     run_in_virtual_time(run())
 

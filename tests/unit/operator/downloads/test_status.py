@@ -1,4 +1,4 @@
-"""In which words a download's state is told, and which figures."""
+"""The words and figures in a download's status."""
 
 from typing import Any
 
