@@ -32,7 +32,7 @@ import httpx2
 
 from berth_local.node.cluster import LocalCluster
 from berth_router.app import Router
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 
 _SHARDS = 8
 _TENSORS_OF_SHARD = 40
@@ -169,7 +169,7 @@ async def measure(store: Path, answers: int) -> dict[str, float]:
 @asynccontextmanager
 async def routed(store: Path) -> AsyncGenerator[httpx2.AsyncClient]:
     """A client of a router that has just started."""
-    settings = Settings.model_validate({"model_store": str(store), "replica": "benchmark"})
+    settings = RouterSettings.model_validate({"model_store": str(store), "replica": "benchmark"})
     router = Router(LocalCluster(), settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -2,7 +2,7 @@
 
     python -m benchmarks.router.berth ENGINE_URL
 
-Settings come from the environment, as in a cluster. What an operator would do is little here: a deployment that the
+RouterSettings come from the environment, as in a cluster. What an operator would do is little here: a deployment that the
 router makes is ready at once, and its engine is at ENGINE_URL.
 """
 
@@ -17,7 +17,7 @@ from berth_cluster.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, Cluster
 from berth_local.node.cluster import LocalCluster
 from berth_process.log import configure_log
 from berth_router.main import serve
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 
 
 async def play_operator(cluster: Cluster, engine_url: str) -> None:
@@ -31,7 +31,7 @@ async def play_operator(cluster: Cluster, engine_url: str) -> None:
 
 async def run(engine_url: str) -> None:
     """Serves until a signal ends it."""
-    settings = Settings()
+    settings = RouterSettings()
     configure_log(sys.stdout, settings.log_level)
     cluster = LocalCluster()
     if settings.stats_config_map:

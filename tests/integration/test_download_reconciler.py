@@ -12,12 +12,12 @@ from berth_cluster.cluster import JOBS, LABEL_DOWNLOAD, MODEL_DOWNLOADS, PODS, K
 from berth_cluster.following import Snapshot, follow
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.downloads import DownloadReconciler, ProgressReader
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.integration.test_download_resource import manifest
 from tests.integration.test_reconciler import DyingCluster
 
 # No node has this label: pods are made and judged, but nothing runs, and the tests say how they end.
-SETTINGS = Settings.model_validate(
+SETTINGS = OperatorSettings.model_validate(
     {
         "downloads": {
             "image": "localhost/nothing:1",

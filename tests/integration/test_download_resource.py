@@ -90,7 +90,8 @@ def test_it_has_a_short_name_a_category_and_columns_that_answer_how_far_it_is(na
     header, row = namespace.run("get", "mdl").splitlines()
     assert header.split() == ["NAME", "REPOSITORY", "PHASE", "PROGRESS", "BYTES", "ETA", "AGE"]
     assert row.split()[:6] == ["smol", "org/SmolLM2-GGUF", "Running", "42%", "1000", "7"]
-    assert "modeldownload.berth.dev/smol" in namespace.run("get", "all", "-o", "name")
+    for category in ("all", "berth"):
+        assert "modeldownload.berth.dev/smol" in namespace.run("get", category, "-o", "name")
 
 
 def test_every_field_is_explained(namespace: Kubectl) -> None:

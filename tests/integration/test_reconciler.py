@@ -21,13 +21,13 @@ from berth_cluster.cluster import (
 )
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
-from berth_operator.deployments.reconciler import Reconciler
-from berth_operator.settings import Settings
+from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.settings import OperatorSettings
 from tests.integration.test_resource import manifest
 
 # No node has this label: pods are made and judged, but nothing runs.
 NOWHERE = {"nodeSelector": {"berth.dev/no-such-node": "true"}}
-SETTINGS = Settings.model_validate(
+SETTINGS = OperatorSettings.model_validate(
     {
         "engines": {"llamacpp": {"cpu": {"image": "localhost/nothing:1"}}},
         "timing": {"unschedulableGrace": 0, "resync": 1, "firstRetry": 0.1},
@@ -40,7 +40,7 @@ class KilledError(BaseException):
 
 
 class DyingCluster:
-    """The real cluster, until a number of writes has been made; the one after that is made too, but nobody lives to see it."""
+    """The real cluster. After a number of writes, it kills the operator just after the next write."""
 
     def __init__(self, cluster: KubernetesCluster, writes: int) -> None:
         self._cluster = cluster
@@ -91,11 +91,11 @@ class Operator:
     def __init__(self, cluster: KubernetesCluster, writes: int | None = None) -> None:
         self.dying = DyingCluster(cluster, -1 if writes is None else writes)
         self._prober = EngineProber()
-        self._reconciler: Reconciler | None = None
+        self._reconciler: DeploymentReconciler | None = None
 
     async def __aenter__(self) -> "Operator":
         await self._prober.__aenter__()
-        self._reconciler = Reconciler(self.dying, self._prober, SETTINGS)
+        self._reconciler = DeploymentReconciler(self.dying, self._prober, SETTINGS)
         self._reconciler.wake("smol")
         return self
 

@@ -119,7 +119,8 @@ def test_it_has_a_short_name_a_category_and_columns_that_answer_what_runs_where_
     header, row = namespace.run("get", "md").splitlines()
     assert header.split() == ["NAME", "MODEL", "BACKEND", "DEVICE", "PHASE", "READY", "EXPIRES", "AGE"]
     assert row.split()[:4] == ["smol", "/models/SmolLM2", "llamacpp", "cpu"]
-    assert "modeldeployment.berth.dev/smol" in namespace.run("get", "all", "-o", "name")
+    for category in ("all", "berth"):
+        assert "modeldeployment.berth.dev/smol" in namespace.run("get", category, "-o", "name")
 
 
 def test_every_field_is_explained(namespace: Kubectl) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from berth_router.app import Router
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.unit.memory_cluster import MemoryCluster
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_every_row_of_the_apis_tables_names_its_test() -> None:
 
 
 def test_the_apis_page_has_every_field_of_the_management_endpoints(tmp_path: Path) -> None:
-    schema = Router(MemoryCluster(), Settings.model_validate({"model_store": str(tmp_path)})).openapi()
+    schema = Router(MemoryCluster(), RouterSettings.model_validate({"model_store": str(tmp_path)})).openapi()
     missing: list[str] = []
     for path, methods in schema["paths"].items():
         if not path.startswith("/v1/models"):

@@ -10,14 +10,14 @@ from pydantic import AliasChoices
 from berth_operator import main as operator
 from berth_process.settings_error import SettingsError
 from berth_router import main as router
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from berth_runtime.main import main as launch
 from tests.unit.hub.running import Running
 from tests.unit.local.cli.conftest import run_command
 
 VARIABLES = {
     str(name)
-    for field in Settings.model_fields.values()
+    for field in RouterSettings.model_fields.values()
     for name in (field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else [field.alias])
 }
 ANY_TEXT = {"BERTH_MODEL_STORE", "BERTH_ENGINE_STORE", "BERTH_HUB_TOKEN", "HF_TOKEN"}
@@ -110,7 +110,7 @@ def test_the_router_names_the_variable(
 def test_nonsense_in_any_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as refused:
-        Settings.of_environment()
+        RouterSettings.of_environment()
     expected = "BERTH_API_KEY_SCOPES" if name == "BERTH_API_KEYS_DIR" else name
     assert is_one_line_about(expected, str(refused.value))
 
@@ -129,21 +129,21 @@ def test_a_folder_of_keys_that_is_not_there_is_named(
 @pytest.mark.parametrize("level", ["debug", "Debug", "DEBUG", " debug "])
 def test_a_level_is_right_in_any_case(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
     monkeypatch.setenv("BERTH_LOG_LEVEL", level)
-    assert Settings.of_environment().log_level == "DEBUG"
+    assert RouterSettings.of_environment().log_level == "DEBUG"
 
 
 def test_a_variable_of_somebody_elses_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOG_LEVEL", "NAMESPACE", "ENGINES", "PROFILES", "REPLICA", "API_KEYS_DIR"):
         monkeypatch.setenv(name, "info")
-    settings = Settings.of_environment()
+    settings = RouterSettings.of_environment()
     assert (settings.log_level, settings.namespace, settings.api_keys_dir) == ("INFO", None, None)
 
 
 def test_an_empty_variable_is_as_one_that_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    unset = Settings.of_environment()
+    unset = RouterSettings.of_environment()
     for name in VARIABLES - {"BERTH_API_KEYS_DIR"}:
         monkeypatch.setenv(name, "")
-    assert Settings.of_environment() == unset
+    assert RouterSettings.of_environment() == unset
 
 
 @pytest.mark.parametrize(

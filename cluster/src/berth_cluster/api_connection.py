@@ -1,4 +1,4 @@
-"""Where the API server is, by the pod's service account or a kubeconfig file, and the proxy on the way to it."""
+"""Where the API server is, from the pod's service account or a kubeconfig file, and which proxy leads to it."""
 
 import os
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ async def load_connection(namespace: str | None, kubeconfig: str | None) -> tupl
     where KUBECONFIG or a proxy's variable is wrong.
     """
     configuration = Configuration()
-    # In-cluster only without an explicit kubeconfig: a developer's shell inside a pod means the cluster it names.
+    # A kubeconfig comes first: a developer's shell inside a pod means the cluster that the kubeconfig names.
     named = os.environ.get("KUBECONFIG") if kubeconfig is None else None
     loaders = cast("Any", config)  # not typed
     try:
@@ -35,7 +35,7 @@ async def load_connection(namespace: str | None, kubeconfig: str | None) -> tupl
         else:
             loaders.load_incluster_config(client_configuration=configuration)
             default = _NAMESPACE_FILE.read_text().strip()  # noqa: ASYNC240
-    except Exception as error:  # (a file of another kind ends the loader in whatever comes first)
+    except Exception as error:  # (for a file of another kind the loader raises anything)
         if named:
             raise SettingsError(
                 f"KUBECONFIG is {shown(named)}: it must be the path of a kubeconfig file ({_why(error)})",
@@ -46,8 +46,8 @@ async def load_connection(namespace: str | None, kubeconfig: str | None) -> tupl
         raise InvalidError(
             f"no namespace can be called {namespace!r}: write lower-case letters, digits and '-', 63 at most",
         )
-    # The client's session would look for proxies and for ~/.netrc before each request, in a thread; and a machine that
-    # .netrc names would end every call, since two kinds of credentials are one too many.
+    # The client's session would look for proxies and for ~/.netrc before each request, in a thread. And every call to a
+    # machine in .netrc would fail, because it would have two kinds of credentials.
     configuration.client_session_kwargs = {"trust_env": False}
     configuration.proxy = configuration.proxy or _proxy(str(configuration.host), getproxies())
     return configuration, namespace

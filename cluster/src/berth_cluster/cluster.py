@@ -1,4 +1,4 @@
-"""The one interface through which Berth reads and writes objects, whatever holds them."""
+"""The one interface through which Berth reads and writes objects, on Kubernetes and on one machine."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LABEL_DEPLOYMENT = f"{GROUP}/deployment"
 """On every pod of a deployment: the deployment's name."""
 
 MEMORY_ANNOTATION = f"{GROUP}/memory-bytes"
-"""On a pod, where there is a budget of memory: what it was counted with."""
+"""On a pod, where there is a budget of memory: the bytes that are counted for it."""
 
 MADE_FROM_ANNOTATION = f"{GROUP}/made-from"
 """On an engine's pod: digests of all that it was made from."""
@@ -30,7 +30,7 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of namespaced object: where the API serves it, and what it is called in a manifest."""
+    """A kind of namespaced object: where the API serves it, and its name in a manifest."""
 
     api_version: str
     kind: str
@@ -47,7 +47,7 @@ CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 
 @dataclass(frozen=True, slots=True)
 class ObjectList:
-    """What a list returned, and the version to watch from."""
+    """The result of a list, and the version to watch from."""
 
     items: list[Object]
     resource_version: str
@@ -63,7 +63,7 @@ class WatchEvent:
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What must still hold of an object for a write to happen."""
+    """What must still be true of an object, or a write does not happen."""
 
     uid: str
     resource_version: str | None = None
@@ -118,9 +118,9 @@ class UnavailableError(ClusterError):
 
 
 class Cluster(Protocol):
-    """Objects of one namespace. Every method raises a ClusterError; each call is bounded in time.
+    """Objects of one namespace. Every method raises ClusterError; each call is bounded in time.
 
-    A name that no object can have is not found; labels that none can carry are an InvalidError.
+    A name that no object can have is a NotFoundError; a label that no object can have is an InvalidError.
     """
 
     async def get(self, kind: Kind, name: str) -> Object:
@@ -128,7 +128,7 @@ class Cluster(Protocol):
         ...
 
     async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
-        """All objects of the kind that carry these labels, as they are now."""
+        """All objects of the kind with these labels, as they are now."""
         ...
 
     def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
@@ -143,7 +143,7 @@ class Cluster(Protocol):
         ...
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
-        """Merges `patch` into the object, but its status (JSON merge patch: null removes a key), and returns the whole object.
+        """Merges `patch` into the object, without its status, and returns the whole object. JSON merge patch, RFC 7396.
 
         Preconditions as for `patch_status`.
         """
@@ -152,7 +152,7 @@ class Cluster(Protocol):
     async def patch_status(
         self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
     ) -> Object:
-        """Merges `status` into the object's status (JSON merge patch: null removes a key) and returns the whole object.
+        """Merges `status` into the object's status and returns the whole object. In a merge patch null removes a key.
 
         ConflictError where a precondition does not hold: then nothing was written.
         """
@@ -167,7 +167,7 @@ class Cluster(Protocol):
     ) -> None:
         """Deletes the object and, in the background, what it owns; ConflictError where a precondition no longer holds.
 
-        `grace_seconds`: what a pod's processes have to end in. None: what the pod itself says. Of a pod that is being
-        deleted already it can only be shortened.
+        `grace_seconds`: what a pod's processes get to end. None: what the pod itself says. For a pod that somebody has
+        already deleted, it can only become shorter.
         """
         ...

@@ -1,4 +1,4 @@
-"""List, then watch, then list again when that is needed: an endless and complete account of the objects of a kind."""
+"""List, watch, and list again when that is needed: all changes of the objects of a kind, without end or gap."""
 
 import asyncio
 import random
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from berth_cluster.cluster import Cluster, ClusterError, Kind, Object, WatchEvent
+from berth_process.backoff import exponential
 
 _log = structlog.get_logger(__name__)
 
@@ -16,37 +17,39 @@ _FIRST_RETRY_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 10.0
 
 _HEALTHY_SECONDS = 1.0
-"""A watch that ends sooner has failed, however it ended."""
+"""A watch that ends sooner counts as failed, however it ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All objects there are: whatever is not among them is gone."""
+    """All objects that there are: any other one is gone."""
 
     items: list[Object]
 
 
 class RetryWaits:
-    """How long to wait after a list or a watch has failed: longer each time, and anew after a watch that stood well."""
+    """How long to wait after a list or a watch has failed: longer each time, and short again after a healthy watch."""
 
     def __init__(self) -> None:
-        self._next = _FIRST_RETRY_SECONDS
+        self._failures = 0
 
-    def stood_well(self, seconds: float) -> bool:
-        """Whether a watch that stood so long was worth the wait that is due now; if so, the waits begin anew."""
-        well = seconds >= max(_HEALTHY_SECONDS, self._next)
-        if well:
-            self._next = _FIRST_RETRY_SECONDS
-        return well
+    def was_healthy(self, seconds: float) -> bool:
+        """Whether a watch that lasted so long was healthy: longer than the next wait. If so, the waits begin anew."""
+        healthy = seconds >= max(_HEALTHY_SECONDS, self._after(self._failures + 1))
+        if healthy:
+            self._failures = 0
+        return healthy
 
-    def take(self) -> float:
+    def after_failure(self) -> float:
         """Seconds to wait now, 10 at most.
 
-        Half of it is chance, so that clients cut off together do not come back together.
+        Up to half of the wait is left out at random, so that clients that were cut off together do not return together.
         """
-        wait = self._next
-        self._next = min(wait * 2, _LONGEST_RETRY_SECONDS)
-        return wait * random.uniform(0.5, 1.0)  # noqa: S311 (nothing secret)
+        self._failures += 1
+        return self._after(self._failures) * random.uniform(0.5, 1.0)  # noqa: S311 (nothing secret)
+
+    def _after(self, failures: int) -> float:
+        return exponential(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, failures)
 
 
 async def follow(
@@ -57,9 +60,9 @@ async def follow(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Snapshot | WatchEvent]:
-    """Yields a Snapshot, then each change, for ever; a new Snapshot whenever changes may have been missed.
+    """Yields a Snapshot, then each change, without end; a new Snapshot whenever changes may have been missed.
 
-    Never raises a ClusterError: it waits, at most 10 s at a time, and goes on. `clock` and `sleep` count seconds.
+    It raises no ClusterError: it waits, at most 10 s at a time, and tries again. `clock` and `sleep` count seconds.
     """
     waits = RetryWaits()
     version: str | None = None
@@ -77,9 +80,9 @@ async def follow(
                 yield event
         except ClusterError as error:
             version, why = None, error
-        if began is not None and waits.stood_well(clock() - began) and why is None:
-            continue  # it ended as watches do, and goes on where it was
-        wait = waits.take()
+        if began is not None and waits.was_healthy(clock() - began) and why is None:
+            continue  # the server closes each watch after a while; the next one goes on from the same version
+        wait = waits.after_failure()
         _log.warning(
             "watch_interrupted",
             kind=kind.plural,

@@ -37,16 +37,13 @@ WATCH_SECONDS = 240
 """How long the server keeps one watch open; bookmarks arrive about every minute within it."""
 
 WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=100)
-"""A watch that brings not even a bookmark for this long stands on a dead connection."""
+"""A watch without even a bookmark for this long has a dead connection."""
 
 _LONGEST_EVENT_BYTES = 16 << 20
-"""etcd takes no object beyond 1.5 MiB.
-
-In an event's JSON it may be several times that: a control character becomes six.
-"""
+"""etcd takes no object beyond 1.5 MiB. Its JSON may be several times as long: a control character takes six."""
 
 _STATUS_TRIES = 5
-"""How often a status is read and written again because somebody else wrote it in between."""
+"""How often a status is read and written again because somebody else has written it in between."""
 
 _ERRORS_BY_REASON: dict[str, type[ClusterError]] = {
     "NotFound": NotFoundError,
@@ -70,7 +67,7 @@ class KubernetesCluster:
 
     @classmethod
     async def connect(cls, namespace: str | None = None, kubeconfig: str | None = None) -> Self:
-        """Connects as the pod's service account, or with a kubeconfig file when one is given or KUBECONFIG names one.
+        """Connects as the pod's service account, or with a kubeconfig file where one is given or KUBECONFIG names one.
 
         The namespace defaults to the pod's own, or to the kubeconfig context's. Raises UnavailableError without either
         configuration, InvalidError where the namespace cannot be one, SettingsError where a variable of the environment
@@ -84,11 +81,11 @@ class KubernetesCluster:
         await cast("Any", self._client).close()
 
     async def get(self, kind: Kind, name: str) -> Object:
-        """See Cluster.get."""
+        """Reads the object."""
         return await self._object("GET", self._path_of(kind, name))
 
     async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
-        """See Cluster.list."""
+        """Lists the objects in one request, whatever their number."""
         answer = await self._call("GET", self._path(kind), query=_selector(labels))
         match answer:
             case {"items": [*found], "metadata": {"resourceVersion": str(version)}} if all(map(_is_object, found)):
@@ -99,7 +96,7 @@ class KubernetesCluster:
                 raise _no_api_server(f"no list of {kind.plural}")
 
     async def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
-        """See Cluster.watch."""
+        """Watches for WATCH_SECONDS at most."""
         query = {
             **_selector(labels),
             "watch": "true",
@@ -120,33 +117,33 @@ class KubernetesCluster:
             response.close()
 
     async def create(self, kind: Kind, manifest: Object) -> Object:
-        """See Cluster.create."""
+        """Creates the object."""
         return await self._object("POST", self._path(kind), body=manifest)
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
-        """See Cluster.patch."""
+        """Merges the patch into the object."""
         if preconditions:
-            # A uid is never changed, so that the API server refuses a patch that states another one than there is.
+            # A uid never changes: the API server refuses a patch with another one than the object has.
             patch = _with_metadata(patch, uid=preconditions.uid)
         return await self._patch(self._path_of(kind, name), patch, preconditions)
 
     async def patch_status(
         self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
     ) -> Object:
-        """See Cluster.patch_status."""
+        """Merges the status into the object's, at its subresource."""
         path, patch = self._path_of(kind, name, "status"), {"status": status}
         if preconditions is None or preconditions.resource_version:
             return await self._patch(path, patch, preconditions)
-        # With a status the API server ignores a uid that is not the object's, and writes to a successor of the same
-        # name. No two objects ever have the same version, so the version of the right one is what it must have.
+        # In a status patch the API server ignores the uid, and would write to a successor of the same name. No two
+        # objects ever have the same version, so the patch names the version of the right object.
         for _ in range(_STATUS_TRIES):
             metadata = (await self.get(kind, name))["metadata"]
             if metadata.get("uid") != preconditions.uid:
-                raise _made_anew(kind.kind, name)
+                raise _replaced(kind.kind, name)
             try:
                 return await self._patch(path, patch, Preconditions(preconditions.uid, metadata["resourceVersion"]))
             except ConflictError:
-                continue  # somebody else wrote meanwhile, which is no matter of this caller
+                continue  # somebody else has written meanwhile, which does not matter to this caller
         raise UnavailableError(f"{kind.kind} {name} is being written by others all the time")
 
     async def delete(
@@ -156,7 +153,7 @@ class KubernetesCluster:
         preconditions: Preconditions | None = None,
         grace_seconds: int | None = None,
     ) -> None:
-        """See Cluster.delete."""
+        """Deletes the object."""
         options: Object = {"propagationPolicy": "Background"}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
@@ -170,16 +167,16 @@ class KubernetesCluster:
             patch = _with_metadata(patch, resourceVersion=preconditions.resource_version)
         patched = await self._object("PATCH", path, body=patch)
         if preconditions and patched["metadata"].get("uid") != preconditions.uid:
-            raise _made_anew(str(patched.get("kind")), patched["metadata"]["name"])
+            raise _replaced(str(patched.get("kind")), patched["metadata"]["name"])
         return patched
 
     def _path(self, kind: Kind) -> str:
-        """Of all objects of a kind."""
+        """The path of all objects of a kind."""
         root = "/apis/" if "/" in kind.api_version else "/api/"
         return f"{root}{kind.api_version}/namespaces/{quote(self.namespace, safe='')}/{kind.plural}"
 
     def _path_of(self, kind: Kind, name: str, subresource: str = "") -> str:
-        """Of one object. Raises NotFoundError where none can have the name, so that no name leads elsewhere."""
+        """The path of one object. Raises NotFoundError where no object can have the name: no name leads elsewhere."""
         if not is_object_name(name):
             raise NotFoundError(f"{kind.plural} {name[:100]!a} not found: no object can be called so")
         return f"{self._path(kind)}/{quote(name, safe='')}" + (f"/{subresource}" if subresource else "")
@@ -237,7 +234,7 @@ class KubernetesCluster:
 def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:
     """The query that selects what carries the labels.
 
-    Raises InvalidError where nothing can: in a selector it would mean something else.
+    Raises InvalidError for a label that no object can have: in a selector it would mean something else.
     """
     if not labels:
         return {}
@@ -253,7 +250,7 @@ def _with_metadata(patch: Object, **fields: str) -> Object:
 
 
 def _json_object(content: bytes) -> Object | None:
-    """The JSON object; None where it is anything else, such as a proxy's page or one half of an answer."""
+    """The JSON object; None where the content is anything else, such as a proxy's page or half an answer."""
     try:
         answer: Any = orjson.loads(content)
     except ValueError:
@@ -262,7 +259,7 @@ def _json_object(content: bytes) -> Object | None:
 
 
 def _is_object(answer: Any) -> bool:
-    """Whether it has what Berth relies on in every object."""
+    """Whether it has the fields that Berth needs of every object."""
     match answer:
         case {"metadata": {"name": str(), "resourceVersion": str()}}:
             return True
@@ -271,7 +268,7 @@ def _is_object(answer: Any) -> bool:
 
 
 def _event(line: bytes) -> WatchEvent | None:
-    """What a line of a watch tells; None for what is no change. Raises a ClusterError."""
+    """The change in a line of a watch; None for a line without one. Raises ClusterError."""
     match _json_object(line):
         case {"type": "BOOKMARK"}:
             return None
@@ -287,7 +284,7 @@ def _no_api_server(answered: str) -> UnavailableError:
     return UnavailableError(f"what answers is not, or not all of, an API server: it sent {answered}")
 
 
-def _made_anew(kind: str, name: str) -> ConflictError:
+def _replaced(kind: str, name: str) -> ConflictError:
     return ConflictError(f"{kind} {name} is not the one that was read: it was deleted and made anew")
 
 
@@ -304,7 +301,7 @@ def _error(status: int, content: bytes) -> ClusterError:
 
 
 def _is_about_the_uid(status: Object) -> bool:
-    """Whether a Status says that another uid was stated than the object has: to the API server, that is invalid."""
+    """Whether a Status refuses a uid that is not the object's: the API server calls that invalid."""
     match status:
         case {"details": {"causes": [*causes]}}:
             return any(_field(cause) == "metadata.uid" for cause in causes)

@@ -1,10 +1,10 @@
-"""Names of objects: what one can be, and the readable parts of Berth's own."""
+"""Names of objects: which are possible, and how Berth makes readable ones."""
 
 import re
 from collections.abc import Mapping
 
 SLUG_LENGTH = 40
-"""Leaves room in a DNS label (63 characters) for a digest and a pod's attempt number."""
+"""A DNS label (63 characters) has room for a digest and an attempt's number after it."""
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
@@ -20,9 +20,7 @@ _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
 def slug(path: str) -> str:
-    """The last part of a path as the beginning of an object's name:
-    lower case, a letter first, `-` for whatever a name cannot have.
-    """
+    """The last part of a path, as the beginning of an object's name: lower case, a letter first, `-` for the rest."""
     base = path.rstrip("/").rsplit("/", 1)[-1].lower()
     slug = re.sub(r"[^a-z0-9]+", "-", base)[:SLUG_LENGTH].strip("-")
     return slug if slug and slug[0].isalpha() else f"m-{slug}".rstrip("-")

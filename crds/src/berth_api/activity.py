@@ -2,13 +2,13 @@
 
 A router's entry in `status.activity` states two times:
 
-- `keepUntil`, its promise: until when the requests that it has had want the model kept. A promise only grows.
+- `keepUntil`, its promise: until when the model stays for the TTLs of its requests. A promise only grows.
 - `leaseUntil`, its lease: until when it may pass requests on. It renews the lease while it has requests in hand, and
-  may give it back.
+  releases it afterwards.
 
 A deployment is idle when its TTL since it became ready, every promise and every lease have run out. An unload ends the
-promises that were made before it. It ends no lease: whoever unloads waits until the holder gives the lease back, or
-until it runs out.
+promises that were made before it. It ends no lease: the router that unloads waits until each lease is released or has
+run out.
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from datetime import UTC, datetime, timedelta
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
 
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
-"""A promise without an end, for a request with a TTL of 0."""
+"""The end of an endless promise: of a request with a TTL of 0."""
 
 CLOCK_SKEW = timedelta(seconds=5)
-"""How far the clocks of two machines may be apart. Every lease has at least this much to spare when it is relied on."""
+"""How much the clocks of two machines may differ. A router relies on a lease only until this long before its end."""
 
 _QUIET = timedelta(hours=1)
-"""A router that has said nothing of a deployment for so long may be gone."""
+"""A router that has written nothing about a deployment for so long may be gone."""
 
 
 def expires_at(deployment: ModelDeployment) -> datetime | None:
-    """When the deployment becomes idle. None: never, or not yet known since it has not been ready."""
+    """When the deployment becomes idle. None: never, or unknown because it has not been ready."""
     loaded_at = deployment.status.loaded_at
     if loaded_at is None:
         return None
@@ -49,22 +49,20 @@ def expires_at(deployment: ModelDeployment) -> datetime | None:
 
 
 def leased_until(deployment: ModelDeployment, besides: str | None = None) -> datetime | None:
-    """When the last lease runs out; None where no router has one. `besides`:
-    the replica whose own lease does not count.
-    """
+    """When the last lease runs out; None where no router has one. `besides`: a replica whose lease does not count."""
     leases = [end for name, entry in deployment.status.activity.items() if name != besides and (end := lease_of(entry))]
     return max(leases, default=None)
 
 
 def lease_of(entry: ReplicaActivity) -> datetime | None:
-    """When the lease of this entry runs out; None where it never had one."""
+    """When the lease of this entry runs out; None where it has none."""
     if entry.lease_until is None and entry.in_flight:
-        return entry.keep_until  # written by a router from before leases had a field of their own
+        return entry.keep_until  # an earlier version of the router wrote no field for the lease
     return entry.lease_until
 
 
 def last_promise_end(deployment: ModelDeployment) -> datetime | None:
-    """When the last promise runs out that no unload has ended; None where there is none."""
+    """When the last valid promise runs out; None where there is none."""
     return max((entry.keep_until for entry in valid_promises(deployment)), default=None)
 
 
@@ -79,42 +77,42 @@ def last_unload(deployment: ModelDeployment) -> datetime | None:
 
 
 def valid_promises(deployment: ModelDeployment) -> list[ReplicaActivity]:
-    """The entries whose promise counts: those with a request since the last unload."""
+    """The entries with a valid promise: those with a request since the last unload."""
     unloaded_at = last_unload(deployment)
     entries = deployment.status.activity.values()
     return [entry for entry in entries if unloaded_at is None or entry.last_activity > unloaded_at]
 
 
 def forgotten_entries(deployment: ModelDeployment, now: datetime) -> list[str]:
-    """The replicas whose entries say nothing any more: they may be taken out, all at once.
+    """The replicas whose entries have no meaning any more: all of them may be removed at once.
 
-    Such an entry has been quiet for an hour, its lease has run out, and no promise, unload or expiry changes when it
-    goes, now or later. A promise without an end stays until an unload ends it; the unload itself stays for as long as
-    it ends anything.
+    Such an entry has been quiet for an hour, its lease has run out, and without it no promise, unload or expiry
+    changes, now or later. An endless promise stays until an unload ends it; the unload stays as long as it ends a
+    promise.
     """
     kept = dict(deployment.status.activity)
     forgotten: list[str] = []
     for name, entry in deployment.status.activity.items():
         others = {other: each for other, each in kept.items() if other != name}
-        if _last_word(entry) + _QUIET < now and _says_the_same(deployment, kept, others, now):
+        if _quiet_since(entry) + _QUIET < now and _mean_the_same(deployment, kept, others, now):
             kept = others
             forgotten.append(name)
     return forgotten
 
 
-def _last_word(entry: ReplicaActivity) -> datetime:
-    """The last moment that anything of the entry is about, but its promise."""
+def _quiet_since(entry: ReplicaActivity) -> datetime:
+    """The latest moment in the entry, but for its promise."""
     moments = (entry.last_activity, lease_of(entry), entry.unload_at, entry.closed_until)
     return max(moment for moment in moments if moment)
 
 
-def _says_the_same(
+def _mean_the_same(
     deployment: ModelDeployment,
     entries: Mapping[str, ReplicaActivity],
     fewer: Mapping[str, ReplicaActivity],
     now: datetime,
 ) -> bool:
-    """Whether fewer entries make the same promises and the same expiry. Leases don't count: they may be given back."""
+    """Whether fewer entries mean the same promise and expiry. Leases do not count: a router may release its own."""
     before, after = (_without_leases(deployment, each) for each in (entries, fewer))
     same_promise = _or_past(last_promise_end(before), now) == _or_past(last_promise_end(after), now)
     ends = [expires_at(each) for each in (before, after)]

@@ -1,4 +1,4 @@
-"""Whether there is room for a model, and who has to go: pure, for the memory of one machine or of its GPUs alike."""
+"""Whether there is room for a model, and which models to evict for it: pure, for main memory and GPU memory alike."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,46 +9,46 @@ from typing import NamedTuple
 from berth_process.sizes import readable
 
 
-class Hold(Enum):
-    """What ties a model to its memory."""
+class Occupancy(Enum):
+    """Why a model keeps its memory."""
 
     IDLE = auto()
-    """Nothing: it may be put out."""
+    """No reason: it may be evicted."""
     BUSY = auto()
-    """Requests: they are never cut."""
+    """It has requests in hand, which are never cut."""
     STARTING = auto()
-    """It is being made ready for somebody."""
+    """Its engine starts, because somebody waits for it."""
     LEAVING = auto()
-    """It is ending; its memory will be free in a moment."""
+    """It ends, and its memory will soon be free."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resident:
+class Occupant:
     """A model that has memory."""
 
     name: str
     bytes: int
-    """What it takes by its estimate, used or not."""
-    hold: Hold
+    """The model's estimate, whether its engine uses all of it or not."""
+    occupancy: Occupancy
     last_used: datetime
     since: datetime
-    """When it became ready."""
-    kept: bool = False
-    """Somebody asked for it to stay: it goes after all others."""
+    """When its engine became ready."""
+    pinned: bool = False
+    """Its TTL is endless: it is evicted after all others."""
 
 
-class Use(NamedTuple):
-    """What is known of the use of a model, now."""
+class Usage(NamedTuple):
+    """How a model is used at this moment."""
 
     in_flight: int
     """Requests in hand."""
     last_used: datetime | None
-    """None: not lately."""
+    """None: no request lately."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A model that is to get memory."""
+class Demand:
+    """A model that needs memory."""
 
     name: str
     bytes: int
@@ -56,79 +56,90 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """There is room."""
+    """There is room for the model now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """There is room once these idle models are out: the least recently used."""
+    """There is room once these idle models are evicted: the least recently used ones."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """There will be room later."""
+    """There is no room yet."""
 
     reason: str
-    """What has the memory, with figures, for people."""
+    """What has the memory, with sizes, for people."""
     close: tuple[str, ...] = ()
-    """Busy models that should get no new requests, so that they can be put out once those in hand are answered."""
+    """Busy models that should get no new requests, so that they can be evicted after those in hand."""
 
 
 @dataclass(frozen=True, slots=True)
-class NeverFits:
-    """There is not enough memory for it at all."""
+class TooLarge:
+    """The model needs more than the whole budget."""
 
     reason: str
 
 
-Verdict = Start | Evict | Wait | NeverFits
+Verdict = Start | Evict | Wait | TooLarge
 
 
-def decide(budget: int, residents: Sequence[Resident], wanted: Wanted, *, patient: bool = True) -> Verdict:
-    """What has to happen so that `wanted` gets its memory; `budget` and all sizes in bytes.
+def decide(budget: int, occupants: Sequence[Occupant], demand: Demand, *, patient: bool = True) -> Verdict:
+    """What has to happen before the model of `demand` gets its memory. `budget` and all sizes are in bytes.
 
-    While `patient`, it waits for a busy model to become idle by itself; otherwise models are closed, those first that
-    were ready longest.
+    While `patient`, the answer is to wait until a busy model becomes idle. Otherwise busy models are closed, first
+    those that have been ready longest.
     """
-    if wanted.bytes > budget:
-        return NeverFits(
-            f"it needs {readable(wanted.bytes)} of memory, and all models together may use {readable(budget)}"
+    if demand.bytes > budget:
+        return TooLarge(
+            f"it needs {readable(demand.bytes)} of memory, and all models together may use {readable(budget)}"
         )
-    missing = wanted.bytes - (budget - sum(resident.bytes for resident in residents))
+    missing = demand.bytes - (budget - sum(occupant.bytes for occupant in occupants))
     if missing <= 0:
         return Start()
-    missing -= sum(resident.bytes for resident in residents if resident.hold is Hold.LEAVING)
+    missing -= sum(occupant.bytes for occupant in occupants if occupant.occupancy is Occupancy.LEAVING)
     if missing <= 0:
-        return Wait(_reason(budget, residents, wanted))
+        return Wait(_reason(budget, occupants, demand))
     idle = sorted(
-        (one for one in residents if one.hold is Hold.IDLE), key=lambda one: (one.kept, one.last_used, one.name)
+        (one for one in occupants if one.occupancy is Occupancy.IDLE),
+        key=lambda one: (one.pinned, one.last_used, one.name),
     )
-    if sum(resident.bytes for resident in idle) >= missing:
-        return Evict(tuple(resident.name for resident in _enough(idle, missing)))
-    busy = sorted((one for one in residents if one.hold is Hold.BUSY), key=lambda one: (one.since, one.name))
-    close = () if patient else tuple(one.name for one in _enough([*idle, *busy], missing) if one.hold is Hold.BUSY)
-    return Wait(_reason(budget, residents, wanted), close)
+    if sum(occupant.bytes for occupant in idle) >= missing:
+        return Evict(tuple(occupant.name for occupant in _enough(idle, missing)))
+    busy = sorted((one for one in occupants if one.occupancy is Occupancy.BUSY), key=lambda one: (one.since, one.name))
+    chosen = [] if patient else _enough([*idle, *busy], missing)
+    return Wait(
+        _reason(budget, occupants, demand), tuple(one.name for one in chosen if one.occupancy is Occupancy.BUSY)
+    )
 
 
-def _enough(candidates: Sequence[Resident], missing: int) -> list[Resident]:
+def _enough(candidates: Sequence[Occupant], missing: int) -> list[Occupant]:
     """The first candidates that have so many bytes together, without those that are not needed for it."""
-    chosen: list[Resident] = []
+    chosen: list[Occupant] = []
     for candidate in candidates:
         if missing <= 0:
             break
         chosen.append(candidate)
         missing -= candidate.bytes
-    spared = -missing
-    for candidate in list(chosen):  # a large one that came last may have made small ones needless
-        if candidate.bytes <= spared:
+    spare = -missing
+    for candidate in list(chosen):  # a large model that was added last may make earlier small ones unnecessary
+        if candidate.bytes <= spare:
             chosen.remove(candidate)
-            spared -= candidate.bytes
+            spare -= candidate.bytes
     return chosen
 
 
-def _reason(budget: int, residents: Iterable[Resident], wanted: Wanted) -> str:
-    words = {Hold.IDLE: "idle", Hold.BUSY: "busy", Hold.STARTING: "starting", Hold.LEAVING: "ending"}
-    holders = ", ".join(f"{one.name} ({readable(one.bytes)}, {words[one.hold]})" for one in residents)
-    return f"it needs {readable(wanted.bytes)} of the {readable(budget)} that all models together may use; in memory: {holders}"
+_WORDS = {
+    Occupancy.IDLE: "idle",
+    Occupancy.BUSY: "busy",
+    Occupancy.STARTING: "starting",
+    Occupancy.LEAVING: "ending",
+}
+
+
+def _reason(budget: int, occupants: Iterable[Occupant], demand: Demand) -> str:
+    models = ", ".join(f"{one.name} ({readable(one.bytes)}, {_WORDS[one.occupancy]})" for one in occupants)
+    of_all = f"the {readable(budget)} that all models together may use"
+    return f"it needs {readable(demand.bytes)} of {of_all}; in memory: {models}"

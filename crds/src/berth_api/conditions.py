@@ -1,6 +1,4 @@
-"""Conditions in Kubernetes' sense:
-one current statement a type, with a reason for programs and a message for people.
-"""
+"""Conditions as Kubernetes has them: one statement of each type, with a reason and a message."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -21,7 +19,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     UP_TO_DATE = "UpToDate"
-    """Whether the engine was made from the present spec and settings. False: it is replaced when nobody uses it."""
+    """Whether the engine was made from the present spec and settings. False: it is replaced when it is idle."""
     POD_SCHEDULED = "PodScheduled"
     ENGINE_STARTED = "EngineStarted"
 
@@ -34,19 +32,19 @@ ENGINE_NOT_ANSWERING = "EngineNotAnswering"
 PLANNED_DISRUPTIONS = frozenset(
     {POD_DELETED, "Evicted", "Preempting", "NodeShutdown", "Terminated", SPEC_CHANGED, IMAGE_CHANGED},
 )
-"""Reasons of a condition Ready that is False because somebody took the engine's pod away, not by the engine's doing.
+"""Reasons of a condition Ready that is False because somebody took the engine's pod away, and not through the engine.
 
-A drain, `kubectl delete pod`, an eviction by the kubelet (Evicted, Preempting), a node that is shut down (Terminated,
-NodeShutdown), a rollout. The reason stands until the engine that follows is ready. A request that was cut by this, and
-of whose answer nothing has come, may be sent again; one that was cut otherwise may be what killed its engine, and
-`status.lastFailure` says so.
+These are a drain, `kubectl delete pod`, an eviction by the kubelet (Evicted, Preempting), the shutdown of a node
+(Terminated, NodeShutdown) and a rollout. The reason stays until the next engine is ready. A request that was cut by one
+of these before its answer began may be sent again. A request that was cut otherwise may have killed its engine:
+`status.lastFailure` says how the engine ended.
 """
 
 
 class Condition(Schema):
     """One statement about a resource, as `metav1.Condition`."""
 
-    type: str = Field(max_length=64, description="What the statement is about, such as Ready or Stalled.")
+    type: str = Field(max_length=64, description="Type of the statement, such as Ready or Stalled.")
     status: ConditionStatus = Field(description="Whether the statement holds: True, False or Unknown.")
     reason: str = Field(max_length=128, description="Why, as one CamelCase word for programs.")
     message: str = Field(default="", max_length=32768, description="Why, in a sentence for people.")
@@ -57,14 +55,14 @@ class Condition(Schema):
 
 
 def condition_of(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:
-    """The condition of this type, or None where none was ever stated."""
+    """The condition of this type; None where there is none."""
     return next((condition for condition in conditions if condition.type == kind), None)
 
 
 def merge_conditions(stored: Iterable[Condition], stated: Iterable[Condition], now: datetime) -> list[Condition]:
-    """The stored conditions with the stated ones put in place, in the stored order, new ones last.
+    """The stored conditions, replaced by the stated ones of the same type, in the stored order; new types come last.
 
-    The transition time moves only where the status really changed.
+    The transition time changes only with the status.
     """
     merged = {condition.type: condition for condition in stored}
     for condition in stated:

@@ -1,6 +1,4 @@
-"""What a running download says of itself:
-over HTTP while it runs, and as its container's termination message at the end.
-"""
+"""What a download reports: over HTTP while it runs, and as its container's termination message at the end."""
 
 from enum import StrEnum
 from typing import Self
@@ -11,17 +9,17 @@ from berth_api.schema import Schema
 from berth_process.settings_error import EXIT_WRONG_SETTINGS
 
 REPORT_BYTES = 4096
-"""The longest report: what Kubernetes keeps of a termination message."""
+"""Bytes of the longest report: Kubernetes keeps no more of a termination message."""
 
 EXIT_FAILED = 3
-"""Exit code of a download that failed for good: another try would end the same."""
+"""Exit code of a download that failed for good: another try would end in the same way."""
 
 FINAL_EXITS = (EXIT_WRONG_SETTINGS, EXIT_FAILED)
-"""Exit codes after which no other try is made."""
+"""Exit codes after which there is no other try."""
 
 
 class DownloadStep(StrEnum):
-    """What a download does at the moment, or how it ended."""
+    """What a download does now, or how it ended."""
 
     LISTING = "Listing"
     DOWNLOADING = "Downloading"
@@ -32,7 +30,7 @@ class DownloadStep(StrEnum):
 
 
 class DownloadReport(Schema):
-    """A download's own account of itself."""
+    """A download's report."""
 
     phase: DownloadStep
     reason: str | None = Field(default=None, max_length=128)
@@ -46,7 +44,7 @@ class DownloadReport(Schema):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self | None:
-        """The report that a JSON text is; None where it is none."""
+        """The report in a JSON text; None where the text is no report."""
         try:
             return cls.model_validate_json(text)
         except ValidationError:

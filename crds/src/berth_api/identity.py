@@ -1,8 +1,8 @@
-"""What makes two deployments the same one, and the names that follow from it.
+"""What makes two deployments the same one, and which names follow from that.
 
 Identity is the model path, the engine, the device and the engine's settings, with every default filled in. TTL,
-resources and sampling are not identity. Equal identities give equal names, so that two routers that race create one
-object.
+resources and sampling are not identity. Equal identities give equal names: two routers that create one at once get the
+same object.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from berth_cluster.names import slug
 
 _DIGEST_LENGTH = 10
 _UID_LENGTH = 8
-"""Characters of a uid that tell apart what bears the same name: its first block, which is random."""
+"""Characters of a uid that tell objects of the same name apart: its first block, which is random."""
 
 _LABEL_LENGTH = 63
-"""Of a DNS label."""
+"""Characters of a DNS label."""
 
 IDENTITY_FIELDS = frozenset(
     {"model", "backend", "device", "devices", "llamacpp", "vllm", "transformers", "engine_args"}
@@ -34,7 +34,7 @@ IDENTITY_FIELDS = frozenset(
 
 
 def with_defaults(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
-    """The spec with the engine's unset settings filled in: what will really run."""
+    """The spec with the engine's unset settings filled in, as it will run."""
     on_gpu = spec.device is Device.CUDA
     match spec.backend:
         case Backend.LLAMACPP:
@@ -49,9 +49,7 @@ def with_defaults(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
 
 
 def deployment_name(spec: ModelDeploymentSpec) -> str:
-    """The name of the deployment with this identity:
-    a readable slug of the model and a digest of the whole identity.
-    """
+    """The name of the deployment with this identity: a readable slug of the model, and a digest of the identity."""
     canonical = with_defaults(spec).model_dump(
         mode="json", by_alias=True, exclude_none=True, include=set(IDENTITY_FIELDS)
     )
@@ -62,16 +60,16 @@ def deployment_name(spec: ModelDeploymentSpec) -> str:
 def pod_name(deployment: str, uid: str, attempt: int) -> str:
     """The name of the pod of one start of the deployment with this uid.
 
-    Deterministic, so that a create repeated after a crash makes no second pod; and no pod of an earlier deployment of
-    the same name has it, which may still be ending. It is a DNS label, as it becomes the pod's hostname: a long
-    deployment's name is cut.
+    The name follows from the attempt, so that a create which is repeated after a crash makes no second pod. It differs
+    from the names of an earlier deployment's pods, which may still end. It becomes the hostname, and so is a DNS label:
+    a long name of a deployment is cut.
     """
     ending = f"-{uid[:_UID_LENGTH]}-{attempt}"
     return deployment[: _LABEL_LENGTH - len(ending)].rstrip("-.") + ending
 
 
 def attempt_of(pod: str) -> int | None:
-    """The number of the start whose pod has this name; None where it is no such name."""
+    """The number of the attempt whose pod has this name; None where it is no such name."""
     number = pod.rpartition("-")[2]
     return int(number) if number.isascii() and number.isdigit() else None
 

@@ -1,26 +1,26 @@
 """The ModelDeployment resource: one model, served by one engine on one kind of device.
 
-The field descriptions here are the manual that `kubectl explain md.spec` prints.
+`kubectl explain md.spec` prints the descriptions of the fields.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
 from berth_api.conditions import Condition
+from berth_api.resource import Resource
 from berth_api.schema import Schema, Timestamp
 
 DEFAULT_TTL_SECONDS = 300
 DEFAULT_CONTEXT_SIZE = 2048
 DEFAULT_GPU_MEMORY_UTILIZATION = 0.7
 MODEL_STORE = "/models"
-"""Where every pod that uses the model store has it mounted."""
+"""Where each pod that uses the model store mounts it."""
 
 MODEL_PATH_PATTERN = rf"^{MODEL_STORE}(/[A-Za-z0-9_][A-Za-z0-9._+=-]*)+$"
-"""No segment starts with a dot, so no path can climb out of the store."""
+"""No segment begins with a dot, so no path leads out of the store."""
 
 
 NAME_LENGTH = 63
@@ -43,14 +43,14 @@ class Device(StrEnum):
 
 
 class IdleAction(StrEnum):
-    """What becomes of a deployment that nobody has used for its TTL."""
+    """What happens to a deployment that gets no request for its TTL."""
 
     DELETE = "Delete"
     SLEEP = "Sleep"
 
 
 class Phase(StrEnum):
-    """Where a deployment is in its life, in one word."""
+    """The state of a deployment, in one word."""
 
     PENDING = "Pending"
     STARTING = "Starting"
@@ -67,19 +67,19 @@ class LlamaCppSettings(Schema):
         default=None,
         ge=256,
         le=1_048_576,
-        description=f"Tokens of context that one request can use, prompt and answer together. Unset: {DEFAULT_CONTEXT_SIZE}.",
+        description=f"Tokens of context for one request, prompt and answer together. Unset: {DEFAULT_CONTEXT_SIZE}.",
     )
     gpu_layers: int | None = Field(
         default=None,
         ge=-1,
         le=999,
-        description="Layers of the model kept on the GPU; -1 is all of them, 0 none. Unset: -1 with device cuda, 0 with cpu.",
+        description="Layers of the model on the GPU; -1 is all of them, 0 none. Unset: -1 with cuda, 0 with cpu.",
     )
     quantization: str | None = Field(
         default=None,
         max_length=32,
         pattern=r"^[A-Za-z0-9_.-]+$",
-        description="Which quantization to take from a directory that holds several, such as Q4_K_M. Unset: the only one.",
+        description="Which quantization to load from a directory with several, such as Q4_K_M. Unset: the only one.",
     )
 
 
@@ -96,8 +96,8 @@ class VllmSettings(Schema):
         default=None,
         ge=256,
         le=10_485_760,
-        description="Tokens of context that one request can use, prompt and answer together. "
-        "Unset: what the model was made for, as far as memory allows.",
+        description="Tokens of context for one request, prompt and answer together. "
+        "Unset: as many as the model was made for, if memory allows.",
     )
 
 
@@ -106,24 +106,26 @@ class TransformersSettings(Schema):
 
     continuous_batching: bool | None = Field(
         default=None,
-        description="Whether requests are computed together: as fast for one client, some four times faster for eight on a CPU. "
-        "But the first request's sampling settings then hold for all, and stop strings for none. Unset: false.",
+        description="Whether requests are computed together: as fast for one client, about four times as fast for eight"
+        " on a CPU. But then the first request's sampling settings apply to all requests, and stop strings to none."
+        " Unset: false.",
     )
 
 
 class IdlePolicy(Schema):
-    """When an unused deployment gives its resources back, and how."""
+    """When an unused deployment is unloaded, and how."""
 
     ttl_seconds: int = Field(
         default=DEFAULT_TTL_SECONDS,
         ge=0,
         le=31_536_000,
-        description="Seconds without a request after which the deployment counts as idle; 0 is never. A request may ask for longer.",
+        description="Seconds without a request until the deployment is idle; 0 is never. A request may ask for more.",
     )
     action: IdleAction = Field(
         default=IdleAction.SLEEP,
         description=(
-            "What happens then. Sleep: the pod goes, this resource stays, and the next request starts it again. Delete: both go."
+            "What happens then. Sleep: the pod is deleted, this resource stays, and the next request starts the model"
+            " again. Delete: both are deleted."
         ),
     )
 
@@ -144,11 +146,11 @@ class Resources(Schema):
     """Compute resources of the engine's container, as in a pod."""
 
     requests: dict[str, Quantity] | None = Field(
-        default=None, description="What the scheduler sets aside for the engine, such as cpu: 2 and memory: 8Gi."
+        default=None, description="What the scheduler reserves for the engine, such as cpu: 2 and memory: 8Gi."
     )
     limits: dict[str, Quantity] | None = Field(
         default=None,
-        description="What the engine can use at most. GPUs are added by Berth from `device` and `devices`.",
+        description="What the engine can use at most. Berth adds GPUs, from `device` and `devices`.",
     )
 
 
@@ -164,17 +166,19 @@ class Toleration(Schema):
         default=None, description="NoSchedule, PreferNoSchedule or NoExecute. Unset: all of them."
     )
     toleration_seconds: int | None = Field(
-        default=None, description="For effect NoExecute: how many seconds the pod stays after the taint appeared."
+        default=None,
+        description="For effect NoExecute: for how many seconds the pod stays after the taint has appeared.",
     )
 
 
 class ModelDeploymentSpec(Schema):
-    """What to serve, with which engine, and for how long without use."""
+    """What to serve, with which engine, and for how long without a request."""
 
     model: str = Field(
         max_length=512,
         pattern=MODEL_PATH_PATTERN,
-        description=f"Path of the model in the model store: a directory or a .gguf file, such as {MODEL_STORE}/SmolLM2-135M-Instruct.",
+        description="Path of the model in the model store: a directory or a .gguf file, such as "
+        f"{MODEL_STORE}/SmolLM2-135M-Instruct.",
     )
     backend: Backend = Field(description="The engine that serves the model: vllm, transformers or llamacpp.")
     device: Device = Field(description="What the engine computes on: cuda or cpu.")
@@ -191,23 +195,24 @@ class ModelDeploymentSpec(Schema):
     engine_args: list[Annotated[str, Field(max_length=512)]] | None = Field(
         default=None,
         max_length=64,
-        description="Further arguments of the engine's own command line, as far as the operator's settings allow them.",
+        description="Further arguments of the engine's own command line. The operator's settings must allow them.",
     )
     idle: IdlePolicy = Field(
         default_factory=IdlePolicy,
-        description="When an unused deployment gives its resources back, and how.",
+        description="When an unused deployment is unloaded, and how.",
         json_schema_extra={"default": {}},
     )
     resources: Resources | None = Field(
         default=None, description="Compute resources of the engine. Unset: the operator's setting for the device."
     )
     node_selector: dict[str, str] | None = Field(
-        default=None, description="Labels that the node must have, besides those that the operator sets for the device."
+        default=None,
+        description="Labels that the node must have, besides those in the operator's settings for the device.",
     )
     tolerations: list[Toleration] | None = Field(
         default=None,
         max_length=64,
-        description="Taints that the pod accepts, besides those that the operator sets for the device.",
+        description="Taints that the pod accepts, besides those in the operator's settings for the device.",
     )
 
 
@@ -215,8 +220,8 @@ class StartStep(Schema):
     """A step of the current start that is done."""
 
     name: str = Field(max_length=64, description="PodCreated, PodScheduled, EngineStarted or EngineReady.")
-    at: Timestamp = Field(description="When the operator saw it done.")
-    seconds: float = Field(ge=0, description="Seconds since the start was asked for.")
+    at: Timestamp = Field(description="When the operator saw that it was done.")
+    seconds: float = Field(ge=0, description="Seconds since the start was requested.")
 
 
 class Failure(Schema):
@@ -225,45 +230,48 @@ class Failure(Schema):
     reason: str = Field(max_length=128, description="Why, as one CamelCase word.")
     message: str = Field(default="", max_length=32768, description="Why, for people, with the engine's last lines.")
     at: Timestamp = Field(description="When the operator saw it.")
-    count: int = Field(ge=1, description="Failures in a row, without a run that lasted between them.")
+    count: int = Field(ge=1, description="Failures in a row, without a lasting run in between.")
     retry_at: Timestamp | None = Field(default=None, description="When the next start is tried.")
     made_from: str | None = Field(
-        default=None, max_length=64, description="Digest of what was tried. Another spec or image is tried at once."
+        default=None, max_length=64, description="Digest of what was started. Another spec or image is tried at once."
     )
 
 
 class ReplicaActivity(Schema):
-    """What one router replica says of its use of the deployment. Only that replica writes it."""
+    """What one router replica writes about its use of the deployment. No other writer changes it."""
 
     last_activity: Timestamp = Field(description="When this router last had a request of the deployment in hand.")
     keep_until: Timestamp = Field(
-        description="Until when the requests that this router has had want the deployment kept: its promise, which only grows."
+        description="The router's promise: until when the deployment stays for the TTLs of its requests. It only grows."
     )
     lease_until: Timestamp | None = Field(
         default=None,
-        description="Until when this router may pass requests on: its lease, renewed while it has requests in hand. Unset: it has none.",
+        description="The router's lease: until when it may pass requests on. It renews the lease while it has requests"
+        " in hand. Unset: it has none.",
     )
-    in_flight: int = Field(default=0, ge=0, description="Requests held or being answered when this was written.")
+    in_flight: int = Field(
+        default=0, ge=0, description="Requests that were queued or being answered when this was written."
+    )
     unload_at: Timestamp | None = Field(
         default=None,
-        description="When this router was told to give the resources back; it holds until the next request.",
+        description="When this router was asked to unload the model. It counts until the next request.",
     )
     closed_until: Timestamp | None = Field(
         default=None,
-        description="Until when no router passes new requests on: this one unloads the model once answers have ended.",
+        description="Until when the deployment is closed: no router passes new requests on, and this one unloads it.",
     )
 
 
 class ModelDeploymentStatus(Schema):
-    """What is so now. The operator writes all of it but `activity`, which belongs to the routers."""
+    """The present state. The operator writes all of it but `activity`, which the routers write."""
 
     observed_generation: int | None = Field(
         default=None, ge=0, description="The generation of the spec that this status is about."
     )
     phase: Phase | None = Field(
         default=None,
-        description="Pending, Starting, Ready, Unresponsive (was ready and gives no answer now), Sleeping (idle, wakes on the next request)"
-        " or Stalled (cannot start; see conditions).",
+        description="Pending, Starting, Ready, Unresponsive (was ready and does not answer now), Sleeping (was idle,"
+        " and wakes with the next request) or Stalled (cannot start; see conditions).",
     )
     conditions: list[Condition] = Field(
         default_factory=list[Condition],
@@ -275,56 +283,36 @@ class ModelDeploymentStatus(Schema):
     memory_bytes: int | None = Field(
         default=None,
         ge=0,
-        description="What the engine is estimated to take, where all models together have a budget of memory.",
+        description="Estimated memory of the engine, where all models together have a budget of memory.",
     )
-    attempt: int = Field(default=1, ge=1, description="Number of the current start; the pod carries it in its name.")
+    attempt: int = Field(default=1, ge=1, description="Number of the current start. It is part of the pod's name.")
     start_requested_at: Timestamp | None = Field(
-        default=None, description="When the current start was first seen to be wanted."
+        default=None, description="When the operator first saw that the current start was needed."
     )
     start_steps: list[StartStep] = Field(
         default_factory=list[StartStep], description="The steps of the current start that are done, with their times."
     )
-    last_failure: Failure | None = Field(default=None, description="The last failure, until a run has lasted.")
+    last_failure: Failure | None = Field(
+        default=None, description="The last failure, until a run has lasted for a while."
+    )
     loaded_at: Timestamp | None = Field(default=None, description="When the engine last became ready.")
     last_activity: Timestamp | None = Field(default=None, description="When any router last had a request in hand.")
     expires_at: Timestamp | None = Field(
         default=None,
-        description="When the deployment becomes idle if no further request comes, as the operator last looked, which it does every half"
-        " minute: requests that have come since make it later. Unset: not before it is ready, or never.",
+        description="When the deployment becomes idle if no further request comes. The operator updates it every half"
+        " minute: requests since then make it later. Unset: the deployment is not ready yet, or never becomes idle.",
     )
     activity: dict[str, ReplicaActivity] = Field(
-        default_factory=dict[str, ReplicaActivity], description="Use by each router replica, under the replica's name."
+        default_factory=dict[str, ReplicaActivity],
+        description="What each router replica writes about its use, under the replica's name.",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class ModelDeployment:
-    """A ModelDeployment as it was read: the typed spec and status beside the metadata that writes and deletes need."""
-
-    name: str
-    namespace: str
-    uid: str
-    resource_version: str
-    generation: int
-    created_at: datetime
-    deleting: bool
-    labels: dict[str, str]
-    spec: ModelDeploymentSpec
-    status: ModelDeploymentStatus
+class ModelDeployment(Resource[ModelDeploymentSpec, ModelDeploymentStatus]):
+    """A ModelDeployment as it was read."""
 
     @classmethod
     def parse(cls, manifest: dict[str, Any]) -> Self:
-        """Reads a manifest; raises pydantic.ValidationError where the API server would have refused it."""
-        metadata: dict[str, Any] = manifest["metadata"]
-        return cls(
-            name=metadata["name"],
-            namespace=metadata.get("namespace", ""),
-            uid=metadata["uid"],
-            resource_version=metadata["resourceVersion"],
-            generation=metadata.get("generation", 1),
-            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
-            deleting="deletionTimestamp" in metadata,
-            labels=metadata.get("labels") or {},
-            spec=ModelDeploymentSpec.model_validate(manifest.get("spec")),
-            status=ModelDeploymentStatus.model_validate(manifest.get("status") or {}),
-        )
+        """Reads a manifest. Raises pydantic.ValidationError where the API server would have refused it."""
+        return cls.read(manifest, ModelDeploymentSpec, ModelDeploymentStatus)

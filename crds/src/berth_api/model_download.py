@@ -1,12 +1,11 @@
-"""The ModelDownload resource: one model of a hub, on its way into the model store.
+"""The ModelDownload resource: the download of one model from a hub into the model store.
 
-The field descriptions here are the manual that `kubectl explain mdl.spec` prints.
+`kubectl explain mdl.spec` prints the descriptions of the fields.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -32,17 +31,18 @@ from berth_api.repository import (
     checked_repository,
     checked_revision,
 )
+from berth_api.resource import Resource
 from berth_api.schema import Schema, Timestamp
 from berth_cluster.names import slug
 
 NAME_LENGTH = 52
-"""A download's name is a label of its pods, and begins the names of its Jobs: 63 characters at most."""
+"""A download's name is a label of its pods, and the names of its Jobs, of at most 63 characters, begin with it."""
 
 _DIGEST_LENGTH = 10
 
 
 class DownloadPhase(StrEnum):
-    """How far a download is, in one word."""
+    """The state of a download, in one word."""
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -51,7 +51,7 @@ class DownloadPhase(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the download has ended."""
         return self in (DownloadPhase.SUCCEEDED, DownloadPhase.FAILED)
 
 
@@ -69,16 +69,14 @@ Exclude = Annotated[list[Glob], Field(max_length=GLOBS), AfterValidator(lambda g
 
 
 class ModelDownloadSpec(Schema):
-    """Which files to take from which repository, and where to put them. It cannot be changed:
-    make another ModelDownload instead.
-    """
+    """Which files to download from which repository, and to where. It cannot be changed: make another ModelDownload."""
 
     repository: RepositoryName = Field(
         description="The repository on the hub, as org/name, such as bartowski/SmolLM2-135M-Instruct-GGUF.",
     )
     revision: Revision = Field(
         default=DEFAULT_REVISION,
-        description="A branch, a tag or a commit. What it means when the download begins is what is taken: see status.commit.",
+        description="A branch, a tag or a commit. What it means at the start is downloaded: see status.commit.",
     )
     destination: Destination | None = Field(
         default=None,
@@ -87,12 +85,12 @@ class ModelDownloadSpec(Schema):
     )
     quantization: Quantization | None = Field(
         default=None,
-        description="Which quantization to take from a repository that holds several, such as Q4_K_M. Case does not matter.",
+        description="Which quantization to download from a repository with several, such as Q4_K_M, in any case.",
     )
     include: Include | None = Field(
         default=None,
-        description="Patterns of file names, such as *.safetensors: only files that match one of them are taken. "
-        "Unset: all that engines use.",
+        description="Patterns of file names, such as *.safetensors: only files that match one of them are downloaded. "
+        "Unset: all files that engines use.",
     )
     exclude: Exclude | None = Field(
         default=None, description="Patterns of file names, such as original/*: files that match one are left out."
@@ -100,7 +98,7 @@ class ModelDownloadSpec(Schema):
 
 
 class ModelDownloadStatus(Schema):
-    """How far it is. The operator writes all of it."""
+    """The present state. The operator writes all of it."""
 
     observed_generation: int | None = Field(
         default=None, ge=0, description="The generation of the spec that this status is about."
@@ -110,10 +108,10 @@ class ModelDownloadStatus(Schema):
         description="Pending (waits to run), Running, Succeeded (the model is in the store) or Failed (see message).",
     )
     reason: str | None = Field(
-        default=None, max_length=128, description="Why it is as it is, as one CamelCase word for programs."
+        default=None, max_length=128, description="Why it is in this state, as one CamelCase word for programs."
     )
     message: str | None = Field(
-        default=None, max_length=32768, description="Why it is as it is, and what to do, for people."
+        default=None, max_length=32768, description="Why it is in this state, and what to do, for people."
     )
     conditions: list[Condition] = Field(
         default_factory=list[Condition],
@@ -127,18 +125,18 @@ class ModelDownloadStatus(Schema):
         default=None, max_length=64, description="The commit that the revision meant when the download began."
     )
     bytes_done: int | None = Field(
-        default=None, ge=0, description="Bytes that are in the store, of the files that are taken."
+        default=None, ge=0, description="Bytes that are in the store, of the files that are downloaded."
     )
-    bytes_total: int | None = Field(default=None, ge=0, description="Bytes of the files that are taken.")
+    bytes_total: int | None = Field(default=None, ge=0, description="Bytes of the files that are downloaded.")
     bytes_fetched: int | None = Field(
-        default=None, ge=0, description="Bytes that came over the network, what had to be fetched twice included."
+        default=None, ge=0, description="Bytes that came over the network, those included that were fetched twice."
     )
     bytes_per_second: int | None = Field(default=None, ge=0, description="Speed over the last seconds, while it runs.")
     eta_seconds: int | None = Field(
-        default=None, ge=0, description="Seconds that it still takes at this speed, while it runs."
+        default=None, ge=0, description="Seconds that the download still takes at this speed, while it runs."
     )
-    files_done: int | None = Field(default=None, ge=0, description="Files that are whole and checked.")
-    files_total: int | None = Field(default=None, ge=0, description="Files that are taken.")
+    files_done: int | None = Field(default=None, ge=0, description="Files that are complete and checked.")
+    files_total: int | None = Field(default=None, ge=0, description="Files that are downloaded.")
     job_name: str | None = Field(default=None, max_length=253, description="The Job that does the work.")
     started_at: Timestamp | None = Field(default=None, description="When the operator made the Job.")
     finished_at: Timestamp | None = Field(
@@ -147,36 +145,13 @@ class ModelDownloadStatus(Schema):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelDownload:
-    """A ModelDownload as it was read: the typed spec and status beside the metadata that writes and deletes need."""
-
-    name: str
-    namespace: str
-    uid: str
-    resource_version: str
-    generation: int
-    created_at: datetime
-    deleting: bool
-    labels: dict[str, str]
-    spec: ModelDownloadSpec
-    status: ModelDownloadStatus
+class ModelDownload(Resource[ModelDownloadSpec, ModelDownloadStatus]):
+    """A ModelDownload as it was read."""
 
     @classmethod
     def parse(cls, manifest: dict[str, Any]) -> Self:
-        """Reads a manifest; raises pydantic.ValidationError where the API server would have refused it."""
-        metadata: dict[str, Any] = manifest["metadata"]
-        return cls(
-            name=metadata["name"],
-            namespace=metadata.get("namespace", ""),
-            uid=metadata["uid"],
-            resource_version=metadata["resourceVersion"],
-            generation=metadata.get("generation", 1),
-            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
-            deleting="deletionTimestamp" in metadata,
-            labels=metadata.get("labels") or {},
-            spec=ModelDownloadSpec.model_validate(manifest.get("spec")),
-            status=ModelDownloadStatus.model_validate(manifest.get("status") or {}),
-        )
+        """Reads a manifest. Raises pydantic.ValidationError where the API server would have refused it."""
+        return cls.read(manifest, ModelDownloadSpec, ModelDownloadStatus)
 
     @property
     def destination(self) -> str:
@@ -185,9 +160,7 @@ class ModelDownload:
 
 
 def default_destination(repository: str, quantization: str | None = None) -> str:
-    """The model's folder, relative to the store, where none is stated:
-    the repository's name, and the quantization after it.
-    """
+    """The model's folder where none is stated, relative to the store: the repository's name, and the quantization."""
     name = repository.rsplit("/", 1)[-1].removesuffix(FILE_SUFFIX)
     return f"{name}-{quantization.upper()}" if quantization else name
 
@@ -198,10 +171,7 @@ def destination_of(spec: ModelDownloadSpec) -> str:
 
 
 def download_name(spec: ModelDownloadSpec) -> str:
-    """The name of the download of this content to this destination: a readable slug and a digest.
-
-    The same content has the same name.
-    """
+    """The name of a download: a readable slug, and a digest of content and destination. Equal specs have one name."""
     canonical = {
         "repository": spec.repository,
         "revision": spec.revision,

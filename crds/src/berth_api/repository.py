@@ -1,8 +1,9 @@
-"""What may be downloaded, and to where: the one parser of sources and destinations, for the API, the resource and the download itself.
+"""What may be downloaded, and to where: the only parser of sources and destinations.
 
-Whatever a caller sends is hostile until it has passed here. So everything is an allow-list of ASCII: no other scheme or
-host than the administrator's, no credentials, no percent-encoding, nothing that could climb out of the store. The
-patterns are the ones of the resource's schema: they mean the same to Python, to pydantic and to the API server.
+The router's API, the resource and the download itself use it. What a caller sends counts as hostile until it has passed
+here. So each rule is an allow-list in ASCII: no scheme or host but the administrator's, no credentials, no
+percent-encoding, no path out of the store. The resource's schema has the same patterns, which mean the same to Python,
+to pydantic and to the API server.
 """
 
 import re
@@ -17,7 +18,7 @@ DEFAULT_HUB = "https://huggingface.co"
 DEFAULT_REVISION = "main"
 
 _NAME = r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
-"""One part of a repository's name: what the hub itself allows, but in ASCII."""
+"""One part of a repository's name: as the hub allows it, but in ASCII only."""
 
 REPOSITORY_LENGTH = 193
 REPOSITORY_PATTERN = rf"^{_NAME}/{_NAME}$"
@@ -32,25 +33,24 @@ DESTINATION_PATTERN = rf"^{_SEGMENT}(/{_SEGMENT})?$"
 """One or two folders. None begins with a dot, so none is hidden and none leads upwards."""
 
 FILE_SUFFIX = ".gguf"
-"""What a destination does not end with: of such a path everyone expects a file."""
+"""A destination must not end like this: a path like this is a file for everybody."""
 
 LOST_AND_FOUND = "lost+found"
-"""What mkfs leaves at the top of a volume."""
+"""A folder that mkfs makes at the top of a volume."""
 
 QUANTIZATION_LENGTH = 32
 QUANTIZATION_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 
 GLOB_LENGTH = 256
 GLOBS = 64
-"""Most patterns in a list of them."""
+"""The most patterns that a list may have."""
 
 GLOB_PATTERN = r"^[^\x00-\x20\x7f/\\$-][^\x00-\x1f\x7f\\$]*$"
-"""A pattern of file names in the repository. Without `$`:
-in a container's arguments Kubernetes replaces `$(NAME)` by a variable.
-"""
+"""A pattern of file names in the repository, without `$`: Kubernetes replaces `$(NAME)` in a container's arguments."""
 
 _URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(?P<path>/.*)?"
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(:(?P<port>[0-9]{1,5}))?(?P<path>/.*)?"
 )
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,2048}")
 _PORTS = {"http": 80, "https": 443}
@@ -72,7 +72,7 @@ class Source:
 
 
 class InvalidSourceError(ValueError):
-    """What was asked for cannot be downloaded. `field` names the part that is wrong, `message` what would be right."""
+    """The request names nothing that can be downloaded. `field`: what is wrong; `message`: what would be right."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -97,7 +97,7 @@ def parse_source(text: str, allowed_endpoints: Iterable[str] = (DEFAULT_HUB,)) -
 
 
 def is_endpoint(text: str) -> bool:
-    """Whether it can be the base URL of a hub: http or https, a host, perhaps a port, and a path, nothing encoded."""
+    """Whether it can be the base URL of a hub: http or https, a host, perhaps port and path, and nothing encoded."""
     try:
         url = urlsplit(text)
         has_place = url.scheme in _PORTS and bool(url.hostname) and url.port != 0
@@ -139,12 +139,12 @@ def checked_revision(text: str) -> str:
 
 
 def checked_destination(text: str) -> str:
-    """The text, if it is a folder below the model store, one or two levels deep; raises InvalidSourceError otherwise."""
+    """The text, if it is a folder in the model store, one or two levels deep; raises InvalidSourceError otherwise."""
     if not _fits(text, DESTINATION_PATTERN, DESTINATION_LENGTH):
         raise InvalidSourceError(
             "destination",
-            f"{_shown(text)} is not a folder of the model store: write NAME or FOLDER/NAME, relative to the store, of letters, digits, "
-            "'-', '_', '.', '+' and '='; no part begins with '.' or is longer than 160 characters",
+            f"{_shown(text)} is not a folder of the model store: write NAME or FOLDER/NAME, relative to the store, of"
+            " letters, digits, '-', '_', '.', '+' and '='; no part begins with '.' or is longer than 160 characters",
         )
     if text.endswith(FILE_SUFFIX) or text.split("/", maxsplit=1)[0] == LOST_AND_FOUND:
         raise InvalidSourceError("destination", f"{_shown(text)} cannot be a model's folder: choose another name")
@@ -162,7 +162,7 @@ def checked_quantization(text: str) -> str:
 
 
 def checked_globs(field: str, globs: Iterable[str]) -> list[str]:
-    """The patterns of file names, if all of them can be such; raises InvalidSourceError for `field` otherwise."""
+    """The patterns, if all of them can be patterns of file names; raises InvalidSourceError for `field` otherwise."""
     checked = list(globs)
     if len(checked) > GLOBS:
         raise InvalidSourceError(field, f"{len(checked)} patterns are too many: {GLOBS} are allowed")
@@ -170,7 +170,8 @@ def checked_globs(field: str, globs: Iterable[str]) -> list[str]:
         if not _fits(glob, GLOB_PATTERN, GLOB_LENGTH) or ".." in glob.split("/"):
             raise InvalidSourceError(
                 field,
-                f"{_shown(glob)} is not a pattern of file names in a repository: write it like *.gguf or original/*, without '$' and '\\'",
+                f"{_shown(glob)} is not a pattern of file names in a repository: write it like *.gguf or original/*,"
+                " without '$' and '\\'",
             )
     return checked
 
@@ -210,7 +211,7 @@ def _parse_url(text: str, allowed_endpoints: list[str]) -> Source:
 
 
 def _below(url: re.Match[str], endpoint: str) -> str | None:
-    """The path of the URL below the endpoint; None where the URL is on another host, port or scheme, or beside the endpoint's own path."""
+    """The path of the URL below the endpoint; None where the URL is not below it."""
     allowed = _URL.fullmatch(endpoint.rstrip("/"))
     if not allowed or _origin(allowed) != _origin(url):
         return None

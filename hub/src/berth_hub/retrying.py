@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from berth_hub.errors import DownloadError, RateLimitedError
+from berth_process.backoff import exponential
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class RetryPolicy:
             return None
         if isinstance(error, RateLimitedError) and error.retry_after is not None:
             return min(error.retry_after, self.longest_retry_after)
-        return min(self.first_wait * 2 ** (failures - 1), self.longest_wait)
+        return exponential(self.first_wait, self.longest_wait, failures)
 
 
 def with_retries(

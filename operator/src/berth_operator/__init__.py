@@ -1,1 +1,1 @@
-"""The operator: observes ModelDeployments and their pods, decides, and acts."""
+"""The operator: it observes ModelDeployments, ModelDownloads and their pods, decides, and acts."""

@@ -1,4 +1,4 @@
-"""Kopf's part: it watches, and wakes the reconciler. Nothing is decided here, and nothing is stored on the objects."""
+"""Kopf's part: it watches, and wakes the reconcilers. It decides nothing, and stores nothing on the objects."""
 
 import dataclasses
 import os
@@ -20,32 +20,31 @@ from berth_cluster.cluster import (
     Kind,
     Object,
 )
-from berth_operator.news import News
+from berth_operator.deployments.changes import ChangeFilter
 
 Wake = Callable[[str, Object], None]
-"""Takes the name of a resource that may have to be looked at, and the object whose change was seen."""
+"""Takes the name of a resource to reconcile, and the object whose change was seen."""
 
 
-class IsNews(Protocol):
-    """See News.is_news."""
+class MustReconcile(Protocol):
+    """Decides whether a change is reconciled now."""
 
-    def __call__(self, deployment: Object, /, *, gone: bool) -> bool:
-        """Whether a resource that was seen to be like this, or to be gone, must be looked at."""
+    def __call__(self, resource: Object, /, *, gone: bool) -> bool:
+        """Whether a resource that was seen like this, or was seen to be gone, must be reconciled now."""
         ...
 
 
 async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, health_port: int) -> None:
-    """Watches deployments and downloads, and their pods and Jobs, in the namespace, until the process is told to end.
+    """Watches the deployments and downloads of the namespace, and their pods and Jobs, until the program is to end.
 
-    `wake_...` is called for each deployment or download at the start, and whenever it or something of it changed: with
-    its name and with the object that changed.
+    It calls `wake_...` for each deployment or download at the start, and at each change of it or of an object of it.
     """
     await kopf.operator(
         registry=_registry(wake_deployment, wake_download),
         settings=_settings(),
         namespaces=[namespace],
         standalone=True,
-        # Kopf would ask the system for the user's name, which a container's user has not.
+        # Kopf would ask the system for the user's name, and a container's user has none.
         identity=cast("Any", socket.gethostname()),
         liveness_endpoint=f"http://0.0.0.0:{health_port}/healthz",
     )
@@ -53,24 +52,24 @@ async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, h
 
 def _registry(wake_deployment: Wake, wake_download: Wake) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
-
-    def login(**kwargs: Any) -> Any:
-        # Kopf's own choice would import the synchronous client, which weighs as much as all of Berth.
-        in_cluster = kopf.login_with_service_account(**kwargs)
-        if in_cluster is None or "KUBERNETES_SERVICE_HOST" not in os.environ:
-            return in_cluster or kopf.login_with_kubeconfig(**kwargs)
-        # By address, as every pod is told it: a cluster's DNS may be late or absent.
-        host = os.environ["KUBERNETES_SERVICE_HOST"]
-        address = f"[{host}]" if ":" in host else host
-        return dataclasses.replace(in_cluster, server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}")
-
-    kopf.on.login(registry=registry)(login)
-    _watch(registry, wake_deployment, MODEL_DEPLOYMENTS, LABEL_DEPLOYMENT, [PODS], News().is_news)
+    kopf.on.login(registry=registry)(_login)
+    _watch(registry, wake_deployment, MODEL_DEPLOYMENTS, LABEL_DEPLOYMENT, [PODS], ChangeFilter().must_reconcile)
     _watch(registry, wake_download, MODEL_DOWNLOADS, LABEL_DOWNLOAD, [JOBS, PODS])
     return registry
 
 
-def _all_is_news(_: Object, /, *, gone: bool) -> bool:
+def _login(**kwargs: Any) -> Any:
+    # Kopf's own choice would import the synchronous client, which takes as much memory as all of Berth.
+    in_cluster = kopf.login_with_service_account(**kwargs)
+    if in_cluster is None or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return in_cluster or kopf.login_with_kubeconfig(**kwargs)
+    # By the address that every pod is given: a cluster's DNS may be late or absent.
+    host = os.environ["KUBERNETES_SERVICE_HOST"]
+    address = f"[{host}]" if ":" in host else host
+    return dataclasses.replace(in_cluster, server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}")
+
+
+def _always(_: Object, /, *, gone: bool) -> bool:
     return True
 
 
@@ -80,13 +79,16 @@ def _watch(
     kind: Kind,
     label: str,
     children: list[Kind],
-    is_news: IsNews = _all_is_news,
+    must_reconcile: MustReconcile = _always,
 ) -> None:
-    """Has `wake` called for every change of the resources that is news, and of the objects that carry one's name in the label."""
+    """Calls `wake` at each change of a resource that must be reconciled, and at each change of its objects.
+
+    An object belongs to the resource whose name it has in `label`.
+    """
 
     async def changed(name: str | None, event: kopf.RawEvent, **_: Any) -> None:
         seen = cast("Object", event["object"])
-        if name and is_news(seen, gone=event["type"] == "DELETED"):
+        if name and must_reconcile(seen, gone=event["type"] == "DELETED"):
             wake(name, seen)
 
     async def child_changed(labels: kopf.Labels, event: kopf.RawEvent, **_: Any) -> None:

@@ -11,10 +11,10 @@ from prometheus_client import start_http_server
 from berth_cluster.cluster import ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
-from berth_operator.deployments.reconciler import Reconciler
+from berth_operator.deployments.reconciler import DeploymentReconciler
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from berth_process.log import configure_log
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError
 
@@ -22,10 +22,10 @@ DEFAULT_CONFIG = "/etc/berth/operator.yaml"
 
 
 def main() -> int:
-    """Runs the operator until it is told to end. Exit code 2: the settings are wrong; 1: there is no cluster."""
+    """Runs the operator until a signal ends it. Exit code 2: the settings are wrong; 1: there is no cluster."""
     configure_log(sys.stdout, "INFO", libraries="WARNING")
     try:
-        settings = Settings.load(Path(os.environ.get("BERTH_CONFIG") or DEFAULT_CONFIG))
+        settings = OperatorSettings.load(Path(os.environ.get("BERTH_CONFIG") or DEFAULT_CONFIG))
         uvloop.run(_run(settings))
     except SettingsError as error:
         print(f"berth-operator: {error}", file=sys.stderr)
@@ -36,13 +36,13 @@ def main() -> int:
     return 0
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: OperatorSettings) -> None:
     cluster = await KubernetesCluster.connect(settings.namespace)
     metrics = DownloadMetrics()
     if settings.metrics_port:
         _serve_metrics(settings.metrics_port, metrics)
     async with EngineProber() as prober, ProgressReader() as reader:
-        deployments = Reconciler(cluster, prober, settings)
+        deployments = DeploymentReconciler(cluster, prober, settings)
         downloads = DownloadReconciler(cluster, reader, settings, metrics)
         try:
             await run_kopf(deployments.wake, downloads.wake, cluster.namespace, settings.health_port)

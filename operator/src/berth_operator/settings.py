@@ -17,21 +17,20 @@ from berth_process.settings_error import SettingsError, shown
 from berth_process.settings_validation import settings_error
 
 INTERVAL_VARIABLE = "CLEANUP_INTERVAL"
-"""Seconds: goes before the file's timing.resync."""
+"""Seconds; it overrides the file's timing.resync."""
 
 PROBE_TIMEOUT_SECONDS = 5
-"""What an engine that serves has to answer in when it is asked whether it does, by the operator or by the kubelet.
+"""Timeout of a probe of an engine that serves, by the operator or by the kubelet.
 
-Engines answer that at once, whatever they compute: it is not queued behind requests. What delays it is a node whose
-processors are all taken, and then by seconds, not by minutes.
+Engines answer a probe at once, whatever they compute: it is not queued behind requests. Only a node whose processors
+are all busy delays the answer, and then by seconds, not by minutes.
 """
-
 
 _PATTERNS = {NAMESPACE_PATTERN: "made of lower-case letters, digits and '-'"}
 
 
 class _Section(BaseModel):
-    # A misspelt setting must not be ignored in silence.
+    # A misspelt setting must not be ignored silently.
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
 
@@ -63,11 +62,11 @@ class EngineArgs(_Section):
 
     allowed: dict[Backend, list[str]] = Field(
         default_factory=dict[Backend, list[str]],
-        description="Names that a deployment's engineArgs may use, such as --dtype, by engine. None is allowed that is not here.",
+        description="Names that a deployment's engineArgs may use, such as --dtype, by engine. All others are refused.",
     )
 
 
-class ModelStore(_Section):
+class ModelStoreSettings(_Section):
     """Where the models are."""
 
     claim_name: str = Field(
@@ -85,7 +84,7 @@ class SecretKey(_Section):
     key: str = Field(default="token", description="Which of its values.")
 
 
-class Downloads(_Section):
+class DownloadSettings(_Section):
     """How models are brought into the store."""
 
     image: str | None = Field(
@@ -139,26 +138,24 @@ class Timing(_Section):
     )
     longest_retry: float = Field(default=300, gt=0, description="The longest wait between two starts.")
     stable_run: float = Field(default=60, gt=0, description="A run of this length forgets earlier failures.")
-    probe_period: float = Field(
-        default=10, gt=0, description="How often an engine that serves is asked whether it still answers."
-    )
+    probe_period: float = Field(default=10, gt=0, description="How often an engine that serves is probed.")
     hang_deadline: float = Field(
         default=60,
         gt=0,
-        description="An engine that gives no answer for this long hangs, and is replaced. Longer than probePeriod and 5 s more.",
+        description="An engine without an answer for this long hangs, and is replaced. More than probePeriod and 5 s.",
     )
     termination_grace: int = Field(
-        default=300, ge=1, description="What the answers of an engine have to end in when somebody deletes its pod."
+        default=300, ge=1, description="What an engine gets to finish its answers when somebody deletes its pod."
     )
     resync: float = Field(
         default=30,
         gt=0,
-        description="Every deployment is looked at again after this time, whatever was or was not heard.",
+        description="Every deployment is reconciled again after this time, whether anything has changed or not.",
     )
 
     @property
     def unresponsive_after(self) -> float:
-        """Seconds without an answer after which an engine gets no new requests: one question that was not answered."""
+        """Seconds without an answer after which an engine gets no new requests: one probe that was not answered."""
         return self.probe_period + PROBE_TIMEOUT_SECONDS
 
     @model_validator(mode="after")
@@ -171,7 +168,7 @@ class Timing(_Section):
         return self
 
 
-class Settings(_Section):
+class OperatorSettings(_Section):
     """The operator's settings."""
 
     namespace: str | None = Field(
@@ -199,13 +196,15 @@ class Settings(_Section):
     image_pull_secrets: list[str] = Field(
         default_factory=list[str], description="Secrets for the engine images' registry."
     )
-    model_store: ModelStore = Field(default_factory=ModelStore, description="Where the models are.")
-    downloads: Downloads = Field(default_factory=Downloads, description="How models are brought into the store.")
+    model_store: ModelStoreSettings = Field(default_factory=ModelStoreSettings, description="Where the models are.")
+    downloads: DownloadSettings = Field(
+        default_factory=DownloadSettings, description="How models are brought into the store."
+    )
     timing: Timing = Field(default_factory=Timing, description="Seconds of the operator's decisions.")
 
     @classmethod
     def load(cls, path: Path, environment: Mapping[str, str] = os.environ) -> Self:
-        """Reads the file. CLEANUP_INTERVAL goes before its timing.resync.
+        """Reads the file. CLEANUP_INTERVAL overrides its timing.resync.
 
         Raises SettingsError where anything is missing or wrong.
         """
@@ -229,7 +228,7 @@ class Settings(_Section):
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """What stands in the file. Raises SettingsError."""
+    """The file's content. Raises SettingsError."""
     try:
         content: Any = yaml.safe_load(path.read_text())
     except OSError as error:

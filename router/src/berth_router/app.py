@@ -39,7 +39,7 @@ from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.pool import EnginePool
 from berth_router.serving.server import HttpServer
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from berth_router.stats import Stats
 from berth_router.store.descriptions import Descriptions
 from berth_router.store.hub_lookup import HubLookup
@@ -54,7 +54,7 @@ class Router:
     """The router: its parts, and its tasks in the background. `more_routes`: further routes of the management API."""
 
     def __init__(
-        self, cluster: Cluster, settings: Settings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()
+        self, cluster: Cluster, settings: RouterSettings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()
     ) -> None:
         self.draining = False
         """Set at a shutdown, so that the router gets no new traffic."""
@@ -192,7 +192,7 @@ class Router:
         return None if self._deployments.synced.is_set() else "the cluster's deployments are not known yet"
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy(settings: RouterSettings) -> Policy:
     return Policy(
         engines=settings.engines,
         default_backend=settings.default_backend,

@@ -15,7 +15,7 @@ from berth_process.log import configure_log
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
 from berth_process.stop_signals import stop_events
 from berth_router.app import Router
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: RouterSettings) -> None:
     """Serves until a signal ends it. Raises ClusterError: there is no cluster. Raises OSError: the port is taken."""
     cluster = await KubernetesCluster.connect(settings.namespace)
     try:
@@ -39,7 +39,7 @@ async def run(settings: Settings) -> None:
         await cluster.close()
 
 
-async def serve(cluster: Cluster, settings: Settings) -> None:
+async def serve(cluster: Cluster, settings: RouterSettings) -> None:
     """Serves the deployments of this cluster until a signal ends it. Raises OSError: the port is taken."""
     router = Router(cluster, settings)
     with listen(settings.host, settings.port) as listener, stop_events((signal.SIGINT, signal.SIGTERM)) as signals:
@@ -64,7 +64,7 @@ def main() -> int:
     Exit code 2: the settings are wrong. 1: there is no cluster, or the port is taken.
     """
     try:
-        settings = Settings.of_environment()
+        settings = RouterSettings.of_environment()
         _check_keys_folder(settings)
         configure_log(sys.stdout, settings.log_level)
         uvloop.run(run(settings))
@@ -77,7 +77,7 @@ def main() -> int:
     return 0
 
 
-def _check_keys_folder(settings: Settings) -> None:
+def _check_keys_folder(settings: RouterSettings) -> None:
     """Raises SettingsError if keys are required, but their folder cannot be read: no request could be allowed."""
     folder = settings.api_keys_dir
     if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):

@@ -69,7 +69,7 @@ JSON = (NoDecode, BeforeValidator(_from_json))
 """Annotations of a setting whose variable holds JSON."""
 
 
-class Settings(BaseSettings):
+class RouterSettings(BaseSettings):
     """Settings of one router replica."""
 
     # An empty variable counts as unset.
@@ -370,7 +370,7 @@ class Settings(BaseSettings):
 def _variable(path: Sequence[str]) -> str:
     """The variable of a setting, and the place in its JSON. Of two possible variables: the one that is set."""
     name, *keys = path
-    fields = (field.validation_alias for field in Settings.model_fields.values())
+    fields = (field.validation_alias for field in RouterSettings.model_fields.values())
     choices = next(
         (alias.choices for alias in fields if isinstance(alias, AliasChoices) and name in alias.choices),
         [name],

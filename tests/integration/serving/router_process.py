@@ -24,7 +24,7 @@ from berth_process.stop_signals import stop_events
 from berth_router.app import Router
 from berth_router.main import listen
 from berth_router.serving import inference
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 
 NEWS_SECONDS = 0.2
 """How long a client whose answer broke waits for the reason. There is none here, since no operator looks for it."""
@@ -66,7 +66,7 @@ class Operator:
         await self._cluster.patch_status(MODEL_DEPLOYMENTS, deployment["metadata"]["name"], status)
 
 
-async def main(settings: Settings, engines: dict[str, str]) -> None:
+async def main(settings: RouterSettings, engines: dict[str, str]) -> None:
     """Serves until a signal ends it."""
     cluster = LocalCluster()
     router = Router(cluster, settings)
@@ -85,4 +85,4 @@ if __name__ == "__main__":
     sys.stdout = sys.stderr  # a pipe that nobody reads would hold up whoever writes to it
     configure_log(sys.stdout, "WARNING")
     inference._REASON_SECONDS = NEWS_SECONDS  # pyright: ignore[reportPrivateUsage]
-    uvloop.run(main(Settings.model_validate(told["settings"]), told["engines"]))
+    uvloop.run(main(RouterSettings.model_validate(told["settings"]), told["engines"]))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from berth_router.auth import KeyScope
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.unit.chart.rendering import CHART, environment, helm, render
 
 MOUNT = {"name": "api-keys", "mountPath": "/etc/berth/api-keys", "readOnly": True}
@@ -42,7 +42,7 @@ def test_the_routers_get_the_keys_and_their_scopes(monkeypatch: pytest.MonkeyPat
     assert MOUNT in container["volumeMounts"]
     for name, value in environment(container).items():
         monkeypatch.setenv(name, value)
-    settings = Settings(POD_NAME="berth-router-0")
+    settings = RouterSettings(POD_NAME="berth-router-0")
     assert str(settings.api_keys_dir) == MOUNT["mountPath"]
     assert settings.api_key_scopes == {"admin": [KeyScope.INFERENCE, KeyScope.MANAGE], "ci": [KeyScope.INFERENCE]}
 

@@ -7,30 +7,30 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device, Toleration
-from berth_operator.settings import DeviceSettings, Downloads, EngineImage, SecretKey, Settings
+from berth_operator.settings import DeviceSettings, DownloadSettings, EngineImage, OperatorSettings, SecretKey
 from berth_process.settings_error import SettingsError
 from tests.unit.chart.rendering import APP_VERSION, render
 
-SettingsOf = Callable[..., Settings]
+SettingsOf = Callable[..., OperatorSettings]
 """Takes values of the chart."""
 
 
 @pytest.fixture
 def settings_of(tmp_path: Path) -> SettingsOf:
-    def load(**values: Any) -> Settings:
+    def load(**values: Any) -> OperatorSettings:
         file = tmp_path / "operator.yaml"
         file.write_text(render(**values).one("ConfigMap", "berth-operator-settings")["data"]["operator.yaml"])
-        return Settings.load(file)
+        return OperatorSettings.load(file)
 
     return load
 
 
 def test_the_charts_defaults_are_the_operators(settings_of: SettingsOf) -> None:
     engines = {backend: {Device.CPU: EngineImage(image=f"berth/{backend}:{APP_VERSION}")} for backend in Backend}
-    downloads = Downloads(
+    downloads = DownloadSettings(
         image=f"berth/download:{APP_VERSION}", resources={"requests": {"cpu": "100m", "memory": "256Mi"}}
     )
-    assert settings_of() == Settings(engines=engines, downloads=downloads)
+    assert settings_of() == OperatorSettings(engines=engines, downloads=downloads)
 
 
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
@@ -76,10 +76,10 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
 def test_the_cleanup_interval_of_the_environment_goes_before_the_value(tmp_path: Path) -> None:
     file = tmp_path / "operator.yaml"
     file.write_text(render().one("ConfigMap", "berth-operator-settings")["data"]["operator.yaml"])
-    assert Settings.load(file, {}).timing.resync == 30
-    assert Settings.load(file, {"CLEANUP_INTERVAL": "7"}).timing.resync == 7
+    assert OperatorSettings.load(file, {}).timing.resync == 30
+    assert OperatorSettings.load(file, {"CLEANUP_INTERVAL": "7"}).timing.resync == 7
     with pytest.raises(SettingsError, match=r"^CLEANUP_INTERVAL is 'soon': it must be a number$"):
-        Settings.load(file, {"CLEANUP_INTERVAL": "soon"})
+        OperatorSettings.load(file, {"CLEANUP_INTERVAL": "soon"})
 
 
 def test_an_engine_that_is_slow_to_answer_must_not_be_one_that_hangs(settings_of: SettingsOf) -> None:
@@ -125,7 +125,7 @@ def test_every_value_of_downloads_arrives(settings_of: SettingsOf) -> None:
             "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
         },
     )
-    assert settings.downloads == Downloads(
+    assert settings.downloads == DownloadSettings(
         image="registry.example.com/berth/download:v2",
         hub_endpoint="http://[fd00::1]:8080/mirror",
         token_secret=SecretKey(name="hub", key="token"),

@@ -8,7 +8,7 @@ import pytest
 from berth_api.model_deployment import Backend, Device
 from berth_router.request.profiles import Profile
 from berth_router.serving.limits import Limits
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.unit.chart.rendering import RefusedError, environment, render
 
 SELECTOR = {
@@ -18,7 +18,7 @@ SELECTOR = {
 }
 CUDA: dict[str, Any] = {"cuda": {"image": {"repository": "berth/llamacpp-cuda"}}}
 
-SettingsOf = Callable[..., Settings]
+SettingsOf = Callable[..., RouterSettings]
 """Takes values of the chart."""
 
 
@@ -26,24 +26,24 @@ SettingsOf = Callable[..., Settings]
 def settings_of(monkeypatch: pytest.MonkeyPatch) -> SettingsOf:
     """What the router itself reads from the environment that the chart gives it."""
 
-    def load(**values: Any) -> Settings:
+    def load(**values: Any) -> RouterSettings:
         [container] = render(**values).pod_specs()["berth-router"]["containers"]
-        known = {field.alias for field in Settings.model_fields.values()}
+        known = {field.alias for field in RouterSettings.model_fields.values()}
         given = environment(container)
         assert given.keys() <= known, f"the router knows none of {given.keys() - known}"
         for name, value in given.items():
             monkeypatch.setenv(name, value)
-        return Settings(POD_NAME="berth-router-0")
+        return RouterSettings(POD_NAME="berth-router-0")
 
     return load
 
 
 def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch) -> None:
     given = settings_of(auth={"enabled": False})
-    for field in Settings.model_fields.values():
+    for field in RouterSettings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
     expected = {"BERTH_STATS_CONFIG_MAP": "berth-stats", "BERTH_STORE_WRITABLE": True, "BERTH_MAX_TTL": 86400}
-    assert given == Settings.model_validate({"POD_NAME": "berth-router-0", **expected})
+    assert given == RouterSettings.model_validate({"POD_NAME": "berth-router-0", **expected})
 
 
 def test_every_value_arrives(settings_of: SettingsOf) -> None:

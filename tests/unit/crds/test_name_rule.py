@@ -1,4 +1,4 @@
-"""A name that is too long is refused where it is new: what was stored before must still be told that in its status."""
+"""A name that is too long is refused only for a new object: an older one must stay writable in its status."""
 
 import pytest
 

@@ -1,7 +1,7 @@
-"""Whatever is sent as a source or a destination: it is refused, or it means a repository of the hub and a folder of the store.
+"""Any source or destination is refused, or it means a repository of the hub and a folder of the store.
 
-corpus/sources.txt and corpus/destinations.txt hold what has once been tried against such parsers, a line each, with
-Python's escapes.
+corpus/sources.txt and corpus/destinations.txt have texts that were tried against such parsers elsewhere, a line each,
+with Python's escapes.
 """
 
 import os.path

@@ -5,15 +5,15 @@ from typing import Any
 
 from berth_api.model_deployment import Backend, Device, ModelDeployment
 from berth_cluster.cluster import Object
-from berth_operator.deployments.health import Sight
+from berth_operator.deployments.health import ProbeHistory
 from berth_operator.engines import ENGINES
 from berth_operator.resources import make_pod
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
 POD_UID = "99999999-8888-7777-6666-555555555555"
-SETTINGS = Settings.model_validate(
+SETTINGS = OperatorSettings.model_validate(
     {"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:1"}, "cuda": {"image": "berth/llamacpp-cuda:1"}}}}
 )
 
@@ -81,7 +81,7 @@ def pod(
     node: str | None = "node1",
     status: dict[str, Any] | None = None,
     made_of: ModelDeployment | None = None,
-    settings: Settings = SETTINGS,
+    settings: OperatorSettings = SETTINGS,
     **metadata: Any,
 ) -> Object:
     """A pod as the API server has it. `made_of`: the deployment as it was when the pod was made."""
@@ -129,13 +129,13 @@ def ended_pod(attempt: int = 1, **terminated: Any) -> Object:
     return pod(attempt, status=status)
 
 
-def answering(seconds_ago: float = 0, pod: str = POD_UID) -> Sight:
+def answering(seconds_ago: float = 0, pod: str = POD_UID) -> ProbeHistory:
     """The pod's engine answered so long ago, which was the last question."""
     moment = NOW - timedelta(seconds=seconds_ago)
-    return Sight(pod, moment, moment)
+    return ProbeHistory(pod, moment, moment)
 
 
-def silent(seconds: float, pod: str = POD_UID, *, heard: bool = True) -> Sight:
+def silent(seconds: float, pod: str = POD_UID, *, heard: bool = True) -> ProbeHistory:
     """The pod's engine has given no answer for so long. `heard`: it had given one before."""
     moment = NOW - timedelta(seconds=seconds)
-    return Sight(pod, moment, moment if heard else None, "no answer within 5 s")
+    return ProbeHistory(pod, moment, moment if heard else None, "no answer within 5 s")

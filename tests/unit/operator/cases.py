@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment
 from berth_cluster.cluster import Object
-from berth_operator.actions import CreatePod, DeleteDeployment, DeletePod, Observed, Plan, WriteStatus
-from berth_operator.deployments.health import Sight
+from berth_operator.deployments.actions import CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.health import ProbeHistory
 from berth_operator.deployments.plan import make_plan
-from berth_operator.settings import Settings
+from berth_operator.reconciling.writer import DeleteResource, WriteStatus
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, SETTINGS, UID
 
 
@@ -22,15 +23,15 @@ class Case:
     pods: list[Object]
     actions: list[str]
     phase: str | None
-    sight: Sight | None = None
+    probes: ProbeHistory | None = None
     attempt: int = 1
     wake_in: float | None = None
     reason: str | None = None
     """Of the condition Ready, where the case is about it."""
-    settings: Settings = field(default_factory=lambda: SETTINGS)
+    settings: OperatorSettings = field(default_factory=lambda: SETTINGS)
 
-    def plan(self) -> Plan:
-        return plan_for(self.deployment, *self.pods, sight=self.sight, settings=self.settings)
+    def plan(self) -> DeploymentPlan:
+        return plan_for(self.deployment, *self.pods, probes=self.probes, settings=self.settings)
 
     def check(self) -> None:
         plan = self.plan()
@@ -50,14 +51,14 @@ class Case:
 def plan_for(
     observed: ModelDeployment,
     *pods: Object,
-    sight: Sight | None = None,
+    probes: ProbeHistory | None = None,
     now: datetime = NOW,
-    settings: Settings = SETTINGS,
-) -> Plan:
-    return make_plan(Observed(observed, list(pods), sight), settings, now)
+    settings: OperatorSettings = SETTINGS,
+) -> DeploymentPlan:
+    return make_plan(ObservedDeployment(observed, list(pods), probes), settings, now)
 
 
-def actions(plan: Plan) -> list[str]:
+def actions(plan: DeploymentPlan) -> list[str]:
     """The plan's actions in short, as the tables state them: pods without their uid, and with the grace they have."""
     names: list[str] = []
     for action in plan.actions:
@@ -68,7 +69,7 @@ def actions(plan: Plan) -> list[str]:
                 names.append(f"delete {_short(name)}{'' if grace is None else f' in {grace} s'}")
             case WriteStatus():
                 names.append("status")
-            case DeleteDeployment():
+            case DeleteResource():
                 names.append("delete deployment")
     return names
 

@@ -1,4 +1,4 @@
-"""What each engine's launcher is told, whole; and which further arguments a deployment may use."""
+"""Each engine's launcher gets these arguments; and which further arguments a deployment may use."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ import pytest
 
 from berth_api.identity import with_defaults
 from berth_api.model_deployment import ModelDeploymentSpec
-from berth_operator.deployments.plan import CreatePod, Observed, make_plan
+from berth_operator.deployments.actions import CreatePod, ObservedDeployment
+from berth_operator.deployments.plan import make_plan
 from berth_operator.engines import ENGINES
 from berth_operator.engines.arguments import refused_arguments
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, SETTINGS, deployment
 
 MODEL = "/models/SmolLM2"
@@ -30,7 +31,10 @@ COMMON = f"--model {MODEL} --alias {MODEL} --port 8000"
                 "device": "cuda",
                 "llamacpp": {"contextSize": 512, "gpuLayers": 20, "quantization": "Q4_K_M"},
             },
-            f"llamacpp {COMMON} --context-size 512 --gpu-layers 20 --devices 1 --quantization Q4_K_M --parallel {{slots}}",
+            (
+                f"llamacpp {COMMON} --context-size 512 --gpu-layers 20 --devices 1 --quantization Q4_K_M"
+                " --parallel {slots}"
+            ),
         ),
         (
             {"backend": "llamacpp", "device": "cuda", "devices": 2, "llamacpp": {"gpuLayers": 0}},
@@ -86,17 +90,17 @@ def test_only_what_is_allowed_by_its_name(arguments: list[str], refused: list[st
 
 def test_a_deployment_with_arguments_that_are_not_allowed_gets_no_pod_and_says_why() -> None:
     curious = deployment({"engineArgs": ["--mmap", "--lora", "/x"]})
-    plan = make_plan(Observed(curious, [], None), SETTINGS, NOW)
+    plan = make_plan(ObservedDeployment(curious, [], None), SETTINGS, NOW)
     assert not any(isinstance(action, CreatePod) for action in plan.actions)
     failure = plan.status.last_failure
     assert failure is not None
     assert failure.reason == "EngineArgsNotAllowed"
     assert failure.message == "engineArgs: --mmap, --lora may not be used with llamacpp; the administrator allows: none"
 
-    allowing = Settings.model_validate(
+    allowing = OperatorSettings.model_validate(
         {**SETTINGS.model_dump(), "engine_args": {"allowed": {"llamacpp": ["--mmap", "--lora"]}}}
     )
-    [create, *_] = make_plan(Observed(curious, [], None), allowing, NOW).actions
+    [create, *_] = make_plan(ObservedDeployment(curious, [], None), allowing, NOW).actions
     assert isinstance(create, CreatePod)
     assert create.manifest["spec"]["containers"][0]["args"][-4:] == ["--", "--mmap", "--lora", "/x"]
 
@@ -115,7 +119,7 @@ def test_a_deployment_with_arguments_that_are_not_allowed_gets_no_pod_and_says_w
     ],
 )
 def test_a_cuda_deployment_asks_for_its_devices(device_settings: dict[str, Any], devices: int, expected: Any) -> None:
-    settings = Settings.model_validate(
+    settings = OperatorSettings.model_validate(
         {
             "engines": {"llamacpp": {"cuda": {"image": "berth/llamacpp-cuda:1"}}},
             "devices": {
@@ -129,7 +133,7 @@ def test_a_cuda_deployment_asks_for_its_devices(device_settings: dict[str, Any],
         }
     )
     [create, *_] = make_plan(
-        Observed(deployment({"device": "cuda", "devices": devices}), [], None), settings, NOW
+        ObservedDeployment(deployment({"device": "cuda", "devices": devices}), [], None), settings, NOW
     ).actions
     assert isinstance(create, CreatePod)
     pod = create.manifest["spec"]

@@ -1,7 +1,7 @@
 """The reconciler of deployments, with every call that it makes of the cluster failing once: it gets there all the same.
 
 For each story, each of the operator's calls is hit by each fault in a run of its own. Whatever is hit, the story ends
-as it should; no attempt has two pods; no reason is lost; and between two writes that no news caused lies a second.
+as it should; no attempt has two pods; no reason is lost; and between two writes that no change caused lies a second.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, Object
-from berth_operator.deployments.parts import status_of
-from berth_operator.deployments.reconciler import Reconciler
-from berth_operator.settings import Settings
+from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.objects.parts import status_of
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import lease
 from tests.unit.operator.world import Fault, Operator, World, points
 from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
-SETTINGS = Settings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:1"}}}})
+SETTINGS = OperatorSettings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:1"}}}})
 
 
 def begin(cluster: Cluster, world: World) -> Operator:
-    reconciler = Reconciler(cluster, world, SETTINGS, wall_clock)
+    reconciler = DeploymentReconciler(cluster, world, SETTINGS, wall_clock)
     return Operator(reconciler.wake, reconciler.close)
 
 
@@ -57,7 +57,7 @@ def phase(name: str) -> Callable[[Object | None], bool]:
 
 
 def reasons(world: World) -> set[str]:
-    """All reasons that were ever on record, or told by the condition Ready."""
+    """All reasons that were ever on record, or in the condition Ready."""
 
     def of(status: Object) -> list[str]:
         record: list[Object] = [status["lastFailure"]] if "lastFailure" in status else []

@@ -11,10 +11,10 @@ from berth_api.model_deployment import ModelDeployment
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
 from berth_local.node.cluster import merged
-from berth_operator.actions import CreatePod, DeleteDeployment, DeletePod, Observed, WriteStatus
+from berth_operator.deployments.actions import CreatePod, DeletePod, ObservedDeployment
 from berth_operator.deployments.plan import make_plan
 from berth_operator.downloads import plan as downloads
-from berth_operator.status_patch import status_patch
+from berth_operator.reconciling.writer import DeleteResource, WriteStatus, status_patch
 from tests.unit.operator import test_plan, test_serving
 from tests.unit.operator.building import NOW, SETTINGS, at
 from tests.unit.operator.cases import Case
@@ -75,7 +75,7 @@ def deployment_rounds(case: Case, tick: timedelta = TICK) -> Rounds:
     rounds = Rounds([], [])
     for _ in range(ROUNDS + 3):
         deployment = ModelDeployment.parse(manifest)
-        plan = make_plan(Observed(deployment, pods, case.sight), case.settings, now)
+        plan = make_plan(ObservedDeployment(deployment, pods, case.probes), case.settings, now)
         done: list[str] = []
         for action in plan.actions:
             match action:
@@ -91,7 +91,7 @@ def deployment_rounds(case: Case, tick: timedelta = TICK) -> Rounds:
                     if patch := status_patch(deployment.status, plan.status, plan.forget):
                         done.append(f"writes {sorted(patch)}")
                         manifest = stored(manifest, patch)
-                case DeleteDeployment():
+                case DeleteResource():
                     rounds.done.append(["deletes the deployment"])
                     return rounds
         rounds.done.append(done)
@@ -106,7 +106,7 @@ def download_rounds(case: downloads_test_plan.Case, tick: timedelta = TICK) -> R
     rounds = Rounds([], [])
     for _ in range(ROUNDS + 3):
         download = ModelDownload.parse(manifest)
-        observed = downloads.Observed(download, jobs, case.pods, case.progress, [download, *case.others])
+        observed = downloads.ObservedDownload(download, jobs, case.pods, case.progress, [download, *case.others])
         plan = downloads.make_plan(observed, case.settings, now)
         done: list[str] = []
         for action in plan.actions:
@@ -119,11 +119,11 @@ def download_rounds(case: downloads_test_plan.Case, tick: timedelta = TICK) -> R
                 case downloads.DeleteJob(name, _):
                     done.append(f"deletes {name}")
                     jobs = list(filter(is_not(name), jobs))
-                case downloads.WriteStatus():
+                case WriteStatus():
                     if patch := status_patch(download.status, plan.status):
                         done.append(f"writes {sorted(patch)}")
                         manifest = stored(manifest, patch)
-                case downloads.DeleteDownload():
+                case DeleteResource():
                     rounds.done.append(["deletes the download"])
                     return rounds
         rounds.done.append(done)
@@ -161,7 +161,7 @@ def test_a_deployments_plan_needs_no_news_of_its_own_writes(case: Case) -> None:
 @pytest.mark.parametrize("case", downloads_test_plan.CASES, ids=lambda case: case.name)
 def test_a_downloads_plan_needs_no_news_of_its_own_writes(case: downloads_test_plan.Case) -> None:
     rounds = download_rounds(case, timedelta(0))
-    if not any("deletes" in done for done in rounds.done[0]):  # that a Job has gone is news
+    if not any("deletes" in done for done in rounds.done[0]):  # the end of a Job is a change
         check_looks(rounds)
 
 

@@ -1,6 +1,6 @@
 """What was observed in, what is done and said out: the operator's behaviour, without a cluster and without a clock.
 
-How engines are kept that are ready is in `test_serving.py`; the words in which all is told are in `test_status.py`.
+How engines are kept that are ready is in `test_serving.py`; the words of each status are in `test_status.py`.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ CASES = [
         wake_in=3,
     ),
     Case(
-        "and then that is told",
+        "and then that is reported",
         deployment(),
         [pod(node=None, status=unschedulable(5))],
         ["status"],
@@ -68,7 +68,7 @@ CASES = [
         wake_in=260,
     ),
     Case(
-        "a minute after that it is told all the same",
+        "a minute after that it is reported all the same",
         deployment(status={"attempt": 2, "conditions": TAKEN_AWAY}),
         [pod(2, node=None, status=unschedulable(90))],
         ["status"],
@@ -128,7 +128,7 @@ CASES = [
         wake_in=1800,
     ),
     Case(
-        "a name that cannot be a label is told",
+        "a name that cannot be a label is reported",
         deployment(name=TOO_LONG),
         [],
         ["status"],
@@ -248,7 +248,7 @@ CASES = [
         wake_in=7,
     ),
     Case(
-        "a missing image is told, the pod is kept",
+        "a missing image is reported, the pod is kept",
         deployment(),
         [pod(status=IMAGE_MISSING)],
         ["status"],
@@ -276,7 +276,7 @@ CASES = [
         reason="StartDeadlineExceeded",
     ),
     Case(
-        "an engine without an image is told",
+        "an engine without an image is reported",
         deployment({"backend": "vllm"}),
         [],
         ["status"],

@@ -7,13 +7,13 @@ import pytest
 from berth_cluster.cluster import Object
 from berth_operator.engines import ENGINES
 from berth_operator.resources import make_pod
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import SETTINGS, UID, deployment
 
 PROBE = {"httpGet": {"path": "/health", "port": "http"}}
 
 
-def made(settings: Settings = SETTINGS, **spec: object) -> Object:
+def made(settings: OperatorSettings = SETTINGS, **spec: object) -> Object:
     asked = deployment(spec)
     image = settings.image_for(asked.spec.backend, asked.spec.device)
     assert image
@@ -119,6 +119,6 @@ def test_a_plain_engine() -> None:
 def test_the_kubelet_kills_an_engine_that_hangs_only_where_the_operator_should_have_long_replaced_it(
     deadline: float, failures: int
 ) -> None:
-    settings = Settings.model_validate({**SETTINGS.model_dump(), "timing": {"hang_deadline": deadline}})
+    settings = OperatorSettings.model_validate({**SETTINGS.model_dump(), "timing": {"hang_deadline": deadline}})
     container = made(settings)["spec"]["containers"][0]
     assert container["livenessProbe"]["failureThreshold"] == failures == ceil(2 * deadline / 10)

@@ -12,7 +12,7 @@ from berth_api.conditions import ConditionType
 from berth_api.identity import pod_name
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, ForbiddenError, Kind, Object, Preconditions
 from berth_local.node.admission import Admit
-from berth_operator.deployments.parts import condition, status_of
+from berth_operator.objects.parts import condition, status_of
 from tests.unit.operator.building import lease
 from tests.unit.operator.test_faults import begin, declare, phase, ready, reasons
 from tests.unit.operator.world import World
@@ -181,7 +181,7 @@ async def test_whoever_deletes_each_pod_is_answered_with_one_in_ten_seconds(worl
         for pod in await world.pods():
             await world.cluster.delete(PODS, pod["metadata"]["name"])
     assert sum(world.made(PODS).values()) <= 13
-    assert status_of(await deployment(world))["phase"] == "Pending", "nobody is told that it cannot start"
+    assert status_of(await deployment(world))["phase"] == "Pending", "no status says that it cannot start"
     await world.until(ready(2))
 
 
@@ -215,8 +215,8 @@ def test_one_that_cannot_be_read_stops_no_other_and_is_told(broken: str) -> None
             assert stalled
             assert (stalled["status"], stalled["reason"]) == ("True", "NotUnderstood")
             assert ("backend" if broken == "spec" else "startSteps") in stalled["message"]
-            assert world.writes() == written, "once it is told there is nothing more to write"
-            assert [log["name"] for log in logs if log["event"] == "not_understood"] == ["old"], "told in the log once"
+            assert world.writes() == written, "once it is reported there is nothing more to write"
+            assert [log["name"] for log in logs if log["event"] == "not_understood"] == ["old"], "logged once"
 
     run_in_virtual_time(run())
 

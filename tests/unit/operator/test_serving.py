@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import (
     answering,
     at,
@@ -46,7 +46,7 @@ def evict(reason: str) -> dict[str, Any]:
 
 WATCHED = [
     Case(
-        "an engine long ready, of which a new operator has not heard, stays ready",
+        "an engine long ready, which a new operator has not probed, stays ready",
         deployment(status=loaded(7200, activity={"r": lease(90)})),
         [running_pod()],
         ["status"],
@@ -127,7 +127,7 @@ WATCHED = [
         wake_in=200,
     ),
     Case(
-        "an operator that has just come believes the one before it until it has heard the engine itself",
+        "an operator that has just come believes the one before it until the engine has answered it",
         deployment(status=UNRESPONSIVE),
         [running_pod()],
         ["status"],
@@ -157,7 +157,7 @@ WATCHED = [
         reason="EngineHung",
     ),
     Case(
-        "but not while a kubelet hears it",
+        "but not while the kubelet gets answers",
         deployment(status=UNRESPONSIVE),
         [pod(status=running("True", -90))],
         ["status"],
@@ -177,7 +177,7 @@ WATCHED = [
         reason="EngineHung",
     ),
     Case(
-        "a node that is gone is told as that",
+        "a node that is gone is reported as that",
         deployment(status=UNRESPONSIVE),
         [pod(status=not_ready(10, containers_ready="True"))],
         ["status", "create smol-2", "delete smol-1 in 1 s"],
@@ -221,7 +221,7 @@ TAKEN_AWAY = [
     ),
     *(
         Case(
-            f"and one that the node put out: {reason}",
+            f"and one that the node ended: {reason}",
             deployment(status=loaded(100)),
             [pod(status=evict(reason))],
             ["create smol-2", "status", "delete smol-1"],
@@ -283,8 +283,8 @@ TAKEN_AWAY = [
 TAKEN_AWAY_FROM_USERS = [case for case in TAKEN_AWAY if case.phase]
 
 OTHER_NODE = {"nodeSelector": {"zone": "b"}}
-OTHER_IMAGE = Settings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:2"}}}})
-NO_IMAGE = Settings.model_validate({"engines": {"vllm": {"cpu": {"image": "berth/vllm:1"}}}})
+OTHER_IMAGE = OperatorSettings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:2"}}}})
+NO_IMAGE = OperatorSettings.model_validate({"engines": {"vllm": {"cpu": {"image": "berth/vllm:1"}}}})
 IN_USE = {"r": {**lease(30, 1), "leaseUntil": at(25)}}
 UNUSED = {"r": lease(200)}
 NOWHERE = {

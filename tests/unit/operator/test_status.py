@@ -7,9 +7,10 @@ import pytest
 
 from berth_api.conditions import ConditionType, condition_of
 from berth_cluster.cluster import MEMORY_ANNOTATION, Preconditions
-from berth_operator.actions import DeleteDeployment, Engine
-from berth_operator.deployments.health import Sight
+from berth_operator.deployments.actions import ProbeTarget
+from berth_operator.deployments.health import ProbeHistory
 from berth_operator.deployments.plan import pod_name_taken, pod_refused
+from berth_operator.reconciling.writer import DeleteResource
 from tests.unit.operator.building import (
     NOW,
     POD_UID,
@@ -30,25 +31,25 @@ from tests.unit.operator.cases import actions, plan_for
 
 def test_the_delete_holds_only_for_what_was_read() -> None:
     plan = plan_for(
-        deployment({"idle": {"ttlSeconds": 60, "action": "Delete"}}, loaded(60)), running_pod(), sight=answering()
+        deployment({"idle": {"ttlSeconds": 60, "action": "Delete"}}, loaded(60)), running_pod(), probes=answering()
     )
-    assert plan.actions[0] == DeleteDeployment(Preconditions(UID, "7"))
+    assert plan.actions[0] == DeleteResource(Preconditions(UID, "7"))
 
 
 def test_a_second_round_over_its_own_status_changes_nothing() -> None:
-    first = plan_for(deployment(), running_pod(), sight=answering())
+    first = plan_for(deployment(), running_pod(), probes=answering())
     again = plan_for(
-        deployment(status=first.status.manifest()), running_pod(), sight=answering(), now=NOW + timedelta(seconds=9)
+        deployment(status=first.status.manifest()), running_pod(), probes=answering(), now=NOW + timedelta(seconds=9)
     )
     assert again.status.manifest() == first.status.manifest()
 
 
-def test_the_start_is_told_step_by_step() -> None:
+def test_the_status_has_each_step_of_the_start() -> None:
     created = plan_for(deployment()).status
     scheduled = plan_for(deployment(status=created.manifest()), pod(), now=NOW + timedelta(seconds=1)).status
     started = plan_for(deployment(status=scheduled.manifest()), running_pod(), now=NOW + timedelta(seconds=3)).status
     ready = plan_for(
-        deployment(status=started.manifest()), running_pod(), sight=answering(), now=NOW + timedelta(seconds=7)
+        deployment(status=started.manifest()), running_pod(), probes=answering(), now=NOW + timedelta(seconds=7)
     ).status
     assert [(step.name, step.seconds) for step in ready.start_steps] == [
         ("PodCreated", 0),
@@ -60,10 +61,10 @@ def test_the_start_is_told_step_by_step() -> None:
     assert ready.loaded_at == NOW + timedelta(seconds=7)
 
 
-@pytest.mark.parametrize("sight", [None, answering()])
-def test_the_memory_that_a_pod_is_counted_with_is_told_while_there_is_one(sight: Sight | None) -> None:
+@pytest.mark.parametrize("probes", [None, answering()])
+def test_the_status_has_the_memory_that_is_counted_for_a_pod_while_there_is_one(probes: ProbeHistory | None) -> None:
     counted = running_pod(annotations={MEMORY_ANNOTATION: "350000000"})
-    status = plan_for(deployment(), counted, sight=sight).status
+    status = plan_for(deployment(), counted, probes=probes).status
     assert status.memory_bytes == 350_000_000
     assert (
         plan_for(deployment(status=status.model_dump(mode="json", by_alias=True)), ended_pod()).status.memory_bytes
@@ -71,7 +72,7 @@ def test_the_memory_that_a_pod_is_counted_with_is_told_while_there_is_one(sight:
     )
 
 
-def test_what_the_node_says_of_a_start_is_told() -> None:
+def test_the_status_repeats_what_the_node_says_of_a_start() -> None:
     waiting = {"reason": "ContainerCreating", "message": "half of it is here"}
     installing = pod(status={"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]})
     conditions = plan_for(deployment(), installing).status.conditions
@@ -82,10 +83,10 @@ def test_what_the_node_says_of_a_start_is_told() -> None:
 
 
 def test_the_engine_is_asked_as_soon_as_its_container_runs() -> None:
-    engine = Engine(POD_UID, "http://10.0.0.5:8000/health")
-    assert plan_for(deployment(), pod()).engine is None
-    assert plan_for(deployment(), running_pod()).engine == engine
-    assert plan_for(deployment(), running_pod(), sight=answering()).engine == engine, "and for as long as it serves"
+    engine = ProbeTarget(POD_UID, "http://10.0.0.5:8000/health")
+    assert plan_for(deployment(), pod()).probe is None
+    assert plan_for(deployment(), running_pod()).probe == engine
+    assert plan_for(deployment(), running_pod(), probes=answering()).probe == engine, "and for as long as it serves"
 
 
 def test_after_a_pod_that_vanished_the_time_of_a_start_counts_anew() -> None:
@@ -94,7 +95,7 @@ def test_after_a_pod_that_vanished_the_time_of_a_start_counts_anew() -> None:
     assert plan_for(started, running_pod(2), now=NOW + timedelta(seconds=10)).status.start_steps[-1].seconds == 10
 
 
-def test_a_failure_is_told_where_people_look() -> None:
+def test_a_failure_stands_where_people_look() -> None:
     status = plan_for(deployment(), ended_pod(exitCode=78, message="ModelNotFound: there is no /models/x")).status
     for kind, expected in ((ConditionType.STALLED, "True"), (ConditionType.READY, "False")):
         condition = condition_of(status.conditions, kind)
@@ -108,10 +109,10 @@ def test_a_failure_is_told_where_people_look() -> None:
 
 def test_a_replaced_engine_keeps_its_reason_until_a_run_has_lasted() -> None:
     after = loaded(59, lastFailure=failure(-70, retry=-70))
-    assert plan_for(deployment(status=after), running_pod(), sight=answering()).status.last_failure is not None
+    assert plan_for(deployment(status=after), running_pod(), probes=answering()).status.last_failure is not None
     assert (
         plan_for(
-            deployment(status=after), running_pod(), sight=answering(), now=NOW + timedelta(seconds=1)
+            deployment(status=after), running_pod(), probes=answering(), now=NOW + timedelta(seconds=1)
         ).status.last_failure
         is None
     )
@@ -133,7 +134,7 @@ def test_entries_of_routers_that_are_long_gone_are_forgotten() -> None:
         "gone": {**lease(-3601), "lastActivity": at(-3601)},
         "recent": {**lease(-3599), "lastActivity": at(-3599)},
     }
-    assert plan_for(deployment(status=loaded(10, activity=activity)), running_pod(), sight=answering()).forget == [
+    assert plan_for(deployment(status=loaded(10, activity=activity)), running_pod(), probes=answering()).forget == [
         "gone"
     ]
 
@@ -178,5 +179,5 @@ def test_unloading_counts_until_the_next_request(
     name: str, activity: dict[str, Any], ttl: int, *, asleep: bool
 ) -> None:
     observed = deployment({"idle": {"ttlSeconds": ttl, "action": "Sleep"}}, loaded(100, activity=activity))
-    plan = plan_for(observed, running_pod(), sight=answering())
+    plan = plan_for(observed, running_pod(), probes=answering())
     assert (plan.status.phase == "Sleeping") == asleep, name

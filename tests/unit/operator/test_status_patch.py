@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from berth_api.model_deployment import ModelDeploymentStatus, Phase
 from berth_local.node.cluster import merged
-from berth_operator.status_patch import merge_patch, status_patch
+from berth_operator.reconciling.writer import merge_patch, status_patch
 from tests.unit.operator.building import at, failure, lease, loaded
 
 LEAVES = st.integers(0, 2) | st.text("ab", max_size=2) | st.lists(st.integers(0, 1), max_size=2)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import ClusterError, ConflictError, ForbiddenError, NotFoundError, Object, UnavailableError
-from berth_operator.workers import PACE_SECONDS, Workers
+from berth_operator.reconciling.workers import PACE_SECONDS, Workers
 from tests.unit.virtual_time import run_in_virtual_time
 
 LONG = 3600.0
@@ -122,7 +122,7 @@ async def test_after_the_end_a_wake_begins_anew() -> None:
 
 
 @virtual
-async def test_news_leads_to_a_round_at_once_even_right_after_a_write() -> None:
+async def test_a_change_leads_to_a_round_at_once_even_right_after_a_write() -> None:
     rounds = Rounds()
     rounds.do(rounds.writes(2), rounds.writes(4), LONG)
     for seen in (1, 3, 5):
@@ -133,7 +133,7 @@ async def test_news_leads_to_a_round_at_once_even_right_after_a_write() -> None:
 
 
 @virtual
-async def test_what_a_worker_wrote_itself_is_no_news() -> None:
+async def test_what_a_worker_wrote_itself_wakes_nobody() -> None:
     rounds = Rounds()
     rounds.do(rounds.writes(2), LONG)
     rounds.workers.wake("a", version(1))
@@ -210,7 +210,7 @@ async def test_nor_where_the_watch_is_faster_than_the_answer() -> None:
 
 
 @virtual
-async def test_without_news_a_second_lies_between_two_writes_whatever_is_asked_for() -> None:
+async def test_without_a_change_a_second_lies_between_two_writes_whatever_is_asked_for() -> None:
     rounds = Rounds()
     rounds.do(rounds.writes(2, then=0.0))
     rounds.workers.wake("a")
@@ -257,7 +257,7 @@ async def test_a_write_that_failed_counts_as_one() -> None:
 
 
 @virtual
-async def test_nor_is_it_news_when_it_took_effect_and_the_watch_shows_it() -> None:
+async def test_a_write_that_failed_wakes_nobody_when_it_took_effect_and_the_watch_shows_it() -> None:
     rounds = Rounds()
 
     async def fails() -> float:
@@ -289,7 +289,7 @@ async def test_a_cluster_that_fails_is_asked_ever_less_often(fault: Exception) -
 
 
 @virtual
-async def test_a_conflict_is_news_but_conflicts_without_end_do_not_spin() -> None:
+async def test_after_a_conflict_a_round_comes_at_once_but_conflicts_without_end_do_not_spin() -> None:
     rounds = Rounds(ConflictError("changed"))
     rounds.workers.wake("a")
     await passed(20)

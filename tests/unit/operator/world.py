@@ -34,7 +34,7 @@ from berth_cluster.following import Snapshot, follow
 from berth_local.node.admission import SCHEMAS, Admit
 from berth_local.node.cluster import LocalCluster
 from berth_local.serve.controllers import wake_on_changes
-from berth_operator.deployments.parts import status_of
+from berth_operator.objects.parts import status_of
 from tests.unit.virtual_time import wall_clock
 
 _by_operator: ContextVar[bool] = ContextVar("by_operator", default=False)

@@ -19,7 +19,7 @@ import pytest
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.instruments import InstrumentedCluster
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.engine import Engine
@@ -182,17 +182,17 @@ async def engine() -> AsyncIterator[Engine]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+def settings(tmp_path: Path, request: pytest.FixtureRequest) -> RouterSettings:
     """A store with one model. Parametrize it indirectly with the settings that differ."""
     (tmp_path / "tiny").mkdir()
     changed: dict[str, object] = getattr(request, "param", {})
-    return Settings.model_validate(
+    return RouterSettings.model_validate(
         {"model_store": str(tmp_path), "replica": "router-1", "cold_start_deadline": 30, **changed}
     )
 
 
 @asynccontextmanager
-async def served(cluster: InstrumentedCluster, engine: Engine, settings: Settings) -> AsyncGenerator[Serving]:
+async def served(cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings) -> AsyncGenerator[Serving]:
     """A router, listening."""
     router = Router(cluster, settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -204,7 +204,7 @@ async def served(cluster: InstrumentedCluster, engine: Engine, settings: Setting
 
 
 @pytest.fixture
-async def serving(cluster: InstrumentedCluster, engine: Engine, settings: Settings) -> AsyncIterator[Serving]:
+async def serving(cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings) -> AsyncIterator[Serving]:
     async with served(cluster, engine, settings) as running:
         await running.until_ready()
         yield running

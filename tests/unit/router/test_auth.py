@@ -13,7 +13,7 @@ from berth_router import auth
 from berth_router.auth import ApiKeys, KeyScope
 from berth_router.errors import AuthenticationError
 from berth_router.request.endpoints import INFERENCE_PATHS
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.instruments import InstrumentedCluster
 from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
 from tests.unit.router.engine import Engine
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def guarded(
-    cluster: InstrumentedCluster, engine: Engine, settings: Settings, folder: Path
+    cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings, folder: Path
 ) -> AsyncIterator[Serving]:
     """A router that asks for keys."""
     guarded = settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": SCOPES})
@@ -181,7 +181,11 @@ def test_whatever_is_in_a_key_file_the_others_are_read(folder: Path, content: by
 
 
 async def test_a_fault_while_keys_are_read_ends_no_router(
-    cluster: InstrumentedCluster, engine: Engine, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: InstrumentedCluster,
+    engine: Engine,
+    settings: RouterSettings,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("berth_router.auth.REREAD_SECONDS", 0.05)
     guarded = settings.model_copy(update={"api_keys_dir": folder, "api_key_scopes": SCOPES})
@@ -221,9 +225,9 @@ async def test_no_key_is_ever_logged(guarded: Serving, capfd: pytest.CaptureFixt
 
 def test_keys_without_any_scope_are_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="BERTH_API_KEY_SCOPES gives no key any scope"):
-        Settings.model_validate({"api_keys_dir": tmp_path})
+        RouterSettings.model_validate({"api_keys_dir": tmp_path})
     with pytest.raises(ValidationError, match="api_key_scopes"):
-        Settings.model_validate({"api_keys_dir": tmp_path, "api_key_scopes": {"../etc": ["manage"]}})
+        RouterSettings.model_validate({"api_keys_dir": tmp_path, "api_key_scopes": {"../etc": ["manage"]}})
 
 
 def _valid(keys: ApiKeys, key: str) -> bool:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, ForbiddenError, UnavailableError
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.unit.router.conftest import MODEL, PROMPT, Serving, served
 from tests.unit.router.engine import Call, chunk
 
@@ -43,7 +43,9 @@ async def test_fifty_requests_at_once_make_one_deployment_and_get_fifty_answers(
     assert len(await serving.deployments()) == 1
 
 
-async def test_two_routers_that_are_asked_at_once_share_one_deployment(serving: Serving, settings: Settings) -> None:
+async def test_two_routers_that_are_asked_at_once_share_one_deployment(
+    serving: Serving, settings: RouterSettings
+) -> None:
     other_settings = settings.model_copy(update={"replica": "router-2"})
     async with served(serving.cluster, serving.engine, other_settings) as other:
         asking = [asyncio.create_task(router.ask()) for router in (serving, other) * 5]

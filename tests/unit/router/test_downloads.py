@@ -13,7 +13,7 @@ import pytest
 from berth_api.model_download import ModelDownloadSpec, download_name
 from berth_api.repository import DEFAULT_HUB
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Kind, Object, UnavailableError
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.conftest import MODEL, Serving, served
 from tests.unit.router.engine import Engine
@@ -32,7 +32,7 @@ async def set_status(serving: Serving, name: str, **status: Any) -> None:
     await serving.cluster.patch_status(MODEL_DOWNLOADS, name, status)
 
 
-def publish(settings: Settings, destination: str, repository: str = "acme/tiny") -> None:
+def publish(settings: RouterSettings, destination: str, repository: str = "acme/tiny") -> None:
     """What a finished download leaves."""
     place = Path(settings.model_store) / destination
     place.mkdir(parents=True)
@@ -100,7 +100,7 @@ async def test_what_cannot_be_a_downloads_name_is_not_found_at_once(serving: Ser
     assert (serving.cluster.calls["get"], serving.cluster.calls["delete"]) == (0, 0)
 
 
-async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, settings: Settings) -> None:
+async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "byhand").mkdir()
     (Path(settings.model_store) / "byhand" / "model.gguf").write_bytes(b"GGUF")
     publish(settings, "published")
@@ -119,7 +119,7 @@ async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, setting
 
 
 async def test_one_that_failed_is_tried_again_and_one_that_succeeded_is_told(
-    serving: Serving, settings: Settings
+    serving: Serving, settings: RouterSettings
 ) -> None:
     _, first = await request(serving, "acme/other")
     await set_status(serving, first["job_id"], phase="Failed", message="no room")
@@ -243,7 +243,7 @@ POISON: list[Any] = [None, {}, {"repository": "a--b/c"}, {"repository": 7}, {"so
 @pytest.mark.parametrize("spec", POISON)
 async def test_a_download_that_cannot_be_read_is_told_deleted_and_in_nobodys_way(
     engine: Engine,
-    settings: Settings,
+    settings: RouterSettings,
     spec: Any,
 ) -> None:
     cluster = OfAnotherVersion()
@@ -262,7 +262,7 @@ async def test_a_download_that_cannot_be_read_is_told_deleted_and_in_nobodys_way
 
 
 @pytest.mark.in_memory("a real API server refuses such an object, unless it is of another version")
-async def test_one_of_the_same_name_that_cannot_be_read_is_told(engine: Engine, settings: Settings) -> None:
+async def test_one_of_the_same_name_that_cannot_be_read_is_told(engine: Engine, settings: RouterSettings) -> None:
     cluster = OfAnotherVersion()
     name = download_name(ModelDownloadSpec(repository="acme/other"))
     await cluster.store(MODEL_DOWNLOADS, name, {"repository": "a--b/c"})
@@ -281,7 +281,7 @@ async def test_one_of_the_same_name_that_cannot_be_read_is_told(engine: Engine, 
 )
 async def test_a_deployment_that_cannot_be_read_ends_no_router(
     engine: Engine,
-    settings: Settings,
+    settings: RouterSettings,
     spec: Any,
     deletes: int,
 ) -> None:

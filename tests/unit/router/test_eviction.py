@@ -59,7 +59,7 @@ async def test_an_idle_model_that_a_router_made_goes(ready: Serving) -> None:
 async def test_a_model_that_answers_stays(ready: Serving) -> None:
     task, go_on = await answering(ready)
     deployment = await only(ready)
-    assert ready.router.evictor.use(deployment).in_flight == 1
+    assert ready.router.evictor.usage(deployment).in_flight == 1
     assert not await ready.router.evictor.evict(deployment)
     go_on.set()
     assert await task == "Paris."
@@ -70,7 +70,7 @@ async def test_a_request_that_comes_while_the_model_goes_is_answered_by_the_next
     deployment = await only(ready)
     ready.router.evictor.mark_evicting(deployment)
     async with streamed(ready, b"waiting for memory") as answer:
-        assert ready.router.evictor.use(deployment).in_flight == 0
+        assert ready.router.evictor.usage(deployment).in_flight == 0
         assert await ready.router.evictor.evict(deployment)
         found = await ready.until(lambda found: bool(found) and found[0]["metadata"]["uid"] != deployment.uid)
         await ready.make_ready(found[0]["metadata"]["name"])

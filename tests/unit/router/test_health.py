@@ -10,7 +10,7 @@ from aiohttp import web
 
 from berth_cluster.cluster import Kind, ObjectList, UnavailableError
 from berth_router import stats
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.instruments import Instrumented
 from tests.unit.crds.api_server import api_server
 from tests.unit.memory_cluster import MemoryCluster
@@ -24,7 +24,7 @@ async def test_a_router_is_ready_once_it_has_heard_from_the_cluster(serving: Ser
 
 
 @pytest.mark.in_memory("a fault of the cluster's adapter")
-async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Settings, engine: Engine) -> None:
+async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: RouterSettings, engine: Engine) -> None:
     class Broken(MemoryCluster):
         async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
             raise RuntimeError("a fault")
@@ -37,7 +37,7 @@ async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Settin
 
 
 @pytest.mark.in_memory("its cluster is never to be reached")
-async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: Settings, engine: Engine) -> None:
+async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: RouterSettings, engine: Engine) -> None:
     class Away(MemoryCluster):
         async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
             raise UnavailableError("the API server cannot be reached")
@@ -50,7 +50,7 @@ async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: Settings
 @pytest.mark.in_memory("what answers here is no cluster at all")
 @pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"items": [', b'{"metadata": {}}', b"null"])
 async def test_a_proxy_that_answers_in_the_clusters_place_is_no_reason_to_restart(
-    settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+    settings: RouterSettings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response(body=body)

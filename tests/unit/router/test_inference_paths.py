@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.unit.router.conftest import MODEL, PROMPT, Serving
 from tests.unit.router.engine import COMPLETION, Behaviour, Call, chunk
 
@@ -117,7 +117,7 @@ async def test_a_stream_of_completions_ends_with_done_whatever_the_engine_does(
 
 @pytest.mark.parametrize("settings", [ALL_ENGINES], indirect=True)
 async def test_an_engine_that_has_the_path_is_started_beside_one_that_lacks_it(
-    serving: Serving, settings: Settings
+    serving: Serving, settings: RouterSettings
 ) -> None:
     (Path(settings.model_store) / "tiny" / "model.safetensors").touch()
     asking = asyncio.create_task(serving.raw("POST", "/v1/responses", body(input="x")))
@@ -139,7 +139,9 @@ async def test_an_engine_that_has_the_path_is_started_beside_one_that_lacks_it(
     [(ALL_ENGINES, "model.safetensors", "transformers"), (ALL_ENGINES, "q4.gguf", "llamacpp")],
     indirect=["settings"],
 )
-async def test_the_engine_follows_from_the_files(serving: Serving, settings: Settings, file: str, backend: str) -> None:
+async def test_the_engine_follows_from_the_files(
+    serving: Serving, settings: RouterSettings, file: str, backend: str
+) -> None:
     (Path(settings.model_store) / "tiny" / file).touch()
     asking = asyncio.create_task(serving.ask())
     name = await serving.created()
@@ -149,7 +151,7 @@ async def test_the_engine_follows_from_the_files(serving: Serving, settings: Set
 
 
 @pytest.mark.parametrize("settings", [ONE_ENGINE], indirect=True)
-async def test_files_that_no_engine_reads_are_said(serving: Serving, settings: Settings) -> None:
+async def test_files_that_no_engine_reads_are_said(serving: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "tiny" / "model.safetensors").touch()
     with pytest.raises(openai.BadRequestError, match="no engine for safetensors files, which is what /models/tiny has"):
         await serving.ask()

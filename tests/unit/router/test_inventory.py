@@ -13,7 +13,7 @@ import pytest
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
 from berth_router.errors import UnknownModelError
 from berth_router.management import inventory
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from berth_router.store import descriptions, removal
 from berth_router.store.descriptions import Described, Descriptions, read_model
 from berth_router.store.model_store import ModelStore, StoredModel
@@ -40,7 +40,7 @@ async def delete(serving: Serving, name: str) -> tuple[int, Any]:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Path:
+def store(settings: RouterSettings) -> Path:
     return Path(settings.model_store)
 
 
@@ -274,7 +274,7 @@ async def test_what_a_crash_left_is_deleted_once_it_is_old(
 
 @pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
 async def test_a_router_starts_and_ends_while_a_slow_store_is_still_swept(
-    cluster: InstrumentedCluster, engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, may_end = threading.Event(), threading.Event()
 

@@ -15,7 +15,7 @@ from berth_api.model_deployment import Backend, Device
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, UnavailableError
 from berth_router.lifecycle import unloader
 from berth_router.management.inventory import recommended_backends
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from berth_router.store.model_store import FileType
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
@@ -44,7 +44,7 @@ async def until_refused(serving: Serving) -> Reply:
                 )
 
 
-async def test_models_are_those_of_the_store(serving: Serving, settings: Settings) -> None:
+async def test_models_are_those_of_the_store(serving: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "large.gguf").write_bytes(b"GGUF")
     for not_a_model in (".partial", "lost+found"):
         (Path(settings.model_store) / not_a_model).mkdir()
@@ -52,7 +52,7 @@ async def test_models_are_those_of_the_store(serving: Serving, settings: Setting
     assert [model.id async for model in serving.client.models.list()] == ["/models/large.gguf", MODEL]
 
 
-async def test_models_are_in_openais_shape(serving: Serving, settings: Settings) -> None:
+async def test_models_are_in_openais_shape(serving: Serving, settings: RouterSettings) -> None:
     changed = int((Path(settings.model_store) / "tiny").stat().st_mtime)
     assert await get(serving, "/v1/models") == {
         "object": "list",
@@ -92,7 +92,7 @@ async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving)
 
 
 @pytest.mark.parametrize("settings", [{"engines": {"llamacpp": ["cpu"]}}], indirect=True)
-async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, settings: Settings) -> None:
+async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, settings: RouterSettings) -> None:
     store = Path(settings.model_store)
     (store / "tiny" / "model.gguf").write_bytes(b"x" * 2_500_000)
     (store / "big").mkdir()
@@ -211,7 +211,7 @@ async def test_unload_lets_the_answers_being_made_end_and_takes_no_new_ones(read
 
 
 @pytest.fixture
-async def second(ready: Serving, settings: Settings) -> AsyncIterator[Serving]:
+async def second(ready: Serving, settings: RouterSettings) -> AsyncIterator[Serving]:
     """Another replica, that knows of the model."""
     async with served(ready.cluster, ready.engine, settings.model_copy(update={"replica": "router-2"})) as running:
         async with asyncio.timeout(10):
@@ -265,7 +265,7 @@ async def test_unload_waits_no_longer_than_its_bound(
     answering.cancel()
 
 
-async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving, settings: Settings) -> None:
+async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "other").mkdir()
     name = await ready.created()
     asking = asyncio.create_task(ready.client.chat.completions.create(model="other", messages=PROMPT))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from berth_router.management.verify import Space
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from berth_router.store import hub_lookup
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -31,7 +31,7 @@ def hub() -> Iterator[HubServer]:
 
 @pytest.fixture
 async def asking(
-    cluster: InstrumentedCluster, engine: Engine, settings: Settings, hub: HubServer
+    cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings, hub: HubServer
 ) -> AsyncIterator[Serving]:
     """A router that knows the hub, and has an engine for safetensors alone."""
     engines = {"engines": {"transformers": ["cpu"]}, "default_backend": "transformers"}
@@ -87,7 +87,7 @@ async def test_what_does_not_exist_is_told(asking: Serving) -> None:
 
 
 async def test_a_gated_repository_needs_the_token(
-    asking: Serving, hub: HubServer, cluster: InstrumentedCluster, settings: Settings
+    asking: Serving, hub: HubServer, cluster: InstrumentedCluster, settings: RouterSettings
 ) -> None:
     hub.repository("acme/gated", gated=True).commit({"config.json": b"{}", "model.safetensors": os.urandom(100)})
     _, found = await verify(asking, url="acme/gated")
@@ -97,7 +97,7 @@ async def test_a_gated_repository_needs_the_token(
         update={
             "hub_endpoint": hub.url,
             "min_free_bytes": 0,
-            "hub_token": Settings.model_validate({"HF_TOKEN": TOKEN}).hub_token,
+            "hub_token": RouterSettings.model_validate({"HF_TOKEN": TOKEN}).hub_token,
         }
     )
     async with served(cluster, Engine(), changed) as trusted:
@@ -106,7 +106,7 @@ async def test_a_gated_repository_needs_the_token(
     assert TOKEN not in str(found)
 
 
-async def test_a_place_that_is_taken_is_told(asking: Serving, settings: Settings) -> None:
+async def test_a_place_that_is_taken_is_told(asking: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "tiny" / "model.gguf").write_bytes(b"GGUF")
     _, found = await verify(asking, url="acme/tiny")
     assert not found["downloadable"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from berth_router.auth import KeyScope
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.instruments import InstrumentedCluster
 from tests.unit.router.conftest import MODEL, Serving, served
 from tests.unit.router.engine import Call, Engine
@@ -20,7 +20,7 @@ MOST = 3
 
 
 @pytest.fixture
-def with_keys(settings: Settings, tmp_path: Path) -> Settings:
+def with_keys(settings: RouterSettings, tmp_path: Path) -> RouterSettings:
     """Two keys, each with three requests in hand at most."""
     folder = tmp_path / "keys"
     folder.mkdir()
@@ -32,7 +32,7 @@ def with_keys(settings: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def guarded(cluster: InstrumentedCluster, engine: Engine, with_keys: Settings) -> AsyncIterator[Serving]:
+async def guarded(cluster: InstrumentedCluster, engine: Engine, with_keys: RouterSettings) -> AsyncIterator[Serving]:
     """A router that needs a key, and a model that runs."""
     async with served(cluster, engine, with_keys) as running:
         await running.until_ready()

@@ -8,9 +8,12 @@ from pydantic import BaseModel
 from berth_api.crd.structural import structural
 from berth_cluster.cluster import GROUP, VERSION, Kind, Object
 
+CATEGORY = "berth"
+"""`kubectl get berth` shows all resources of Berth."""
+
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class ResourceDefinition:
     """A kind of resource: its types, how kubectl shows it, and the rules between its fields, in CEL."""
 
     kind: Kind
@@ -21,19 +24,19 @@ class Resource:
     columns: list[dict[str, Any]]
     spec_rules: list[dict[str, str]]
     rules: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Rules about the whole object; of its metadata they see the name."""
+    """Rules about the whole object. Of the metadata they see the name."""
 
 
 def rule(field_path: str, expression: str, message: str) -> dict[str, str]:
-    """A rule of which the API server says that this field breaks it.
+    """A rule whose violation the API server reports for this field.
 
-    The field is named by its path below the rule's own place.
+    `field_path`: below the place where the rule stands.
     """
     return {"rule": expression, "message": message, "fieldPath": f".{field_path}"}
 
 
 def name_rule(length: int, why: str) -> dict[str, Any]:
-    """A rule about the name of new resources alone: of what was stored before, the status must still be writable."""
+    """A rule about the names of new resources. The status of an older resource must stay writable."""
     return {
         "rule": f"oldSelf.hasValue() || self.metadata.name.size() <= {length}",
         "message": f"metadata.name: at most {length} characters, since {why}",
@@ -41,7 +44,7 @@ def name_rule(length: int, why: str) -> dict[str, Any]:
     }
 
 
-def custom_resource_definition(resource: Resource) -> Object:
+def custom_resource_definition(resource: ResourceDefinition) -> Object:
     """The CustomResourceDefinition, as `kubectl apply` takes it."""
     kind = resource.kind
     schema: dict[str, Any] = {
@@ -63,7 +66,7 @@ def custom_resource_definition(resource: Resource) -> Object:
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": f"{kind.plural}.{GROUP}",
-            # Uninstalling a release must not take every resource of the cluster with it.
+            # Without this, uninstalling a release would delete every resource of the cluster.
             "annotations": {"helm.sh/resource-policy": "keep"},
             "labels": {"app.kubernetes.io/part-of": "berth"},
         },
@@ -76,7 +79,7 @@ def custom_resource_definition(resource: Resource) -> Object:
                 "plural": kind.plural,
                 "singular": kind.kind.lower(),
                 "shortNames": [resource.short_name],
-                "categories": ["all"],
+                "categories": ["all", CATEGORY],
             },
             "versions": [
                 {

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from berth_api.crd.definition import Resource, name_rule, rule
+from berth_api.crd.definition import ResourceDefinition, name_rule, rule
 from berth_api.model_deployment import NAME_LENGTH, ModelDeploymentSpec, ModelDeploymentStatus
-from berth_cluster.cluster import MODEL_DEPLOYMENTS
+from berth_cluster.cluster import GROUP, MODEL_DEPLOYMENTS
 
 _IDENTITY = {
     "model": "model is immutable: make another ModelDeployment for another model",
@@ -54,7 +54,7 @@ _COLUMNS: list[dict[str, Any]] = [
     },
     {"name": "Backend", "type": "string", "jsonPath": ".spec.backend", "description": "The engine."},
     {"name": "Device", "type": "string", "jsonPath": ".spec.device", "description": "What the engine computes on."},
-    {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "Where it is in its life."},
+    {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "Its state, in one word."},
     {
         "name": "Ready",
         "type": "string",
@@ -65,7 +65,7 @@ _COLUMNS: list[dict[str, Any]] = [
         "name": "Expires",
         "type": "string",
         "jsonPath": ".status.expiresAt",
-        "description": "When it becomes idle without further use.",
+        "description": "When it becomes idle if no request comes.",
     },
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {
@@ -77,10 +77,13 @@ _COLUMNS: list[dict[str, Any]] = [
     },
 ]
 
-MODEL_DEPLOYMENT = Resource(
+MODEL_DEPLOYMENT = ResourceDefinition(
     kind=MODEL_DEPLOYMENTS,
     short_name="md",
-    description="One model, served by one engine on one kind of device.",
+    description=(
+        "One model, served by one engine on one kind of device. Cluster API's MachineDeployment has the short name md"
+        f" too: where both are installed, write {MODEL_DEPLOYMENTS.plural}.{GROUP}."
+    ),
     spec=ModelDeploymentSpec,
     status=ModelDeploymentStatus,
     columns=_COLUMNS,

@@ -1,11 +1,11 @@
-"""ModelDownload for the API server: its columns, and the rules that its patterns cannot express.
+"""ModelDownload for the API server: its columns, and the rules that patterns cannot express.
 
-They are those of `berth_api.repository`, once more: the API server refuses what the API would refuse.
+They are the rules of `berth_api.repository` in CEL: the API server refuses what the router's API would refuse.
 """
 
 from typing import Any
 
-from berth_api.crd.definition import Resource, name_rule, rule
+from berth_api.crd.definition import ResourceDefinition, name_rule, rule
 from berth_api.model_download import NAME_LENGTH, ModelDownloadSpec, ModelDownloadStatus
 from berth_api.repository import FILE_SUFFIX, LOST_AND_FOUND
 from berth_cluster.cluster import MODEL_DOWNLOADS
@@ -52,7 +52,7 @@ _COLUMNS: list[dict[str, Any]] = [
         "jsonPath": ".spec.repository",
         "description": "The repository on the hub.",
     },
-    {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "How far it is, in one word."},
+    {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "Its state, in one word."},
     {
         "name": "Progress",
         "type": "string",
@@ -65,16 +65,27 @@ _COLUMNS: list[dict[str, Any]] = [
         "jsonPath": ".status.bytesTotal",
         "description": "Bytes of the files that are taken.",
     },
-    {"name": "ETA", "type": "integer", "jsonPath": ".status.etaSeconds", "description": "Seconds that it still takes."},
+    {
+        "name": "ETA",
+        "type": "integer",
+        "jsonPath": ".status.etaSeconds",
+        "description": "Seconds that it still takes at the present speed.",
+    },
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {
         "name": "Revision",
         "type": "string",
         "jsonPath": ".spec.revision",
-        "description": "What was asked for.",
+        "description": "The branch, tag or commit that was asked for.",
         "priority": 1,
     },
-    {"name": "Commit", "type": "string", "jsonPath": ".status.commit", "description": "What that is.", "priority": 1},
+    {
+        "name": "Commit",
+        "type": "string",
+        "jsonPath": ".status.commit",
+        "description": "The commit that is downloaded.",
+        "priority": 1,
+    },
     {
         "name": "Message",
         "type": "string",
@@ -84,7 +95,7 @@ _COLUMNS: list[dict[str, Any]] = [
     },
 ]
 
-MODEL_DOWNLOAD = Resource(
+MODEL_DOWNLOAD = ResourceDefinition(
     kind=MODEL_DOWNLOADS,
     short_name="mdl",
     description="One model of a hub, on its way into the model store.",

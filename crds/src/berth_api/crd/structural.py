@@ -11,7 +11,7 @@ _DROPPED = {"title", "additionalProperties"}
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a type and all that is in it; its description is the first paragraph of the type's docstring."""
+    """The schema of a type with all its parts. Its description is the first paragraph of the type's docstring."""
     schema = model.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = schema.pop("$defs", {})
     result = _clean(schema, definitions)
@@ -24,13 +24,13 @@ def _first_paragraph(model: type[BaseModel]) -> str:
 
 
 def _clean(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """One schema node with references inlined and everything that a structural schema refuses taken off."""
+    """One schema node, with its references inlined and without all that a structural schema refuses."""
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[-1]]
-        # What is said at the place of use (its own description, its default) wins over what the type says of itself.
+        # A description or default where the type is used overrides the type's own.
         return _clean({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
     if node.get("x-kubernetes-int-or-string"):
-        # The extension states both types; saying them again is not structural.
+        # The extension implies both types; a structural schema must not repeat them.
         return {key: value for key, value in node.items() if key not in {*_DROPPED, "anyOf"}}
     if "anyOf" in node:
         [option] = [option for option in node["anyOf"] if option.get("type") != "null"]

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from berth_api.schema import format_timestamp
 from berth_cluster.cluster import JOBS, PODS, AlreadyExistsError, Cluster, NotFoundError, Object, Preconditions
-from berth_operator.workers import Workers
+from berth_operator.reconciling.workers import Workers
+from berth_process.backoff import exponential
 from berth_process.clock import Clock, utc_now
 
 LABEL_JOB = "batch.kubernetes.io/job-name"
@@ -56,7 +57,8 @@ def make_job_plan(job: Object, pods: list[Object], now: datetime) -> JobPlan:
         return JobPlan({**begun, "conditions": [failure]})
     if active:
         return JobPlan(begun, wake_at=_deadline(job, started_at))
-    due = max((_ended_at(pod, now) for pod in failed), default=now) + _backoff(len(failed))
+    due = max((_ended_at(pod, now) for pod in failed), default=now)
+    due += exponential(_FIRST_RETRY, _LONGEST_RETRY, len(failed))
     if due > now:
         return JobPlan(begun, wake_at=due)
     return JobPlan({**begun, "active": 1}, create=_pod(job, len(pods) + 1))
@@ -147,10 +149,6 @@ def _hopeless_exit_code(job: Object, pod: Object) -> int | None:
 def _deadline(job: Object, started_at: str) -> datetime | None:
     seconds: float | None = job["spec"].get("activeDeadlineSeconds")
     return None if seconds is None else datetime.fromisoformat(started_at) + timedelta(seconds=seconds)
-
-
-def _backoff(failures: int) -> timedelta:
-    return min(_FIRST_RETRY * 2 ** (failures - 1), _LONGEST_RETRY) if failures else timedelta(0)
 
 
 def _ended_at(pod: Object, now: datetime) -> datetime:

@@ -35,11 +35,11 @@ from berth_local.node.pods import PodRunner, Report
 from berth_local.node.processes import ChildProcess, Processes
 from berth_local.serve.settings import DOWNLOADER
 from berth_local.serve.state import StateFolder
-from berth_operator.deployments.budget import MemoryGate
+from berth_operator.deployments.memory_gate import MemoryGate
 from berth_operator.deployments.readiness import EngineProber
-from berth_operator.deployments.reconciler import Reconciler
+from berth_operator.deployments.reconciler import DeploymentReconciler
 from berth_operator.downloads import DownloadReconciler, ProgressReader
-from berth_operator.settings import Settings as OperatorSettings
+from berth_operator.settings import OperatorSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ async def reconcile(
 ) -> None:
     """Starts the operator's reconcilers. The stack ends them."""
     prober = await stack.enter_async_context(EngineProber())
-    reconciler = Reconciler(cluster, prober, settings, gate=gate)
+    reconciler = DeploymentReconciler(cluster, prober, settings, gate=gate)
     stack.push_async_callback(reconciler.close)
     reader = await stack.enter_async_context(ProgressReader())
     downloads = DownloadReconciler(cluster, reader, settings)

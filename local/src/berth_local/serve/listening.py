@@ -42,9 +42,7 @@ def listen(address: ListenAddress) -> socket.socket:
         return socket.create_server(where, family=address.family, backlog=_BACKLOG, dualstack_ipv6=both_families)
     except OSError as error:
         other = "name another with --port (0: any free one)"
-        raise StartError(
-            f"port {address.port} of {address.host} cannot be used: {error.strerror}; {other}"
-        ) from error
+        raise StartError(f"port {address.port} of {address.host} cannot be used: {error.strerror}; {other}") from error
 
 
 def url_of(listener: socket.socket) -> str:

@@ -20,7 +20,7 @@ from berth_local.serve.listening import listen, resolve, url_of
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.settings import operator_settings, router_settings, with_key
 from berth_local.serve.state import StartError, StateFolder, locked_state
-from berth_operator.deployments.budget import MemoryGate
+from berth_operator.deployments.memory_gate import MemoryGate
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
 

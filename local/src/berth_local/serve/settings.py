@@ -6,9 +6,9 @@ from typing import Any
 
 from berth_api.model_deployment import Backend
 from berth_local.engines.discovery import Engines
-from berth_operator.settings import Settings as OperatorSettings
+from berth_operator.settings import OperatorSettings
 from berth_router.auth import KeyScope
-from berth_router.settings import Settings as RouterSettings
+from berth_router.settings import RouterSettings
 
 DOWNLOADER = "berth-download"
 """The name of the downloader's image. The name of an engine's image is its backend's."""

@@ -7,140 +7,125 @@ from berth_api.activity import forgotten_entries, last_activity
 from berth_api.conditions import Condition, ConditionType, merge_conditions
 from berth_api.model_deployment import ModelDeployment
 from berth_cluster.cluster import Object
-from berth_operator.actions import (
-    Action,
-    CreatePod,
-    DeleteDeployment,
-    DeletePod,
-    Engine,
-    Observed,
-    Plan,
-    WriteStatus,
-)
 from berth_operator.deployments import attempts, serving
 from berth_operator.deployments import status as states
-from berth_operator.deployments.attempts import Maker
-from berth_operator.deployments.failure import PodFailure, disruption, pod_failure, unschedulable_since
+from berth_operator.deployments.actions import Action, CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.idle import idle_since, is_asleep
-from berth_operator.deployments.made_from import digest
-from berth_operator.deployments.parts import gone_by
+from berth_operator.deployments.pod_maker import PodMaker, pod_maker
+from berth_operator.deployments.start_steps import deadline_exceeded, has_been_ready, steps_done
+from berth_operator.objects.parts import gone_by
+from berth_operator.objects.pod_failure import Cause, disruption, pod_failure
+from berth_operator.objects.pods import unschedulable_since
+from berth_operator.reconciling.writer import DeleteResource, WriteStatus
+from berth_operator.resources.made_from import digest
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
-from berth_operator.settings import Settings
-
-__all__ = [
-    "Action",
-    "CreatePod",
-    "DeleteDeployment",
-    "DeletePod",
-    "Engine",
-    "Observed",
-    "Plan",
-    "WriteStatus",
-    "held_up",
-    "make_plan",
-    "not_made",
-    "pod_name_taken",
-    "pod_refused",
-    "waiting",
-]
+from berth_operator.settings import OperatorSettings
 
 _ABOUT_THE_ENGINE = (ConditionType.READY, ConditionType.POD_SCHEDULED, ConditionType.ENGINE_STARTED)
-"""Conditions that speak of the engine that runs, and so of the spec that it was made from."""
+"""Conditions about the running engine, and so about the spec that it was made from."""
 
 _AFTER_A_DISRUPTION = timedelta(seconds=60)
-"""How long the successor of a pod that somebody took away may find no node: a drain goes on to the next pod, and a
-node that takes its place needs about so long to come."""
+"""How long the next pod may find no node after a disruption: a drain goes on to the node's other pods, and a new node
+needs about so long to join."""
 
 
-def make_plan(observed: Observed, settings: Settings, now: datetime) -> Plan:
-    """Decides. Raises nothing; what is wrong becomes part of the status."""
+def make_plan(observed: ObservedDeployment, settings: OperatorSettings, now: datetime) -> DeploymentPlan:
+    """Decides. Raises nothing: a fault becomes part of the status."""
     deployment = observed.deployment
     if deployment.deleting:
-        return Plan([], deployment.status)
-    current, leftovers = attempts.sort_pods(observed, settings)
-    maker = attempts.maker_for(deployment, settings)
-    if current is None:
-        plan = _without_pod(deployment, maker, settings, now)
-    elif (taken := disruption(current)) and idle_since(deployment, now) is not None:
-        plan = serving.put_away(deployment, current, settings, answers=True)
-    elif taken:
-        plan = attempts.disrupted(deployment, current, taken, maker, settings, now)
+        return DeploymentPlan([], deployment.status)
+    pod, leftovers = attempts.sort_pods(observed, settings)
+    situation = Situation(deployment, pod_maker(deployment, settings), settings, now)
+    if pod is None:
+        plan = _plan_without_pod(situation)
+    elif (cause := disruption(pod)) and idle_since(deployment, now) is not None:
+        plan = serving.unload(deployment, pod, settings, answers=True)
+    elif cause:
+        plan = attempts.disrupted(situation, pod, cause)
     else:
-        plan = _judge(observed, current, maker, settings, now)
+        plan = _plan_with_pod(situation, observed, pod)
     return _complete(plan, deployment, leftovers, now)
 
 
-def pod_refused(deployment: ModelDeployment, manifest: Object, message: str, settings: Settings, now: datetime) -> Plan:
-    """What follows when the API server does not let the pod be created."""
-    failure = PodFailure("PodRefused", f"the pod was refused: {message}", ended=True)
-    return _not_created(deployment, manifest, failure, settings, now)
+def pod_refused(
+    deployment: ModelDeployment, manifest: Object, message: str, settings: OperatorSettings, now: datetime
+) -> DeploymentPlan:
+    """The plan to follow when the API server refuses the pod."""
+    cause = Cause("PodRefused", f"the pod was refused: {message}", ended=True)
+    return _not_created(deployment, manifest, cause, settings, now)
 
 
-def pod_name_taken(deployment: ModelDeployment, manifest: Object, settings: Settings, now: datetime) -> Plan:
-    """What follows when the pod's name is that of somebody else's pod."""
-    return _not_created(deployment, manifest, states.pod_name_taken(manifest), settings, now)
+def pod_name_taken(
+    deployment: ModelDeployment, manifest: Object, settings: OperatorSettings, now: datetime
+) -> DeploymentPlan:
+    """The plan to follow when somebody else's pod has the name of the pod."""
+    name = manifest["metadata"]["name"]
+    message = f"there is a pod {name} that is not this deployment's: another name is tried"
+    return _not_created(deployment, manifest, Cause("PodNameTaken", message, ended=True), settings, now)
 
 
-def not_made(plan: Plan) -> Plan:
-    """What is left of a plan whose pod was refused: that the attempt before is over is to be told first, and why."""
+def without_pod(plan: DeploymentPlan) -> DeploymentPlan:
+    """The rest of a plan whose pod was not created: first its status must say that the attempt before is over."""
     actions: list[Action] = [action for action in plan.actions if not isinstance(action, CreatePod)]
     return replace(plan, actions=actions, status=plan.status.model_copy(update={"pod_name": None, "start_steps": []}))
 
 
-def held_up(plan: Plan, deployment: ModelDeployment, failure: PodFailure, now: datetime) -> Plan:
-    """What follows instead of a plan's pod that must not be made: it is told, and nobody waits for what cannot be."""
-    instead = attempts.held_up(plan.about or deployment, None, failure, now)
-    return _complete(replace(instead, about=plan.about), deployment, _deletions(plan), now)
+def blocked(plan: DeploymentPlan, deployment: ModelDeployment, cause: Cause, now: datetime) -> DeploymentPlan:
+    """The plan to follow instead of one whose pod must not be created: the deployment is stalled for this cause."""
+    instead = attempts.blocked(plan.next_attempt or deployment, None, cause, now)
+    return _complete(replace(instead, next_attempt=plan.next_attempt), deployment, _deletions(plan), now)
 
 
-def waiting(plan: Plan, deployment: ModelDeployment, message: str, look_again: datetime, now: datetime) -> Plan:
-    """What follows instead of a plan's pod where there is no memory for it yet."""
-    status = states.waiting_for_memory(plan.about or deployment, message)
-    return _complete(
-        Plan([WriteStatus()], status, wake_at=look_again, about=plan.about), deployment, _deletions(plan), now
-    )
+def waiting_for_memory(
+    plan: DeploymentPlan, deployment: ModelDeployment, message: str, look_again: datetime, now: datetime
+) -> DeploymentPlan:
+    """The plan to follow instead of one whose pod finds no memory yet."""
+    status = states.waiting_for_memory(plan.next_attempt or deployment, message)
+    instead = DeploymentPlan([WriteStatus()], status, wake_at=look_again, next_attempt=plan.next_attempt)
+    return _complete(instead, deployment, _deletions(plan), now)
 
 
-def _without_pod(deployment: ModelDeployment, maker: Maker | PodFailure, settings: Settings, now: datetime) -> Plan:
+def _plan_without_pod(situation: Situation) -> DeploymentPlan:
+    deployment, maker, now = situation.deployment, situation.maker, situation.now
     if is_asleep(deployment, now):
-        return Plan([WriteStatus()], states.sleeping(deployment))
-    if isinstance(maker, PodFailure):
-        return attempts.held_up(deployment, None, maker, now)
-    return attempts.start(deployment, maker, settings, now)
+        return DeploymentPlan([WriteStatus()], states.sleeping(deployment))
+    if isinstance(maker, Cause):
+        return attempts.blocked(deployment, None, maker, now)
+    return attempts.start(situation, maker)
 
 
-def _judge(observed: Observed, pod: Object, maker: Maker | PodFailure, settings: Settings, now: datetime) -> Plan:
+def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Object) -> DeploymentPlan:
     """There is a pod: it has failed, is held up, is starting, or serves."""
-    deployment, timing = observed.deployment, settings.timing
+    deployment, settings, now = situation.deployment, situation.settings, situation.now
     grace = _unschedulable_grace(observed, pod, settings)
-    failure = pod_failure(pod, now, grace)
-    if failure and failure.ended:
-        return attempts.failed(deployment, pod, failure, maker, settings, now)
-    sight = serving.sight_of(observed, pod)
-    if _was_ready(deployment, pod) or (sight and sight.answered_at):
-        return serving.serve(observed, pod, maker, settings, now)
-    deadline = (deployment.status.start_requested_at or now) + timedelta(seconds=timing.start_deadline)
+    cause = pod_failure(pod, now, grace)
+    if cause and cause.ended:
+        return attempts.failed(situation, pod, cause)
+    probes = serving.probes_of(observed, pod)
+    if _was_ready(deployment, pod) or (probes and probes.answered_at):
+        return serving.serve(situation, pod, probes)
+    deadline_seconds = settings.timing.start_deadline
+    deadline = (deployment.status.start_requested_at or now) + timedelta(seconds=deadline_seconds)
     if deadline <= now:
-        return attempts.failed(
-            deployment, pod, states.deadline_exceeded(deployment, settings, failure), maker, settings, now
-        )
-    changed = serving.changed_since(pod, maker, deployment)
-    if failure and changed and isinstance(maker, Maker):
-        return attempts.rolled(deployment, pod, changed, maker, now, HUNG_GRACE_SECONDS)
-    if failure:
-        return replace(attempts.held_up(deployment, pod, failure, now, deadline), outdated=changed)
-    nowhere_since = unschedulable_since(pod)
-    return Plan(
+        return attempts.failed(situation, pod, deadline_exceeded(deployment, deadline_seconds, cause))
+    changed = serving.changed_since(situation, pod)
+    if cause and changed and isinstance(situation.maker, PodMaker):
+        return attempts.rolled(situation, pod, changed, HUNG_GRACE_SECONDS)
+    if cause:
+        return replace(attempts.blocked(deployment, pod, cause, now, deadline), outdated=changed)
+    no_node_since = unschedulable_since(pod)
+    return DeploymentPlan(
         [WriteStatus()],
-        states.starting(deployment, now, pod, states.start_steps(deployment, pod, now)),
-        engine=serving.engine_of(deployment, pod),
-        wake_at=attempts.earliest(deadline, nowhere_since + grace if nowhere_since else None),
+        states.starting(deployment, now, pod, steps_done(deployment, pod, now)),
+        probe=serving.probe_target(deployment, pod),
+        wake_at=attempts.earliest(deadline, no_node_since + grace if no_node_since else None),
         outdated=changed,
     )
 
 
-def _unschedulable_grace(observed: Observed, pod: Object, settings: Settings) -> timedelta:
-    """How long the pod may find no node. Where somebody took its predecessor away, the room comes back by itself."""
+def _unschedulable_grace(observed: ObservedDeployment, pod: Object, settings: OperatorSettings) -> timedelta:
+    """How long the pod may find no node. It is longer after a disruption, which frees the room again."""
     grace = timedelta(seconds=settings.timing.unschedulable_grace)
     since = unschedulable_since(pod)
     if since is None or not states.disruption_before(observed.deployment):
@@ -151,41 +136,42 @@ def _unschedulable_grace(observed: Observed, pod: Object, settings: Settings) ->
 
 def _was_ready(deployment: ModelDeployment, pod: Object) -> bool:
     """Whether the pod's engine has been ready."""
-    is_its = deployment.status.pod_name in (None, pod["metadata"]["name"])
-    return is_its and any(step.name == states.ENGINE_READY for step in deployment.status.start_steps)
+    return deployment.status.pod_name in (None, pod["metadata"]["name"]) and has_been_ready(deployment)
 
 
 def _not_created(
-    deployment: ModelDeployment, manifest: Object, failure: PodFailure, settings: Settings, now: datetime
-) -> Plan:
-    """The attempt is over before it had a pod: the next one waits, and has a pod of another name."""
-    return _complete(
-        attempts.failed(deployment, None, failure, failure, settings, now, digest(manifest)), deployment, [], now
-    )
+    deployment: ModelDeployment, manifest: Object, cause: Cause, settings: OperatorSettings, now: datetime
+) -> DeploymentPlan:
+    """The attempt is over before it had a pod. The next one waits, and its pod has another name."""
+    plan = attempts.failed(Situation(deployment, cause, settings, now), None, cause, digest(manifest))
+    return _complete(plan, deployment, [], now)
 
 
-def _deletions(plan: Plan) -> list[DeletePod]:
+def _deletions(plan: DeploymentPlan) -> list[DeletePod]:
     return [action for action in plan.actions if isinstance(action, DeletePod)]
 
 
-def _complete(plan: Plan, deployment: ModelDeployment, leftovers: list[DeletePod], now: datetime) -> Plan:
-    """Adds what every status has, and what is to be cleaned up in any case."""
-    made = {action.manifest["metadata"]["name"] for action in plan.actions if isinstance(action, CreatePod)}
-    leftovers = [each for each in leftovers if each.name not in made]  # made by a round that did not live to write so
-    if any(isinstance(action, DeleteDeployment) for action in plan.actions):
+def _complete(
+    plan: DeploymentPlan, deployment: ModelDeployment, leftovers: list[DeletePod], now: datetime
+) -> DeploymentPlan:
+    """Adds what every status has, and the deletions of pods that are left over in any case."""
+    created = {action.manifest["metadata"]["name"] for action in plan.actions if isinstance(action, CreatePod)}
+    # A round that was killed before it wrote the status has created that pod already.
+    leftovers = [each for each in leftovers if each.name not in created]
+    if any(isinstance(action, DeleteResource) for action in plan.actions):
         return replace(plan, actions=[*plan.actions, *leftovers])
     status = plan.status.model_copy(
         update={
             "observed_generation": deployment.generation,
-            "conditions": merge_conditions(deployment.status.conditions, _stated(plan, deployment), now),
+            "conditions": merge_conditions(deployment.status.conditions, _conditions(plan, deployment), now),
             "last_activity": last_activity(deployment),
         }
     )
     return replace(plan, actions=[*plan.actions, *leftovers], status=status, forget=forgotten_entries(deployment, now))
 
 
-def _stated(plan: Plan, deployment: ModelDeployment) -> list[Condition]:
-    """The plan's conditions: what is said of an engine that runs is said of the spec that it was made from."""
+def _conditions(plan: DeploymentPlan, deployment: ModelDeployment) -> list[Condition]:
+    """The plan's conditions. Those about the running engine name the generation that the engine was made from."""
     conditions = plan.status.conditions
     if plan.outdated and plan.outdated.generation is not None:
         made_from = {"observed_generation": plan.outdated.generation}

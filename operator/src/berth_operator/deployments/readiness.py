@@ -1,4 +1,4 @@
-"""Asks engines themselves whether they can serve: a kubelet's probe would tell up to a period later."""
+"""Asks engines themselves whether they can serve: the kubelet's probe would notice up to a period later."""
 
 import os
 from typing import Protocol
@@ -6,14 +6,14 @@ from typing import Protocol
 import aiohttp
 
 _CONNECT_SECONDS = 1
-"""What the kernel at the other end has to answer in: rather asked again than waited for."""
+"""Time for the kernel at the other end to answer. It is short, since asking again is faster than waiting."""
 
 
 class Prober(Protocol):
     """Asks an engine a question."""
 
     async def ask(self, url: str, seconds: float) -> str | None:
-        """None where the engine says within so many seconds that it can serve; else what came instead, in words."""
+        """None where the engine says within so many seconds that it can serve; otherwise what came instead."""
         ...
 
 
@@ -25,7 +25,7 @@ class EngineProber:
 
     async def __aenter__(self) -> "EngineProber":
         """Opens the session; to be called on the event loop that asks."""
-        # A connection for each question: one that is kept would occupy a thread of the engine, and hold up a pod's end.
+        # A new connection each time: a kept one would occupy a thread of the engine, and delay the end of its pod.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
         return self
 
@@ -34,7 +34,7 @@ class EngineProber:
             await self._session.close()
 
     async def ask(self, url: str, seconds: float) -> str | None:
-        """See Prober.ask."""
+        """Asks with one GET."""
         if self._session is None:
             raise RuntimeError("EngineProber is used outside of its context")
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS)

@@ -1,4 +1,4 @@
-"""ModelDownloads: a Job for each, its progress in the status, its end told."""
+"""ModelDownloads: a Job for each, its progress and its end in the status."""
 
 from berth_operator.downloads.metrics import DownloadMetrics
 from berth_operator.downloads.progress import ProgressReader

@@ -1,4 +1,4 @@
-"""Figures of downloads for Prometheus."""
+"""Metrics of downloads for Prometheus."""
 
 from collections import Counter as Tally
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from berth_api.model_download import DownloadPhase, ModelDownload, ModelDownload
 
 
 class DownloadMetrics:
-    """What is told of downloads.
+    """The metrics of downloads.
 
-    Bytes and ends are counted from what is written into statuses, so that none is counted twice.
+    Bytes and ends are counted when a status is written, so that none is counted twice.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -32,13 +32,13 @@ class DownloadMetrics:
         )
 
     def seen(self, downloads: Iterable[ModelDownload]) -> None:
-        """These are all downloads there are."""
+        """Counts the downloads by phase. `downloads`: all that there are."""
         tally = Tally(download.status.phase or DownloadPhase.PENDING for download in downloads)
         for phase in DownloadPhase:
             self._downloads.labels(phase.value).set(tally[phase])
 
     def written(self, before: ModelDownloadStatus, after: ModelDownloadStatus) -> None:
-        """A status has changed from the one to the other, as all downloads were last seen."""
+        """Counts one download's change from the stored status to the written one."""
         self._downloads.labels((before.phase or DownloadPhase.PENDING).value).dec()
         self._downloads.labels((after.phase or DownloadPhase.PENDING).value).inc()
         fetched, known = after.bytes_fetched or 0, before.bytes_fetched or 0

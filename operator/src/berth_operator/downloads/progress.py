@@ -1,47 +1,72 @@
-"""How far a running download is: asked of the download itself."""
+"""How far a running download is, as its pod reports it."""
 
+import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import aiohttp
+import structlog
 
 from berth_api.download_report import REPORT_BYTES, DownloadReport
 
+_log = structlog.get_logger(__name__)
+
 _TIMEOUT = aiohttp.ClientTimeout(total=2, connect=1)
+
+_ASK_SECONDS = 1.0
+"""Between two questions for progress, and so between two writes of it."""
+
+_FIRST_ANSWER_SECONDS = 0.2
+"""Between two questions to a download that has not answered yet."""
+
 _SPEED_SECONDS = 10.0
-"""Speed is that over this time: long enough to be calm, short enough to be true."""
+"""The speed is the average over this time: long enough to be steady, short enough to be up to date."""
+
+
+class ProgressTarget(NamedTuple):
+    """A running download to ask for its progress again and again."""
+
+    pod: str
+    """uid of its pod."""
+    url: str
+    """Answers with a DownloadReport."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """What a running download last said, and how fast it is."""
+class ReportedProgress:
+    """What a running download last reported, and how fast it is."""
 
     pod: str
-    """uid of the pod that said it."""
+    """uid of the pod that reported it."""
 
     report: DownloadReport
     bytes_per_second: int | None
-    """None until two reports are there to tell it from."""
+    """None before the second report."""
 
     @property
     def eta_seconds(self) -> int | None:
-        """Seconds that it still takes at this speed; None where that cannot be told."""
+        """Seconds that the download still takes at this speed; None where that cannot be known."""
         if self.report.bytes_total is None or self.report.bytes_done is None or not self.bytes_per_second:
             return None
         return round(max(0, self.report.bytes_total - self.report.bytes_done) / self.bytes_per_second)
 
 
 class Speedometer:
-    """Tells the speed over the last seconds from what was fetched when."""
+    """Measures the speed over the last seconds."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque()
 
     def add(self, seconds: float, fetched: int) -> int | None:
-        """Bytes a second up to now, `seconds` on any steady clock; None for the first sample, and where less was fetched than before."""
+        """Bytes a second up to now; None for the first sample, and where less was fetched than before.
+
+        `seconds`: the moment of the sample, on any steady clock. `fetched`: all bytes that were fetched until then.
+        """
         if self._samples and fetched < self._samples[-1][1]:
-            self._samples.clear()  # another process counts anew
+            self._samples.clear()  # another process has begun to count
         self._samples.append((seconds, fetched))
         while len(self._samples) > 2 and seconds - self._samples[1][0] >= _SPEED_SECONDS:
             self._samples.popleft()
@@ -50,10 +75,10 @@ class Speedometer:
 
 
 class ReportReader(Protocol):
-    """Asks a download how far it is."""
+    """Asks a download for its progress."""
 
     async def read(self, url: str) -> DownloadReport | None:
-        """What the download says now; None where it says nothing that can be understood."""
+        """What the download reports now; None where no report comes, or none that can be understood."""
         ...
 
 
@@ -64,7 +89,7 @@ class ProgressReader:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "ProgressReader":
-        """Opens the connections' pool; to be called on the event loop that asks."""
+        """Opens the pool of connections; to be called on the event loop that asks."""
         self._session = aiohttp.ClientSession(
             timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0, limit_per_host=1)
         )
@@ -75,7 +100,7 @@ class ProgressReader:
             await self._session.close()
 
     async def read(self, url: str) -> DownloadReport | None:
-        """See ReportReader.read."""
+        """Asks with one GET."""
         if self._session is None:
             raise RuntimeError("ProgressReader is used outside of its context")
         try:
@@ -84,3 +109,57 @@ class ProgressReader:
                 return DownloadReport.parse(text) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
+
+
+class ProgressWatch:
+    """Keeps the progress of each running download, and wakes the download when it changes."""
+
+    def __init__(self, reader: ReportReader, wake: Callable[[str], None]) -> None:
+        self._reader = reader
+        self._wake = wake
+        self._progress: dict[str, ReportedProgress] = {}
+        self._asking: dict[str, tuple[ProgressTarget, asyncio.Task[None]]] = {}
+
+    def last(self, name: str) -> ReportedProgress | None:
+        """What this download last reported; None where it has reported nothing."""
+        return self._progress.get(name)
+
+    def ask(self, name: str, target: ProgressTarget | None) -> None:
+        """From now on, asks this pod of the download, and no other one."""
+        before, _ = self._asking.get(name, (None, None))
+        if (before and before.pod) == (target and target.pod):
+            return
+        self.forget(name)
+        if target:
+            task = asyncio.create_task(self._keep_asking(name, target), name=f"progress {name}")
+            self._asking[name] = (target, task)
+
+    def forget(self, name: str) -> None:
+        """Asks no pod of this download any more."""
+        self._progress.pop(name, None)
+        _, task = self._asking.pop(name, (None, None))
+        if task:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Ends all questions."""
+        tasks = [task for _, task in self._asking.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_asking(self, name: str, target: ProgressTarget) -> None:
+        speedometer = Speedometer()
+        while True:
+            try:
+                report = await self._reader.read(target.url)
+            except Exception:  # noqa: BLE001 (a fault here must not end the questions)
+                _log.exception("download_not_asked", url=target.url)
+                report = None
+            if report:
+                speed = speedometer.add(time.monotonic(), report.bytes_fetched or 0)
+                progress = ReportedProgress(target.pod, report, speed)
+                if progress != self._progress.get(name):
+                    self._progress[name] = progress
+                    self._wake(name)
+            await asyncio.sleep(_ASK_SECONDS if name in self._progress else _FIRST_ANSWER_SECONDS)

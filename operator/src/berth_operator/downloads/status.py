@@ -1,6 +1,6 @@
-"""The status of a download in each state of its life, and the words it is told in: pure.
+"""The status of a download in each state of its life: pure.
 
-Each function returns the whole status, from the stored one.
+Each function returns the whole status, made of the stored one.
 """
 
 from datetime import datetime
@@ -11,8 +11,8 @@ from berth_api.download_report import DownloadReport, DownloadStep
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload, ModelDownloadStatus
 from berth_cluster.cluster import Object
-from berth_operator.deployments.failure import PodFailure
-from berth_operator.downloads.progress import Progress
+from berth_operator.downloads.progress import ReportedProgress
+from berth_operator.objects.pod_failure import Cause
 
 _STEPS = {
     DownloadStep.LISTING: "the hub is asked for the repository's files",
@@ -20,27 +20,27 @@ _STEPS = {
     DownloadStep.VERIFYING: "files are checked",
     DownloadStep.PUBLISHING: "the model is put in its place",
 }
-STARTING = PodFailure("Starting", "the download begins", ended=False)
-WAITING_FOR_NODE = PodFailure("WaitingForNode", "the pod waits for a node", ended=False)
-WAITING_FOR_POD = PodFailure("WaitingForPod", "the Job makes its pod", ended=False)
+STARTING = Cause("Starting", "the download begins", ended=False)
+WAITING_FOR_NODE = Cause("WaitingForNode", "the pod waits for a node", ended=False)
+WAITING_FOR_POD = Cause("WaitingForPod", "the Job makes its pod", ended=False)
 
 _NO_RATES: dict[str, Any] = {"bytes_per_second": None, "eta_seconds": None}
 
 
 def pending(
-    download: ModelDownload, why: PodFailure, now: datetime, *, stalled: bool = False, job: str | None = None
+    download: ModelDownload, why: Cause, now: datetime, *, stalled: bool = False, job: str | None = None
 ) -> ModelDownloadStatus:
-    """It does not run, for this reason. Stalled: somebody has to do something.
+    """The download does not run, for this reason. `stalled`: a person has to do something.
 
-    What an earlier try reached stays told.
+    What an earlier try has reached stays in the status.
     """
     return _status(
         download, DownloadPhase.PENDING, why.reason, why.message, now, stalled=stalled, job_name=job, **_NO_RATES
     )
 
 
-def running(download: ModelDownload, job: str, progress: Progress | None, now: datetime) -> ModelDownloadStatus:
-    """It runs, and is this far."""
+def running(download: ModelDownload, job: str, progress: ReportedProgress | None, now: datetime) -> ModelDownloadStatus:
+    """The download runs. `progress`: what it last reported; None where it has reported nothing yet."""
     if progress is None:
         return _status(
             download, DownloadPhase.RUNNING, STARTING.reason, STARTING.message, now, job_name=job, **_NO_RATES
@@ -68,9 +68,9 @@ def succeeded(download: ModelDownload, report: DownloadReport | None, now: datet
 
 
 def failed(
-    download: ModelDownload, failure: PodFailure, report: DownloadReport | None, now: datetime
+    download: ModelDownload, failure: Cause, report: DownloadReport | None, now: datetime
 ) -> ModelDownloadStatus:
-    """It failed for good."""
+    """The download failed for good."""
     return _status(
         download,
         DownloadPhase.FAILED,
@@ -83,62 +83,64 @@ def failed(
     )
 
 
-def waits_for_container(pod: Object) -> PodFailure:
+def waits_for_container(pod: Object) -> Cause:
     """Why a download waits whose pod has a node.
 
-    What the node cannot do, such as mount the store, is told in events alone.
+    Where the node cannot mount the store, for example, only the pod's events say so.
     """
-    message = f"the node mounts the store and pulls the image; if that takes long, `kubectl describe pod {pod['metadata']['name']}` says why"
-    return PodFailure("WaitingForContainer", message, ended=False)
+    describe = f"`kubectl describe pod {pod['metadata']['name']}`"
+    message = f"the node mounts the store and pulls the image; if that takes long, {describe} says why"
+    return Cause("WaitingForContainer", message, ended=False)
 
 
-def unavailable() -> PodFailure:
-    """The failure of every download of an installation that has no image for it."""
-    return PodFailure(
+def unavailable() -> Cause:
+    """Why every download waits in an installation without an image for downloads."""
+    return Cause(
         "DownloadsUnavailable",
         "this installation has no image for downloads: the administrator sets downloads.image",
         ended=False,
     )
 
 
-def waits_for(other: ModelDownload) -> PodFailure:
-    """Why a download waits whose destination another one writes to."""
-    message = f"the download {other.name} writes to the same place, {MODEL_STORE}/{other.destination}: this one begins when that has ended"
-    return PodFailure("WaitingForOther", message, ended=False)
+def waits_for(other: ModelDownload) -> Cause:
+    """Why a download waits while another one writes to its destination."""
+    message = (
+        f"the download {other.name} writes to the same place, {MODEL_STORE}/{other.destination}:"
+        " this one begins when that has ended"
+    )
+    return Cause("WaitingForOther", message, ended=False)
 
 
-def waits_for_earlier(remainder: Object, stuck: bool) -> PodFailure:
-    """Why a download waits while a Job or pod of an earlier one of its name goes. `stuck`: it should have gone."""
+def waits_for_earlier(remainder: Object, stuck: bool) -> Cause:
+    """Why a download waits for the end of a Job or pod of an earlier one of its name. `stuck`: it is overdue."""
     kind, name = remainder.get("kind", "object"), remainder["metadata"]["name"]
     message = f"the {kind} {name} of an earlier download of this name has still to go"
     if stuck:
+        delete = f"`kubectl delete {kind.lower()} {name} --force`"
         message += (
-            f", and should have gone by now. If its node is dead, `kubectl delete {kind.lower()} {name} --force` takes it away;"
+            f", and should have gone by now. If its node is dead, {delete} takes it away;"
             " if it is not, the earlier download may still be writing"
         )
-    return PodFailure("CleaningUp", message, ended=False)
+    return Cause("CleaningUp", message, ended=False)
 
 
-def no_pod(job: Object) -> PodFailure:
+def no_pod(job: Object) -> Cause:
     """Why a download waits whose Job cannot make its pod."""
     name = job["metadata"]["name"]
-    return PodFailure(
+    return Cause(
         "PodNotCreated",
         f"the Job {name} makes no pod; `kubectl describe job {name}` says why: a quota or a policy",
         ended=False,
     )
 
 
-def tries_again(failure: PodFailure) -> PodFailure:
+def tries_again(failure: Cause) -> Cause:
     """Why a download waits after a try that failed."""
-    return PodFailure(failure.reason, f"{failure.message}; it is tried again, and goes on where it was", ended=False)
+    return Cause(failure.reason, f"{failure.message}; it is tried again, and goes on where it was", ended=False)
 
 
 def _reached(report: DownloadReport) -> dict[str, Any]:
-    """What a report says of how far it is; what it does not say is left as it was.
-
-    Figures before it knows the files say nothing.
-    """
+    """The fields of the status that a report changes. Sizes count only once the download knows its files."""
     figures = {"bytes_done", "bytes_total", "files_done", "files_total"}
     unknown = set[str]() if report.files_total else figures
     stated = report.model_dump(exclude={"phase", "reason", "message", *unknown}, exclude_none=True)
@@ -159,7 +161,7 @@ def _status(
 ) -> ModelDownloadStatus:
     stored = download.status
     stalled = stalled or phase is DownloadPhase.FAILED
-    # Conditions tell turns, not every second's figures.
+    # Conditions change with the phase, and not with the progress of each second.
     turn, said = (reason, message) if phase is not DownloadPhase.RUNNING else ("Running", "the download runs")
 
     def condition(kind: ConditionType, status: ConditionStatus, why: str, text: str) -> Condition:

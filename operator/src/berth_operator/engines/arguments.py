@@ -1,19 +1,16 @@
-"""Which further arguments of an engine's own command line a deployment may use:
-those whose names the administrator has allowed.
-"""
+"""Which arguments of an engine's own command line a deployment may use: those that the administrator allows."""
 
 import re
 from collections.abc import Collection, Sequence
 
 _VALUE = re.compile(r"[^-]|-?[0-9.]|$")
-"""What begins like this belongs to the name before it; a negative number is a value too."""
+"""A text that begins like this is the value of the name before it. A negative number is a value too."""
 
 
 def refused_arguments(arguments: Sequence[str], allowed: Collection[str]) -> list[str]:
-    """The names among the arguments that are not allowed, in order; a value without a name before it counts as one.
+    """The names among the arguments that are not allowed, in order; a value without a name before it counts as a name.
 
-    Names are compared as they are written, up to a `=`: an engine may know abbreviations and other spellings of what it
-    was not allowed.
+    Names are compared as they are written, up to a `=`: an engine may accept other spellings of a name that is refused.
     """
     refused: list[str] = []
     for at, argument in enumerate(arguments):

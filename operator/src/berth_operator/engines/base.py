@@ -7,12 +7,12 @@ from typing import Protocol
 from berth_api.model_deployment import Backend, ModelDeploymentSpec
 
 PORT = 8000
-"""Where every engine listens in its own pod."""
+"""The port of every engine in its own pod."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineProcess:
-    """How an engine's container is run: the launcher's arguments and where the engine then listens."""
+    """How an engine's container is run: the launcher's arguments, and where the engine then listens."""
 
     args: list[str]
     port: int
@@ -20,18 +20,18 @@ class EngineProcess:
     """Answers 200 when, and only when, the engine can serve."""
 
 
-class Engine(Protocol):
-    """One engine. The spec has its defaults filled in."""
+class EngineKind(Protocol):
+    """An engine that a deployment can name."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
-        """How to run the engine for this spec."""
+        """How to run the engine for this spec, whose defaults are filled in."""
         ...
 
 
 def launcher_arguments(engine: Backend, spec: ModelDeploymentSpec, options: Mapping[str, object | None]) -> list[str]:
-    """`ENGINE --model ... [-- ENGINE ARGUMENTS]`: what every engine is told, then the options that have a value.
+    """The launcher's arguments: `ENGINE --model ... OPTIONS [-- ENGINE ARGUMENTS]`.
 
-    True gives the option alone; None and False leave it out.
+    `options`: each with its value. True gives the option alone; None and False leave it out.
     """
     common = {"--model": spec.model, "--alias": spec.model, "--port": PORT}
     arguments = [engine.value]

@@ -4,15 +4,18 @@ from berth_api.model_deployment import Backend, Device, LlamaCppSettings, ModelD
 from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
 
 PARALLEL_SLOTS = 8
-"""Requests that are computed together; others queue. Each slot has the whole context size to itself and takes memory for it: with 2048
-tokens 47 MB for a model of 135 million parameters, 270 MB for one of 8 billion."""
+"""Requests that are computed together; further ones wait.
+
+Each slot takes memory for a whole context: with 2048 tokens, 47 MB for a model of 135 million parameters and 270 MB for
+one of 8 billion.
+"""
 
 
 class LlamaCpp:
-    """The llama.cpp server. Of several GPUs each gets a part of the layers, by the server's own choice."""
+    """The llama.cpp server. It divides the layers among several GPUs by its own choice."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
-        """See Engine.process."""
+        """The launcher's arguments for this spec."""
         settings = spec.llamacpp or LlamaCppSettings()
         needs_gpu = spec.device is Device.CUDA and settings.gpu_layers != 0
         arguments = launcher_arguments(

@@ -4,14 +4,14 @@ from berth_api.model_deployment import Backend, ModelDeploymentSpec, Transformer
 from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
 
 EVERY_DEVICE = "auto"
-"""The library divides the model's layers among the GPUs that it sees."""
+"""The value with which the library divides the model's layers among the GPUs that it sees."""
 
 
 class Transformers:
     """The server of Transformers. It listens only after it has loaded the model."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
-        """See Engine.process."""
+        """The launcher's arguments for this spec."""
         settings = spec.transformers or TransformersSettings()
         arguments = launcher_arguments(
             Backend.TRANSFORMERS,

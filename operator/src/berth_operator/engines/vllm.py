@@ -1,4 +1,4 @@
-"""vLLM: serves safetensors models, many requests at a time."""
+"""vLLM: serves safetensors models, many requests at once."""
 
 from berth_api.model_deployment import Backend, ModelDeploymentSpec, VllmSettings
 from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
@@ -8,7 +8,7 @@ class Vllm:
     """The vLLM server. Several GPUs share each layer (tensor parallelism), over the pod's shared memory."""
 
     def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
-        """See Engine.process."""
+        """The launcher's arguments for this spec."""
         settings = spec.vllm or VllmSettings()
         arguments = launcher_arguments(
             Backend.VLLM,

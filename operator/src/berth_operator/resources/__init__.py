@@ -1,4 +1,4 @@
-"""Whole manifests of the objects that the operator makes."""
+"""Whole manifests of the objects that the operator creates."""
 
 from berth_operator.resources.download_job import cleanup_name, make_cleanup_job, make_download_job
 from berth_operator.resources.event import make_download_event, make_event

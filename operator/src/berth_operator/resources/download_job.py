@@ -1,7 +1,6 @@
-"""The Jobs of a download: the one that fetches the model, and the one that removes what a cancelled download has left.
+"""The Jobs of a download: one fetches the model, and one removes what a cancelled download has left.
 
-Their pods satisfy the `restricted` pod security standard and have no API credentials. They are the only ones that write
-to the store.
+Their pods satisfy the `restricted` pod security standard and have no API credentials. No other pods write to the store.
 """
 
 from typing import Any
@@ -11,11 +10,11 @@ from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import ModelDownload, ModelDownloadSpec
 from berth_cluster.cluster import GROUP, LABEL_DOWNLOAD, LABEL_MANAGED_BY, MODEL_DOWNLOADS, Object
 from berth_operator.resources.pod import USER
-from berth_operator.settings import Downloads, Settings
+from berth_operator.settings import DownloadSettings, OperatorSettings
 
 CONTAINER = "download"
 PORT = 8000
-"""Where the download tells how far it is, in its own pod."""
+"""The port at which the download reports its progress, in its own pod."""
 
 _TERMINATION_LOG = "/dev/termination-log"
 _TERMINATION_GRACE_SECONDS = 10
@@ -27,20 +26,17 @@ _HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (an emptyDir of the pod'
 
 
 def job_name(download: ModelDownload) -> str:
-    """The name of the download's Job: no earlier download of the same name has it, whose Job may still be ending."""
+    """The name of the download's Job. The Job of an earlier download of the same name has another one."""
     return f"{download.name}-{download.uid[:_UID_LENGTH]}"
 
 
 def cleanup_name(download: str) -> str:
-    """The name of the Job that removes what the download left."""
+    """The name of the Job that removes what the download has left."""
     return f"{download}-cleanup"
 
 
-def make_download_job(download: ModelDownload, image: str, settings: Settings) -> Object:
-    """The Job that downloads.
-
-    Its pod is made again until it has ended well, has failed for good, or all tries are used up.
-    """
+def make_download_job(download: ModelDownload, image: str, settings: OperatorSettings) -> Object:
+    """The Job that downloads. It creates one pod after another until one succeeds, or no further try is worth it."""
     metadata = {
         "name": job_name(download),
         "labels": _labels(download.name),
@@ -63,24 +59,21 @@ def make_download_job(download: ModelDownload, image: str, settings: Settings) -
             "action": "FailJob",
             "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(FINAL_EXITS)},
         },
-        # A drained node is not the download's fault, and costs it no try.
+        # A drained node is no failure of the download, and does not count as a try.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]
     spec = {"backoffLimit": settings.downloads.backoff_limit, "podFailurePolicy": {"rules": rules}}
     return _job(metadata, spec, container, settings)
 
 
-def make_cleanup_job(download: str, image: str, settings: Settings) -> Object:
-    """The Job that removes the partial files of a download that is no more.
-
-    It belongs to nobody, and goes by itself.
-    """
+def make_cleanup_job(download: str, image: str, settings: OperatorSettings) -> Object:
+    """The Job that removes the partial files of a deleted download. It has no owner, and is deleted at its end."""
     metadata = {"name": cleanup_name(download), "labels": _labels(download)}
     container = _container(["--remove-staging", download, "--store", MODEL_STORE], [_HOME], image, settings)
     spec = {
         "backoffLimit": _CLEANUP_TRIES,
         "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
-        # Its pod would keep the claim in use, and so an uninstall waiting.
+        # Its pod would keep the volume claim in use, and an uninstall would wait for it.
         "ttlSecondsAfterFinished": 0,
     }
     return _job(metadata, spec, container, settings)
@@ -95,7 +88,7 @@ def _labels(download: str) -> dict[str, str]:
     }
 
 
-def _arguments(download: ModelDownload, settings: Downloads) -> list[str]:
+def _arguments(download: ModelDownload, settings: DownloadSettings) -> list[str]:
     spec: ModelDownloadSpec = download.spec
     arguments = [
         "--id",
@@ -116,12 +109,14 @@ def _arguments(download: ModelDownload, settings: Downloads) -> list[str]:
     return [*arguments, "--store", MODEL_STORE, "--port", str(PORT)]
 
 
-def _job(metadata: dict[str, Any], spec: dict[str, Any], container: dict[str, Any], settings: Settings) -> Object:
+def _job(
+    metadata: dict[str, Any], spec: dict[str, Any], container: dict[str, Any], settings: OperatorSettings
+) -> Object:
     template = {"metadata": {"labels": metadata["labels"]}, "spec": _pod_spec(container, settings)}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {**spec, "template": template}}
 
 
-def _pod_spec(container: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _pod_spec(container: dict[str, Any], settings: OperatorSettings) -> dict[str, Any]:
     downloads = settings.downloads
     optional: dict[str, Any] = {
         "nodeSelector": downloads.node_selector,
@@ -138,7 +133,7 @@ def _pod_spec(container: dict[str, Any], settings: Settings) -> dict[str, Any]:
             "runAsUser": USER,
             "runAsGroup": USER,
             "fsGroup": USER,
-            # A store of a thousand models is not walked through at each start.
+            # Without this, each start would walk through the whole store.
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -151,7 +146,9 @@ def _pod_spec(container: dict[str, Any], settings: Settings) -> dict[str, Any]:
     }
 
 
-def _container(args: list[str], environment: list[dict[str, Any]], image: str, settings: Settings) -> dict[str, Any]:
+def _container(
+    args: list[str], environment: list[dict[str, Any]], image: str, settings: OperatorSettings
+) -> dict[str, Any]:
     models: dict[str, Any] = {"name": "models", "mountPath": MODEL_STORE}
     if settings.model_store.sub_path:
         models["subPath"] = settings.model_store.sub_path
@@ -167,7 +164,7 @@ def _container(args: list[str], environment: list[dict[str, Any]], image: str, s
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePath": _TERMINATION_LOG,
-        # What ended without a last word leaves its last lines.
+        # A process that writes no termination message leaves its last lines.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [models, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (an emptyDir of the pod's own)
     }
@@ -176,8 +173,8 @@ def _container(args: list[str], environment: list[dict[str, Any]], image: str, s
     return container
 
 
-def _environment(downloads: Downloads) -> list[dict[str, Any]]:
-    """Later entries of one name win: the administrator's own come last."""
+def _environment(downloads: DownloadSettings) -> list[dict[str, Any]]:
+    """Of entries with the same name the last one counts: the administrator's own come last."""
     token = downloads.token_secret
     secret = (
         [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}}] if token else []

@@ -1,6 +1,4 @@
-"""The event that tells of a turn in a resource's life:
-what `kubectl describe` and `kubectl events` show as its story.
-"""
+"""The Kubernetes event of a change in a resource's life, as `kubectl describe` and `kubectl events` show it."""
 
 from datetime import datetime
 
@@ -16,8 +14,8 @@ _MESSAGE_LENGTH = 1024
 
 
 def make_event(deployment: ModelDeployment, planned: ModelDeploymentStatus, now: datetime) -> Object | None:
-    """The event of the change from the stored status to the planned one; None where the reason for it being as it is stays."""
-    ready = _turned(deployment.status.conditions, planned.conditions)
+    """The event of the change from the stored status to the planned one; None where the reason stays the same."""
+    ready = _changed(deployment.status.conditions, planned.conditions)
     if ready is None:
         return None
     failed = planned.last_failure is not None and planned.last_failure.reason == ready.reason
@@ -26,8 +24,8 @@ def make_event(deployment: ModelDeployment, planned: ModelDeploymentStatus, now:
 
 
 def make_download_event(download: ModelDownload, planned: ModelDownloadStatus, now: datetime) -> Object | None:
-    """The event of the change from the stored status to the planned one; None where the reason for it being as it is stays."""
-    ready = _turned(download.status.conditions, planned.conditions)
+    """The event of the change from the stored status to the planned one; None where the reason stays the same."""
+    ready = _changed(download.status.conditions, planned.conditions)
     if ready is None:
         return None
     return _event(MODEL_DOWNLOADS, download, ready, _is_stalled(planned.conditions), now)
@@ -38,8 +36,8 @@ def _is_stalled(conditions: list[Condition]) -> bool:
     return bool(stalled and stalled.status == "True")
 
 
-def _turned(before: list[Condition], after: list[Condition]) -> Condition | None:
-    """The condition Ready, if it or its reason changes."""
+def _changed(before: list[Condition], after: list[Condition]) -> Condition | None:
+    """The new condition Ready; None where neither its status nor its reason changes."""
     old, new = condition_of(before, ConditionType.READY), condition_of(after, ConditionType.READY)
     return None if new is None or (old and (old.status, old.reason) == (new.status, new.reason)) else new
 

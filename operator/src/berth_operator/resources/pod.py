@@ -1,7 +1,7 @@
 """The pod of an engine.
 
 It satisfies the `restricted` pod security standard: not root, a read-only root file system, no capabilities, the
-default seccomp profile, and no API credentials, since an engine runs code and weights that others wrote.
+default seccomp profile, and no API credentials: an engine runs code and weights of strangers.
 """
 
 from math import ceil
@@ -18,9 +18,9 @@ from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
     Object,
 )
-from berth_operator.deployments.made_from import digests
-from berth_operator.engines import Engine, EngineProcess
-from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, Settings
+from berth_operator.engines import EngineKind, EngineProcess
+from berth_operator.resources.made_from import digests
+from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, OperatorSettings
 
 CONTAINER = "engine"
 USER = 65532
@@ -28,23 +28,20 @@ USER = 65532
 
 _STARTUP_PERIOD = 5
 _STARTUP_FAILURES = 17_280
-"""A day of startup probes:
-the operator alone decides how long a start may take; no kubelet kills a pod that still loads.
-"""
-
+"""A day of startup probes: the operator alone decides how long a start may take, and no kubelet ends one before."""
 
 _LIVENESS_PERIOD = 10
 _LIVENESS_DEADLINES = 2
-"""The operator replaces an engine that hangs, and tells why. Without one the kubelet kills it, after twice as long."""
+"""Hang deadlines after which the kubelet kills an engine. The operator does so first, and keeps the reason."""
 
 HUNG_GRACE_SECONDS = 1
-"""What a process has that cannot be asked to end. Not 0: then nobody would wait for the node to say that it is gone."""
+"""What a process gets to end that does not react. With 0, nobody would wait for the node to report the pod's end."""
 
 DRAIN = ("/usr/bin/python3", "-IS", "/opt/berth/berth_runtime/drain.py")
-"""In every engine's image: waits until nobody is connected to the engine. The kubelet runs it before it ends one."""
+"""A program of every engine's image that waits for open connections. The kubelet runs it before it ends the engine."""
 
 
-def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, settings: Settings) -> Object:
+def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage, settings: OperatorSettings) -> Object:
     """The pod of the deployment's current attempt."""
     spec = with_defaults(deployment.spec)
     device = settings.devices.get(spec.device, DeviceSettings())
@@ -72,7 +69,7 @@ def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, se
             ],
         },
         "spec": {
-            # A dead engine is replaced by a new pod: the operator decides when, and keeps the reason.
+            # The operator replaces a dead engine by a new pod: it decides when, and keeps the reason.
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": settings.timing.termination_grace,
             "automountServiceAccountToken": False,
@@ -100,7 +97,11 @@ def make_pod(deployment: ModelDeployment, engine: Engine, image: EngineImage, se
 
 
 def _container(
-    spec: ModelDeploymentSpec, process: EngineProcess, image: EngineImage, device: DeviceSettings, settings: Settings
+    spec: ModelDeploymentSpec,
+    process: EngineProcess,
+    image: EngineImage,
+    device: DeviceSettings,
+    settings: OperatorSettings,
 ) -> dict[str, Any]:
     probe = {"httpGet": {"path": process.health_path, "port": "http"}}
     models: dict[str, Any] = {"name": "models", "mountPath": MODEL_STORE, "readOnly": True}
@@ -119,14 +120,14 @@ def _container(
             "timeoutSeconds": 3,
             "failureThreshold": _STARTUP_FAILURES,
         },
-        # Not ready after as long as the operator takes to find an engine unresponsive, if it asks every 10 s: 15 s.
+        # Not ready after 15 s: as long as the operator takes to find an engine unresponsive, with a probe every 10 s.
         "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": PROBE_TIMEOUT_SECONDS, "failureThreshold": 3},
         "livenessProbe": {
             **probe,
             "periodSeconds": _LIVENESS_PERIOD,
             "timeoutSeconds": PROBE_TIMEOUT_SECONDS,
             "failureThreshold": ceil(_LIVENESS_DEADLINES * settings.timing.hang_deadline / _LIVENESS_PERIOD),
-            # A process that hangs ends by no request, and holds its connections open until it is killed.
+            # A process that hangs does not react to a signal, and keeps its connections open until it is killed.
             "terminationGracePeriodSeconds": HUNG_GRACE_SECONDS,
         },
         "lifecycle": {"preStop": {"exec": {"command": [*DRAIN, "--port", str(process.port)]}}},
@@ -135,7 +136,7 @@ def _container(
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        # The engine's last lines become the reason that people see.
+        # People see the engine's last lines as the reason.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [models, {"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108
     }
@@ -153,13 +154,15 @@ def _resources(spec: ModelDeploymentSpec, device: DeviceSettings) -> dict[str, A
         if (values := stated.get(part) or device.resources.get(part))
     }
     if spec.device is Device.CUDA and device.resource_name:
-        # Extended resources are given as limits; the request follows by itself.
+        # Of an extended resource, Kubernetes sets the request to the limit.
         resources.setdefault("limits", {})[device.resource_name] = spec.devices
     return resources
 
 
-def _schedule(pod_spec: dict[str, Any], spec: ModelDeploymentSpec, device: DeviceSettings, settings: Settings) -> None:
-    """Adds what decides about the node, as far as anything is said."""
+def _schedule(
+    pod_spec: dict[str, Any], spec: ModelDeploymentSpec, device: DeviceSettings, settings: OperatorSettings
+) -> None:
+    """Adds the fields that decide about the node, as far as any is set."""
     node_selector = {**device.node_selector, **(spec.node_selector or {})}
     tolerations = [toleration.manifest() for toleration in [*device.tolerations, *(spec.tolerations or [])]]
     optional: dict[str, Any] = {

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import structlog
 
-from berth_api.budget import Use
+from berth_api.budget import Usage
 from berth_api.model_deployment import IdleAction, ModelDeployment
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, ConflictError, NotFoundError, Preconditions
 from berth_router.lifecycle.deployments import Deployments, is_ready
@@ -23,7 +23,7 @@ _ASLEEP_SECONDS = 5.0
 
 
 class Evictor:
-    """The Evictor of `berth_operator.deployments.budget`. `monotonic`: the clock of its waits, in seconds."""
+    """The ModelEviction of `berth_operator.deployments.memory_gate`. `monotonic`: the clock of its waits, seconds."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class Evictor:
         self._leases = leases
         self._monotonic = monotonic
 
-    def use(self, deployment: ModelDeployment) -> Use:
-        """The use of the deployment at this moment."""
-        return Use(self._leases.in_flight(deployment.uid), self._leases.last_activity(deployment.uid))
+    def usage(self, deployment: ModelDeployment) -> Usage:
+        """The usage of the deployment at this moment."""
+        return Usage(self._leases.in_flight(deployment.uid), self._leases.last_activity(deployment.uid))
 
     def mark_evicting(self, deployment: ModelDeployment) -> None:
         """Keeps new requests for the deployment queued until `unmark_evicting`, or until it is gone."""

@@ -7,6 +7,7 @@ The content of a write is decided when the write begins, from all that is known 
 from datetime import datetime, timedelta
 
 from berth_api.activity import NEVER
+from berth_process.backoff import exponential
 from berth_router.lifecycle.lease_state import (
     EVER,
     INSTANT,
@@ -43,7 +44,6 @@ from berth_router.lifecycle.lease_state import (
     promise_end,
 )
 
-_MOST_DOUBLINGS = 5
 _MOST_CONFLICTS = 5
 """In a row. After that the write has failed: others write the object all the time."""
 
@@ -286,8 +286,8 @@ def _interval(state: LeaseState, now: datetime) -> timedelta:
         return timedelta()
     if not state.failures:
         return WRITE_INTERVAL
-    backoff = WRITE_INTERVAL * 2 ** min(state.failures - 1, _MOST_DOUBLINGS)
-    return min(backoff, LONGEST_BACKOFF if state.in_hand else LONGEST_IDLE_BACKOFF)
+    longest = LONGEST_BACKOFF if state.in_hand else LONGEST_IDLE_BACKOFF
+    return exponential(WRITE_INTERVAL, longest, state.failures)
 
 
 def _begin_write(state: LeaseState, now: datetime) -> ActivityEntry:

@@ -11,7 +11,7 @@ import yaml
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_cluster.cluster import MODEL_DOWNLOADS
 from berth_local.serve.state import locked_state
-from berth_router.settings import Settings
+from berth_router.settings import RouterSettings
 from tests.unit.local.cli.conftest import Command, Ran, run_command
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.conftest import MODEL, Serving, served
@@ -101,7 +101,7 @@ async def test_ps_of_nothing(berth: Command) -> None:
     assert await berth("ps") == Ran(0, "", "no model runs: `berth run MODEL` starts one\n")
 
 
-async def test_list(berth: Command, settings: Settings) -> None:
+async def test_list(berth: Command, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "large.gguf").write_bytes(bytes(2_500_000))
     rows = (await berth("list")).out.splitlines()
     assert [row.split()[0] for row in rows] == ["MODEL", "large.gguf", "tiny"]
@@ -149,7 +149,7 @@ async def test_get_prints_what_a_cluster_takes(ready: Serving, berth: Command) -
 
 
 @pytest.mark.parametrize("settings", [{"store_writable": True}], indirect=True)
-async def test_rm(berth: Command, settings: Settings) -> None:
+async def test_rm(berth: Command, settings: RouterSettings) -> None:
     ran = await berth("rm", "tiny")
     assert (ran.code, ran.err) == (0, "")
     assert not (Path(settings.model_store) / "tiny").exists()
@@ -190,7 +190,7 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         "api_keys_dir": str(tmp_path / "keys"),
         "api_key_scopes": {"client": ["inference"], "admin": ["inference", "manage"]},
     }
-    async with served(cluster, engine, Settings.model_validate(given)) as serving:
+    async with served(cluster, engine, RouterSettings.model_validate(given)) as serving:
         berth = Command({"BERTH_URL": f"http://127.0.0.1:{serving.port}"})
         without, client, admin = [
             await berth("ps", *key) for key in ((), ("--api-key", "k-client"), ("--api-key", "k-admin"))

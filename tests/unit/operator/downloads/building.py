@@ -6,15 +6,16 @@ from typing import Any
 from berth_api.download_report import DownloadReport
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
-from berth_operator.downloads.plan import Action, CleanupPlan, CreateJob, DeleteDownload, DeleteJob, Plan
-from berth_operator.downloads.progress import Progress
-from berth_operator.settings import Settings
+from berth_operator.downloads.plan import Action, CleanupPlan, CreateJob, DeleteJob, DownloadPlan
+from berth_operator.downloads.progress import ReportedProgress
+from berth_operator.reconciling.writer import DeleteResource
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
 
 UID = "aaaaaaaa-2222-3333-4444-555555555555"
 JOB_UID = "bbbbbbbb-2222-3333-4444-555555555555"
 POD_UID = "cccccccc-2222-3333-4444-555555555555"
-SETTINGS = Settings.model_validate({"downloads": {"image": "berth/download:1"}})
+SETTINGS = OperatorSettings.model_validate({"downloads": {"image": "berth/download:1"}})
 
 
 def download(
@@ -106,8 +107,8 @@ def last_word(phase: str, **more: Any) -> str:
     return json.dumps(report(phase, **more))
 
 
-def progress(uid: str = POD_UID, speed: int | None = 58, **more: Any) -> Progress:
-    return Progress(uid, DownloadReport.model_validate(report(**more)), speed)
+def progress(uid: str = POD_UID, speed: int | None = 58, **more: Any) -> ReportedProgress:
+    return ReportedProgress(uid, DownloadReport.model_validate(report(**more)), speed)
 
 
 def actions(done: list[Action] | list[CreateJob | DeleteJob]) -> list[str]:
@@ -119,12 +120,12 @@ def actions(done: list[Action] | list[CreateJob | DeleteJob]) -> list[str]:
                 names.append(f"create {manifest['metadata']['name']}")
             case DeleteJob(name, _):
                 names.append(f"delete {name}")
-            case DeleteDownload():
+            case DeleteResource():
                 names.append("delete download")
             case _:
                 names.append("status")
     return names
 
 
-def wake_in(plan: Plan | CleanupPlan) -> float | None:
+def wake_in(plan: DownloadPlan | CleanupPlan) -> float | None:
     return (plan.wake_at - NOW).total_seconds() if plan.wake_at else None

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from berth_cluster.cluster import Object
-from berth_operator.downloads.plan import CleanupPlan, Remains, make_cleanup_plan
+from berth_operator.downloads.plan import CleanupPlan, DeletedDownload, make_cleanup_plan
 from tests.unit.operator.building import NOW
 from tests.unit.operator.downloads.building import SETTINGS, actions, ended, job, running, wake_in
 
@@ -35,8 +35,8 @@ def test_a_deleted_download(
     assert make_cleanup_plan(remains(jobs, pods, has_staging, gone), SETTINGS, NOW) == expected
 
 
-def remains(jobs: list[Object], pods: list[Object], has_staging: bool, gone: float) -> Remains:
-    return Remains("smol", jobs, pods, has_staging, NOW + timedelta(seconds=gone))
+def remains(jobs: list[Object], pods: list[Object], has_staging: bool, gone: float) -> DeletedDownload:
+    return DeletedDownload("smol", jobs, pods, has_staging, NOW + timedelta(seconds=gone))
 
 
 def test_partial_files_are_removed_a_moment_after_the_last_pod_has_ended() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from berth_operator.resources import make_cleanup_job, make_download_job
-from berth_operator.settings import Settings
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.downloads.building import SETTINGS, UID, download
 
 LABELS = {
@@ -110,7 +110,7 @@ def test_a_plain_download() -> None:
 
 
 def test_everything_that_can_be_set_reaches_the_pod() -> None:
-    settings = Settings.model_validate(
+    settings = OperatorSettings.model_validate(
         {
             "imagePullSecrets": ["pull"],
             "modelStore": {"claimName": "weights", "subPath": "llm"},
@@ -180,7 +180,7 @@ def test_everything_that_can_be_set_reaches_the_pod() -> None:
 
 
 def test_a_clean_up_has_no_owner_and_no_token_and_ends_by_itself() -> None:
-    settings = Settings.model_validate({"downloads": {"tokenSecret": {"name": "hub"}}})
+    settings = OperatorSettings.model_validate({"downloads": {"tokenSecret": {"name": "hub"}}})
     assert make_cleanup_job("smol", "berth/download:1", settings) == {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -13,8 +13,8 @@ from berth_api.download_report import DownloadReport
 from berth_cluster.cluster import JOBS, MODEL_DOWNLOADS, PODS, Cluster, Object
 from berth_local.node.jobs import LABEL_JOB, JobController
 from berth_local.serve.controllers import wake_on_changes
-from berth_operator.deployments.parts import status_of
 from berth_operator.downloads import DownloadReconciler
+from berth_operator.objects.parts import status_of
 from tests.unit.operator.downloads.building import SETTINGS
 from tests.unit.operator.world import Fault, Operator, World, points
 from tests.unit.virtual_time import run_in_virtual_time, wall_clock

@@ -7,12 +7,9 @@ import pytest
 
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
-from berth_operator.downloads.plan import (
-    Observed,
-    make_plan,
-)
-from berth_operator.downloads.progress import Progress
-from berth_operator.settings import Settings
+from berth_operator.downloads.plan import ObservedDownload, make_plan
+from berth_operator.downloads.progress import ReportedProgress
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
 from tests.unit.operator.downloads.building import (
     SETTINGS,
@@ -42,12 +39,12 @@ class Case:
     download: ModelDownload = field(default_factory=download)
     jobs: list[Object] = field(default_factory=list[Object])
     pods: list[Object] = field(default_factory=list[Object])
-    progress: Progress | None = None
+    progress: ReportedProgress | None = None
     others: list[ModelDownload] = field(default_factory=list[ModelDownload])
     message: str = ""
     stalled: bool = False
     wake_in: float | None = None
-    settings: Settings = field(default_factory=lambda: SETTINGS)
+    settings: OperatorSettings = field(default_factory=lambda: SETTINGS)
 
 
 def waiting(reason: str, message: str = "") -> dict[str, Any]:
@@ -71,7 +68,7 @@ CASES = [
         "Pending",
         "DownloadsUnavailable",
         stalled=True,
-        settings=Settings(),
+        settings=OperatorSettings(),
         message="the administrator sets downloads.image",
     ),
     Case("a Job makes its pod", ["status"], "Pending", "WaitingForPod", jobs=[job()], wake_in=13),
@@ -397,7 +394,7 @@ CASES = [
         "Failed",
         None,
         download(status={"phase": "Failed", "finishedAt": at(-9_999_999)}),
-        settings=Settings.model_validate({"downloads": {"image": "x", "keepSeconds": 0}}),
+        settings=OperatorSettings.model_validate({"downloads": {"image": "x", "keepSeconds": 0}}),
     ),
 ]
 
@@ -405,7 +402,9 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_follows(case: Case) -> None:
     plan = make_plan(
-        Observed(case.download, case.jobs, case.pods, case.progress, [case.download, *case.others]), case.settings, NOW
+        ObservedDownload(case.download, case.jobs, case.pods, case.progress, [case.download, *case.others]),
+        case.settings,
+        NOW,
     )
     assert actions(plan.actions) == case.actions
     assert (plan.status.phase, plan.status.reason) == (case.phase, case.reason)

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from berth_api.conditions import ConditionType
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import JOBS, MODEL_DOWNLOADS, PODS, ForbiddenError
-from berth_operator.deployments.parts import condition, status_of
 from berth_operator.downloads import DownloadReconciler, ProgressReader
+from berth_operator.objects.parts import condition, status_of
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.downloads.building import SETTINGS, last_word
 from tests.unit.operator.downloads.test_faults import begin, reason
@@ -126,8 +126,8 @@ def test_one_that_cannot_be_read_stops_no_other_and_is_told() -> None:
             stalled = condition(told, ConditionType.STALLED)
             assert stalled
             assert (stalled["status"], stalled["reason"]) == ("True", "NotUnderstood")
-            assert world.writes() == written, "once it is told there is nothing more to write"
-            assert [log["name"] for log in logs if log["event"] == "not_understood"] == ["old"], "told in the log once"
+            assert world.writes() == written, "once it is reported there is nothing more to write"
+            assert [log["name"] for log in logs if log["event"] == "not_understood"] == ["old"], "logged once"
 
     run_in_virtual_time(run())
 

@@ -1,10 +1,11 @@
-"""In which words a download's state is told, and which figures."""
+"""The words and figures in a download's status."""
 
 from typing import Any
 
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_download import ModelDownloadStatus
-from berth_operator.downloads.plan import Observed, job_name_taken, job_refused, make_plan
+from berth_operator.downloads.plan import ObservedDownload, job_name_taken, job_refused, make_plan
+from berth_operator.downloads.progress import ProgressTarget
 from tests.unit.operator.building import NOW, at
 from tests.unit.operator.downloads.building import (
     POD_UID,
@@ -23,7 +24,7 @@ BEGUN: dict[str, Any] = {"jobName": "smol-aaaaaaaa", "startedAt": at(-50)}
 
 
 def status_of(**observed: Any) -> ModelDownloadStatus:
-    return make_plan(Observed(download(status=BEGUN), [job()], **observed), SETTINGS, NOW).status
+    return make_plan(ObservedDownload(download(status=BEGUN), [job()], **observed), SETTINGS, NOW).status
 
 
 def test_the_figures_of_a_running_download_are_told_exactly() -> None:
@@ -64,20 +65,20 @@ def test_figures_of_the_end_are_those_of_the_last_word() -> None:
 
 def test_what_was_reached_is_still_told_while_another_try_is_waited_for() -> None:
     before = {**BEGUN, "bytesDone": 420, "bytesTotal": 1000, "progress": "42%", "bytesPerSecond": 58, "etaSeconds": 10}
-    observed = Observed(download(status=before), [job(failed=1)], [ended(137)])
+    observed = ObservedDownload(download(status=before), [job(failed=1)], [ended(137)])
     status = make_plan(observed, SETTINGS, NOW).status
     assert (status.progress, status.bytes_done, status.bytes_per_second, status.eta_seconds) == ("42%", 420, None, None)
 
 
 def test_progress_is_asked_where_the_observed_pod_listens() -> None:
-    plan = make_plan(Observed(download(), [job()], [running()]), SETTINGS, NOW)
-    assert (plan.progress_url, plan.pod) == ("http://10.0.0.5:8123/progress", POD_UID)
+    plan = make_plan(ObservedDownload(download(), [job()], [running()]), SETTINGS, NOW)
+    assert plan.progress == ProgressTarget(POD_UID, "http://10.0.0.5:8123/progress")
     six = running()
     six["status"]["podIP"] = "fd00::5"
-    assert (
-        make_plan(Observed(download(), [job()], [six]), SETTINGS, NOW).progress_url == "http://[fd00::5]:8123/progress"
+    assert make_plan(ObservedDownload(download(), [job()], [six]), SETTINGS, NOW).progress == ProgressTarget(
+        POD_UID, "http://[fd00::5]:8123/progress"
     )
-    assert make_plan(Observed(download(), [job()], [pod()]), SETTINGS, NOW).progress_url is None
+    assert make_plan(ObservedDownload(download(), [job()], [pod()]), SETTINGS, NOW).progress is None
 
 
 def test_conditions_do_not_change_with_every_byte() -> None:

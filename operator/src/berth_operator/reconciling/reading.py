@@ -1,4 +1,4 @@
-"""Reads what the cluster has: one object that cannot be understood must not stop the others."""
+"""Reads resources from the cluster: one that this version cannot understand does not stop the others."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -10,64 +10,70 @@ from pydantic import ValidationError
 from berth_api.conditions import ConditionType
 from berth_api.schema import format_timestamp
 from berth_cluster.cluster import Object
-from berth_operator.deployments.parts import condition, status_of
+from berth_operator.objects.parts import condition, status_of
 
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-REASON = "NotUnderstood"
-"""Of the conditions of an object that cannot be understood."""
+NOT_UNDERSTOOD = "NotUnderstood"
+"""Reason of the conditions of an object that cannot be understood."""
 
-NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError)
-"""What comes of an object that has not the form that is expected."""
+_PARSE_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
+"""What parsing an object of another form raises."""
 
 
-class Reader(Generic[T]):
-    """Reads objects of one kind, and tells in the log of those that cannot be understood: once, until they change."""
+class Unreadable(str):
+    """Why an object cannot be understood, in words for people."""
+
+    __slots__ = ()
+
+
+class ObjectReader(Generic[T]):
+    """Reads objects of one kind. It logs each one that cannot be understood once, and again when its fault changes."""
 
     def __init__(self, what: str, parse: Callable[[Object], T]) -> None:
         self._what = what
         self._parse = parse
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     def read_all(self, items: Iterable[Object]) -> list[T]:
-        """Those that can be understood, of all there are."""
+        """Of all objects that there are, those that can be understood."""
         items = list(items)
         present = {item["metadata"]["name"] for item in items}
-        self._told = {name: words for name, words in self._told.items() if name in present}
+        self._logged = {name: words for name, words in self._logged.items() if name in present}
         read = [self.read(item) for item in items]
         return [each for each in read if not isinstance(each, Unreadable)]
 
     def forget(self, name: str) -> None:
         """The object of this name is gone."""
-        self._told.pop(name, None)
+        self._logged.pop(name, None)
 
-    def read(self, item: Object) -> "T | Unreadable":
+    def read(self, item: Object) -> T | Unreadable:
         """The object, or why it cannot be understood."""
         name: str = item["metadata"]["name"]
         try:
             return self._parse(item)
-        except NOT_UNDERSTOOD as error:
-            words = why_not_understood(error)
-        if self._told.get(name) != words:
-            self._told[name] = words
+        except _PARSE_ERRORS as error:
+            words = _fault(error)
+        if self._logged.get(name) != words:
+            self._logged[name] = words
             _log.error("not_understood", what=self._what, name=name, error=words)
         return Unreadable(words)
 
 
-def told_as_unreadable(item: Object, why: "Unreadable", told: Object, now: datetime) -> Object:
-    """What to write into the status of an object that cannot be understood; empty where it stands there.
+def unreadable_status(item: Object, why: Unreadable, fields: Object, now: datetime) -> Object:
+    """What to write into the status of an object that cannot be understood; empty where that is written already.
 
-    `told`: what a status of its kind says besides its conditions. The rest is left as it is: who understands it goes on
-    from there.
+    `fields`: what a status of its kind has besides conditions. The other fields stay as they are: a version that
+    understands the object goes on from there.
     """
     message = f"this version of Berth cannot read the object ({why}): make it again, or use the version that wrote it"
     conditions = [
         {
             "type": kind,
             "status": status,
-            "reason": REASON,
+            "reason": NOT_UNDERSTOOD,
             "message": message,
             "lastTransitionTime": _since(item, kind, status) or format_timestamp(now),
         }
@@ -77,23 +83,17 @@ def told_as_unreadable(item: Object, why: "Unreadable", told: Object, now: datet
             (ConditionType.STALLED, "True"),
         )
     ]
-    wanted = {**told, "conditions": conditions}
+    wanted = {**fields, "conditions": conditions}
     return {key: value for key, value in wanted.items() if status_of(item).get(key) != value}
 
 
 def _since(item: Object, kind: str, status: str) -> str | None:
-    """Since when a condition has had this status, as it is stored; None where it has another one."""
+    """Since when the stored condition has had this status; None where it has another one."""
     found = condition(item, kind)
     return found.get("lastTransitionTime") if found and found["status"] == status else None
 
 
-class Unreadable(str):
-    """Why an object cannot be understood, in words for people."""
-
-    __slots__ = ()
-
-
-def why_not_understood(error: Exception) -> str:
+def _fault(error: Exception) -> str:
     """The error in words for people: fields and what is wrong with each."""
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

@@ -1,7 +1,7 @@
 """What an engine's pod was made from, and what of that has changed since: pure.
 
-The pod carries digests of its own manifest, one for each part that people know by a name. The API server adds to what
-it stores, so a manifest that is made anew is compared with these, and not with the pod.
+The pod carries digests of its own manifest, one for each part that people know by a name. The API server adds fields to
+the stored pod, so a new manifest is compared with the digests and not with the pod.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 
 from berth_api.conditions import IMAGE_CHANGED, SPEC_CHANGED
 from berth_cluster.cluster import GENERATION_ANNOTATION, MADE_FROM_ANNOTATION, Object
-from berth_operator.deployments.parts import annotations_of, number
+from berth_operator.objects.parts import annotations_of, number
 
 _PART_LENGTH, _WHOLE_LENGTH = 8, 16
 """Characters of a digest of one part, and of the digest of all."""
@@ -24,7 +24,7 @@ _PARTS = {
     "scheduling": "which nodes it may run on",
     "settings": "the operator's settings of its pod",
 }
-"""What each part is called."""
+"""The parts of a manifest, and their names for people."""
 
 _SCHEDULING = ("nodeSelector", "tolerations", "runtimeClassName")
 
@@ -36,24 +36,24 @@ class Difference:
     reason: str
     """IMAGE_CHANGED where it is the image alone, else SPEC_CHANGED."""
     what: str
-    """In words for people."""
+    """For people."""
     generation: int | None
     """The generation of the spec that the engine was made from, where the pod says so."""
 
 
 def digests(pod: Object) -> str:
-    """The digests of a new pod's manifest, as the pod carries them: of all but name, owner and generation."""
+    """The digests of a new pod's manifest, without its name, owner and generation, as the pod carries them."""
     return ",".join(f"{name}={_digest(part)[:_PART_LENGTH]}" for name, part in _parts(pod).items())
 
 
 def digest(pod: Object) -> str | None:
-    """One digest of all that a pod was made from; None where it does not say."""
+    """One digest of all that a pod was made from; None where the pod carries none."""
     carried = _carried(pod)
     return _digest(carried)[:_WHOLE_LENGTH] if carried else None
 
 
 def difference(pod: Object, wanted: Object) -> Difference | None:
-    """What of a pod is not as in the one that would be made now; None where all is."""
+    """What differs between a pod and the one that would be made now; None where nothing does."""
     carried, now = _carried(pod), _carried(wanted)
     if carried == now:
         return None
@@ -68,7 +68,7 @@ def difference(pod: Object, wanted: Object) -> Difference | None:
 
 
 def _parts(pod: Object) -> dict[str, Any]:
-    """A manifest in parts: every field is in one of them."""
+    """The manifest in parts: every field is in one of them."""
     spec: dict[str, Any] = dict(pod["spec"])
     [engine, *others] = spec.pop("containers")
     container: dict[str, Any] = dict(engine)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import Object
-from berth_operator.deployments.failure import PodFailure, disruption, pod_failure
+from berth_operator.objects.pod_failure import Cause, disruption, pod_failure
 from tests.unit.operator.building import NOW, at, ended_pod, pod, running_pod
 
 GRACE = timedelta(seconds=5)
@@ -34,12 +34,12 @@ def unschedulable(seconds: float) -> Object:
         (
             "the launcher names its reason",
             {"exitCode": 78, "message": "ModelNotFound: /models/x does not exist"},
-            PodFailure("ModelNotFound", "/models/x does not exist", ended=True),
+            Cause("ModelNotFound", "/models/x does not exist", ended=True),
         ),
         (
             "the engine's last lines",
             {"exitCode": 1, "message": "llama: loading\nerror: bad magic\n"},
-            PodFailure(
+            Cause(
                 "EngineExited",
                 "the engine exited with code 1; its last lines:\nllama: loading\nerror: bad magic",
                 ended=True,
@@ -48,13 +48,13 @@ def unschedulable(seconds: float) -> Object:
         (
             "out of memory names the limit",
             {"exitCode": 137, "reason": "OOMKilled"},
-            PodFailure("OutOfMemory", "the engine needed more than its memory limit of 2Gi and was killed", ended=True),
+            Cause("OutOfMemory", "the engine needed more than its memory limit of 2Gi and was killed", ended=True),
         ),
         *(
             (
                 "the GPU is full",
                 {"exitCode": 1, "message": said},
-                PodFailure(
+                Cause(
                     "DeviceOutOfMemory",
                     f"the GPU has too little memory free for the engine; its last lines:\n{said}",
                     ended=True,
@@ -62,35 +62,42 @@ def unschedulable(seconds: float) -> Object:
             )
             for said in (
                 "E alloc_buffer: allocating 3853.02 MiB on device 0: cudaMalloc failed: out of memory",
-                "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 5.53 GiB. GPU 0 has a total capacity of 79.18 GiB",
-                "raise\nValueError: Free memory on device cuda:0 (9/79 GiB) on startup is less than desired GPU memory utilization (0.7).",
+                (
+                    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 5.53 GiB."
+                    " GPU 0 has a total capacity of 79.18 GiB"
+                ),
+                (
+                    "raise\nValueError: Free memory on device cuda:0 (9/79 GiB) on startup"
+                    " is less than desired GPU memory utilization (0.7)."
+                ),
             )
         ),
         (
             "no GPU in the container",
             {"exitCode": 1, "message": 'error while handling argument "--device": invalid device: CUDA0\nusage:'},
-            PodFailure(
+            Cause(
                 "DeviceNotFound",
-                "the engine finds no GPU: is the driver in the container (devices.cuda.runtimeClassName), and are there as many GPUs?;"
+                "the engine finds no GPU: is the driver in the container (devices.cuda.runtimeClassName),"
+                " and are there as many GPUs?;"
                 ' its last lines:\nerror while handling argument "--device": invalid device: CUDA0\nusage:',
                 ended=True,
             ),
         ),
-        ("killed", {"exitCode": 137}, PodFailure("EngineKilled", "the engine was ended by SIGKILL", ended=True)),
-        ("crashed", {"exitCode": 139}, PodFailure("EngineCrashed", "the engine was ended by SIGSEGV", ended=True)),
+        ("killed", {"exitCode": 137}, Cause("EngineKilled", "the engine was ended by SIGKILL", ended=True)),
+        ("crashed", {"exitCode": 139}, Cause("EngineCrashed", "the engine was ended by SIGSEGV", ended=True)),
         (
             "ended without an error",
             {"exitCode": 0},
-            PodFailure("EngineExited", "the engine exited with code 0", ended=True),
+            Cause("EngineExited", "the engine exited with code 0", ended=True),
         ),
     ],
 )
-def test_an_engine_that_ended(name: str, terminated: dict[str, Any], expected: PodFailure) -> None:
+def test_an_engine_that_ended(name: str, terminated: dict[str, Any], expected: Cause) -> None:
     assert pod_failure(ended_pod(**terminated), NOW, GRACE) == expected, name
 
 
 def test_an_image_that_cannot_be_pulled_may_still_come() -> None:
-    assert pod_failure(waiting("ErrImagePull", "not found"), NOW, GRACE) == PodFailure(
+    assert pod_failure(waiting("ErrImagePull", "not found"), NOW, GRACE) == Cause(
         "ImagePullFailed", "the image berth/llamacpp:1 cannot be pulled: not found", ended=False
     )
 
@@ -119,7 +126,7 @@ def test_an_evicted_pod_says_so() -> None:
         "message": "The node was low on resource: memory.",
         "containerStatuses": killed,
     }
-    evicted = PodFailure("Evicted", "the node put the pod out: The node was low on resource: memory.", ended=True)
+    evicted = Cause("Evicted", "the node put the pod out: The node was low on resource: memory.", ended=True)
     assert pod_failure(pod(status=status), NOW, GRACE) == disruption(pod(status=status)) == evicted
 
 
@@ -127,7 +134,7 @@ def test_a_deleted_pod_says_so_and_who_did_it_where_that_is_known() -> None:
     assert disruption(running_pod()) is None
     assert disruption(ended_pod()) is None
     drained = running_pod(deletionTimestamp=at(30))
-    assert disruption(drained) == PodFailure("PodDeleted", "the pod was deleted", ended=True)
+    assert disruption(drained) == Cause("PodDeleted", "the pod was deleted", ended=True)
     told = {
         "type": "DisruptionTarget",
         "status": "True",
@@ -135,7 +142,7 @@ def test_a_deleted_pod_says_so_and_who_did_it_where_that_is_known() -> None:
         "message": "Eviction API: evicting",
     }
     drained["status"]["conditions"] = [told]
-    assert disruption(drained) == PodFailure(
+    assert disruption(drained) == Cause(
         "PodDeleted", "the pod was deleted (EvictionByEvictionAPI: Eviction API: evicting)", ended=True
     )
 

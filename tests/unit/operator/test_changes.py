@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import Object
-from berth_operator.news import News
+from berth_operator.deployments.changes import ChangeFilter
 from tests.unit.operator.building import at, lease, loaded
 
 
@@ -40,7 +40,7 @@ RENEWED = {"lastActivity": at(0), "keepUntil": at(90), "leaseUntil": at(30), "in
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "news"),
+    ("path", "value", "due"),
     [
         (ENTRY, RENEWED, False),
         (ENTRY, {**RENEWED, "leaseUntil": at(10)}, True),
@@ -60,21 +60,21 @@ RENEWED = {"lastActivity": at(0), "keepUntil": at(90), "leaseUntil": at(30), "in
         ("metadata.deletionTimestamp", at(0), True),
     ],
 )
-def test_of_one_that_is_ready_all_is_news_but_a_lease_that_grew(path: str, value: Any, news: bool) -> None:
-    told = News()
-    assert told.is_news(seen()), "the first that is heard of it"
-    assert told.is_news(with_change(seen(), path, value)) is news
+def test_of_one_that_is_ready_each_change_but_a_renewed_lease_is_reconciled(path: str, value: Any, due: bool) -> None:
+    changes = ChangeFilter()
+    assert changes.must_reconcile(seen()), "the first time that it is seen"
+    assert changes.must_reconcile(with_change(seen(), path, value)) is due
 
 
 @pytest.mark.parametrize("phase", [None, "Pending", "Starting", "Sleeping", "Stalled"])
 def test_of_one_that_is_not_ready_a_lease_may_be_what_it_waits_for(phase: str | None) -> None:
-    told = News()
-    told.is_news(seen(phase=phase))
-    assert told.is_news(with_change(seen(phase=phase), ENTRY, RENEWED))
+    changes = ChangeFilter()
+    changes.must_reconcile(seen(phase=phase))
+    assert changes.must_reconcile(with_change(seen(phase=phase), ENTRY, RENEWED))
 
 
-def test_one_that_is_made_anew_is_news() -> None:
-    told = News()
-    told.is_news(seen())
-    assert told.is_news(seen(), gone=True)
-    assert told.is_news(seen())
+def test_one_that_is_made_anew_is_reconciled() -> None:
+    changes = ChangeFilter()
+    changes.must_reconcile(seen())
+    assert changes.must_reconcile(seen(), gone=True)
+    assert changes.must_reconcile(seen())

@@ -10,14 +10,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from berth_operator.actions import Engine
+from berth_operator.deployments.actions import ProbeTarget
+from berth_operator.deployments.engine_watch import EngineWatch
 from berth_operator.deployments.readiness import EngineProber
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, Timing
-from berth_operator.watching import EngineWatch
 from tests.unit.virtual_time import BEGINNING, run_in_virtual_time, wall_clock
 
-ENGINE = Engine("uid-1", "http://10.0.0.1:8000/health")
-OTHER = Engine("uid-2", "http://10.0.0.2:8000/health")
+ENGINE = ProbeTarget("uid-1", "http://10.0.0.1:8000/health")
+OTHER = ProbeTarget("uid-2", "http://10.0.0.2:8000/health")
 
 
 class Setting:
@@ -48,9 +48,9 @@ class Setting:
 
     def since_beginning(self) -> tuple[float | None, float | None]:
         """Seconds from the beginning to the last answer, and to where the silence began."""
-        sight = self.watch.sight("smol")
-        assert sight
-        moments = (sight.answered_at, sight.silent_since)
+        probes = self.watch.history("smol")
+        assert probes
+        moments = (probes.answered_at, probes.silent_since)
         answered, silent = ((moment - BEGINNING).total_seconds() if moment else None for moment in moments)
         return answered, silent
 
@@ -73,7 +73,7 @@ def virtual(test: Callable[[Setting], Coroutine[Any, Any, None]]) -> Callable[[]
 
 @virtual
 async def test_its_first_answer_wakes_and_the_silence_before_does_not(setting: Setting) -> None:
-    setting.watch.keep("smol", ENGINE)
+    setting.watch.probe("smol", ENGINE)
     await asyncio.sleep(5)
     assert setting.woken == []
     setting.answers = True
@@ -85,7 +85,7 @@ async def test_its_first_answer_wakes_and_the_silence_before_does_not(setting: S
 @virtual
 async def test_while_it_answers_it_is_asked_every_ten_seconds_and_nobody_is_woken(setting: Setting) -> None:
     setting.answers = True
-    setting.watch.keep("smol", ENGINE)
+    setting.watch.probe("smol", ENGINE)
     await asyncio.sleep(100.5)
     assert [moment for moment, _, _ in setting.asked] == [10.0 * number for number in range(11)]
     assert setting.woken == [0]
@@ -95,7 +95,7 @@ async def test_while_it_answers_it_is_asked_every_ten_seconds_and_nobody_is_woke
 @virtual
 async def test_the_time_in_which_the_machine_slept_is_no_silence(setting: Setting) -> None:
     setting.answers = True
-    setting.watch.keep("smol", ENGINE)
+    setting.watch.probe("smol", ENGINE)
     await asyncio.sleep(15)
     setting.slept, setting.answers = timedelta(hours=1), False
     await asyncio.sleep(11)
@@ -105,7 +105,7 @@ async def test_the_time_in_which_the_machine_slept_is_no_silence(setting: Settin
 @virtual
 async def test_silence_counts_from_the_last_answer_and_wakes_once(setting: Setting) -> None:
     setting.answers = True
-    setting.watch.keep("smol", ENGINE)
+    setting.watch.probe("smol", ENGINE)
     await asyncio.sleep(1)
     setting.answers = False
     await asyncio.sleep(59)
@@ -117,7 +117,7 @@ async def test_silence_counts_from_the_last_answer_and_wakes_once(setting: Setti
 @virtual
 async def test_it_is_known_within_seconds_that_it_answers_again(setting: Setting) -> None:
     setting.answers = True
-    setting.watch.keep("smol", ENGINE)
+    setting.watch.probe("smol", ENGINE)
     await asyncio.sleep(1)
     setting.answers = False
     await asyncio.sleep(30)
@@ -130,28 +130,28 @@ async def test_it_is_known_within_seconds_that_it_answers_again(setting: Setting
 @virtual
 async def test_the_words_for_a_silence_are_those_of_its_beginning(setting: Setting) -> None:
     setting.answers = True
-    setting.watch.keep("smol", ENGINE)
+    setting.watch.probe("smol", ENGINE)
     await asyncio.sleep(1)
     setting.fault = ConnectionResetError("reset")
     await asyncio.sleep(12)
-    sight = setting.watch.sight("smol")
+    probes = setting.watch.history("smol")
     setting.fault, setting.answers = None, False
     await asyncio.sleep(20)
-    later = setting.watch.sight("smol")
-    assert sight
+    later = setting.watch.history("smol")
+    assert probes
     assert later
-    assert sight.silence == later.silence == "the operator failed to ask it", "an unexpected fault ends no watch"
+    assert probes.silence == later.silence == "the operator failed to ask it", "an unexpected fault ends no watch"
 
 
 @virtual
 async def test_another_engine_is_asked_in_its_place(setting: Setting) -> None:
     setting.answers = True
-    setting.watch.keep("smol", ENGINE)
+    setting.watch.probe("smol", ENGINE)
     await asyncio.sleep(1)
-    setting.watch.keep("smol", OTHER)
-    sight = setting.watch.sight("smol")
-    assert sight
-    assert (sight.pod, sight.answered_at) == ("uid-2", None), "nothing is known of it yet"
+    setting.watch.probe("smol", OTHER)
+    probes = setting.watch.history("smol")
+    assert probes
+    assert (probes.pod, probes.answered_at) == ("uid-2", None), "nothing is known of it yet"
     await asyncio.sleep(60)
     assert {url for moment, url, _ in setting.asked if moment >= 1} == {OTHER.url}
 
@@ -159,13 +159,13 @@ async def test_another_engine_is_asked_in_its_place(setting: Setting) -> None:
 @virtual
 async def test_nobody_is_asked_any_more_once_it_is_forgotten(setting: Setting) -> None:
     setting.answers = True
-    setting.watch.keep("smol", ENGINE)
+    setting.watch.probe("smol", ENGINE)
     await asyncio.sleep(1)
-    setting.watch.keep("smol", None)
+    setting.watch.probe("smol", None)
     asked = len(setting.asked)
     await asyncio.sleep(60)
     assert len(setting.asked) == asked
-    assert setting.watch.sight("smol") is None
+    assert setting.watch.history("smol") is None
 
 
 async def test_an_engine_is_asked_over_http_and_no_connection_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""Parts of a Kubernetes object that may be absent: what is not there is empty."""
+"""Parts that objects of every kind have. A part that an object lacks is read as empty."""
 
 from datetime import datetime
 from typing import Any
@@ -28,12 +28,12 @@ def owned_by(item: Object, uid: str) -> bool:
 
 
 def is_deleting(item: Object) -> bool:
-    """Whether somebody has deleted it, and something has still to end."""
+    """Whether somebody has deleted it, and it is still there until something of it has ended."""
     return "deletionTimestamp" in item["metadata"]
 
 
 def gone_by(item: Object) -> datetime | None:
-    """When its grace is over, of one that somebody has deleted; None where nobody has."""
+    """When the grace of a deleted object is over; None where nobody has deleted it."""
     moment: str | None = item["metadata"].get("deletionTimestamp")
     return datetime.fromisoformat(moment) if moment else None
 
@@ -44,7 +44,7 @@ def condition(item: Object, kind: str) -> dict[str, Any] | None:
     return next((each for each in conditions if each.get("type") == kind and "status" in each), None)
 
 
-def holds(item: Object, kind: str) -> bool:
+def is_true(item: Object, kind: str) -> bool:
     """Whether its condition of this type is True."""
     found = condition(item, kind)
     return found is not None and found["status"] == "True"
@@ -56,24 +56,6 @@ def changed_at(found: dict[str, Any]) -> datetime | None:
     return datetime.fromisoformat(moment) if moment else None
 
 
-def container_statuses(pod: Object) -> list[dict[str, Any]]:
-    """What the node says of the pod's containers."""
-    return status_of(pod).get("containerStatuses") or []
-
-
-def state_of(container: dict[str, Any]) -> dict[str, Any]:
-    """The state in a container's status: running, waiting or terminated."""
-    return container.get("state") or {}
-
-
-def ports_of(pod: Object, container: str) -> list[int]:
-    """The numbers of the ports that the container of this name declares."""
-    containers: list[dict[str, Any]] = pod["spec"].get("containers") or []
-    found = [each for each in containers if each.get("name") == container]
-    ports: list[dict[str, Any]] = (found[0].get("ports") or []) if found else []
-    return [port["containerPort"] for port in ports]
-
-
 def number(text: str | None) -> int | None:
-    """A number that was written into a label or an annotation; None where it is none."""
+    """The number in a label or an annotation; None where the text is no number."""
     return int(text) if text and text.isascii() and text.isdigit() else None

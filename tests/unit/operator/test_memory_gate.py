@@ -1,4 +1,4 @@
-"""Pods are made within the budget: others are put out, or the deployment waits, or it is refused."""
+"""Pods are made within the budget: other models are evicted, or the deployment waits, or it is refused."""
 
 import asyncio
 from dataclasses import replace
@@ -7,43 +7,49 @@ from typing import Any
 
 import pytest
 
-from berth_api.budget import Use
+from berth_api.budget import Usage
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
 from berth_cluster.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Object
-from berth_operator.deployments.budget import PATIENCE, MemoryGate
-from berth_operator.deployments.plan import CreatePod, DeletePod, Observed, Plan, WriteStatus, make_plan
+from berth_operator.deployments.actions import CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.memory_gate import PATIENCE, MemoryGate
+from berth_operator.deployments.plan import make_plan
+from berth_operator.reconciling.writer import WriteStatus
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.building import NOW, SETTINGS, at, deployment, ended_pod, loaded, silent
 from tests.unit.virtual_time import run_in_virtual_time
 
 GB = 1_000_000_000
 SIZES: dict[str, int | None] = {
-    "/models/small": 2 * GB, "/models/medium": 4 * GB, "/models/large": 7 * GB, "/models/huge": 9 * GB, "/models/strange": None,
+    "/models/small": 2 * GB,
+    "/models/medium": 4 * GB,
+    "/models/large": 7 * GB,
+    "/models/huge": 9 * GB,
+    "/models/strange": None,
     "/models/SmolLM2": 7 * GB,
-}  # fmt: skip
+}
 
 
 class House:
-    """A cluster, a gate of 8 GB, and one who knows who is in use."""
+    """A cluster, a gate of 8 GB, and the usage of each model."""
 
     def __init__(self, cluster: MemoryCluster | None = None) -> None:
         self.cluster = cluster or MemoryCluster()
         self.in_flight: dict[str, int] = {}
-        self.held: set[str] = set()
+        self.closed: set[str] = set()
         self.gate = MemoryGate(self.cluster, {Device.CPU: 8 * GB}, self.estimate, self)
 
     async def estimate(self, spec: ModelDeploymentSpec) -> int | None:
         return SIZES[spec.model]
 
-    def use(self, deployment: ModelDeployment) -> Use:
-        return Use(self.in_flight.get(deployment.name, 0), None)
+    def usage(self, deployment: ModelDeployment) -> Usage:
+        return Usage(self.in_flight.get(deployment.name, 0), None)
 
     def mark_evicting(self, deployment: ModelDeployment) -> None:
-        self.held.add(deployment.name)
+        self.closed.add(deployment.name)
 
     def unmark_evicting(self, deployment: ModelDeployment) -> None:
-        self.held.remove(deployment.name)
+        self.closed.remove(deployment.name)
 
     async def evict(self, deployment: ModelDeployment) -> bool:
         if self.in_flight.get(deployment.name):
@@ -60,11 +66,11 @@ class House:
         body = {**identity, "spec": {"model": f"/models/{model}", "backend": "llamacpp", "device": "cpu", **spec}}
         await self.cluster.create(MODEL_DEPLOYMENTS, body)
 
-    async def plan(self, name: str, now: datetime = NOW) -> Plan:
+    async def plan(self, name: str, now: datetime = NOW) -> DeploymentPlan:
         """What the reconciler does about the deployment, which has no pod."""
         deployment = replace(ModelDeployment.parse(await self.cluster.get(MODEL_DEPLOYMENTS, name)), created_at=NOW)
-        observed = Observed(deployment, [], None)
-        return await self.gate.admitted(make_plan(observed, SETTINGS, now), observed, now)
+        observed = ObservedDeployment(deployment, [], None)
+        return await self.gate.admit(make_plan(observed, SETTINGS, now), observed, now)
 
     async def start(self, name: str, model: str, loaded_at: float, in_flight: int = 0) -> None:
         """Has it started, and made ready so many seconds from NOW."""
@@ -84,12 +90,12 @@ class House:
         return {item["metadata"]["name"] for item in (await self.cluster.list(MODEL_DEPLOYMENTS)).items}
 
 
-def created(plan: Plan) -> Object | None:
+def created(plan: DeploymentPlan) -> Object | None:
     """The pod that the plan makes."""
     return next((action.manifest for action in plan.actions if isinstance(action, CreatePod)), None)
 
 
-def told(plan: Plan, kind: ConditionType) -> tuple[str, str, str]:
+def stated(plan: DeploymentPlan, kind: ConditionType) -> tuple[str, str, str]:
     """Status, reason and message of a condition."""
     condition = condition_of(plan.status.conditions, kind)
     assert condition
@@ -123,14 +129,14 @@ async def test_a_pod_that_could_not_be_made_keeps_its_room_only_for_a_while(hous
     assert created(await house.plan("b", NOW + timedelta(minutes=1)))
 
 
-async def test_the_idle_model_that_was_ready_first_is_put_out(house: House) -> None:
+async def test_the_idle_model_that_was_ready_first_is_evicted(house: House) -> None:
     await house.start("old", "medium", -500)
     await house.start("new", "medium", -5)
     await house.declare("next", "medium")
     plan = await house.plan("next")
     assert not created(plan)
     assert plan.status.phase is Phase.PENDING
-    assert told(plan, ConditionType.RECONCILING) == ("True", "WaitingForMemory", "old gives its memory back")
+    assert stated(plan, ConditionType.RECONCILING) == ("True", "WaitingForMemory", "old gives its memory back")
     assert await house.names() == {"new", "next"}
 
 
@@ -142,12 +148,12 @@ async def test_the_pod_is_made_once_the_other_ones_pod_is_gone(house: House) -> 
     assert created(await house.plan("next"))
 
 
-async def test_what_can_never_fit_is_refused_at_once_and_nobody_is_put_out_for_it(house: House) -> None:
+async def test_what_can_never_fit_is_refused_at_once_and_no_model_is_evicted_for_it(house: House) -> None:
     await house.start("a", "medium", -500)
     await house.declare("b", "huge")
     plan = await house.plan("b")
     assert plan.status.phase is Phase.STALLED
-    status, reason, message = told(plan, ConditionType.STALLED)
+    status, reason, message = stated(plan, ConditionType.STALLED)
     assert (status, reason) == ("True", "MemoryInsufficient")
     assert "9.0 GB" in message
     assert "8.0 GB" in message
@@ -160,10 +166,10 @@ async def test_it_waits_for_a_busy_model_and_says_so(house: House) -> None:
     await house.declare("b", "medium")
     plan = await house.plan("b")
     assert plan.status.phase is Phase.PENDING
-    assert "a (7.0 GB, busy)" in told(plan, ConditionType.READY)[2]
+    assert "a (7.0 GB, busy)" in stated(plan, ConditionType.READY)[2]
     assert plan.wake_at
     assert house.gate.waiting == ("b",)
-    assert house.held == set()
+    assert house.closed == set()
 
 
 async def test_after_a_while_the_busy_model_gets_no_new_requests_until_it_is_out(house: House) -> None:
@@ -172,7 +178,7 @@ async def test_after_a_while_the_busy_model_gets_no_new_requests_until_it_is_out
     await house.plan("b")
     late = NOW + PATIENCE
     await house.plan("b", late)
-    assert house.held == {"a"}
+    assert house.closed == {"a"}
     assert await house.names() == {"a", "b"}
     house.in_flight["a"] = 0
     await house.plan("b", late)
@@ -180,13 +186,13 @@ async def test_after_a_while_the_busy_model_gets_no_new_requests_until_it_is_out
     assert created(await house.plan("b", late))
 
 
-async def test_nobody_is_kept_from_a_model_on_account_of_one_that_is_not_wanted_any_more(house: House) -> None:
+async def test_no_model_stays_closed_for_one_that_is_not_wanted_any_more(house: House) -> None:
     await house.start("a", "large", -500, in_flight=1)
     await house.declare("b", "medium")
     await house.plan("b")
     await house.plan("b", NOW + PATIENCE)
     house.gate.forget("b")
-    assert house.held == set()
+    assert house.closed == set()
 
 
 async def test_who_came_first_is_served_first(house: House) -> None:
@@ -195,7 +201,7 @@ async def test_who_came_first_is_served_first(house: House) -> None:
     await house.declare("c", "small")
     assert not created(await house.plan("b"))
     await house.cluster.delete(MODEL_DEPLOYMENTS, "a")
-    assert told(await house.plan("c"), ConditionType.READY)[2] == "/models/medium waits for memory before it"
+    assert stated(await house.plan("c"), ConditionType.READY)[2] == "/models/medium waits for memory before it"
     assert created(await house.plan("b"))
     assert created(await house.plan("c"))
 
@@ -257,7 +263,7 @@ async def test_a_deployment_that_cannot_be_read_is_counted_and_stops_nobody() ->
     await house.declare("c", "small")
     plan = await house.plan("c")
     assert not created(plan), "the memory of the first is not free, though nobody can say whose it is"
-    assert f"{await house.pod_of('a')} (4.0 GB, starting)" in told(plan, ConditionType.READY)[2]
+    assert f"{await house.pod_of('a')} (4.0 GB, starting)" in stated(plan, ConditionType.READY)[2]
 
 
 async def test_a_pod_without_labels_is_counted(house: House) -> None:
@@ -282,11 +288,11 @@ async def test_why_the_engine_before_ended_is_kept_while_there_is_no_memory_for_
     await house.start("a", "medium", -500)
     await house.declare("b", "large")
     died = ended_pod(exitCode=139)
-    observed = Observed(deployment(status=loaded(100)), [died], None)
+    observed = ObservedDeployment(deployment(status=loaded(100)), [died], None)
     await house.declare("smol", "SmolLM2")
     house.in_flight["a"] = 1
-    plan = await house.gate.admitted(make_plan(observed, SETTINGS, NOW), observed, NOW)
-    assert told(plan, ConditionType.READY)[1] == "WaitingForMemory"
+    plan = await house.gate.admit(make_plan(observed, SETTINGS, NOW), observed, NOW)
+    assert stated(plan, ConditionType.READY)[1] == "WaitingForMemory"
     assert plan.status.attempt == 2
     assert plan.status.last_failure
     assert plan.status.last_failure.reason == "EngineCrashed"
@@ -303,10 +309,10 @@ async def test_an_engine_that_hangs_gives_its_memory_to_the_one_that_follows_it(
         MODEL_DEPLOYMENTS, "a", {"phase": "Unresponsive", "podName": name, "startSteps": steps}
     )
     read = ModelDeployment.parse(await house.cluster.get(MODEL_DEPLOYMENTS, "a"))
-    observed = Observed(read, (await house.cluster.list(PODS)).items, silent(60, pod=hung["metadata"]["uid"]))
-    plan = await house.gate.admitted(make_plan(observed, SETTINGS, NOW), observed, NOW)
+    observed = ObservedDeployment(read, (await house.cluster.list(PODS)).items, silent(60, pod=hung["metadata"]["uid"]))
+    plan = await house.gate.admit(make_plan(observed, SETTINGS, NOW), observed, NOW)
     assert [type(action) for action in plan.actions] == [WriteStatus, DeletePod], "first it goes"
-    assert told(plan, ConditionType.READY)[1] == "WaitingForMemory"
-    assert await house.names() == {"a"}, "it is not put out for itself"
+    assert stated(plan, ConditionType.READY)[1] == "WaitingForMemory"
+    assert await house.names() == {"a"}, "it is not evicted for itself"
     await house.cluster.delete(PODS, name)
     assert created(await house.plan("a"))

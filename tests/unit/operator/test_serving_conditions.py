@@ -1,12 +1,12 @@
-"""What is told of an engine that is silent, was taken away, or is made from what has changed since."""
+"""The conditions of an engine that is silent, was taken away, or was made from something that has changed since."""
 
 from typing import Any
 
 import pytest
 
 from berth_api.conditions import PLANNED_DISRUPTIONS, ConditionType, condition_of
-from berth_operator.deployments.made_from import difference
-from berth_operator.settings import Settings
+from berth_operator.resources.made_from import difference
+from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import SETTINGS, answering, deployment, loaded, pod, running_pod
 from tests.unit.operator.cases import Case, plan_for
 from tests.unit.operator.test_serving import (
@@ -30,7 +30,7 @@ def case_of(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-def test_an_engine_that_gives_no_answer_is_told_with_since_when_and_takes_no_requests() -> None:
+def test_the_status_says_since_when_an_engine_gives_no_answer_and_it_takes_no_requests() -> None:
     case = case_of("an engine that has not answered for 15 s gets no new requests")
     status, reason, message, _ = condition(case, ConditionType.READY)
     assert (status, reason) == ("False", "EngineNotAnswering")
@@ -39,11 +39,11 @@ def test_an_engine_that_gives_no_answer_is_told_with_since_when_and_takes_no_req
     )
     assert condition(case, ConditionType.RECONCILING)[:2] == ("True", "EngineNotAnswering")
     assert case.plan().status.endpoint is None
-    assert case.plan().engine, "it is asked on"
+    assert case.plan().probe, "it is asked on"
 
 
 def test_what_an_operator_before_this_one_said_stays_as_it_was() -> None:
-    case = case_of("an operator that has just come believes the one before it until it has heard the engine itself")
+    case = case_of("an operator that has just come believes the one before it until the engine has answered it")
     assert condition(case, ConditionType.READY)[2] == NOT_ANSWERING["message"]
 
 
@@ -54,12 +54,15 @@ def test_an_engine_that_hung_is_on_record() -> None:
     assert record.message == "the engine gave no answer for 60 s, since 2026-01-02T11:59:00.000Z: no answer within 5 s"
 
 
-def test_until_a_change_is_applied_it_is_told_and_with_it_which_generation_runs() -> None:
+def test_until_a_change_is_applied_the_status_names_it_and_the_generation_that_runs() -> None:
     case = case_of("a changed spec waits until nobody uses the engine")
     assert condition(case, ConditionType.UP_TO_DATE) == (
         "False",
         "SpecChanged",
-        "since the engine was started this has changed: which nodes it may run on; it is applied as soon as no request needs the engine",
+        (
+            "since the engine was started this has changed: which nodes it may run on;"
+            " it is applied as soon as no request needs the engine"
+        ),
         4,
     )
     assert condition(case, ConditionType.READY)[3] == 3
@@ -84,7 +87,7 @@ def test_a_new_image_is_named() -> None:
     assert "this has changed: the image, now berth/llamacpp:2" in message
 
 
-def test_that_nothing_like_it_could_be_started_is_told() -> None:
+def test_the_status_says_that_no_engine_like_it_could_be_started() -> None:
     status, reason, message, _ = condition(
         case_of("an engine of which there is no image any more goes on serving"), ConditionType.UP_TO_DATE
     )
@@ -125,7 +128,7 @@ def test_routers_can_read_that_the_engine_did_not_end_by_its_own_doing(case: Cas
         ),
     ],
 )
-def test_what_differs_is_named(spec: dict[str, Any], settings: Settings, what: str | None) -> None:
+def test_what_differs_is_named(spec: dict[str, Any], settings: OperatorSettings, what: str | None) -> None:
     wanted = pod(made_of=deployment(spec, generation=9), settings=settings)
     found = difference(pod(), wanted)
     assert (found is None) == (what is None)
@@ -137,4 +140,4 @@ def test_what_differs_is_named(spec: dict[str, Any], settings: Settings, what: s
 def test_an_engines_address_is_that_of_its_own_container() -> None:
     injected = running_pod()
     injected["spec"]["containers"].insert(0, {"name": "proxy", "ports": [{"containerPort": 15090}]})
-    assert plan_for(deployment(), injected, sight=answering()).status.endpoint == "http://10.0.0.5:8000"
+    assert plan_for(deployment(), injected, probes=answering()).status.endpoint == "http://10.0.0.5:8000"
