@@ -126,6 +126,7 @@ async def test_a_path_that_the_engine_has(berth: Release, backend: Backend, path
     assert "".join(piece_of(path, part) for part in parts) == text
 
 
+@pytest.mark.covers("temperature with transformers")
 @pytest.mark.parametrize("backend", list(ENGINE_PATHS))
 async def test_chance_has_the_part_in_an_answer_that_the_request_gives_it(berth: Release, backend: Backend) -> None:
     async def answers(**fields: Any) -> set[str]:

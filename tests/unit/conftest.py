@@ -17,10 +17,6 @@ _HERE = Path(__file__).parent
 _KUBERNETES_OWN = "kube-root-ca.crt"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "in_memory(why): only the cluster in memory can be made to do this")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A real API server gets those tests of the unit level that have a cluster, and do not need the one in memory."""
     if config.getoption("--cluster") == "memory":
