@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
-from berth_router.errors import ModelNotFoundError
+from berth_router.errors import APIError, ModelNotFoundError
 from berth_router.management import inventory
 from berth_router.settings import Settings
 from berth_router.store import descriptions, removal
@@ -262,7 +262,7 @@ async def test_a_deployment_that_is_made_meanwhile_gets_its_model_back(
 ) -> None:
     write_gguf(store / "tiny" / "model.gguf")
     meanwhile: Any = MadeMeanwhile(cluster)
-    with pytest.raises(Exception, match="in use by the ModelDeployment new"):
+    with pytest.raises(APIError, match="in use by the ModelDeployment new"):
         await Remover(meanwhile, store).remove("tiny")
     assert (store / "tiny" / "model.gguf").exists()
 
