@@ -156,7 +156,7 @@ async def test_a_model_that_answers_does_not_embed(berth: Release, backend: Back
 
 
 def embedding_model(gguf: bytes) -> bytes:
-    """The same model, whose header says that a text's vector is that of its last token, as embedding models' headers do."""
+    """The same model, whose header says that the vector of a text is that of its last token."""
     uint32, last = 4, 3
     entries = b"".join(
         struct.pack(f"<Q{len(key)}sII", len(key), key, uint32, value)

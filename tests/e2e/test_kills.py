@@ -1,4 +1,4 @@
-"""A crash of any part of Berth in the middle of a cold start costs the crashed router's own connections and no more."""
+"""A crash of any part of Berth during a cold start costs the crashed router's own connections and no more."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ async def test_kill_9_of_the_operator_and_of_a_router_during_a_cold_start(berth:
         berth.kill_9(router, "berth-router")
         answers = await asyncio.gather(*clients)
         statuses = [status for status, _ in answers]
-        # The clients of the dead router saw their connection break, and ask again, as OpenAI's clients do by themselves.
+        # The dead router's clients saw their connection break, and ask again, as OpenAI's clients do by themselves.
         # Nobody was told of a failure.
         assert set(statuses) <= {0, 200}, answers
         assert 200 in statuses, answers

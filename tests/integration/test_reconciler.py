@@ -40,7 +40,7 @@ class KilledError(BaseException):
 
 
 class DyingCluster:
-    """The real cluster, until a number of writes has been made; the one after that is made too, but nobody lives to see it."""
+    """The real cluster, until so many writes have been made. The next one is made too, but raises for its caller."""
 
     def __init__(self, cluster: KubernetesCluster, writes: int) -> None:
         self._cluster = cluster

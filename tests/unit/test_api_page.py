@@ -1,4 +1,4 @@
-"""The API's page and the tests hold together: `@pytest.mark.covers` on a test names the rows of the page that it covers.
+"""A marker `covers` on a test names the rows of the API's page that the test covers. Each row has a test.
 
 A row is named by its first cell, without the backticks. Where several sections have such a row, the section goes before
 it: `covers("POST /v1/models/unload: message")`.

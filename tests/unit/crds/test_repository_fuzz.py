@@ -1,4 +1,4 @@
-"""Whatever is sent as a source or a destination: it is refused, or it means a repository of the hub and a folder of the store.
+"""Any source and any destination is refused, or means a repository of the hub and a folder of the store.
 
 corpus/sources.txt and corpus/destinations.txt hold what has once been tried against such parsers, a line each, with
 Python's escapes.

@@ -317,17 +317,17 @@ def test_only_a_path_that_streams_is_streamed() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "told"),
     [
-        {"n_ctx": 512, "max_model_len": 512},
-        {"backend": "vllm", "n_ctx": 512},
-        {"device": "cpu", "n_gpu_layers": -1},
-        {"contxt": 3},
-        {"gpu_memory_utilization": 2},
+        ({"n_ctx": 512, "max_model_len": 512}, "max_model_len is a setting of vllm"),
+        ({"backend": "vllm", "n_ctx": 512}, "n_ctx is a setting of llamacpp"),
+        ({"device": "cpu", "n_gpu_layers": -1}, "n_gpu_layers: layers can be on a GPU only with device cuda"),
+        ({"contxt": 3}, r"contxt\n.*not permitted"),
+        ({"gpu_memory_utilization": 2}, r"gpu_memory_utilization\n.*less than or equal to 1"),
     ],
 )
-def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
+def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
         Profile.model_validate(settings)
 
 
