@@ -32,6 +32,7 @@ from benchmarks.steps import percentile
 from benchmarks.switch import CACHE, models
 from berth_formats.describe import describe
 from berth_formats.memory import llamacpp_bytes
+from berth_process.sizes import readable
 
 THIRD = "SmolLM2-135M-Instruct-Q5_1"
 SAMPLE_SECONDS = 0.1
@@ -40,8 +41,8 @@ _REQUEST_SECONDS = 600
 
 
 @dataclass(slots=True)
-class Counts:
-    """What came of the requests, and of the memory."""
+class BudgetCounts:
+    """What became of the requests, and how much memory was used."""
 
     budget_bytes: int
     answered: dict[str, int] = field(default_factory=dict[str, int])
@@ -55,7 +56,7 @@ class Counts:
 
 
 def three_models() -> dict[str, Path]:
-    """The models' files, made where they are missing."""
+    """The models' files. Makes those that are missing."""
     files = models()
     third = CACHE / THIRD / f"{THIRD}.gguf"
     requantize(next(iter(files.values())), third, GGMLQuantizationType.Q5_1)
@@ -63,13 +64,13 @@ def three_models() -> dict[str, Path]:
 
 
 def budget_for_two(files: Mapping[str, Path]) -> int:
-    """Bytes in which any two of three models fit, and never all."""
+    """A budget in bytes: any two of the three models fit into it, and never all."""
     return sum(sorted(llamacpp_bytes(describe(file), CONTEXT_SIZE, BERTH_PARALLEL) for file in files.values())[-2:])
 
 
-async def crowd(files: Mapping[str, Path], seconds: float, clients: int, seed: int = 1) -> Counts:
-    """Has so many clients ask for so long; every request that was begun is waited for."""
-    counts = Counts(budget_for_two(files))
+async def crowd(files: Mapping[str, Path], seconds: float, clients: int, seed: int = 1) -> BudgetCounts:
+    """Lets so many clients ask for so long, and waits for every request that was begun."""
+    counts = BudgetCounts(budget_for_two(files))
     with tempfile.TemporaryDirectory(prefix="berth-budget-") as scratch:
         store = Path(scratch) / "store"
         for model, file in files.items():
@@ -88,7 +89,12 @@ async def crowd(files: Mapping[str, Path], seconds: float, clients: int, seed: i
 
 
 async def _client(
-    session: aiohttp.ClientSession, url: str, names: list[str], chance: random.Random, until: float, counts: Counts
+    session: aiohttp.ClientSession,
+    url: str,
+    names: list[str],
+    chance: random.Random,
+    until: float,
+    counts: BudgetCounts,
 ) -> None:
     while time.monotonic() < until:
         model = chance.choice(names)
@@ -107,7 +113,7 @@ async def _client(
             counts.cut.append(f"{model}: {error or type(error).__name__}")
 
 
-async def _read(response: aiohttp.ClientResponse, model: str, started: float, counts: Counts) -> None:
+async def _read(response: aiohttp.ClientResponse, model: str, started: float, counts: BudgetCounts) -> None:
     first = True
     last = b""
     async for line in response.content:
@@ -125,8 +131,8 @@ def _request(model: str, tokens: int) -> dict[str, object]:
     return {**body(f"/models/{model}"), "max_tokens": tokens}
 
 
-async def _sample(server: Server, counts: Counts) -> None:
-    """Adds up the resident memory of everything below the server, again and again."""
+async def _sample(server: Server, counts: BudgetCounts) -> None:
+    """Measures the resident memory of all processes below the server, again and again."""
     engines: set[int] = set()
     while True:
         family = below(server.pid)
@@ -138,22 +144,24 @@ async def _sample(server: Server, counts: Counts) -> None:
         await asyncio.sleep(SAMPLE_SECONDS)
 
 
-def table(counts: Counts) -> str:
+def table(counts: BudgetCounts) -> str:
     """The counts for people."""
     waits = counts.first_tokens or [0.0]
+    spread = f"p50 {percentile(waits, 50):.2f}, p95 {percentile(waits, 95):.2f}, max {max(waits):.2f}"
+    most = readable(counts.most_bytes)
     return "\n".join(
         [
             *(f"{model:32}{number:6} answered" for model, number in sorted(counts.answered.items())),
             *(f"lost: {what}" for what in counts.lost),
             *(f"cut: {what}" for what in counts.cut),
-            f"request to first token, seconds: p50 {percentile(waits, 50):.2f}, p95 {percentile(waits, 95):.2f}, max {max(waits):.2f}",
-            f"memory: {counts.most_bytes / 1e6:.0f} MB at most in {counts.samples} samples, of {counts.budget_bytes / 1e6:.0f} MB",
+            f"request to first token, seconds: {spread}",
+            f"memory: {most} at most in {counts.samples} samples, of {readable(counts.budget_bytes)}",
         ]
     )
 
 
-def result(counts: Counts) -> str:
-    """One JSON object."""
+def result(counts: BudgetCounts) -> str:
+    """The result as one JSON object."""
     return json.dumps(
         {
             "answered": sum(counts.answered.values()),
@@ -167,7 +175,7 @@ def result(counts: Counts) -> str:
 
 
 def main() -> int:
-    """Prints the table and the result; 1 where a request was lost or cut, or the budget exceeded."""
+    """Prints the table and the result. Exit code 1: a request was lost or cut, or the budget exceeded."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=300, help="how long clients ask (%(default)s)")
     parser.add_argument("--clients", type=int, default=8, help="%(default)s")

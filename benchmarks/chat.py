@@ -9,13 +9,13 @@ from typing import Any
 import aiohttp
 
 PROBE_SECONDS = 0.005
-"""Pause between two questions after an engine's health: what a moment of readiness may be late by."""
+"""Seconds between two checks of an engine's health. A moment of readiness may be late by so much."""
 
 _PROBE_TIMEOUT = aiohttp.ClientTimeout(total=1)
 
 
 class AnswerError(Exception):
-    """A chat request was not answered with text; the message says what came instead."""
+    """A chat request was not answered with text. The message says what came instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Asked:
 
 
 async def ready_at(session: aiohttp.ClientSession, health_url: str) -> float:
-    """Asks until the engine says that it serves, and returns when that was, on the monotonic clock."""
+    """Asks until the engine says that it serves. The moment, on the monotonic clock."""
     while True:
         try:
             async with session.get(health_url, timeout=_PROBE_TIMEOUT) as response:

@@ -23,10 +23,10 @@ class ClusterWatch:
         self._changed = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self.sightings: list[Sighting] = []
-        """All that was seen since the last `forget`."""
+        """What the watches have shown since the last `forget`."""
 
     async def __aenter__(self) -> Self:
-        """Returns when the first snapshot of both kinds is in."""
+        """Waits for the first snapshot of both kinds."""
         self._tasks = [asyncio.create_task(self._follow(kind)) for kind in (MODEL_DEPLOYMENTS, PODS)]
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._objects) == len(self._tasks))
@@ -42,21 +42,21 @@ class ClusterWatch:
         self.sightings = []
 
     async def until(self, found: Callable[[Objects, Objects], T | None]) -> T:
-        """What `found` makes of the deployments and the pods, as soon as it is not None."""
+        """Waits until `found` returns something for the deployments and the pods. What it returns."""
         async with self._changed:
             while (result := found(self._objects[MODEL_DEPLOYMENTS], self._objects[PODS])) is None:
                 await self._changed.wait()
         return result
 
     async def _follow(self, kind: Kind) -> None:
-        async for news in follow(self._cluster, kind):
+        async for change in follow(self._cluster, kind):
             at = time.monotonic()
-            if isinstance(news, Snapshot):
-                shown, gone = news.items, set(self._objects.get(kind, {}))
+            if isinstance(change, Snapshot):
+                shown, gone = change.items, set(self._objects.get(kind, {}))
                 self._objects[kind] = {}
             else:
-                name = news.object["metadata"]["name"]
-                shown, gone = ([], {name}) if news.type == "DELETED" else ([news.object], set[str]())
+                name = change.object["metadata"]["name"]
+                shown, gone = ([], {name}) if change.type == "DELETED" else ([change.object], set[str]())
             for name in gone:
                 self._objects[kind].pop(name, None)
             self._objects[kind].update({item["metadata"]["name"]: item for item in shown})

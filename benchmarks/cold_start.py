@@ -55,7 +55,7 @@ from benchmarks.steps import (
     CLUSTER_STEPS,
     HAND_STEPS,
     Moments,
-    Pair,
+    StartPair,
     Step,
     berth_share,
     moments_in_cluster,
@@ -81,8 +81,8 @@ QUESTION = {
 }
 
 
-class Bench:
-    """Makes single runs in a release that has no deployment."""
+class ColdStartBench:
+    """Makes single runs, in a release without a deployment."""
 
     def __init__(self, cluster: Cluster, watch: ClusterWatch, session: aiohttp.ClientSession, release: Release) -> None:
         self._cluster = cluster
@@ -90,13 +90,13 @@ class Bench:
         self._session = session
         self._release = release
 
-    async def pair(self) -> Pair:
-        """One run of each kind, with nothing left behind. Raises AnswerError, ClusterError, TimeoutError."""
+    async def pair(self) -> StartPair:
+        """One run of each kind, which leave nothing behind. Raises AnswerError, ClusterError, TimeoutError."""
         async with asyncio.timeout(RUN_SECONDS):
             through_berth, pod = await self._run_through_berth()
         async with asyncio.timeout(RUN_SECONDS):
             by_hand = await self._run_by_hand(copy_without_berth(pod))
-        return Pair(through_berth, by_hand)
+        return StartPair(through_berth, by_hand)
 
     async def _run_through_berth(self) -> tuple[Moments, Object]:
         """The run's moments, and the pod that Berth made for it."""
@@ -126,14 +126,14 @@ class Bench:
         return {**seen, Step.REQUESTED: requested, Step.ENGINE_READY: ready, **first_token}
 
     async def _engine_ready(self, is_engine: Callable[[Object], bool]) -> tuple[float, Object]:
-        """When the engine of the one pod of this kind was ready, and the pod."""
+        """The moment at which the engine of the one pod of this kind was ready, and the pod."""
         pod = await self._watch.until(
             lambda _, pods: next((each for each in pods.values() if is_engine(each) and pod_address(each)), None)
         )
         return await ready_at(self._session, health_url(pod)), pod
 
     async def _seen(self, is_engine: Callable[[Object], bool], steps: Sequence[Step]) -> Moments:
-        """The moments of these steps, once the watch has shown them all: it may trail behind an answer."""
+        """The moments of these steps, once the watch has shown all of them. It may be later than the answer."""
 
         def all_seen(*_: Objects) -> Moments | None:
             moments = moments_in_cluster(self._watch.sightings, is_engine=is_engine)
@@ -147,20 +147,21 @@ def _nothing_left(deployments: Objects, pods: Objects) -> bool | None:
     return None if deployments or engines else True
 
 
-async def measure(release: Release, runs: int) -> list[Pair]:
-    """So many pairs of runs, after one that is not counted."""
+async def measure(release: Release, runs: int) -> list[StartPair]:
+    """So many pairs of runs, after a first one that is not counted."""
     cluster = await KubernetesCluster.connect(release.kubectl.namespace)
     try:
         async with ClusterWatch(cluster) as watch, aiohttp.ClientSession() as session:
-            bench = Bench(cluster, watch, session, release)
+            bench = ColdStartBench(cluster, watch, session, release)
             await bench.pair()
-            pairs: list[Pair] = []
+            pairs: list[StartPair] = []
             for number in range(1, runs + 1):
                 pair = await bench.pair()
                 pairs.append(pair)
                 _say(
-                    f"run {number} of {runs}: first token after {whole(pair.through_berth) * 1000:.0f} ms, by hand after "
-                    f"{whole(pair.by_hand) * 1000:.0f} ms; Berth's share {berth_share(pair).whole * 1000:.0f} ms"
+                    f"run {number} of {runs}: first token after {whole(pair.through_berth) * 1000:.0f} ms, "
+                    f"by hand after {whole(pair.by_hand) * 1000:.0f} ms; "
+                    f"Berth's share {berth_share(pair).whole * 1000:.0f} ms"
                 )
             return pairs
     finally:
@@ -188,7 +189,8 @@ def main() -> int:
         )
         return 1
     print(
-        f"Cold start, {runs} pairs of runs on {os.cpu_count()} cores; load average {load_before:.1f} before, {load_after:.1f} after\n"
+        f"Cold start, {runs} pairs of runs on {os.cpu_count()} cores; "
+        f"load average {load_before:.1f} before, {load_after:.1f} after\n"
     )
     print(table(pairs))
     print()

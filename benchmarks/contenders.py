@@ -1,4 +1,4 @@
-"""Those who switch between two models on one machine: Berth, Ollama, and the engine started by hand."""
+"""The contenders that switch between two models on one machine: Berth, Ollama, and an engine started by hand."""
 
 import asyncio
 import math
@@ -43,12 +43,12 @@ class Contender(Protocol):
     name: str
 
     async def ask(self, model: str) -> float:
-        """Seconds from the request to the first text of its answer, with all that has to happen for it."""
+        """Seconds from the request to the first text of its answer, with all that must happen before it."""
         ...
 
 
 class OverHttp:
-    """A server that switches by itself: it is only asked."""
+    """A server that switches by itself."""
 
     def __init__(self, name: str, server: Server, models: Mapping[str, str]) -> None:
         self.name = name
@@ -56,12 +56,12 @@ class OverHttp:
         self._models = models
 
     async def ask(self, model: str) -> float:
-        """See Contender.ask."""
+        """Seconds from the request to the first text, which the server sends when it has switched."""
         return _seconds(await ask(self.server.url, body(self._models[model])))
 
 
 class ByHand:
-    """A person who ends one engine and starts the other."""
+    """A person, who ends one engine and starts the other."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self.name = "engine by hand"
@@ -69,7 +69,7 @@ class ByHand:
         self._running: tuple[str, int, asyncio.subprocess.Process] | None = None
 
     async def ask(self, model: str) -> float:
-        """See Contender.ask."""
+        """Seconds from the request to the first text, with the end of one engine and the start of the other."""
         started = asyncio.get_running_loop().time()
         if self._running is None or self._running[0] != model:
             await self.stop()
@@ -90,7 +90,7 @@ class ByHand:
 
 @asynccontextmanager
 async def by_hand(files: Mapping[str, Path]) -> AsyncGenerator[ByHand]:
-    """The engine by hand; ended at the end."""
+    """The engine that is started by hand. It ends with the context."""
     contender = ByHand(files)
     try:
         yield contender
@@ -111,7 +111,7 @@ async def berth(store: Path, home: Path, models: Sequence[str], memory_bytes: in
 
 @asynccontextmanager
 async def ollama(program: str, home: Path, files: Mapping[str, Path]) -> AsyncGenerator[OverHttp]:
-    """`ollama serve` with room for one model, and its other settings as they come."""
+    """`ollama serve` with memory for one model, and with its own defaults."""
     port = free_port()
     environment = {**os.environ, "HOME": str(home), "OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_MAX_LOADED_MODELS": "1"}
     async with _server("Ollama", [program, "serve"], environment, port, "/api/version") as server:
@@ -127,12 +127,12 @@ async def ollama(program: str, home: Path, files: Mapping[str, Path]) -> AsyncGe
 
 
 def ollama_program() -> str | None:
-    """Ollama's program, where it is on PATH."""
+    """Ollama's program, if it is on PATH."""
     return shutil.which("ollama")
 
 
 def body(model: str) -> dict[str, Any]:
-    """The request, the same for all."""
+    """The request. It is the same for all contenders."""
     return {
         "model": model,
         "messages": [{"role": "user", "content": "What is the capital of France?"}],

@@ -1,4 +1,4 @@
-"""The throughput of a download into the model store, beside the hub's own client and beside copying the same bytes on this disk.
+"""The throughput of a download, beside the hub's own client and beside a copy of the same bytes on this disk.
 
     uv run python -m benchmarks.download [--quick] [--folder FOLDER]
 
@@ -42,8 +42,8 @@ _TIMEOUT = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """Throughputs of one round, in bytes a second."""
+class DownloadRound:
+    """The throughputs of one round, in bytes a second."""
 
     berth: float
     hf: float
@@ -55,8 +55,8 @@ class Round:
         return self.berth / min(self.hf, self.cp)
 
 
-def table(rounds: list[Round]) -> str:
-    """For people: in MiB a second."""
+def table(rounds: list[DownloadRound]) -> str:
+    """The table for people, in MiB a second."""
     lines = [f"{'MiB/s':28}{'p50':>9}{'min':>9}{'max':>9}"]
     columns = {
         "berth-download": [each.berth for each in rounds],
@@ -72,8 +72,8 @@ def table(rounds: list[Round]) -> str:
     return "\n".join(lines)
 
 
-def result(rounds: list[Round]) -> str:
-    """For programs."""
+def result(rounds: list[DownloadRound]) -> str:
+    """The result as one JSON object."""
     medians = {
         "berth_mib_s": statistics.median(each.berth for each in rounds) / MIB,
         "hf_mib_s": statistics.median(each.hf for each in rounds) / MIB,
@@ -83,8 +83,8 @@ def result(rounds: list[Round]) -> str:
     return json.dumps({name: round(value, 3) for name, value in medians.items()})
 
 
-def measure(folder: Path, size: int, rounds: int) -> list[Round]:
-    """All rounds, below the folder."""
+def measure(folder: Path, size: int, rounds: int) -> list[DownloadRound]:
+    """Makes all rounds. Files are written below the folder."""
     source = folder / "source" / FILE
     source.parent.mkdir()
     _fill(source, size)
@@ -105,11 +105,11 @@ def measure(folder: Path, size: int, rounds: int) -> list[Round]:
             "hf": lambda target: _hf(target, environment),
             "cp": lambda target: _cp(source, target),
         }
-        results: list[Round] = []
+        results: list[DownloadRound] = []
         for number in range(rounds):
             names = list(ways)[number % 3 :] + list(ways)[: number % 3]
             seconds = {name: _timed(ways[name], folder / name, size) for name in names}
-            results.append(Round(**{name: size / seconds[name] for name in ways}))
+            results.append(DownloadRound(**{name: size / seconds[name] for name in ways}))
             print(
                 f"round {number + 1}: " + ", ".join(f"{name} {seconds[name]:.2f} s" for name in ways), file=sys.stderr
             )
@@ -117,7 +117,7 @@ def measure(folder: Path, size: int, rounds: int) -> list[Round]:
 
 
 def _timed(way: Callable[[Path], Path], target: Path, size: int) -> float:
-    """Seconds that it takes to have the file below the target, on disk."""
+    """Seconds until the file is below the target, and on disk."""
     target.mkdir()
     os.sync()
     started = time.monotonic()
@@ -179,7 +179,7 @@ def _fill(path: Path, size: int) -> None:
 
 @contextmanager
 def _hub(directory: Path) -> Generator[str]:
-    """The stand-in, serving the directory as the repository; gives its address."""
+    """The address of a stand-in for the hub, which serves the directory as the repository."""
     command = [sys.executable, "-m", "tests.hub", f"{REPOSITORY}={directory}"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -197,7 +197,7 @@ def main() -> int:
         action="store_true",
         help=f"{QUICK_ROUNDS} rounds of {QUICK_SIZE // MIB} MiB, not {ROUNDS} of {SIZE // MIB}",
     )
-    # Unlike /tmp it is never in memory.
+    # /tmp may be in memory, and this folder never is.
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108
     arguments = parser.parse_args()
     size, rounds = (QUICK_SIZE, QUICK_ROUNDS) if arguments.quick else (SIZE, ROUNDS)

@@ -6,7 +6,7 @@ from benchmarks.steps import pod_address
 from berth_cluster.cluster import LABEL_DEPLOYMENT, Object
 
 BY_HAND = "engine-by-hand"
-"""Name of the copy."""
+"""The name of the copy."""
 
 
 def is_berths(pod: Object) -> bool:
@@ -20,7 +20,7 @@ def is_by_hand(pod: Object) -> bool:
 
 
 def copy_without_berth(pod: Object) -> Object:
-    """A manifest of the same pod that nothing ties to Berth: no label, no owner, and a node yet to be found."""
+    """A manifest of the same pod without anything of Berth: no label and no owner, and without a node."""
     spec = copy.deepcopy(pod["spec"])
     spec.pop("nodeName", None)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": BY_HAND}, "spec": spec}
@@ -34,5 +34,5 @@ def engine_url(pod: Object) -> str:
 
 
 def health_url(pod: Object) -> str:
-    """Where the engine says whether it serves: what the kubelet asks too."""
+    """The URL at which the engine says whether it serves, and which the kubelet asks too."""
     return engine_url(pod) + pod["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"]

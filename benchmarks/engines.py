@@ -40,26 +40,26 @@ from tests.e2e.release import MODEL, SAFETENSORS, Release
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What is asked of an engine."""
+class EngineLoad:
+    """The requests that an engine gets."""
 
     model: str
     tokens: dict[int, int]
-    """Of one answer, by the number of clients: what takes a second or so on two processors."""
+    """The tokens of one answer, by the number of clients: about a second on two processors."""
 
 
 LOADS = {
-    "llamacpp": Load(MODEL, {1: 48, 8: 12}),
-    "vllm": Load(SAFETENSORS, {1: 24, 8: 16}),
-    "transformers": Load(SAFETENSORS, {1: 16, 8: 6}),
+    "llamacpp": EngineLoad(MODEL, {1: 48, 8: 12}),
+    "vllm": EngineLoad(SAFETENSORS, {1: 24, 8: 16}),
+    "transformers": EngineLoad(SAFETENSORS, {1: 16, 8: 6}),
 }
 CLIENTS = (1, 8)
 SECONDS = 450
-"""Of rounds, for each engine and number of clients; their standard error comes to one percent or so."""
+"""Of rounds for each engine and number of clients. Their standard error is about one percent."""
 
 QUICK_SECONDS = 40
 FEWEST_PAIRS = 4
-"""However slow the engine is: fewer have no standard error worth telling."""
+"""The fewest pairs, however slow the engine is: the standard error of fewer means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Way:
     headers: dict[str, str]
 
 
-class Round(NamedTuple):
-    """What one round brought."""
+class EngineRound(NamedTuple):
+    """The result of one round."""
 
     tokens: int
     seconds: float
@@ -83,37 +83,37 @@ class Round(NamedTuple):
         return self.tokens / self.seconds
 
 
-class Pair(NamedTuple):
+class EnginePair(NamedTuple):
     """One round each way."""
 
-    through_berth: Round
-    direct: Round
+    through_berth: EngineRound
+    direct: EngineRound
 
     @property
     def ratio(self) -> float:
-        """What is left of the engine's rate through Berth."""
+        """The share of the engine's rate that is left through Berth."""
         return self.through_berth.rate / self.direct.rate
 
 
-def together(rounds: Iterable[Round]) -> Round:
-    """All of them as one."""
+def together(rounds: Iterable[EngineRound]) -> EngineRound:
+    """All pairs as one."""
     tokens, seconds = zip(*rounds, strict=True)
-    return Round(sum(tokens), sum(seconds))
+    return EngineRound(sum(tokens), sum(seconds))
 
 
-def overall(pairs: Sequence[Pair]) -> Pair:
-    """All tokens by all seconds, each way."""
+def overall(pairs: Sequence[EnginePair]) -> EnginePair:
+    """All tokens divided by all seconds, for each way."""
     through_berth, direct = zip(*pairs, strict=True)
-    return Pair(together(through_berth), together(direct))
+    return EnginePair(together(through_berth), together(direct))
 
 
-def standard_error(pairs: Sequence[Pair]) -> float:
-    """Of the mean of the single ratios; at least two pairs."""
+def standard_error(pairs: Sequence[EnginePair]) -> float:
+    """The standard error of the mean of the pairs' ratios. There must be two pairs or more."""
     return statistics.stdev(pair.ratio for pair in pairs) / math.sqrt(len(pairs))
 
 
 def body(engine: str, clients: int) -> dict[str, Any]:
-    """The request, the same for both ways."""
+    """The request. It is the same for both ways."""
     load = LOADS[engine]
     return {
         "model": load.model,
@@ -127,7 +127,7 @@ def body(engine: str, clients: int) -> dict[str, Any]:
 
 
 def usage_of(line: bytes) -> int | None:
-    """The tokens that an answer is said to have, in the line of its event stream that says it. Raises AnswerError."""
+    """The number of tokens that this line of an event stream states. None: it states none. Raises AnswerError."""
     if not line.startswith(b"data: {") or (b'"usage"' not in line and b'"error"' not in line):
         return None
     chunk: dict[str, Any] = json.loads(line.removeprefix(b"data:"))
@@ -138,40 +138,42 @@ def usage_of(line: bytes) -> int | None:
 
 
 async def tokens_of(session: aiohttp.ClientSession, way: Way) -> int:
-    """Tokens of one streamed answer. Raises AnswerError."""
+    """The number of tokens of one streamed answer. Raises AnswerError."""
     async with session.post(f"{way.url}/v1/chat/completions", json=way.request, headers=way.headers) as response:
         if response.status != 200:
             raise AnswerError(f"{way.url} answered with status {response.status}: {(await response.text())[:1000]}")
         tokens = None
         async for line in response.content:
-            told = usage_of(line)
-            tokens = tokens if told is None else told
+            stated = usage_of(line)
+            tokens = tokens if stated is None else stated
     if not tokens:
         raise AnswerError(f"{way.url} ended its answer without saying how many tokens it has")
     return tokens
 
 
-async def play(session: aiohttp.ClientSession, way: Way, clients: int) -> Round:
-    """A round of so many clients at once."""
+async def play(session: aiohttp.ClientSession, way: Way, clients: int) -> EngineRound:
+    """One round of so many clients at once."""
     started = time.monotonic()
     counts = await asyncio.gather(*(tokens_of(session, way) for _ in range(clients)))
-    return Round(sum(counts), time.monotonic() - started)
+    return EngineRound(sum(counts), time.monotonic() - started)
 
 
-async def pair(session: aiohttp.ClientSession, through: Way, direct: Way, clients: int, *, direct_first: bool) -> Pair:
+async def pair(
+    session: aiohttp.ClientSession, through: Way, direct: Way, clients: int, *, direct_first: bool
+) -> EnginePair:
     """One round each way."""
     if direct_first:
         direct_round = await play(session, direct, clients)
-        return Pair(await play(session, through, clients), direct_round)
-    return Pair(await play(session, through, clients), await play(session, direct, clients))
+        return EnginePair(await play(session, through, clients), direct_round)
+    return EnginePair(await play(session, through, clients), await play(session, direct, clients))
 
 
-async def measure(release: Release, engine: str, clients: int, seconds: float) -> list[Pair]:
-    """Pairs of rounds with one engine for so long."""
+async def measure(release: Release, engine: str, clients: int, seconds: float) -> list[EnginePair]:
+    """Makes pairs of rounds with one engine, for so long."""
     plain = body(engine, clients)
     key = {"Authorization": f"Bearer {release.api_key}"}
     through = Way(release.url, {**plain, "backend": engine, "device": "cpu", "ttl": 3600}, key)
-    pairs: list[Pair] = []
+    pairs: list[EnginePair] = []
     # llama-server closes a connection after a stream without having said so, and whoever reuses it at once finds it
     # gone.
     connector = aiohttp.TCPConnector(force_close=True)
@@ -187,7 +189,7 @@ async def measure(release: Release, engine: str, clients: int, seconds: float) -
     return pairs
 
 
-def table(results: dict[str, dict[int, list[Pair]]]) -> str:
+def table(results: dict[str, dict[int, list[EnginePair]]]) -> str:
     """The rates for people, with the ratios of single pairs: their number, median and range."""
     lines = [
         f"{'tokens/s':16}{'clients':>8}{'direct':>9}{'Berth':>9}{'ratio':>8}{'+-':>7}{'pairs':>8}{'p50':>8}{'min':>7}{'max':>7}"
@@ -203,8 +205,8 @@ def table(results: dict[str, dict[int, list[Pair]]]) -> str:
     return "\n".join(lines)
 
 
-def result(results: dict[str, dict[int, list[Pair]]]) -> str:
-    """One JSON object of the ratios."""
+def result(results: dict[str, dict[int, list[EnginePair]]]) -> str:
+    """The ratios as one JSON object."""
     return json.dumps(
         {
             f"{engine}_c{clients}": round(overall(pairs).ratio, 3)
@@ -216,10 +218,10 @@ def result(results: dict[str, dict[int, list[Pair]]]) -> str:
 
 async def run(
     engines: Sequence[str], numbers_of_clients: Sequence[int], seconds: float
-) -> dict[str, dict[int, list[Pair]]]:
-    """Measures the engines one after the other, each alone on the node."""
+) -> dict[str, dict[int, list[EnginePair]]]:
+    """Measures one engine after the other, each alone on the node."""
     kubectl = require_test_cluster()
-    results: dict[str, dict[int, list[Pair]]] = {}
+    results: dict[str, dict[int, list[EnginePair]]] = {}
     with installed(kubectl, built_images()) as release:
         cluster = await KubernetesCluster.connect(release.kubectl.namespace)
         release.watch_with(cluster)

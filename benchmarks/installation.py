@@ -1,4 +1,4 @@
-"""A release of Berth to measure, in a cluster that may be used for it."""
+"""A release of Berth to measure, in a cluster that is for tests."""
 
 import contextlib
 import os

@@ -52,7 +52,8 @@ def main() -> None:
         make_store(store, options.models, options.files, options.tokens)
         measured = asyncio.run(measure(store, options.answers))
     print(
-        f"\n{options.models} models of {options.files} files, {options.tokens} tokens in a vocabulary, {os.cpu_count()} cores"
+        f"\n{options.models} models of {options.files} files, {options.tokens} tokens in a vocabulary, "
+        f"{os.cpu_count()} cores"
     )
     for name, value in measured.items():
         print(f"{name.replace('_', ' '):40}{value:12.1f}")
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def make_store(store: Path, models: int, files: int, tokens: int) -> None:
-    """A store in which every second model is GGUF, the others safetensors."""
+    """A store. Every second model is GGUF, the others are safetensors."""
     originals = store.parent / "originals"
     originals.mkdir()
     write_gguf(originals / "model.gguf", tokens)
@@ -70,7 +71,7 @@ def make_store(store: Path, models: int, files: int, tokens: int) -> None:
 
 
 def make_model(model: Path, originals: Path, files: int, *, gguf: bool) -> None:
-    """One model with so many files."""
+    """Writes one model with so many files."""
     model.mkdir(parents=True)
     names = ["model.gguf"] if gguf else [path.name for path in sorted(originals.glob("model*safetensors*"))]
     for name in names:
@@ -86,7 +87,7 @@ def make_model(model: Path, originals: Path, files: int, *, gguf: bool) -> None:
 
 
 def write_gguf(path: Path, tokens: int) -> None:
-    """A header as of a small llama: 24 metadata, a vocabulary and its merges, 270 tensors."""
+    """A header like that of a small llama: 24 metadata, a vocabulary with merges, 270 tensors."""
     numbers = {f"llama.number_{index}": index for index in range(18)} | {
         "llama.context_length": 8192,
         "llama.block_count": 30,
@@ -135,7 +136,7 @@ def write_shards(folder: Path) -> None:
 
 
 async def measure(store: Path, answers: int) -> dict[str, float]:
-    """Milliseconds of each step."""
+    """The milliseconds of each step."""
     async with routed(store) as client:
         began, cpu_began = time.perf_counter(), time.process_time()
         first = await ask(client)
@@ -184,7 +185,7 @@ async def ask(client: httpx2.AsyncClient) -> dict[str, Any]:
 
 
 async def timed(client: httpx2.AsyncClient) -> float:
-    """Milliseconds of an answer."""
+    """The milliseconds that an answer takes."""
     began = time.perf_counter()
     await client.get(_PATH)
     return since(began)
@@ -196,7 +197,7 @@ def since(began: float) -> float:
 
 
 def count_pending(inventory: dict[str, Any]) -> int:
-    """Models whose files have not been read; all others must be whole."""
+    """How many models have not been read yet. All others must be intact."""
     models = inventory["models"]
     assert not [model for model in models if model["broken"]], next(
         model["broken"] for model in models if model["broken"]

@@ -1,4 +1,4 @@
-"""What the processes of a measurement use of the machine, as the kernel counts it."""
+"""What the processes of a measurement use of the machine, by the kernel's counts."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
-"""In a second, of the times in /proc/stat."""
+"""Ticks in a second, in which /proc/stat counts."""
 
 
 def below(pid: int) -> list[int]:
-    """All processes that stem from this one, itself left out."""
+    """All processes below this one, without itself."""
     found: list[int] = []
     try:
         for thread in (_PROC / str(pid) / "task").iterdir():
@@ -22,7 +22,7 @@ def below(pid: int) -> list[int]:
 
 
 def resident_bytes(pid: int) -> int:
-    """The process's resident memory, 0 where it has ended."""
+    """The process's resident memory in bytes; 0 if it has ended."""
     try:
         return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE_BYTES
     except (OSError, IndexError):
@@ -30,12 +30,12 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_ns(pid: int) -> int:
-    """Processor time of the process and all that stem from it, in nanoseconds, of the threads that are alive."""
+    """Processor time in nanoseconds of the live threads of the process and of all processes below it."""
     return sum(_own_cpu_ns(each) for each in (pid, *below(pid)))
 
 
 def schedstat_ns(text: str) -> int:
-    """Nanoseconds on a processor, of a thread's `schedstat`. Raises ValueError where it is none."""
+    """Nanoseconds on a processor, of a thread's `schedstat`. Raises ValueError if it is none."""
     match text.split():
         case [on_processor, _waiting, _slices]:
             return int(on_processor)
@@ -46,7 +46,7 @@ def schedstat_ns(text: str) -> int:
 def processor_seconds(stat: str, processor: int) -> float:
     """Seconds that processes have had of a processor, and a hypervisor has taken of it. `stat`: the text of /proc/stat.
 
-    Raises ValueError where there is no such processor.
+    Raises ValueError if there is no such processor.
     """
     for line in stat.splitlines():
         name, *ticks = line.split()
@@ -57,12 +57,12 @@ def processor_seconds(stat: str, processor: int) -> float:
 
 
 def processor_seconds_now(processor: int) -> float:
-    """The same of this moment."""
+    """The same for this moment."""
     return processor_seconds((_PROC / "stat").read_text(), processor)
 
 
 def _own_cpu_ns(pid: int) -> int:
-    """A process's own schedstat is that of its first thread alone, so its threads are added up."""
+    """Adds up all threads: a process's own schedstat counts its first thread alone."""
     try:
         threads = list((_PROC / str(pid) / "task").iterdir())
     except OSError:

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Sequence
 
-from benchmarks.steps import BERTH_STEPS, HAND_STEPS, Pair, Step, berth_share, percentile, since_previous, whole
+from benchmarks.steps import BERTH_STEPS, HAND_STEPS, StartPair, Step, berth_share, percentile, since_previous, whole
 
 _LABEL_WIDTH = 44
 _PERCENTS = (50, 90)
 
 
-def table(pairs: Sequence[Pair]) -> str:
-    """p50 and p90 of every step beside each other, then Berth's share, in milliseconds."""
+def table(pairs: Sequence[StartPair]) -> str:
+    """p50 and p90 of every step through Berth and by hand, then Berth's share, in milliseconds."""
     berth = [since_previous(pair.through_berth, BERTH_STEPS) for pair in pairs]
     hand = [since_previous(pair.by_hand, HAND_STEPS) for pair in pairs]
     shares = [berth_share(pair) for pair in pairs]
@@ -35,7 +35,7 @@ def table(pairs: Sequence[Pair]) -> str:
     return "\n".join(lines)
 
 
-def result(pairs: Sequence[Pair]) -> str:
+def result(pairs: Sequence[StartPair]) -> str:
     """One JSON object, in milliseconds."""
     medians = {
         "berth_share_p50_ms": [berth_share(pair).whole for pair in pairs],
@@ -46,7 +46,7 @@ def result(pairs: Sequence[Pair]) -> str:
 
 
 def _of_step(runs: Sequence[dict[Step, float]], step: Step) -> list[float]:
-    """What the step took in each run; nothing where runs of this kind have no such step."""
+    """What the step took in each run. Empty: runs of this kind do not have the step."""
     return [run[step] for run in runs if step in run]
 
 

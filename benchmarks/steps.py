@@ -13,7 +13,7 @@ from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Kind, Object
 
 
 class Step(StrEnum):
-    """What is seen to happen in a start, in the order in which it happens."""
+    """What happens in a start, in this order."""
 
     REQUESTED = "requested"
     """Through Berth: the chat request is about to be sent. By hand: the pod is about to be created."""
@@ -52,12 +52,12 @@ HAND_STEPS = (
     Step.FIRST_TOKEN,
 )
 CLUSTER_STEPS = (Step.RESOURCE_CREATED, Step.POD_CREATED, Step.POD_SCHEDULED, Step.CONTAINER_STARTED, Step.READY_SEEN)
-"""Those that the cluster's objects show."""
+"""The steps that the cluster's objects show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """An object as the watch showed it, and when."""
+    """An object as the watch showed it, and the moment of that."""
 
     at: float
     kind: Kind
@@ -65,7 +65,7 @@ class Sighting:
 
 
 def moments_in_cluster(sightings: Iterable[Sighting], *, is_engine: Callable[[Object], bool]) -> dict[Step, float]:
-    """When each step that the cluster tells of was first seen. `is_engine` picks the pods that count."""
+    """When the cluster first showed each step. `is_engine`: which pods count."""
     moments: dict[Step, float] = {}
     for sighting in sightings:
         if sighting.kind == MODEL_DEPLOYMENTS:
@@ -85,21 +85,21 @@ def pod_address(pod: Object) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two runs one right after the other."""
+class StartPair:
+    """Two runs, one right after the other."""
 
     through_berth: Moments
     by_hand: Moments
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """Berth's own share of one run, in seconds; why it is counted so, `benchmarks.cold_start` says."""
+class StartShare:
+    """Berth's own share of one run, in seconds. `benchmarks.cold_start` says why it is counted so."""
 
     before_start: float
     """From the request to a pod that has a node."""
     after_ready: float
-    """From an engine that is ready to the first token, less what the engine itself took for it by hand."""
+    """From an engine that is ready to the first token, less what the engine alone takes for it."""
 
     @property
     def whole(self) -> float:
@@ -107,11 +107,11 @@ class Share:
         return self.before_start + self.after_ready
 
 
-def berth_share(pair: Pair) -> Share:
+def berth_share(pair: StartPair) -> StartShare:
     """Berth's own share of the pair's run through Berth."""
     berth, hand = pair.through_berth, pair.by_hand
     engine = hand[Step.FIRST_TOKEN] - hand[Step.ASKED]
-    return Share(
+    return StartShare(
         before_start=berth[Step.POD_SCHEDULED] - berth[Step.REQUESTED],
         after_ready=berth[Step.FIRST_TOKEN] - berth[Step.ENGINE_READY] - engine,
     )

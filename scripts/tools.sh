@@ -10,7 +10,7 @@ ensure_uv() {
     echo "installing uv into $folder" >&2
     python3 -m venv "$folder" && "$folder/bin/pip" install --quiet uv || {
       rm -rf "$folder"
-      echo "uv is missing and could not be installed: install it (it is a Python package, and in most distributions), then try again" >&2
+      echo "uv is missing and could not be installed: install it (a Python package, and in most distributions)" >&2
       return 1
     }
   fi

@@ -53,7 +53,7 @@ from benchmarks.router.contenders import (
     splice,
 )
 from benchmarks.router.report import result, table
-from benchmarks.router.rounds import FULL, QUICK, Measured, Plan, Processors, bench
+from benchmarks.router.rounds import FULL, QUICK, Measured, Processors, RoundPlan, bench
 from benchmarks.router.vllm_router import VERSION, installed, vllm_router
 from benchmarks.router.wrk import wrk_missing
 
@@ -61,15 +61,15 @@ NAMES = (NGINX, SPLICE, BERTH, VLLM_ROUTER)
 
 
 def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
-    """Those of the names that are to be had here, and lines for people: their versions, and why others are missing."""
+    """The contenders that are installed, and lines for people: their versions, and why others are missing."""
     found: dict[str, Start] = {}
-    told: list[str] = []
+    remarks: list[str] = []
     if NGINX in names:
         if program := nginx_program():
             found[NGINX] = nginx
-            told.append(f"nginx {nginx_version(program)}")
+            remarks.append(f"nginx {nginx_version(program)}")
         else:
-            told.append("nginx is missing, so there is nothing to compare with: apt-get install nginx-light")
+            remarks.append("nginx is missing, so there is nothing to compare with: apt-get install nginx-light")
     if SPLICE in names:
         found[SPLICE] = splice
     if BERTH in names:
@@ -77,14 +77,14 @@ def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
     if VLLM_ROUTER in names:
         try:
             found[VLLM_ROUTER] = vllm_router(installed())
-            told.append(f"vllm-router {VERSION}")
+            remarks.append(f"vllm-router {VERSION}")
         except (RuntimeError, OSError) as error:
-            told.append(f"vllm-router is missing: {' '.join(str(error).split())}")
-    return found, [*told, f"Python {platform.python_version()}, uvloop {version('uvloop')}"]
+            remarks.append(f"vllm-router is missing: {' '.join(str(error).split())}")
+    return found, [*remarks, f"Python {platform.python_version()}, uvloop {version('uvloop')}"]
 
 
 def processors() -> Processors:
-    """The first two of those that this process may use. Raises SystemExit where there is only one."""
+    """The first two processors that this process may use. Raises SystemExit if there is only one."""
     match sorted(os.sched_getaffinity(0)):
         case [contenders, load, *_]:
             return Processors(contenders, load)
@@ -93,7 +93,7 @@ def processors() -> Processors:
 
 
 def raise_open_files(streams: int) -> None:
-    """Lets this process and its children have the files that the streams need. Raises SystemExit where it may not."""
+    """Allows this process and its children the open files that the streams need. Raises SystemExit if it may not."""
     needed = 2 * streams + 1000  # a contender has two sockets for each
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed:
@@ -106,7 +106,7 @@ def raise_open_files(streams: int) -> None:
 
 
 def machine() -> str:
-    """What this runs on, and when."""
+    """The machine on which this runs, and the time."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     model = next(models, platform.machine())
@@ -114,7 +114,7 @@ def machine() -> str:
     return f"{os.cpu_count()} processors ({model}), Linux {platform.release()}, {when}"
 
 
-async def run(plan: Plan, found: dict[str, Start]) -> Measured:
+async def run(plan: RoundPlan, found: dict[str, Start]) -> Measured:
     """Measures everything."""
     where = processors()
     os.sched_setaffinity(0, {where.load})  # what this process starts is there too, where nothing else is said
@@ -135,7 +135,7 @@ def main() -> int:
         print(f"benchmarks.router: {missing}", file=sys.stderr)
         return 1
     raise_open_files(plan.crowd)
-    found, told = contenders(arguments.contender or NAMES)
+    found, remarks = contenders(arguments.contender or NAMES)
     where, load_before = machine(), os.getloadavg()[0]
     try:
         measured = uvloop.run(run(plan, found))
@@ -144,7 +144,7 @@ def main() -> int:
         return 1
     load = f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
     print(f"Through a router, {plan.rounds} rounds on {where}; {load}")
-    print("\n".join(told), end="\n\n")
+    print("\n".join(remarks), end="\n\n")
     print(table(measured), end="\n\n")
     print(result(measured))
     berths = measured.contenders.get(BERTH)

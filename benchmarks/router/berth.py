@@ -15,12 +15,13 @@ import uvloop
 
 from berth_cluster.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, Cluster
 from berth_local.node.cluster import LocalCluster
-from berth_router.main import configure_logging, serve
+from berth_process.log import configure_log
+from berth_router.main import serve
 from berth_router.settings import Settings
 
 
 async def play_operator(cluster: Cluster, engine_url: str) -> None:
-    """Says of each new deployment that its engine serves; for ever."""
+    """Marks each new deployment as one whose engine serves, for ever."""
     version = (await cluster.list(MODEL_DEPLOYMENTS)).resource_version
     async for change in cluster.watch(MODEL_DEPLOYMENTS, version):
         if change.type == "ADDED":
@@ -31,7 +32,7 @@ async def play_operator(cluster: Cluster, engine_url: str) -> None:
 async def run(engine_url: str) -> None:
     """Serves until a signal ends it."""
     settings = Settings()
-    configure_logging(settings.log_level)
+    configure_log(sys.stdout, settings.log_level)
     cluster = LocalCluster()
     if settings.stats_config_map:
         kind = {"apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind}

@@ -1,4 +1,4 @@
-"""Those who pass requests on, each as a process of its own, alone on one processor."""
+"""The contenders that pass requests on, each as a process of its own, alone on one processor."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from benchmarks.router.traffic import KEY, KEY_NAME, MODELS, OTHER_KEY, OTHER_KE
 NGINX, SPLICE, BERTH, VLLM_ROUTER = "nginx", "bare splice", "Berth", "vllm-router"
 
 MOST_STREAMS = 10_000
-"""What every contender is set up to have open at once."""
+"""The connections that every contender is set up to have open at once."""
 
 _STARTING_SECONDS = 60
 _ENDING_SECONDS = 20
@@ -29,7 +29,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Running(NamedTuple):
-    """A contender that answers."""
+    """A contender that runs."""
 
     name: str
     port: int
@@ -40,7 +40,7 @@ class Place(NamedTuple):
     """Where a contender runs."""
 
     folder: Path
-    """For its files."""
+    """The folder for its files."""
     upstream_port: int
     processor: int
 
@@ -89,7 +89,7 @@ async def _start(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         return await asyncio.create_subprocess_exec(
-            # However this process ends, what it has started ends too.
+            # If this process ends, however it ends, its children end too.
             *("setpriv", "--pdeathsig", "TERM", "taskset", "--cpu-list", str(processor), *command),
             env=environment,
             cwd=_ROOT,
@@ -116,7 +116,7 @@ def module(name: str, *arguments: object) -> list[str]:
 
 @asynccontextmanager
 async def splice(place: Place) -> AsyncGenerator[Running]:
-    """Two sockets and nothing between them: what uvloop itself costs."""
+    """Two sockets and nothing between them: it costs what uvloop itself costs."""
     port = free_port()
     async with process(SPLICE, module("splice", port, place.upstream_port), port, place) as running:
         yield running
@@ -158,7 +158,7 @@ def _berth_settings(folder: Path, port: int) -> dict[str, str]:
 
 
 async def _deploy_all(port: int) -> None:
-    """Has the router create the deployments, by asking for each model. Raises RuntimeError."""
+    """Asks for each model, so that the router creates its deployment. Raises RuntimeError."""
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     timeout = aiohttp.ClientTimeout(total=_STARTING_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
@@ -186,7 +186,7 @@ async def nginx(place: Place) -> AsyncGenerator[Running]:
 
 
 def _nginx_configuration(place: Place, port: int) -> Path:
-    """The file of it. How many files may be open, its worker inherits."""
+    """Its configuration file. Its worker inherits how many files it may open."""
     user = "user root;" if os.getuid() == 0 else ""  # else its worker is nobody, who may not enter the folder
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"  {kind}_temp_path {place.folder}/{kind};" for kind in kinds)
@@ -224,11 +224,11 @@ http {{
 
 
 def nginx_program() -> str | None:
-    """nginx's program; Debian has it where only root looks."""
+    """nginx's program. Debian puts it where only root's PATH finds it."""
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def nginx_version(program: str) -> str:
-    """As the program tells it."""
-    told = subprocess.run([program, "-v"], check=True, capture_output=True, text=True).stderr
-    return found[1] if (found := re.search(r"nginx/(\S+)", told)) else told.strip()
+    """The version that the program prints."""
+    printed = subprocess.run([program, "-v"], check=True, capture_output=True, text=True).stderr
+    return found[1] if (found := re.search(r"nginx/(\S+)", printed)) else printed.strip()

@@ -9,26 +9,26 @@ from benchmarks.router.rounds import CHUNKS_PER_SECOND, CLIENTS, STREAMS, Cost, 
 
 _LABEL_WIDTH = 14
 _BUSY = 0.9
-"""A contender that was busy for less of the rounds of requests was kept waiting: by load and upstream, or by others."""
+"""A contender that was busy for less of a round was kept waiting, by load and upstream or by other processes."""
 
 _QUIET = 0.03
-"""What others may have of a processor."""
+"""The share of a processor that other processes may have."""
 
 Costs = Callable[[Figures], Sequence[Cost]]
 
 
 def ratios(ours: Sequence[Cost], theirs: Sequence[Cost]) -> list[float]:
-    """Of the processor time, round by round: neighbours in time mostly meet the same machine."""
+    """The ratio of the processor times, round by round: rounds that follow each other mostly meet the same machine."""
     return [one.cpu_us / other.cpu_us for one, other in zip(ours, theirs, strict=True)]
 
 
 def added(through: Sequence[float], direct: Sequence[float]) -> float:
-    """The median of the single rounds' differences."""
+    """The median of the differences of single rounds."""
     return median(one - other for one, other in zip(through, direct, strict=True))
 
 
 def result(measured: Measured) -> str:
-    """One JSON object; null is what could not be measured."""
+    """The result as one JSON object. null: it could not be measured."""
     direct, figures, _ = measured
     berth = figures.get(BERTH)
     return json.dumps(
@@ -43,7 +43,7 @@ def result(measured: Measured) -> str:
 
 
 def table(measured: Measured) -> str:
-    """Everything that was measured."""
+    """The table of all that was measured."""
     direct, figures, others = measured
     chunk = f"a chunk of {STREAMS} streams, {CHUNKS_PER_SECOND} a second each"
     parts = [
@@ -121,5 +121,5 @@ def _others(others: Others) -> list[str]:
 
 def _spread(values: Sequence[float], widths: tuple[int, int, int] = (9, 9, 9), digits: int = 0) -> str:
     """Median, least and most."""
-    told = (median(values), min(values), max(values))
-    return "".join(f"{value:{width}.{digits}f}" for value, width in zip(told, widths, strict=True))
+    found = (median(values), min(values), max(values))
+    return "".join(f"{value:{width}.{digits}f}" for value, width in zip(found, widths, strict=True))

@@ -18,15 +18,15 @@ from benchmarks.processes import below, cpu_ns, processor_seconds_now, resident_
 from benchmarks.router.contenders import Place, Running, Start, module, process
 from benchmarks.router.streams import ENDING_SECONDS, Streams, opened
 from benchmarks.router.traffic import Pace
-from benchmarks.router.wrk import Load, Wrk, WrkError
+from benchmarks.router.wrk import Wrk, WrkError, WrkLoad
 
 CLIENTS = 32
 STREAMS = 200
 CHUNKS_PER_SECOND = 50
-"""Of one stream."""
+"""Chunks of one stream."""
 
 _SETTLING_SECONDS = 0.2
-"""Before and after what is counted of the streams."""
+"""The beginning and the end of the streams, which are not counted."""
 
 _CROWD_CHUNKS = 3
 _CROWD_PER_SECOND = 2
@@ -37,7 +37,7 @@ _OWN = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RoundPlan:
     """How much is measured."""
 
     rounds: int
@@ -48,8 +48,8 @@ class Plan:
     """Streams at once."""
 
 
-FULL = Plan(rounds=9, request_seconds=2, latency_seconds=1, stream_seconds=3, crowd=5000)
-QUICK = Plan(rounds=3, request_seconds=1, latency_seconds=1, stream_seconds=1, crowd=1000)
+FULL = RoundPlan(rounds=9, request_seconds=2, latency_seconds=1, stream_seconds=3, crowd=5000)
+QUICK = RoundPlan(rounds=3, request_seconds=1, latency_seconds=1, stream_seconds=1, crowd=1000)
 
 
 class Cost(NamedTuple):
@@ -60,17 +60,17 @@ class Cost(NamedTuple):
     rate: float
     """Requests or chunks a second."""
     share: float
-    """Of its processor."""
+    """The share of its processor that it used."""
 
 
 @dataclass(slots=True)
 class Crowd:
-    """Many streams at once through one contender."""
+    """The result of many streams at once through one contender."""
 
     opened: int
-    """That were open at the same time."""
+    """The streams that were open at the same time."""
     kib: float
-    """Resident memory that each of them took, in KiB."""
+    """The resident memory for each of them, in KiB."""
 
 
 @dataclass(slots=True)
@@ -79,22 +79,22 @@ class Figures:
 
     requests: list[Cost] = field(default_factory=list[Cost])
     p50_us: list[float] = field(default_factory=list[float])
-    """At one client."""
+    """The rounds with one client."""
     chunks: list[Cost] = field(default_factory=list[Cost])
     crowd: Crowd | None = None
     streams: int = 0
-    """All that were begun."""
+    """All streams that were begun."""
     faults: Counter[str] = field(default_factory=Counter[str])
-    """What was wrong with streams that did not end whole, and with how many of them."""
+    """The faults of streams that did not end whole, and how many streams had each."""
 
 
 class Others(NamedTuple):
-    """What processes that have nothing to do with the measurement had of two processors."""
+    """What processes outside the measurement used of the two processors."""
 
     contenders: float
     """Of the contenders' processor: seconds, or a share of the time."""
     load: float
-    """Of the one that the load and the upstream are on."""
+    """Of the processor of the load and the upstream."""
 
 
 class Measured(NamedTuple):
@@ -114,10 +114,10 @@ class Processors(NamedTuple):
     load: int
 
 
-class Bench:
+class RouterBench:
     """Makes the rounds."""
 
-    def __init__(self, plan: Plan, folder: Path, upstream: Running, processors: Processors) -> None:
+    def __init__(self, plan: RoundPlan, folder: Path, upstream: Running, processors: Processors) -> None:
         self._plan = plan
         self._folder = folder
         self._upstream = upstream
@@ -129,7 +129,7 @@ class Bench:
     async def measure(self, starts: Mapping[str, Start]) -> Measured:
         """Measures the contenders, but those that do not come up.
 
-        Raises RuntimeError where one that has come up does not answer as it should.
+        Raises RuntimeError if one that has come up does not answer as it should.
         """
         direct = Figures()
         async with AsyncExitStack() as stack:
@@ -209,21 +209,21 @@ class Bench:
                 most = max(most, _memory(contender))
         figures.crowd = Crowd(at_once, (most - before) / max(at_once, 1) / 1024)
 
-    async def _load(self, contender: Running, clients: int, seconds: int) -> Load:
+    async def _load(self, contender: Running, clients: int, seconds: int) -> WrkLoad:
         try:
             return await self._wrk.run(contender.port, clients, seconds)
         except WrkError as error:
             raise RuntimeError(f"{contender.name}: {error}") from error
 
     def _paces(self, count: int, chunks: int, per_second: int) -> list[Pace]:
-        """So many streams of this kind, of numbers that no stream had before."""
+        """So many streams of this kind, with numbers that no stream had before."""
         first = self._streams
         self._streams += count
         return [Pace(first + number, chunks, per_second) for number in range(count)]
 
     @asynccontextmanager
     async def _opened(self, contender: Running, paces: Sequence[Pace], figures: Figures) -> AsyncGenerator[Streams]:
-        """Streams, each with its first chunk. In the end all are waited for, and those not whole are counted."""
+        """Streams, each with its first chunk. At the end it waits for all, and counts those that are not whole."""
         async with opened(contender.port, paces) as streams:
             yield streams
             figures.streams += len(paces)
@@ -231,7 +231,7 @@ class Bench:
             figures.faults += await streams.end(lasts + ENDING_SECONDS)
 
     async def _go(self) -> None:
-        """Has the upstream go on with all streams."""
+        """Lets the upstream go on with all streams."""
         url = f"http://127.0.0.1:{self._upstream.port}/go"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             response.raise_for_status()
@@ -243,12 +243,12 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(plan: Plan, folder: Path, processors: Processors) -> AsyncGenerator[Bench]:
+async def bench(plan: RoundPlan, folder: Path, processors: Processors) -> AsyncGenerator[RouterBench]:
     """A bench with its upstream."""
     port = free_port()
     place = Place(folder / "upstream", port, processors.load)
     async with process("the upstream", module("upstream", port), port, place) as upstream:
-        yield Bench(plan, folder, upstream, processors)
+        yield RouterBench(plan, folder, upstream, processors)
 
 
 def _memory(contender: Running) -> int:

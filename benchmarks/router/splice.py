@@ -17,19 +17,19 @@ _POOLED = 64
 
 
 class _Side(asyncio.Protocol):
-    """One of two sockets: what comes from it goes to the other one."""
+    """One of two sockets. What comes from it goes to the other one."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport
         self.other: _Side | None = None
         self._early: list[bytes] = []
-        """What came before there was another side: uvloop cannot be kept from reading a connection just made."""
+        """What came before there was another side: uvloop reads from a new connection at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
     def join(self, other: "_Side") -> None:
-        """Makes two sides one way."""
+        """Connects two sides."""
         self.other = other
         other.other = self
         other.transport.writelines(self._early)
@@ -55,7 +55,7 @@ class _Side(asyncio.Protocol):
 
 
 class _Pool:
-    """Connections to the upstream that no client has had."""
+    """Connections to the upstream that no client has used yet."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -63,11 +63,11 @@ class _Pool:
         self._filling: set[asyncio.Task[None]] = set()
 
     async def fill(self) -> None:
-        """Adds a connection."""
+        """Opens a connection."""
         self._ready.append(await self._connect())
 
     async def take(self) -> _Side:
-        """A connection, and another one in its place."""
+        """A connection. Another one is opened in its place."""
         if not self._ready:
             return await self._connect()
         task = asyncio.create_task(self.fill())
@@ -81,7 +81,7 @@ class _Pool:
 
 
 class _Client(_Side):
-    """A client's side, which gets one of the upstream's."""
+    """The side of a client. It is connected to a side of the upstream."""
 
     def __init__(self, pool: _Pool) -> None:
         super().__init__()

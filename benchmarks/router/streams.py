@@ -12,26 +12,26 @@ from benchmarks.router.traffic import CHUNK_BYTES, Pace, checksum, events, reque
 
 OPENING_AT_ONCE = 64
 OPENING_SECONDS = 120.0
-"""All streams are open by then, or count as dropped."""
+"""A stream that is not open after so many seconds counts as dropped."""
 
 ENDING_SECONDS = 60.0
-"""What a stream gets over the time that its pace takes."""
+"""How many seconds more than its pace a stream may take."""
 
 
 class _Tally:
-    """What has come of all streams."""
+    """The counts of all streams."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
 
-class _Stream(asyncio.Protocol):
+class _ClientStream(asyncio.Protocol):
     """One stream, on a connection of its own."""
 
     def __init__(self, pace: Pace, port: int, tally: _Tally) -> None:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
-        """Done when the head of the answer has come, or when nothing more comes."""
+        """Done when the head of the answer has come, or the connection has ended."""
         self.ended: asyncio.Future[None] = loop.create_future()
         self._pace = pace
         self._request = request(stream_body(pace), port)
@@ -71,11 +71,11 @@ class _Stream(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether it has begun well and not ended."""
+        """Whether it has begun as it should, and not ended."""
         return self._status == 200 and not self.ended.done()
 
     def fault(self) -> str | None:
-        """Why the stream is not whole; None where it is, to the last byte."""
+        """Why the stream is not whole. None: it is whole, to the last byte."""
         if self._status != 200:
             return f"status {self._status}" if self._status else "no answer"
         if not self._complete:
@@ -92,9 +92,9 @@ class _Stream(asyncio.Protocol):
 
 
 class Streams:
-    """Streams that are open. None has gone further than its first chunk before the upstream is told to go on."""
+    """Streams that are open. None goes beyond its first chunk before the upstream may go on."""
 
-    def __init__(self, streams: Sequence[_Stream], tally: _Tally, faults: Counter[str]) -> None:
+    def __init__(self, streams: Sequence[_ClientStream], tally: _Tally, faults: Counter[str]) -> None:
         self._streams = streams
         self._tally = tally
         self._faults = faults
@@ -110,7 +110,7 @@ class Streams:
         return sum(stream.is_open for stream in self._streams)
 
     async def end(self, seconds: float) -> Counter[str]:
-        """Waits for all of them, for so long. How many have which fault, of those that are not whole."""
+        """Waits for all of them, for so long. How many streams have each fault."""
         if waited := [stream.ended for stream in self._streams]:
             await asyncio.wait(waited, timeout=seconds)
         return self._faults + Counter(fault for stream in self._streams if (fault := stream.fault()))
@@ -118,16 +118,16 @@ class Streams:
 
 @asynccontextmanager
 async def opened(port: int, paces: Sequence[Pace]) -> AsyncGenerator[Streams]:
-    """Opens a stream for each of the paces; whatever is still open at the end is closed."""
+    """Opens a stream for each of the paces. Closes at the end what is still open."""
     loop = asyncio.get_running_loop()
     tally, faults = _Tally(), Counter[str]()
-    streams: list[_Stream] = []
+    streams: list[_ClientStream] = []
     places = asyncio.Semaphore(OPENING_AT_ONCE)
 
     async def begin(pace: Pace) -> None:
         async with places:
             try:
-                _, stream = await loop.create_connection(lambda: _Stream(pace, port, tally), "127.0.0.1", port)
+                _, stream = await loop.create_connection(lambda: _ClientStream(pace, port, tally), "127.0.0.1", port)
             except OSError as error:
                 faults[f"not connected: {error.strerror or error}"] += 1
                 return

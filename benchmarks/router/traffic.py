@@ -1,4 +1,4 @@
-"""What travels: the request, its answer, and the chunks of a stream, all of set sizes."""
+"""The request, its answer, and the chunks of a stream, all of fixed sizes."""
 
 import re
 import zlib
@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import orjson
 
 MODELS = tuple(f"/models/model-{number}" for number in range(8))
-"""What is deployed."""
+"""The models that are deployed."""
 
 MODEL = MODELS[3]
-"""What is asked."""
+"""The model that is asked."""
 
 KEY_NAME, KEY = "client", "sk-benchmark-client-0c1d2e3f4a5b6c7d8e9f"
 OTHER_KEY_NAME, OTHER_KEY = "admin", "sk-benchmark-admin-f9e8d7c6b5a4f3e2d1c0"
@@ -25,21 +25,21 @@ _PACE = re.compile(rb"Stream (\d+): (\d+) chunks, (\d+) a second")
 
 
 class Pace(NamedTuple):
-    """What a stream is to be. It stands in the prompt, which every router passes on as it is."""
+    """The kind of a stream. It is in the prompt, which every router passes on unchanged."""
 
     stream: int
-    """Its number, which each of its chunks carries: so bytes of another's stream are seen."""
+    """Its number, which is in each of its chunks, so that bytes of another stream are noticed."""
     chunks: int
     per_second: int
     """A divisor of 1000."""
 
     def prompt(self) -> str:
-        """The words that say so."""
+        """The prompt that asks for it."""
         return f"Stream {self.stream}: {self.chunks} chunks, {self.per_second} a second."
 
 
 def pace_of(body: bytes) -> Pace | None:
-    """What a request asks for; None: one plain answer."""
+    """The stream that a request asks for. None: it asks for one plain answer."""
     found = _PACE.search(body)
     return Pace(*map(int, found.groups())) if found else None
 
@@ -88,12 +88,12 @@ DONE = b"data: [DONE]\n\n"
 
 
 def events(pace: Pace) -> bytes:
-    """The whole stream as its client must get it."""
+    """The whole stream, as its client must get it."""
     return b"".join(event(pace.stream, number) for number in range(pace.chunks)) + DONE
 
 
 def checksum(data: bytes, before: int = 0) -> int:
-    """Of bytes, after those that had the checksum `before`."""
+    """The checksum of all bytes so far. `before`: the checksum of those before these."""
     return zlib.crc32(data, before)
 
 
@@ -106,7 +106,7 @@ def _body(fields: dict[str, object], prompt: str) -> bytes:
 
 
 def _filling(text: str, length: int) -> str:
-    """So much of the text, repeated as often as that takes."""
+    """The text, repeated to this length."""
     return (text * (length // len(text) + 1))[:length]
 
 

@@ -17,7 +17,7 @@ import uvloop
 from benchmarks.router.traffic import DONE, Pace, answer, event, pace_of
 
 TICKS = 1000
-"""In a second. The streams are spread over them, so that chunks do not come all at once."""
+"""Ticks in a second. The streams are spread over them, so that not all chunks come at once."""
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -38,7 +38,7 @@ _EMPTY = _whole(b"{}")
 _END = _chunk(DONE) + b"0\r\n\r\n"
 
 
-class _Stream:
+class _UpstreamStream:
     """A stream under way."""
 
     def __init__(self, transport: asyncio.Transport, pace: Pace) -> None:
@@ -47,7 +47,7 @@ class _Stream:
         self.sent = 0
 
     def send(self) -> bool:
-        """Sends the next chunk, and after the last one the end; whether more is to come."""
+        """Sends the next chunk, or the end after the last one. Whether more is to come."""
         self.transport.write(_chunk(event(self.pace.stream, self.sent)))
         self.sent += 1
         if self.sent < self.pace.chunks:
@@ -63,19 +63,19 @@ class _Pacer:
     """
 
     def __init__(self) -> None:
-        self._held: list[_Stream] = []
-        self._slots: list[dict[_Stream, None]] = [{} for _ in range(TICKS)]
+        self._held: list[_UpstreamStream] = []
+        self._slots: list[dict[_UpstreamStream, None]] = [{} for _ in range(TICKS)]
         self._running = 0
         self._placed = 0
         self._next = 0
         """The next tick, counted from the beginning of the loop's clock."""
 
-    def hold(self, stream: _Stream) -> None:
-        """Takes a stream that has sent its first chunk."""
+    def hold(self, stream: _UpstreamStream) -> None:
+        """Adds a stream that has sent its first chunk."""
         self._held.append(stream)
 
     def go(self) -> None:
-        """Lets all that are held go on."""
+        """Lets all streams go on that wait after their first chunk."""
         if not self._running:
             self._next = int(asyncio.get_running_loop().time() * TICKS)
             self._later()
@@ -86,7 +86,7 @@ class _Pacer:
                 slot[stream] = None
         self._held.clear()
 
-    def _slots_of(self, stream: _Stream, place: int) -> list[dict[_Stream, None]]:
+    def _slots_of(self, stream: _UpstreamStream, place: int) -> list[dict[_UpstreamStream, None]]:
         step = TICKS // stream.pace.per_second
         return self._slots[place % step :: step]
 
@@ -103,7 +103,7 @@ class _Pacer:
         if self._running:
             self._later()
 
-    def _end(self, stream: _Stream) -> None:
+    def _end(self, stream: _UpstreamStream) -> None:
         self._running -= 1
         for slot in self._slots:
             slot.pop(stream, None)
@@ -115,7 +115,7 @@ class _Engine(asyncio.Protocol):
     def __init__(self, pacer: _Pacer) -> None:
         self._pacer = pacer
         self._begun: bytes = b""
-        """What has come of a request that is not whole yet."""
+        """The part of a request that has come so far."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -134,7 +134,7 @@ class _Engine(asyncio.Protocol):
             self._answer_get(data)
         elif pace := pace_of(data):
             self._transport.write(_STREAM_HEAD)
-            stream = _Stream(self._transport, pace)
+            stream = _UpstreamStream(self._transport, pace)
             if stream.send():
                 self._pacer.hold(stream)
         else:

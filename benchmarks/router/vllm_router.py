@@ -15,7 +15,7 @@ VERSION = "0.1.17"
 
 
 def installed() -> Path:
-    """The program, installed from PyPI where it is not yet: 100 MB. Raises RuntimeError with the installer's words."""
+    """The program. Installs it (100 MB) unless it is there. Raises RuntimeError with the installer's words."""
     folder = _cache() / f"vllm-router-{VERSION}"
     program = folder / "bin/vllm-router"
     if not program.exists():
@@ -30,14 +30,14 @@ def installed() -> Path:
 
 
 def _cache() -> Path:
-    """Berth's cache folder, where the scripts have it."""
+    """Berth's cache folder, the same as that of the scripts."""
     if stated := os.environ.get("BERTH_CACHE"):
         return Path(stated)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "berth"
 
 
 def _commands(folder: Path) -> list[list[str]]:
-    """What makes the environment. uv is there where `uv run` is how this was started."""
+    """The command that makes the environment. uv is there if `uv run` has started this."""
     package = f"vllm-router=={VERSION}"
     if uv := shutil.which("uv"):
         install = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), package]
@@ -46,7 +46,7 @@ def _commands(folder: Path) -> list[list[str]]:
 
 
 def vllm_router(program: Path) -> Start:
-    """Starts it before one engine, with its own defaults but for its bound of requests at once."""
+    """Starts it before one engine, with its own defaults except for the number of requests at once."""
 
     @asynccontextmanager
     async def start(place: Place) -> AsyncGenerator[Running]:

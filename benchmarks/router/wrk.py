@@ -1,4 +1,4 @@
-"""Requests as fast as they are answered, made by wrk, which costs little itself."""
+"""Requests as fast as they are answered, by wrk, which itself costs little."""
 
 import asyncio
 import shutil
@@ -13,16 +13,16 @@ _SCRIPT = Path(__file__).with_name("ask.lua")
 
 
 class WrkError(Exception):
-    """wrk could not measure, or not all requests were answered with 200; the message says what it told."""
+    """wrk could not measure, or not all answers had status 200. The message says what wrk printed."""
 
 
-class Load(NamedTuple):
-    """What one run brought."""
+class WrkLoad(NamedTuple):
+    """The result of one run."""
 
     requests: int
     seconds: float
     p50_us: float
-    """Half of all answers took no longer."""
+    """The median time of an answer, in microseconds."""
 
     @property
     def rate(self) -> float:
@@ -37,8 +37,8 @@ class Wrk:
         self._body = folder / "request.json"
         self._body.write_bytes(plain_body())
 
-    async def run(self, port: int, clients: int, seconds: int) -> Load:
-        """So many clients ask whoever listens there, each on one connection. Raises WrkError."""
+    async def run(self, port: int, clients: int, seconds: int) -> WrkLoad:
+        """Lets so many clients ask the server at the address, each on one connection. Raises WrkError."""
         process = await asyncio.create_subprocess_exec(
             *("wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s", "--timeout", "10s"),
             *("--script", str(_SCRIPT), f"http://127.0.0.1:{port}{PATH}", "--", str(self._body), KEY),
@@ -52,17 +52,17 @@ class Wrk:
 
 
 def wrk_missing() -> str | None:
-    """How to get wrk, where it is not on PATH."""
+    """How to get wrk, if it is not on PATH."""
     return None if shutil.which("wrk") else "wrk makes the load, and is not on PATH: apt-get install wrk"
 
 
-def load_of(output: str) -> Load:
-    """What ask.lua says in the last line of wrk's output. Raises WrkError where it is missing, or requests failed."""
+def load_of(output: str) -> WrkLoad:
+    """What ask.lua prints as the last line of wrk's output. Raises WrkError if it is missing, or requests failed."""
     try:
-        told = orjson.loads(output.rstrip().rsplit("\n", 1)[-1])
-        load, failed = Load(told["requests"], told["seconds"], told["p50_us"]), told["failed"]
+        result = orjson.loads(output.rstrip().rsplit("\n", 1)[-1])
+        load, failed = WrkLoad(result["requests"], result["seconds"], result["p50_us"]), result["failed"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise WrkError(f"wrk told no result: {output}") from None
+        raise WrkError(f"wrk printed no result: {output}") from None
     if failed or not load.requests:
         raise WrkError(f"{failed} of {load.requests} requests failed: {output}")
     return load

@@ -17,7 +17,7 @@ _NEEDED = re.compile(r"\(NEEDED\)\s+Shared library: \[(lib(?:cu|nv|nccl)[^\]]+)\
 """A CUDA library that another one is linked with, as `readelf --dynamic` prints it."""
 
 _UNDEFINED = re.compile(r"\sUND (?P<name>\w+)(?:@(?P<version>\S+))?")
-"""A symbol that another library must have, as `readelf --dyn-syms` prints it; its version is named like the library, mostly."""
+"""A symbol that another library must have, as `readelf --dyn-syms` prints it. Its version mostly names the library."""
 
 _DRIVER = "libcuda.so.1"
 """Belongs to the machine's driver, not to a package; torch is linked with it only where it is loaded on demand."""
@@ -59,9 +59,9 @@ def make_library(file: Path, symbols: set[Symbol]) -> None:
     """A shared library with these functions, each an instruction that is invalid on purpose."""
     assembly = "".join(f".globl {name}\n.type {name}, @function\n{name}: ud2\n" for name, _ in sorted(symbols))
     versions = sorted({version for _, version in symbols if version})
+    names = {version: [symbol.name for symbol in sorted(symbols) if symbol.version == version] for version in versions}
     nodes = "".join(
-        f"{version} {{ global: {' '.join(f'{symbol.name};' for symbol in sorted(symbols) if symbol.version == version)} }};\n"
-        for version in versions
+        f"{version} {{ global: {' '.join(f'{name};' for name in names[version])} }};\n" for version in versions
     )
     with TemporaryDirectory() as build:
         source, script = Path(build) / "functions.s", Path(build) / "versions"

@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# Builds the `kube` multi-call binary (etcd, the control plane, the node agents, kubectl) and helm from the Go module beside this file.
-# Its go.mod is Kubernetes' own, with each module of its `staging` folder replaced by the published one: a new version of Kubernetes means
-# both numbers (v1.X.Y and v0.X.Y) and what `go mod tidy` makes of them.
+# Builds the `kube` multi-call binary (etcd, the control plane, the node agents, kubectl) and helm from the Go module
+# beside this file. Its go.mod is Kubernetes' own, with each module of its `staging` folder replaced by the published
+# one: a new version of Kubernetes means both numbers (v1.X.Y and v0.X.Y) and what `go mod tidy` makes of them.
 # The result is cached outside the tree, under a name made of everything that decides it, and published by one rename.
 
 KUBE_MODULE=$(dirname "${BASH_SOURCE[0]}")/kube
 
-# The folder that holds, or will hold, kube, kubectl and helm. Without Go, one that an earlier Go built from the same sources will do.
+# The folder that holds, or will hold, kube, kubectl and helm. Without Go, one that an earlier Go built from the same
+# sources will do.
 kube_folder() {
   local sources
   sources=$(cat "$KUBE_MODULE"/{go.mod,go.sum,main.go} | sha256sum | cut -c1-16)
@@ -23,7 +24,8 @@ ensure_kube() {
   local folder
   folder=$(kube_folder)
   [[ -n $folder && -x $folder/kube && -x $folder/helm ]] && return
-  command -v go >/dev/null || die "missing: go, 1.21 or newer (it fetches the toolchain it needs by itself): see https://go.dev/doc/install"
+  command -v go >/dev/null ||
+    die "missing: go, 1.21 or newer (it fetches the toolchain it needs by itself): see https://go.dev/doc/install"
   build_kube "$folder"
 }
 
@@ -31,7 +33,8 @@ build_kube() {
   local folder=$1 log=$CACHE/kube-build.log work pid
   mkdir -p "$CACHE"
   work=$(mktemp -d "$CACHE/kube-build.XXXXXX")
-  say "building Kubernetes $(kubernetes_version) and helm from Go modules: about 15 minutes the first time, under one with Go's build cache (log: $log)"
+  say "building Kubernetes $(kubernetes_version) and helm from Go modules: about 15 minutes the first time," \
+    "under one with Go's build cache (log: $log)"
   compile "$work" >"$log" 2>&1 &
   pid=$!
   report_build "$pid" "$log"
@@ -68,6 +71,7 @@ report_build() {
     next=$((next + 30))
     fetched=$(grep -c '^go: downloading' "$log") || true
     lines=$(wc -l <"$log")
-    say "  $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s: $fetched modules fetched, $((lines - fetched)) packages compiled"
+    say "  $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s:" \
+      "$fetched modules fetched, $((lines - fetched)) packages compiled"
   done
 }

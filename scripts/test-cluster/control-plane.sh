@@ -6,15 +6,19 @@ ALLOWED_DAYS=365
 
 # Whole, as RFC 5280 has them: Python verifies strictly since 3.13.
 certificate_extensions() {
-  printf '%s\n' basicConstraints=critical,CA:FALSE keyUsage=critical,digitalSignature extendedKeyUsage=serverAuth,clientAuth \
+  printf '%s\n' basicConstraints=critical,CA:FALSE keyUsage=critical,digitalSignature \
+    extendedKeyUsage=serverAuth,clientAuth \
     subjectKeyIdentifier=hash authorityKeyIdentifier=keyid "${1:+subjectAltName=$1}"
 }
 
-# sign NAME SUBJECT [NAMES]: a key and a certificate of the cluster's authority, good for serving as NAMES and for logging in as SUBJECT.
+# sign NAME SUBJECT [NAMES]: a key and a certificate of the cluster's authority, good for serving as NAMES and for
+# logging in as SUBJECT.
 sign() {
   local name=$1 subject=$2 names=${3:-}
-  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$PKI/$name.key" -out "$PKI/$name.csr" -subj "$subject"
-  openssl x509 -req -in "$PKI/$name.csr" -CA "$PKI/ca.crt" -CAkey "$PKI/ca.key" -CAcreateserial -days $ALLOWED_DAYS -out "$PKI/$name.crt" \
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$PKI/$name.key" -out "$PKI/$name.csr" \
+    -subj "$subject"
+  openssl x509 -req -in "$PKI/$name.csr" -CA "$PKI/ca.crt" -CAkey "$PKI/ca.key" -CAcreateserial -days $ALLOWED_DAYS \
+    -out "$PKI/$name.crt" \
     -extfile <(certificate_extensions "$names")
 }
 
@@ -24,8 +28,8 @@ make_certificates() {
   {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$PKI/ca.key" -out "$PKI/ca.crt" \
       -subj /CN=berth-test-cluster -days $ALLOWED_DAYS -addext keyUsage=critical,keyCertSign,cRLSign
-    sign apiserver /CN=kube-apiserver \
-      "IP:127.0.0.1,IP:$NODE_IP,IP:$API_SERVICE_IP,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
+    local names=DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc
+    sign apiserver /CN=kube-apiserver "IP:127.0.0.1,IP:$NODE_IP,IP:$API_SERVICE_IP,$names"
     sign admin /O=system:masters/CN=admin
     sign node "/O=system:nodes/CN=system:node:$NODE" "IP:127.0.0.1,IP:$NODE_IP,DNS:$NODE"
     sign controller-manager /CN=system:kube-controller-manager
@@ -69,7 +73,8 @@ write_kubeconfigs() {
 
 start_etcd() {
   start etcd "$KUBE_FOLDER/kube" etcd --data-dir "$STATE/etcd" --unsafe-no-fsync --log-level warn \
-    --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380
+    --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+    --listen-peer-urls http://127.0.0.1:2380
 }
 
 start_apiserver() {
@@ -77,21 +82,25 @@ start_apiserver() {
     --bind-address="$NODE_IP" --advertise-address="$NODE_IP" --secure-port=6443 --service-cluster-ip-range="$SERVICES" \
     --tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key" --client-ca-file="$PKI/ca.crt" \
     --service-account-issuer=https://kubernetes.default.svc \
-    --service-account-key-file="$PKI/service-accounts.pub" --service-account-signing-key-file="$PKI/service-accounts.key" \
+    --service-account-key-file="$PKI/service-accounts.pub" \
+    --service-account-signing-key-file="$PKI/service-accounts.key" \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
     --kubelet-client-certificate="$PKI/admin.crt" --kubelet-client-key="$PKI/admin.key" \
     --kubelet-certificate-authority="$PKI/ca.crt" --kubelet-preferred-address-types=InternalIP
 }
 
-# api_answers ADDRESS: cheaper than kubectl, and needs no login. What is sent to a service before kube-proxy knows it is lost for three
-# seconds, so a connection is given less.
+# api_answers ADDRESS: cheaper than kubectl, and needs no login. What is sent to a service before kube-proxy knows it is
+# lost for three seconds, so a connection is given less.
 api_answers() { curl -sf --connect-timeout 0.5 --max-time 5 --cacert "$PKI/ca.crt" "https://$1/readyz" -o /dev/null; }
 
 start_controllers() {
   local controller_manager=$PKI/controller-manager.kubeconfig scheduler=$PKI/scheduler.kubeconfig
-  # Each controller makes itself a service account first: at the default 20 requests a second that alone takes five seconds.
-  start controller-manager "$KUBE_FOLDER/kube" kube-controller-manager --kubeconfig="$controller_manager" --leader-elect=false \
-    --kube-api-qps=200 --kube-api-burst=400 --use-service-account-credentials=true --service-account-private-key-file="$PKI/service-accounts.key" --root-ca-file="$PKI/ca.crt" \
+  # Each controller makes itself a service account first: at the default 20 requests a second that alone takes five
+  # seconds.
+  start controller-manager "$KUBE_FOLDER/kube" kube-controller-manager --kubeconfig="$controller_manager" \
+    --leader-elect=false \
+    --kube-api-qps=200 --kube-api-burst=400 --use-service-account-credentials=true \
+    --service-account-private-key-file="$PKI/service-accounts.key" --root-ca-file="$PKI/ca.crt" \
     --authentication-kubeconfig="$controller_manager" --authentication-skip-lookup=true --bind-address=127.0.0.1
   start scheduler "$KUBE_FOLDER/kube" kube-scheduler --kubeconfig="$scheduler" --leader-elect=false \
     --authentication-kubeconfig="$scheduler" --authentication-skip-lookup=true --bind-address=127.0.0.1

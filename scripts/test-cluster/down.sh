@@ -27,8 +27,8 @@ end_gently() {
   (wait_until 10 "$* to end" none_running "$@") 2>/dev/null
 }
 
-# etcd's data goes with the cluster, so only containerd and the registry are treated gently. What containerd holds of a cluster that
-# died is not to be trusted: it is removed, and the images come back from the registry.
+# etcd's data goes with the cluster, so only containerd and the registry are treated gently. What containerd holds of a
+# cluster that died is not to be trusted: it is removed, and the images come back from the registry.
 stop_processes() {
   local pids
   signal_components KILL kubelet proxy scheduler controller-manager apiserver etcd
@@ -46,7 +46,8 @@ no_processes() { [[ -z $(marked_processes) && -z $(cgroup_processes) ]]; }
 
 # Mount points of the cluster, the innermost first.
 mounts() {
-  awk -v state="$STATE/" -v run="$RUN/" 'index($5, state) == 1 || index($5, run) == 1 {print $5}' /proc/self/mountinfo | tac
+  awk -v state="$STATE/" \
+    -v run="$RUN/" 'index($5, state) == 1 || index($5, run) == 1 {print $5}' /proc/self/mountinfo | tac
 }
 
 # Never removes through a mount: the folder of models is mounted into pods.
@@ -63,7 +64,8 @@ unmount_all() {
   done
 }
 
-nft_tables() { { nft list tables 2>/dev/null || true; } | grep -E "^table (ip6? kube-proxy|inet $NFT_TABLE)\$" || true; }
+nft_tables() { { nft list tables 2>/dev/null || true; } | grep \
+  -E "^table (ip6? kube-proxy|inet $NFT_TABLE)\$" || true; }
 
 remove_network() {
   local table address result sandbox
@@ -75,7 +77,8 @@ remove_network() {
   if command -v iptables >/dev/null; then
     while iptables -D "${FORWARD_RULE[@]}" 2>/dev/null; do :; done
   fi
-  # What the CNI library and the shims keep outside the folders they are told of: NETWORK-SANDBOX-INTERFACE of each pod, and a socket.
+  # What the CNI library and the shims keep outside the folders they are told of: NETWORK-SANDBOX-INTERFACE of each pod,
+  # and a socket.
   for result in /var/lib/cni/{,cache/}results/berth-*-eth0; do
     sandbox=${result##*/berth-} sandbox=${sandbox%-eth0}
     rm -f "$result" "${result%/*}/cni-loopback-$sandbox-lo"

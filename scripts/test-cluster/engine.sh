@@ -14,7 +14,8 @@ find_engine() {
     fi
   done
   ensure_tools buildah
-  timeout 20 buildah info >/dev/null 2>&1 || die "no image engine works here: 'docker info', 'podman info' and 'buildah info' all fail"
+  timeout 20 buildah info >/dev/null 2>&1 ||
+    die "no image engine works here: 'docker info', 'podman info' and 'buildah info' all fail"
   echo buildah
 }
 
@@ -31,7 +32,8 @@ image_id() {
 ensure_base() {
   local image
   if [[ -n ${BERTH_BASE_IMAGE:-} ]]; then
-    image_id "$BERTH_BASE_IMAGE" >/dev/null || $ENGINE pull "$BERTH_BASE_IMAGE" >&2 || die "BERTH_BASE_IMAGE=$BERTH_BASE_IMAGE cannot be pulled"
+    image_id "$BERTH_BASE_IMAGE" >/dev/null || $ENGINE pull "$BERTH_BASE_IMAGE" >&2 ||
+      die "BERTH_BASE_IMAGE=$BERTH_BASE_IMAGE cannot be pulled"
     echo "$BERTH_BASE_IMAGE"
     return
   fi
@@ -87,17 +89,19 @@ build_image() {
   esac
 }
 
-# build_behind_proxy COMMAND... IMAGE: behind a proxy that intercepts TLS, which shows as SSL_CERT_FILE naming a bundle of its own, pip and uv
-# need that bundle inside the build too. It comes in a folder mounted over /run, which every base has, so that no mount point stays behind
-# in a layer (and over /etc/ssl/certs it would break the package that lives there). The image that comes out knows nothing of it: a second
-# build takes the two variables away, with a label since a build of no step does nothing.
+# build_behind_proxy COMMAND... IMAGE: behind a proxy that intercepts TLS, which shows as SSL_CERT_FILE naming a bundle
+# of its own, pip and uv need that bundle inside the build too. It comes in a folder mounted over /run, which every base
+# has, so that no mount point stays behind in a layer (and over /etc/ssl/certs it would break the package that lives
+# there). The image that comes out knows nothing of it: a second build takes the two variables away, with a label since
+# a build of no step does nothing.
 build_behind_proxy() {
   local image=${*: -1} command=("${@:1:$#-1}") bundle=${SSL_CERT_FILE:-} run built status=0
   if [[ ! -f $bundle ]]; then
     "${command[@]}" -t "$image" .
     return
   fi
-  built=${image##*/} built=localhost/berth/${built%:*}:built # kept: the layers that only it has are the cache of the next build
+  # Kept: the layers that only it has are the cache of the next build.
+  built=${image##*/} built=localhost/berth/${built%:*}:built
   run=$(mktemp -d)
   install -m 644 "$bundle" "$run/host-ca.crt"
   chmod 755 "$run"

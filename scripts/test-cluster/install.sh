@@ -39,7 +39,8 @@ ensure_tools() {
   done
   ((${#missing[@]})) || return 0
   if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
-    die "missing: ${missing[*]}. On Debian or Ubuntu: sudo apt-get install ${packages[*]}; elsewhere, your distribution's packages of these tools"
+    die "missing: ${missing[*]}. On Debian or Ubuntu: sudo apt-get install ${packages[*]};" \
+      "elsewhere, your distribution's packages of these tools"
   fi
   say "installing ${packages[*]}"
   install_packages "${packages[@]}"
@@ -48,7 +49,8 @@ ensure_tools() {
   done
 }
 
-# Debian starts a package's service when it is installed; the cluster runs its own containerd and registry, so that is refused meanwhile.
+# Debian starts a package's service when it is installed; the cluster runs its own containerd and registry, so that is
+# refused meanwhile.
 install_packages() {
   local policy=/usr/sbin/policy-rc.d log=$CACHE/apt.log
   mkdir -p "$CACHE"

@@ -1,10 +1,11 @@
 # shellcheck shell=bash
 # The one node: its network, containerd, kubelet and kube-proxy.
 
-# The bridge comes first, with the service range routed to it: no packet for a pod or a service address ever leaves this machine.
-# Pods reach each other, the services and this machine, nothing beyond it.
+# The bridge comes first, with the service range routed to it: no packet for a pod or a service address ever leaves this
+# machine. Pods reach each other, the services and this machine, nothing beyond it.
 make_network() {
-  [[ -e /proc/sys/net/bridge ]] || modprobe br_netfilter || die "the kernel module br_netfilter is not to be had: services could not answer pods"
+  [[ -e /proc/sys/net/bridge ]] || modprobe br_netfilter ||
+    die "the kernel module br_netfilter is not to be had: services could not answer pods"
   ip link add "$BRIDGE" type bridge
   ip addr add "$NODE_IP/16" dev "$BRIDGE"
   ip link set "$BRIDGE" up
@@ -52,7 +53,8 @@ END
   cat >"$STATE/cni/10-bridge.conflist" <<END
 {"cniVersion": "0.4.0", "name": "berth", "plugins": [
   {"type": "bridge", "bridge": "$BRIDGE", "isGateway": true, "ipMasq": false, "hairpinMode": true,
-   "ipam": {"type": "host-local", "dataDir": "$RUN/ipam", "ranges": [[{"subnet": "$PODS"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+   "ipam": {"type": "host-local", "dataDir": "$RUN/ipam", "ranges": [[{"subnet": "$PODS"}]],
+      "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}
 ]}
 END
@@ -61,8 +63,9 @@ END
 # shellcheck disable=SC2034  # used by scripts/cluster and down.sh
 CONTAINERD_CTL=(ctr --address "$CONTAINERD_SOCKET" --namespace k8s.io)
 
-# There is no DNS in the cluster: CoreDNS is in no registry of packages. Pods find the API server and the services of their namespace
-# through the environment that Kubernetes gives them. Nobody listens at clusterDNS, so that a lookup fails at once and does not hang.
+# There is no DNS in the cluster: CoreDNS is in no registry of packages. Pods find the API server and the services of
+# their namespace through the environment that Kubernetes gives them. Nobody listens at clusterDNS, so that a lookup
+# fails at once and does not hang.
 write_kubelet_config() {
   cat >"$STATE/kubelet.yaml" <<END
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -83,7 +86,8 @@ tlsCertFile: $PKI/node.crt
 tlsPrivateKeyFile: $PKI/node.key
 podLogsDir: $STATE/pod-logs
 serializeImagePulls: false
-imageGCHighThresholdPercent: 100 # never: a test image must not go because the disk that it shares is full of something else
+# Never: a test image must not go because the disk that it shares is full of something else.
+imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: "100Mi", nodefs.available: "1Gi", imagefs.available: "1Gi"}
 END
 }
@@ -109,11 +113,14 @@ start_containerd() {
 start_node() {
   write_kubelet_config
   make_cgroups
-  start kubelet "$KUBE_FOLDER/kube" kubelet --config="$STATE/kubelet.yaml" --kubeconfig="$PKI/node.kubeconfig" --root-dir="$STATE/kubelet" \
+  start kubelet "$KUBE_FOLDER/kube" kubelet --config="$STATE/kubelet.yaml" --kubeconfig="$PKI/node.kubeconfig" \
+    --root-dir="$STATE/kubelet" \
     --hostname-override="$NODE" --node-ip="$NODE_IP" --node-labels=berth.dev/test-cluster=true
   # The conntrack settings at 0: left as they are, since they belong to the whole machine.
-  start proxy "$KUBE_FOLDER/kube" kube-proxy --kubeconfig="$PKI/proxy.kubeconfig" --hostname-override="$NODE" --proxy-mode=nftables --cluster-cidr="$PODS" \
-    --healthz-bind-address=127.0.0.1 --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0
+  start proxy "$KUBE_FOLDER/kube" kube-proxy --kubeconfig="$PKI/proxy.kubeconfig" --hostname-override="$NODE" \
+    --proxy-mode=nftables --cluster-cidr="$PODS" \
+    --healthz-bind-address=127.0.0.1 --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0 \
+    --conntrack-tcp-timeout-close-wait=0
 }
 
 # The image that holds a pod's namespaces, made here since no registry of images need be reachable.

@@ -1,4 +1,4 @@
-/* The process that holds a pod's network and IPC namespaces: it waits, reaps what is left to it, and ends when told to. */
+/* Holds a pod's network and IPC namespaces: it waits, reaps what is left to it, and ends when told to. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The cluster's own processes. Each carries MARK in its environment, containerd's shims included, which inherit it: a process is
-# known by that, never by a stored number alone, which another process may have by now.
+# The cluster's own processes. Each carries MARK in its environment, containerd's shims included, which inherit it: a
+# process is known by that, never by a stored number alone, which another process may have by now.
 
 MARK=BERTH_CLUSTER_PROCESS=$STATE
 
@@ -12,7 +12,8 @@ start() {
   echo $! >"$RUN/$name.pid"
 }
 
-# Addresses, ports and the bridge are one machine's: a cluster that keeps its state elsewhere (BERTH_CLUSTER_STATE) must go first.
+# Addresses, ports and the bridge are one machine's: a cluster that keeps its state elsewhere (BERTH_CLUSTER_STATE) must
+# go first.
 refuse_second_cluster() {
   local other
   other=$(cat "$RUN/state" 2>/dev/null) || return 0
@@ -28,7 +29,8 @@ running() {
   echo "$pid"
 }
 
-# Every process of the cluster but those inside containers, which have an environment of their own: see cgroup_processes.
+# Every process of the cluster but those inside containers, which have an environment of their own: see
+# cgroup_processes.
 marked_processes() {
   { grep -lzxF "$MARK" /proc/[0-9]*/environ 2>/dev/null || true; } | cut -d/ -f3
 }

@@ -18,5 +18,6 @@ registry_answers() { curl -sf --max-time 5 -o /dev/null "http://$REGISTRY/v2/"; 
 # in_registry NAME TAG
 in_registry() {
   curl -sf --max-time 5 -o /dev/null "http://$REGISTRY/v2/$1/manifests/$2" \
-    -H 'Accept: application/vnd.oci.image.manifest.v1+json' -H 'Accept: application/vnd.docker.distribution.manifest.v2+json'
+    -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
+    -H 'Accept: application/vnd.docker.distribution.manifest.v2+json'
 }

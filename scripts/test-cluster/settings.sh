@@ -38,7 +38,8 @@ die() {
   exit 1
 }
 
-[[ $CACHE$STATE != *[[:space:]]* ]] || die "BERTH_CACHE and BERTH_CLUSTER_STATE must be paths without spaces: $CACHE, $STATE"
+[[ $CACHE$STATE != *[[:space:]]* ]] ||
+  die "BERTH_CACHE and BERTH_CLUSTER_STATE must be paths without spaces: $CACHE, $STATE"
 
 # Whether KUBECONFIG names a cluster of the user's. After `eval "$(scripts/cluster env)"` it names the one made here.
 uses_foreign_cluster() {

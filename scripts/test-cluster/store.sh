@@ -3,7 +3,8 @@
 
 VOLUMES=16
 
-# The group of Berth's pods. The kubelet gives a `local` volume to a pod's fsGroup only if no other pod has it mounted already.
+# The group of Berth's pods. The kubelet gives a `local` volume to a pod's fsGroup only if no other pod has it mounted
+# already.
 STORE_GROUP=65532
 
 # Group-writable, and inherited by what is made in it.
@@ -22,10 +23,12 @@ apply_volumes() {
   done | kubectl_own apply --server-side -f - >/dev/null
 }
 
-# A volume whose claim was deleted waits as Released for someone to look at its data; here it may be claimed again at once.
+# A volume whose claim was deleted waits as Released for someone to look at its data; here it may be claimed again at
+# once.
 free_released_volumes() {
   local volume
-  kubectl_own get pv -l berth.dev/test-cluster=true -o jsonpath='{range .items[?(@.status.phase=="Released")]}{.metadata.name}{"\n"}{end}' |
+  kubectl_own get pv -l berth.dev/test-cluster=true \
+    -o jsonpath='{range .items[?(@.status.phase=="Released")]}{.metadata.name}{"\n"}{end}' |
     while read -r volume; do
       kubectl_own patch pv "$volume" --type=json -p '[{"op": "remove", "path": "/spec/claimRef"}]' >/dev/null
       say "$volume may be claimed again"

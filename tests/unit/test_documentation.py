@@ -14,8 +14,8 @@ from berth_router.settings import Settings
 from tests.unit.memory_cluster import MemoryCluster
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-API = (ROOT / "docs/api.md").read_text()
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+API = (ROOT / "docs/reference/api.md").read_text()
 NAMED = re.compile(r"\btests/[\w/-]*(?:\.\w+)?(?:::\w+)?")
 """A file of the tests, a folder of theirs, or a test."""
 

@@ -10,31 +10,14 @@ CLASS = re.compile(r"^ *class (\w+)[(:\[]", re.MULTILINE)
 NOT_YET = "to be renamed"
 
 DEFINED_TWICE: dict[str, str] = {
-    "Address": NOT_YET,
-    "ConflictError": NOT_YET,
-    "Download": NOT_YET,
     "Downloads": NOT_YET,
-    "Ending": NOT_YET,
     "Engine": NOT_YET,
     "Evictor": NOT_YET,
-    "ForbiddenError": NOT_YET,
-    "Hold": NOT_YET,
-    "Hub": NOT_YET,
-    "ModelNotFoundError": NOT_YET,
     "ModelStore": NOT_YET,
-    "NotFoundError": NOT_YET,
     "Observed": NOT_YET,
     "Plan": NOT_YET,
-    "Progress": NOT_YET,
-    "QuantizationNotFoundError": NOT_YET,
     "Settings": NOT_YET,
-    "Source": NOT_YET,
-    "UnavailableError": NOT_YET,
-    "Use": NOT_YET,
-    "Wanted": NOT_YET,
     "WriteStatus": NOT_YET,
-    "_Parser": NOT_YET,
-    "_Reading": NOT_YET,
 }
 """Names that several classes have, and why."""
 

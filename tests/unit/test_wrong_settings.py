@@ -237,7 +237,7 @@ def levels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The levels that a log was configured with. It is not: the log is this whole process's."""
     taken: list[str] = []
 
-    def configure_log(stream: TextIO, level: str) -> None:
+    def configure_log(stream: TextIO, level: str, **_: object) -> None:
         taken.append(level)
 
     for module in ("berth_local.serve.foreground", "berth_local.serve.background"):

@@ -18,7 +18,10 @@
 {{- toJson $scopes -}}
 {{- end -}}
 
-{{- /* The name of a key that allows what is asked, the one that allows the least; empty where there is none. Takes (dict "root" $ "scope" SCOPE). */ -}}
+{{- /*
+The name of a key that allows what is asked, the one that allows the least; empty where there is none.
+Takes (dict "root" $ "scope" SCOPE).
+*/ -}}
 {{- define "berth.auth.keyFor" -}}
 {{- $found := "" -}}
 {{- $scopesFound := 99 -}}

@@ -1,4 +1,7 @@
-{{- /* How models are downloaded, in the terms of the operator's settings. What is empty is left out: the operator's default holds. */ -}}
+{{- /*
+How models are downloaded, in the terms of the operator's settings.
+What is empty is left out: the operator's default holds.
+*/ -}}
 {{- define "berth.downloads" -}}
 {{- with .Values.downloads -}}
 {{- $image := dict "root" $ "image" .image -}}

@@ -1,4 +1,7 @@
-{{- /* The engines that have an image, as JSON: backend → device → {image, pullPolicy}. A default that was set to null is none. */ -}}
+{{- /*
+The engines that have an image, as JSON: backend → device → {image, pullPolicy}.
+A default that was set to null is none.
+*/ -}}
 {{- define "berth.engines" -}}
 {{- $engines := dict -}}
 {{- range $backend, $devices := .Values.engines -}}
@@ -6,7 +9,8 @@
   {{- range $device, $engine := $devices -}}
     {{- if $engine -}}
       {{- $source := dict "root" $ "image" $engine.image -}}
-      {{- $_ := set $images $device (dict "image" (include "berth.image" $source) "pullPolicy" (include "berth.pullPolicy" $source)) -}}
+      {{- $pullPolicy := include "berth.pullPolicy" $source -}}
+      {{- $_ := set $images $device (dict "image" (include "berth.image" $source) "pullPolicy" $pullPolicy) -}}
     {{- end -}}
   {{- end -}}
   {{- if $images -}}
@@ -29,7 +33,9 @@
 {{- $backend := .Values.router.defaultBackend -}}
 {{- $device := .Values.router.defaultDevice -}}
 {{- if not (dig $backend $device false (include "berth.engines" . | fromJson)) -}}
-  {{- fail (printf "router.defaultBackend is %s and router.defaultDevice is %s, but engines.%s.%s has no image: give it one, or choose another default" $backend $device $backend $device) -}}
+  {{- $stated := printf "router.defaultBackend is %s and router.defaultDevice is %s" $backend $device -}}
+  {{- $missing := printf "engines.%s.%s has no image" $backend $device -}}
+  {{- fail (printf "%s, but %s: give it one, or choose another default" $stated $missing) -}}
 {{- end -}}
 {{- end -}}
 

@@ -1,4 +1,7 @@
-{{- /* Names and labels of everything the chart makes. Each takes the root context, or (dict "root" $ "component" NAME). */ -}}
+{{- /*
+Names and labels of everything the chart makes.
+Each takes the root context, or (dict "root" $ "component" NAME).
+*/ -}}
 
 {{- /* Names are cut so that the longest suffix still fits into the 63 characters of a DNS label. */ -}}
 {{- define "berth.fullname" -}}

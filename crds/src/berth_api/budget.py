@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
+from berth_process.sizes import readable
+
 
 class Hold(Enum):
     """What ties a model to its memory."""
@@ -108,11 +110,6 @@ def decide(budget: int, residents: Sequence[Resident], wanted: Wanted, *, patien
     busy = sorted((one for one in residents if one.hold is Hold.BUSY), key=lambda one: (one.since, one.name))
     close = () if patient else tuple(one.name for one in _enough([*idle, *busy], missing) if one.hold is Hold.BUSY)
     return Wait(_reason(budget, residents, wanted), close)
-
-
-def readable(size: int) -> str:
-    """Bytes for people, as `1.2 GB` or `350 MB`."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _enough(candidates: Sequence[Resident], missing: int) -> list[Resident]:

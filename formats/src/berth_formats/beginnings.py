@@ -1,9 +1,9 @@
-"""What a file that should hold weights is instead, by its first bytes. Pure."""
+"""What a file that should hold weights is instead, judged by its first bytes: pure."""
 
 GGUF_MAGIC = b"GGUF"
 
 BEGINNING_BYTES = 64
-"""So much of a file's beginning tells what it is."""
+"""How much of a file is enough to tell what it is."""
 
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the file it points to: fetch the file itself"),
@@ -17,7 +17,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 
 
 def why_not_gguf(beginning: bytes) -> str | None:
-    """Why a file that begins so is not GGUF, to be read after its name; None where it may be."""
+    """Why a file with this beginning is not GGUF, to be read after its name. None: it may be GGUF."""
     if beginning.startswith(GGUF_MAGIC):
         return None
     meant = what_else(beginning, "GGUF")
@@ -25,7 +25,7 @@ def why_not_gguf(beginning: bytes) -> str | None:
 
 
 def what_else(beginning: bytes, expected: str) -> str | None:
-    """What a file that begins so is, if that is known; `expected` names the format that it should have."""
+    """What a file with this beginning is, if that is known. `expected`: the format that it should have."""
     if not beginning:
         return "is empty: the download did not finish"
     stripped = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from berth_formats.contents import is_checkpoint_weights
 from berth_formats.errors import FormatError
-from berth_formats.model import ModelDescription, attention_shape
+from berth_formats.model import AttentionShape, ModelDescription, attention_shape
 from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, weight_sets
 from berth_formats.safetensors import read_safetensors
 from berth_formats.stream import content_of
@@ -19,7 +20,7 @@ _FORMAT: Literal["safetensors"] = "safetensors"
 
 _MAX_CONFIG_BYTES = 1024 * 1024
 _MAX_JSON_BYTES = 16 * 1024 * 1024
-"""Of a file of which only a pattern is looked for."""
+"""The most bytes of a file that is searched for a pattern, and not parsed."""
 _MAX_SHARDS = 10_000
 
 _CHAT_TEMPLATE = re.compile(rb'"chat_template"\s*+:\s*+(?!null|"")')
@@ -53,7 +54,6 @@ def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> Mo
     if CONFIG not in names:
         raise FormatError(f"it has no {CONFIG}, which vLLM and Transformers need")
     config = _config(directory)
-    layers = _language_model(config)
     headers = [read_safetensors(directory / name, name) for name in weights.files]
     elements: dict[str, int] = {}
     for header in headers:
@@ -61,36 +61,47 @@ def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> Mo
             elements[kind] = elements.get(kind, 0) + count
     if not elements:
         raise FormatError(f"{weights.files[0]} has no tensors: it is no model")
-    head_length = _number(layers, _HEAD_LENGTH)
+    language_model = _language_model(config)
     return ModelDescription(
         format=_FORMAT,
         architecture=_architecture(config),
         parameters=sum(elements.values()),
         quantization=_quantization(config) or max(elements, key=lambda kind: elements[kind]),
-        context_length=_number(layers, _CONTEXT_LENGTH),
+        context_length=context_length_of(config),
         has_chat_template=_has_chat_template(directory, names),
         file_bytes=weights.size,
-        attention=attention_shape(
-            _number(layers, _LAYERS),
-            _number(layers, _EMBEDDING_LENGTH),
-            _number(layers, _HEADS),
-            _number(layers, _KV_HEADS),
-            head_length,
-            head_length,
-        ),
-        feed_forward_length=_number(layers, _FEED_FORWARD_LENGTH),
-        vocabulary_size=_number(layers, _VOCABULARY_SIZE),
+        attention=attention_of(config),
+        feed_forward_length=_number(language_model, _FEED_FORWARD_LENGTH),
+        vocabulary_size=_number(language_model, _VOCABULARY_SIZE),
     )
 
 
+def attention_of(config: Mapping[str, Any]) -> AttentionShape | None:
+    """The shape of the attention that a `config.json` states; None where it states too little."""
+    language_model = _language_model(config)
+    head_length = _number(language_model, _HEAD_LENGTH)
+    return attention_shape(
+        _number(language_model, _LAYERS),
+        _number(language_model, _EMBEDDING_LENGTH),
+        _number(language_model, _HEADS),
+        _number(language_model, _KV_HEADS),
+        head_length,
+        head_length,
+    )
+
+
+def context_length_of(config: Mapping[str, Any]) -> int | None:
+    """The tokens that the model was made for, as a `config.json` states them; None where it does not."""
+    return _number(_language_model(config), _CONTEXT_LENGTH)
+
+
 def _weights(directory: Path, files: Sequence[tuple[str, int]]) -> WeightSet:
-    """The weights that an engine takes: those that the index lists, or else all."""
-    at_top = [(name, size) for name, size in files if "/" not in name]
-    shards = [(name, size) for name, size in at_top if name.endswith(SAFETENSORS_SUFFIX)]
+    """The weights that an engine loads: those that the index lists, or all if there is no index."""
+    shards = [(name, size) for name, size in files if is_checkpoint_weights(name)]
     if not shards:
         raise FormatError("its safetensors weights are not at its top, where vLLM and Transformers look for them")
     present = {name for name, _ in shards}
-    index = next((name for name, _ in sorted(at_top) if name.endswith(INDEX_SUFFIX)), None)
+    index = next((name for name, _ in sorted(files) if "/" not in name and name.endswith(INDEX_SUFFIX)), None)
     if index:
         listed = _shards_of_index(directory, index)
         missing = sorted(listed - present)
@@ -138,7 +149,7 @@ def _config(directory: Path) -> Mapping[str, Any]:
 
 
 def _language_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of the language model: models of several modalities have it in a part of its own."""
+    """The configuration of the language model. A model of several modalities has it in `text_config`."""
     part = config.get("text_config")
     return {**config, **part} if isinstance(part, dict) else config
 
@@ -160,7 +171,7 @@ def _architecture(config: Mapping[str, Any]) -> str | None:
 
 
 def _quantization(config: Mapping[str, Any]) -> str | None:
-    """The method that quantized the weights, such as awq or fp8; None where they are not."""
+    """The method that quantized the weights, such as awq or fp8. None: they are not quantized."""
     match config.get("quantization_config"):
         case {"quant_method": str(method)}:
             return method[:100]

@@ -17,9 +17,10 @@ Files = Sequence[tuple[str, int]]
 
 
 def describe(path: Path, quantization: str | None = None) -> ModelDescription:
-    """The model at `path`, a directory or a .gguf file (of a sharded model: any shard); with `quantization`, that one of it (any case).
+    """The model at `path`: a directory, or a .gguf file. Of a model in shards, any shard will do.
 
-    Reads headers only, in bounded time and memory. Raises FormatError where no engine could load it.
+    `quantization`, in any case, chooses one of several. Reads headers only, in bounded time and memory. Raises
+    FormatError if no engine could load the model.
     """
     try:
         if path.is_dir():
@@ -34,7 +35,7 @@ def describe(path: Path, quantization: str | None = None) -> ModelDescription:
 
 
 def describe_files(directory: Path, files: Files, quantization: str | None = None) -> ModelDescription:
-    """As `describe`, for a directory whose files are known already."""
+    """The model in a directory whose files are known already; otherwise like `describe`."""
     formats: list[tuple[str, Callable[[], ModelDescription]]] = [
         (GGUF_SUFFIX, lambda: describe_gguf(directory, files, quantization)),
         (SAFETENSORS_SUFFIX, lambda: describe_checkpoint(directory, files)),
@@ -60,7 +61,7 @@ def _without_weights(names: Sequence[str]) -> str:
 
 
 def _files(directory: Path) -> Iterator[tuple[str, int]]:
-    """Visible files in the directory and in those right below it."""
+    """The files in the directory and in the folders right below it, without hidden ones."""
     count = 0
     for entry in sorted(directory.iterdir()):
         if entry.name.startswith("."):

@@ -2,4 +2,4 @@
 
 
 class FormatError(Exception):
-    """A file or directory is no model that an engine could load; the message names the file and says why."""
+    """No engine could load the file or directory. The message names the file and says why."""

@@ -1,7 +1,7 @@
 """The header of a GGUF file: its metadata, and what its tensors add up to.
 
-The format is described in ggml's docs/gguf.md. Limits are those of llama.cpp where it has some, and otherwise well
-beyond what models have. Of what is long (a vocabulary, a chat template) only the length is kept.
+The format is described in ggml's docs/gguf.md. The limits are those of llama.cpp, or else
+well beyond what models have. Of long values (a vocabulary, a chat template) only the length is kept.
 """
 
 from collections.abc import Mapping
@@ -49,14 +49,14 @@ _SCALARS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Omitted:
+class OmittedValue:
     """A value that is too long to keep: its length, in bytes of a string or elements of an array."""
 
     length: int
 
 
 Scalar = str | int | float | bool
-Value = Scalar | tuple[Scalar, ...] | Omitted
+Value = Scalar | tuple[Scalar, ...] | OmittedValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +94,13 @@ class GgufHeader:
     def has_chat_template(self) -> bool:
         """Whether the model brings a chat template."""
         value = self.metadata.get(CHAT_TEMPLATE)
-        return value.length > 0 if isinstance(value, Omitted) else isinstance(value, str) and bool(value)
+        return value.length > 0 if isinstance(value, OmittedValue) else isinstance(value, str) and bool(value)
 
 
 def read_gguf(path: Path, name: str | None = None) -> GgufHeader:
     """The file's header, in bounded time and memory; `name` is what errors call the file.
 
-    Raises FormatError where it is not GGUF, is damaged, or ends before its tensors do.
+    Raises FormatError if it is not GGUF, is damaged, or ends before its tensors do.
     """
     with header_of(path, name) as stream:
         tensor_count, metadata_count = _preamble(stream)
@@ -153,13 +153,13 @@ def _array(stream: HeaderStream, key: str, strings_left: int) -> tuple[Value, in
         if length > strings_left:
             raise FormatError(f"{stream.name} claims {length} strings in {key}: it is damaged")
         stream.skip_strings(length)
-        return Omitted(length), length
+        return OmittedValue(length), length
     form = _SCALARS.get(kind)
     if form is None:
         raise FormatError(f"{stream.name} has an array of type {kind} in {key}, which llama.cpp does not read")
     if length > _MAX_ARRAY_KEPT:
         stream.skip(length * form.size)
-        return Omitted(length), 0
+        return OmittedValue(length), 0
     return tuple(value for (value,) in form.iter_unpack(stream.take(length * form.size))), 0
 
 
@@ -170,11 +170,11 @@ def _scalar(stream: HeaderStream, key: str, kind: int) -> Scalar:
     return form.unpack(stream.take(form.size))[0]
 
 
-def _string(stream: HeaderStream) -> str | Omitted:
+def _string(stream: HeaderStream) -> str | OmittedValue:
     length = stream.u64()
     if length > _MAX_STRING_BYTES:
         stream.skip(length)
-        return Omitted(length)
+        return OmittedValue(length)
     return stream.take(length).decode(errors="replace")
 
 

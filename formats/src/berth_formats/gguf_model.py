@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from berth_formats.errors import FormatError
-from berth_formats.gguf import GgufHeader, Omitted, read_gguf
+from berth_formats.gguf import GgufHeader, OmittedValue, read_gguf
 from berth_formats.gguf_types import FILE_TYPES
 from berth_formats.model import AttentionShape, ModelDescription, attention_shape
-from berth_formats.names import WeightSet, gguf_sets, is_gguf, weight_sets
+from berth_formats.names import WeightSet, gguf_sets, is_gguf, is_projector, weight_sets
 
 _FORMAT: Literal["gguf"] = "gguf"
 
@@ -29,9 +29,7 @@ def describe_gguf(
     if quantization is not None and file is None:
         found = [one for one in found if one.quantization == quantization.upper()]
     if not found:
-        raise FormatError(
-            f"it holds no GGUF model{f' in {quantization}' if quantization else ', only a multimodal projector'}"
-        )
+        raise FormatError(_why_none(files, quantization))
     failures: list[FormatError] = []
     for weights in found:
         try:
@@ -39,6 +37,14 @@ def describe_gguf(
         except FormatError as error:
             failures.append(error)
     raise failures[0]
+
+
+def _why_none(files: Sequence[tuple[str, int]], quantization: str | None) -> str:
+    if quantization:
+        return f"it holds no GGUF model in {quantization}"
+    if all(is_projector(name) for name, _ in files if is_gguf(name)):
+        return "it holds no GGUF model, only a multimodal projector"
+    return "its GGUF files are neither at its top nor in a folder there, where llama.cpp's models are looked for"
 
 
 def _describe(directory: Path, weights: WeightSet, *, several: bool) -> ModelDescription:
@@ -106,4 +112,4 @@ def _largest(header: GgufHeader, key: str) -> int | None:
 
 def _vocabulary_size(header: GgufHeader, architecture: str) -> int | None:
     tokens = header.metadata.get("tokenizer.ggml.tokens")
-    return tokens.length if isinstance(tokens, Omitted) else header.number(f"{architecture}.vocab_size")
+    return tokens.length if isinstance(tokens, OmittedValue) else header.number(f"{architecture}.vocab_size")

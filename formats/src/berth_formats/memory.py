@@ -1,22 +1,22 @@
-"""What a model will take of memory, estimated from its header before it starts: pure.
+"""How much memory a model will take, estimated from its header before it starts: pure.
 
-The estimates are bounds: a budget that is kept by them is kept by the processes. They leave out what an engine may keep
-beyond its settings, which Berth's launcher turns off (llama.cpp's cache of earlier prompts).
+The estimates are upper bounds: if they fit into a budget, the processes do. They leave out what Berth's launcher turns
+off, such as llama.cpp's cache of earlier prompts.
 """
 
-from berth_formats.model import ModelDescription
+from berth_formats.model import AttentionShape, ModelDescription
 
 MIB = 1 << 20
 GIB = 1 << 30
 
 LLAMACPP_RUNTIME_BYTES = 64 * MIB
-"""The server with no model: its code, interpreter and supervisor (measured: 40 MiB resident)."""
+"""The server without a model: code, interpreter and supervisor (measured: 40 MiB resident)."""
 
 LLAMACPP_TOKEN_BYTES = 512
 """For each token of the vocabulary: its text, and its entries in the tokenizer's tables."""
 
 LLAMACPP_BATCH_TOKENS = 512
-"""Tokens that are computed at once (`--ubatch-size`); intermediate results are as many rows."""
+"""Tokens that llama.cpp computes at once (`--ubatch-size`): its intermediate results have as many rows."""
 
 KV_ELEMENT_BYTES = 2
 """Keys and values are kept as 16-bit numbers."""
@@ -24,47 +24,58 @@ KV_ELEMENT_BYTES = 2
 _FLOAT_BYTES = 4
 
 LLAMACPP_GPU_BYTES = 768 * MIB
-"""What its process takes of a GPU besides weights, contexts and intermediate results (measured:
-597 to 612 MiB on an H100).
-"""
+"""What llama.cpp takes of a GPU besides weights, contexts and results (measured: 597 to 612 MiB on an H100)."""
 
 _PARTLY_ON_GPU = 2
-"""Intermediate results on the GPU take up to so much more where some layers are elsewhere, whose weights visit for long prompts."""
+"""How many times as much the intermediate results on the GPU may take if some layers are elsewhere.
+
+llama.cpp copies the weights of those layers to the GPU for long prompts.
+"""
 
 PYTORCH_GPU_BYTES = 1 * GIB
-"""The same of a process of PyTorch (measured: 0.6 to 0.75 GiB on an H100, after a few short answers)."""
+"""What PyTorch takes of a GPU besides (measured: 0.6 to 0.75 GiB on an H100, after a few short answers)."""
 
 PYTORCH_RUNTIME_BYTES = 2 * GIB
-"""Interpreter, PyTorch and its libraries, and intermediate results; a transformers server without a model has 0.7 GiB resident."""
+"""Interpreter, PyTorch and its libraries, and intermediate results.
+
+A Transformers server without a model was measured at 0.7 GiB.
+"""
 
 PYTORCH_WEIGHTS_FACTOR = 1.1
-"""What is converted while it is loaded, and what allocators leave unused."""
+"""More than the weights: they are converted while they are loaded, and allocators leave memory unused."""
 
 
-def kv_cache_bytes(model: ModelDescription, tokens: int) -> int:
-    """Keys and values of so many tokens of context; 0 where the header does not tell."""
-    return tokens * model.attention.kv_elements_per_token * KV_ELEMENT_BYTES if model.attention else 0
+def kv_cache_bytes(attention: AttentionShape | None, tokens: int) -> int:
+    """Bytes of the keys and values of so many tokens of context; 0 where the shape is not known."""
+    return tokens * attention.kv_elements_per_token * KV_ELEMENT_BYTES if attention else 0
 
 
 def llamacpp_bytes(model: ModelDescription, context_size: int, slots: int) -> int:
-    """Memory of llama.cpp: mapped weights, contexts of `context_size` tokens for each slot, and what it computes in.
+    """Bytes that llama.cpp takes: mapped weights, a context of `context_size` tokens per slot, intermediate results.
 
-    Its largest intermediate results are the scores of every token of the vocabulary, for each token of a batch.
+    The largest of the results are the scores of every token of the vocabulary, for each token of a batch.
     """
     runtime = LLAMACPP_RUNTIME_BYTES + LLAMACPP_TOKEN_BYTES * (model.vocabulary_size or 0)
-    return model.file_bytes + kv_cache_bytes(model, context_size * slots) + _llamacpp_compute_bytes(model) + runtime
+    return (
+        model.file_bytes
+        + kv_cache_bytes(model.attention, context_size * slots)
+        + _llamacpp_compute_bytes(model)
+        + runtime
+    )
 
 
 def llamacpp_gpu_bytes(model: ModelDescription, context_size: int, slots: int, layers: int) -> int:
-    """What llama.cpp takes of a GPU that has so many of the model's layers and of their contexts; -1 layers are all.
+    """Bytes that llama.cpp takes of a GPU that holds so many of the model's layers, with their contexts. -1: all.
 
-    The output counts as one layer more, as llama.cpp counts it.
+    The output counts as one more layer, as in llama.cpp.
     """
     most = model.attention.layers + 1 if model.attention else None
     share = 1.0 if layers < 0 or (layers and most is None) else min(1.0, layers / most) if most else 0.0
     compute = _llamacpp_compute_bytes(model) * (1 if share == 1.0 else _PARTLY_ON_GPU)
     return (
-        round(share * (model.file_bytes + kv_cache_bytes(model, context_size * slots))) + compute + LLAMACPP_GPU_BYTES
+        round(share * (model.file_bytes + kv_cache_bytes(model.attention, context_size * slots)))
+        + compute
+        + LLAMACPP_GPU_BYTES
     )
 
 
@@ -74,10 +85,10 @@ def _llamacpp_compute_bytes(model: ModelDescription) -> int:
 
 
 def pytorch_bytes(model: ModelDescription, cache_bytes: int) -> int:
-    """Memory of an engine on PyTorch on the CPU (Transformers, vLLM), with what it sets aside for contexts."""
+    """Bytes that an engine on PyTorch (Transformers, vLLM) takes on the CPU. `cache_bytes`: reserved for contexts."""
     return round(model.file_bytes * PYTORCH_WEIGHTS_FACTOR) + cache_bytes + PYTORCH_RUNTIME_BYTES
 
 
 def pytorch_gpu_bytes(model: ModelDescription, cache_bytes: int) -> int:
-    """What an engine on PyTorch takes of a GPU, with what it sets aside for contexts."""
+    """Bytes that an engine on PyTorch takes of a GPU. `cache_bytes`: reserved for contexts."""
     return model.file_bytes + cache_bytes + PYTORCH_GPU_BYTES

@@ -1,33 +1,33 @@
-"""What is told of a model."""
+"""What the files of a model say of it."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 MAX_LAYERS = 4096
-"""A header that claims more is not believed."""
+"""A header that claims more is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
-    """What the memory of a context depends on."""
+    """The numbers that the memory of a context depends on."""
 
     layers: int
     embedding_length: int
     heads: int
     kv_heads: tuple[int, ...]
-    """Of each layer; 0 for one without attention."""
+    """For each layer; 0 for a layer without attention."""
     key_length: int
     value_length: int
 
     @property
     def kv_elements_per_token(self) -> int:
-        """Numbers that the keys and values of one token are, over all layers."""
+        """How many numbers the keys and values of one token have, over all layers."""
         return sum(self.kv_heads) * (self.key_length + self.value_length)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """A model, as far as its files tell. None: they do not."""
+    """A model, as far as its files describe it. None: they do not say."""
 
     format: Literal["gguf", "safetensors"]
     architecture: str | None
@@ -35,9 +35,9 @@ class ModelDescription:
     parameters: int
     """Elements of all tensors, as they are stored."""
     quantization: str | None
-    """Q4_K_M, F16, BF16, awq, ...; None where the directory holds several and none was named."""
+    """Q4_K_M, F16, BF16, awq, ... None: the directory holds several, and the caller named none."""
     context_length: int | None
-    """Tokens that the model was made for."""
+    """The tokens that the model was made for."""
     has_chat_template: bool
     file_bytes: int
     """Size of the files of weights."""
@@ -54,7 +54,7 @@ def attention_shape(
     key_length: int | None,
     value_length: int | None,
 ) -> AttentionShape | None:
-    """The shape, with what is usual for what is left out; None where too little is known or it cannot be."""
+    """The shape, with the usual values for those that are left out. None: too little is known, or it is impossible."""
     if (
         not layers
         or not embedding_length

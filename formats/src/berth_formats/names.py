@@ -1,4 +1,4 @@
-"""What the names of a model's files say: shards, quantizations, projectors. Pure; nothing is opened.
+"""What the names of a model's files say: shards, quantizations, projectors. Pure: no file is opened.
 
 A name is a path below the model's directory. A directory may hold one model in several quantizations, each in one file
 or in shards (`name-00001-of-00003.gguf`), directly or in a directory per quantization, and beside them a multimodal
@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 GGUF_SUFFIX = ".gguf"
 SAFETENSORS_SUFFIX = ".safetensors"
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill")
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})", re.IGNORECASE)
 # Q4_K_M, IQ2_XXS, Q8_0, TQ1_0, BF16, MXFP4_MOE, UD-Q4_K_XL: whole, so that Q4_K is never taken for Q4_K_M.
@@ -24,13 +25,13 @@ _PROJECTOR = re.compile(r"(?<![a-z0-9])mmproj(?![a-z0-9])", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class WeightSet:
-    """Weights that belong together: a single file, or all shards that are there, in order. Sizes are in bytes."""
+    """Weights that belong together: one file, or all shards that are there, in order. Sizes are in bytes."""
 
     name: str
     """The files' common name, without number and suffix."""
     suffix: str
     quantization: str | None
-    """As the name says it, in capitals; None where it says nothing."""
+    """As the name states it, in capitals. None: the name states none."""
     files: tuple[str, ...]
     shards_expected: int
     size: int
@@ -50,8 +51,28 @@ class WeightSet:
 
 
 def is_gguf(name: str) -> bool:
-    """Whether the name is that of a GGUF file. Hidden files are a download's leftovers."""
-    return name.lower().endswith(GGUF_SUFFIX) and not PurePosixPath(name).name.startswith(".")
+    """Whether the name is that of a GGUF file that is not hidden."""
+    return name.lower().endswith(GGUF_SUFFIX) and not is_hidden(name)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether the file or a folder above it is hidden: a download's leftovers are, and no engine looks at them."""
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def is_in_reach(name: str) -> bool:
+    """Whether llama.cpp's models are looked for there: in the model's directory and in those right below it."""
+    return len(PurePosixPath(name).parts) <= 2
+
+
+def is_pickle(name: str) -> bool:
+    """Whether a file of this name is, or may be, a pickle, which runs code when it is loaded."""
+    return name.lower().endswith(PICKLE_SUFFIXES)
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of this name holds weights."""
+    return is_gguf(name) or is_pickle(name) or name.lower().endswith(SAFETENSORS_SUFFIX)
 
 
 def is_projector(name: str) -> bool:
@@ -65,14 +86,16 @@ def is_shard(name: str) -> bool:
 
 
 def quantization_of(name: str) -> str | None:
-    """The last quantization named in `Qwen3-8B-Q4_K_M` or, for one in a directory of its own, in `Q4_K_M/model`; in capitals."""
+    """The last quantization that the name states, in capitals: Q4_K_M in `Qwen3-8B-Q4_K_M` and in `Q4_K_M/model`."""
     found = _QUANTIZATION.findall(name)
     return found[-1].upper() if found else None
 
 
 def gguf_sets(files: Iterable[tuple[str, int]]) -> list[WeightSet]:
-    """The GGUF models among the files (name, size in bytes), by name; projectors are left out."""
-    return weight_sets(file for file in files if is_gguf(file[0]) and not is_projector(file[0]))
+    """The GGUF models among the files (name, size in bytes), by name: what llama.cpp could load, so no projectors."""
+    return weight_sets(
+        file for file in files if is_gguf(file[0]) and is_in_reach(file[0]) and not is_projector(file[0])
+    )
 
 
 def weight_sets(files: Iterable[tuple[str, int]]) -> list[WeightSet]:

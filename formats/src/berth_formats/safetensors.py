@@ -72,7 +72,7 @@ class SafetensorsHeader:
 def read_safetensors(path: Path, name: str | None = None) -> SafetensorsHeader:
     """The file's header, in bounded time and memory; `name` is what errors call the file.
 
-    Raises FormatError where it is not safetensors, is damaged, or is not as long as its tensors need.
+    Raises FormatError if it is not safetensors, is damaged, or is not as long as its tensors need.
     """
     with header_of(path, name) as stream:
         text = _header_text(stream)

@@ -10,22 +10,22 @@ from struct import Struct
 from berth_formats.errors import FormatError
 
 CHUNK_BYTES = 128 * 1024
-"""Read at once. Between two readings of a file other threads run."""
+"""How much is read at once. Other threads run between two reads."""
 
 _U32 = Struct("<I")
 _U64 = Struct("<Q")
 
 
 class HeaderStream:
-    """Reads forward from a file's beginning and never holds more than a piece of it.
+    """Reads a file from its beginning on, and holds one piece of it at a time.
 
-    Every method raises FormatError where the file ends before the value does, or cannot be read.
+    Every method raises FormatError if the file ends before the value does, or cannot be read.
     """
 
     def __init__(self, descriptor: int, name: str, size: int) -> None:
         self.name = name
         self.size = size
-        """The whole file's, in bytes."""
+        """Bytes of the whole file."""
         self._descriptor = descriptor
         self._base = 0
         self._buffer = b""
@@ -33,7 +33,7 @@ class HeaderStream:
 
     @property
     def position(self) -> int:
-        """How many bytes have been passed."""
+        """How many bytes have been read or skipped."""
         return self._base + self._at
 
     def take(self, count: int) -> bytes:
@@ -45,13 +45,13 @@ class HeaderStream:
         return taken
 
     def skip(self, count: int) -> None:
-        """Passes so many bytes, without reading them where that can be."""
+        """Skips so many bytes, mostly without reading them."""
         self._at += count
         if self.position > self.size:
             raise self.truncated()
 
     def peek(self, count: int) -> bytes:
-        """The next bytes without passing them; fewer where the file ends before."""
+        """The next bytes, which stay the next ones. Fewer if the file ends before."""
         count = min(count, self.size - self.position)
         taken = self.take(count)
         self._at -= count
@@ -66,8 +66,9 @@ class HeaderStream:
         return _U64.unpack(self.take(8))[0]
 
     def skip_strings(self, count: int) -> None:
-        """Passes so many strings, each led by its length. A vocabulary has a quarter of a million:
-        this loop is the time a header takes.
+        """Skips so many strings, each with its length before it.
+
+        A vocabulary has a quarter of a million of them: nearly all of a header's time is spent here.
         """
         length_at = _U64.unpack_from
         while count:
@@ -87,7 +88,7 @@ class HeaderStream:
         )
 
     def _refill(self, count: int) -> None:
-        """Reads on from the position: `count` bytes at least."""
+        """Reads at least `count` bytes more, from the position on."""
         position = self.position
         if position + count > self.size:
             raise self.truncated()
@@ -102,10 +103,10 @@ class HeaderStream:
 
 @contextmanager
 def header_of(path: Path, name: str | None = None) -> Generator[HeaderStream]:
-    """The file's header; `name` is what errors call it. Raises FormatError where the file cannot be read or is none."""
+    """The file's header; errors call the file `name`. Raises FormatError if it cannot be read or is no regular file."""
     name = name or path.name
     try:
-        # A pipe of this name would hold up whoever opens it, were it not for O_NONBLOCK.
+        # Without O_NONBLOCK, opening a pipe of this name would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise FormatError(f"{name} cannot be read: {error.strerror}") from error
@@ -119,7 +120,7 @@ def header_of(path: Path, name: str | None = None) -> Generator[HeaderStream]:
 
 
 def content_of(path: Path, limit: int) -> bytes:
-    """All of a file that should have at most `limit` bytes. Raises FormatError where it has more or cannot be read."""
+    """All of a file of at most `limit` bytes. Raises FormatError if it has more or cannot be read."""
     with header_of(path) as stream:
         if stream.size > limit:
             raise FormatError(f"{path.name} has {stream.size} bytes, more than {limit}: it is not what its name says")

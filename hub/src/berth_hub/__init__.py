@@ -2,5 +2,5 @@
 
 import os
 
-# Read when the hub's client is first imported. Nobody is told what is downloaded here, or by what.
+# The hub's client reads this when it is first imported. It then reports nothing of what is downloaded here.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

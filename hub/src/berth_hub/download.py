@@ -1,4 +1,4 @@
-"""One download, from a request to a directory in the store: list, select, reserve, fetch, publish."""
+"""One download, from a request to a directory in the model store: list, select, reserve, fetch, publish."""
 
 import threading
 import time
@@ -10,22 +10,22 @@ import structlog
 
 from berth_api.download_report import DownloadStep
 from berth_hub.errors import DestinationTakenError, RevisionNotFoundError, StoreError
-from berth_hub.fetching import Fetcher, Hub
+from berth_hub.fetching import CommitSource, Fetcher
 from berth_hub.listing import list_repository
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.publishing import check_destination, manifest, publish
 from berth_hub.reservations import HEARTBEAT_SECONDS, full, keep_alive, reserve, sweep
-from berth_hub.retrying import Patience, with_patience
+from berth_hub.retrying import RetryPolicy, with_retries
 from berth_hub.selection import Selection, select
-from berth_hub.sizes import readable
-from berth_hub.staging import Plan, Staging
+from berth_hub.staging import FetchPlan, Staging
+from berth_process.sizes import readable
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to download, and to where below the store."""
+    """What to download, and where to put it below the store."""
 
     repository: str
     revision: str
@@ -33,7 +33,7 @@ class Request:
     selection: Selection
 
     def stated(self) -> dict[str, Any]:
-        """As JSON."""
+        """The request as JSON."""
         selection = {
             **asdict(self.selection),
             "include": [*self.selection.include],
@@ -43,24 +43,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The hub, and the token for it."""
+class HubAccess:
+    """The address of the hub, and the token for it."""
 
     endpoint: str
     token: str | None
 
 
-class Download:
-    """One attempt at a download; an earlier attempt's work is taken up where it ended."""
+class DownloadAttempt:
+    """One attempt at a download. It goes on where an earlier attempt ended."""
 
     def __init__(
         self,
         request: Request,
-        source: Source,
+        source: HubAccess,
         store: Path,
         kept_free: int,
-        progress: Progress,
-        patience: Patience | None = None,
+        progress: ProgressTracker,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
         self._request = request
         self._source = source
@@ -68,12 +68,12 @@ class Download:
         self._kept_free = kept_free
         """Bytes of the store that must stay free."""
         self._progress = progress
-        self._patience = patience or Patience()
+        self._retry_policy = retry_policy or RetryPolicy()
 
     def run(self, name: str) -> None:
         """Runs under this name, which later attempts must have too.
 
-        Raises a DownloadError; what is permanent leaves nothing behind.
+        Raises a DownloadError. A permanent one leaves nothing behind.
         """
         staging = Staging.open(self._store, name)
         try:
@@ -93,26 +93,26 @@ class Download:
         try:
             self._carry_out(plan, staging)
         except RevisionNotFoundError:
-            # The commit, or a file in it, is gone: the repository's history was rewritten. What the revision stands for
-            # now counts.
+            # The commit, or a file in it, is gone: somebody rewrote the repository's history. Take what the revision
+            # stands for now.
             _log.warning("the commit is gone from the repository: starting over", commit=plan.commit)
             staging.clear()
             self._carry_out(self._plan(staging), staging)
 
-    def _plan(self, staging: Staging) -> Plan:
+    def _plan(self, staging: Staging) -> FetchPlan:
         self._progress.enter(DownloadStep.LISTING)
         request = self._request
-        repository = with_patience(
+        repository = with_retries(
             lambda: list_repository(request.repository, request.revision, self._source.endpoint, self._source.token),
-            self._patience,
+            self._retry_policy,
             time.sleep,
             lambda error, wait: self._progress.say(error.reason, f"{error}; tried again in {wait:.0f} s"),
         )
-        plan = Plan(request.stated(), repository.commit, tuple(select(repository.files, request.selection)))
+        plan = FetchPlan(request.stated(), repository.commit, tuple(select(repository.files, request.selection)))
         staging.keep(plan)
         return plan
 
-    def _carry_out(self, plan: Plan, staging: Staging) -> None:
+    def _carry_out(self, plan: FetchPlan, staging: Staging) -> None:
         request = self._request
         self._progress.plan(plan.commit, plan.size, len(plan.files), staging.fetched)
         if check_destination(self._store, request.destination, request.repository, plan.files):
@@ -124,10 +124,10 @@ class Download:
         )
         self._progress.enter(DownloadStep.DOWNLOADING)
         with _Heartbeat(staging, plan.size):
-            hub = Hub(self._source.endpoint, self._source.token, request.repository, plan.commit)
-            Fetcher(hub, staging, self._progress, self._patience).fetch(list(plan.files))
+            hub = CommitSource(self._source.endpoint, self._source.token, request.repository, plan.commit)
+            Fetcher(hub, staging, self._progress, self._retry_policy).fetch(list(plan.files))
         self._progress.enter(DownloadStep.PUBLISHING)
-        self._drop_strangers(plan, staging)
+        self._delete_unplanned(plan, staging)
         content = manifest(request.repository, request.revision, plan.commit, plan.files)
         if not publish(self._store, request.destination, staging.model, content) and not check_destination(
             self._store, request.destination, request.repository, plan.files
@@ -136,13 +136,13 @@ class Download:
         what = f"{request.repository}@{plan.commit[:12]}"
         self._finish(plan, f"{what} is in {request.destination}: {len(plan.files)} files, {readable(plan.size)}")
 
-    def _finish(self, plan: Plan, message: str) -> None:
+    def _finish(self, plan: FetchPlan, message: str) -> None:
         for file in plan.files:
             self._progress.present(file.path, file.size)
         self._progress.complete(message)
 
-    def _drop_strangers(self, plan: Plan, staging: Staging) -> None:
-        """Takes out of the model what is not in the plan: what a killed attempt may have left."""
+    def _delete_unplanned(self, plan: FetchPlan, staging: Staging) -> None:
+        """Deletes files that are not in the plan: a killed attempt may have left them."""
         planned = {staging.whole(file) for file in plan.files}
         for path in staging.model.rglob("*"):
             if path.is_file() and path not in planned:
@@ -160,7 +160,7 @@ class Download:
 
 
 class _Heartbeat:
-    """Keeps the reservation alive while the block runs."""
+    """Keeps the reservation alive while its block runs."""
 
     def __init__(self, staging: Staging, size: int) -> None:
         self._staging = staging
@@ -179,5 +179,5 @@ class _Heartbeat:
         while not self._ended.wait(HEARTBEAT_SECONDS):
             try:
                 keep_alive(self._staging, self._size, time.time())
-            except OSError as error:  # the transfer meets the same trouble and tells of it
+            except OSError as error:  # the transfer fails in the same way, and reports it
                 _log.warning("the reservation could not be renewed", error=error.strerror)

@@ -1,18 +1,16 @@
-"""What ends a download, or a look at a repository:
-each with a reason for programs and a message that says what to do.
-"""
+"""The errors of a download or of a look at a repository. Each has a reason for programs and a message for people."""
 
 from typing import ClassVar
 
 
 class DownloadError(Exception):
-    """The base of all. The message is for people and never holds a token or a signed URL."""
+    """The base of all. The message says what to do, and never holds a token or a signed URL."""
 
     reason: ClassVar[str] = "DownloadFailed"
     """One CamelCase word, as in a condition."""
 
     permanent: ClassVar[bool] = True
-    """Whether another try of the same would end the same."""
+    """Whether another try would end in the same way."""
 
 
 class HubError(DownloadError):
@@ -20,13 +18,13 @@ class HubError(DownloadError):
 
 
 class RepositoryNotFoundError(HubError):
-    """There is no such repository, or nobody may know of it."""
+    """There is no such repository, or it is private."""
 
     reason = "RepositoryNotFound"
 
 
 class RepositoryGatedError(HubError):
-    """Its owner lets only some read its files, and the token is not one of theirs."""
+    """Its owner lets only some accounts read its files, and the token is of another one."""
 
     reason = "RepositoryGated"
 
@@ -38,19 +36,19 @@ class RepositoryDisabledError(HubError):
 
 
 class RevisionNotFoundError(HubError):
-    """The repository has no such branch, tag or commit, or the commit does not have a file that it was said to have."""
+    """The repository has no such branch, tag or commit, or the commit lacks a file that was listed."""
 
     reason = "RevisionNotFound"
 
 
 class TokenRefusedError(HubError):
-    """The hub does not take the token at all."""
+    """The hub does not accept the token."""
 
     reason = "TokenRefused"
 
 
 class RateLimitedError(HubError):
-    """The hub asks for patience. `retry_after`: seconds, where it says how long."""
+    """The hub limits requests. `retry_after`: for how many seconds. None: it does not say."""
 
     reason = "RateLimited"
     permanent = False
@@ -61,32 +59,32 @@ class RateLimitedError(HubError):
 
 
 class HubUnavailableError(HubError):
-    """The hub cannot be reached, fails, or breaks off."""
+    """The hub cannot be reached, fails, or breaks off its answer."""
 
     reason = "HubUnavailable"
     permanent = False
 
 
 class ContentMismatchError(HubError):
-    """A file is not what the repository states of it, however often it is fetched."""
+    """A file is not what the repository states, even when it is fetched again."""
 
     reason = "ContentMismatch"
 
 
 class SelectionError(DownloadError):
-    """The repository has no files that fit what was asked for."""
+    """The repository has no files that fit the request."""
 
     reason = "NothingSelected"
 
 
 class QuantizationRequiredError(SelectionError):
-    """There are several quantizations and none was named."""
+    """There are several quantizations, and the request names none."""
 
     reason = "QuantizationRequired"
 
 
 class QuantizationNotFoundError(SelectionError):
-    """The quantization that was named is not there."""
+    """The repository does not have the quantization that the request names."""
 
     reason = "QuantizationNotFound"
 
@@ -105,20 +103,20 @@ class StoreError(DownloadError):
 
 
 class InsufficientStorageError(StoreError):
-    """The store has no room for it beside what other downloads were promised."""
+    """The store has no space for it beside what is reserved for other downloads."""
 
     reason = "InsufficientStorage"
     permanent = True
 
 
 class DestinationTakenError(StoreError):
-    """At the destination is something else, which is never overwritten."""
+    """Something else is at the destination. Berth never overwrites it."""
 
     reason = "DestinationTaken"
     permanent = True
 
 
 class StagingBusyError(StoreError):
-    """Another process is at work on the same download."""
+    """Another process works on the same download."""
 
     reason = "StagingBusy"

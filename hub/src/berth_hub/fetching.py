@@ -1,6 +1,6 @@
-"""Fetches files into a download's staging folder: resumed, bounded, hashed on the way, tried again when the hub fails.
+"""Fetches files into a download's staging folder: resumes, hashes on the way, and tries again when the hub fails.
 
-The hub's client gives the requests their headers and reads the hub's refusals. The bytes are moved here, since the
+The hub's client makes the requests' headers and reads the hub's refusals. The bytes are moved here, because the
 client's own download starts from zero in each new process and checks no hash.
 """
 
@@ -18,18 +18,18 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyrig
 
 from berth_hub.errors import ContentMismatchError, DownloadError, HubUnavailableError
 from berth_hub.hashing import FollowingHash, expected_hash
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.refusals import refusal_of, unreachable
 from berth_hub.repository import RepositoryFile
 from berth_hub.reservations import full
-from berth_hub.retrying import Patience
+from berth_hub.retrying import RetryPolicy
 from berth_hub.staging import Staging
 
 PARALLEL_FILES = 4
-"""Files under way at once: enough to hide a hub's latency between files."""
+"""Files that are fetched at once: enough to hide the hub's latency between two files."""
 
 _REQUEST_BYTES = 16 << 30
-"""Most that one request asks for. Content networks serve larger files only in ranges."""
+"""The most that one request asks for. Content networks serve larger files in ranges only."""
 
 _MIXED_UP = "a proxy or mirror on the way changes or mixes up files; fix or bypass it, then ask for the download again"
 
@@ -37,8 +37,8 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Hub:
-    """Where from: one commit of a repository."""
+class CommitSource:
+    """One commit of a repository at a hub: where files are fetched from."""
 
     endpoint: str
     token: str | None
@@ -46,33 +46,35 @@ class Hub:
     commit: str
 
     def url(self, path: str) -> str:
-        """Of one file's content."""
+        """The URL of one file's content."""
         return hf_hub_url(self.repository, path, revision=self.commit, endpoint=self.endpoint)
 
     def headers(self) -> dict[str, str]:
-        """Of every request. The client drops the token when the hub redirects to another host."""
+        """The headers of every request. The client drops the token when the hub redirects to another host."""
         # Encoded content has neither the size nor the ranges that the repository states.
         return {**build_hf_headers(token=self.token or False, library_name="berth"), "Accept-Encoding": "identity"}
 
     def refusal(self, error: httpx2.HTTPError) -> DownloadError:
-        """What the client's error means."""
+        """Our error for the client's."""
         return refusal_of(error, self.repository, self.commit, self.endpoint, has_token=self.token is not None)
 
 
 class Fetcher:
     """Fetches the files of one commit."""
 
-    def __init__(self, hub: Hub, staging: Staging, progress: Progress, patience: Patience) -> None:
+    def __init__(
+        self, hub: CommitSource, staging: Staging, progress: ProgressTracker, retry_policy: RetryPolicy
+    ) -> None:
         self._hub = hub
         self._staging = staging
         self._progress = progress
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._stopped = threading.Event()
 
     def fetch(self, files: list[RepositoryFile]) -> None:
-        """Fetches what is not there yet, checks it and has it on disk.
+        """Fetches what is not there yet, checks it and writes it to disk.
 
-        Raises the first DownloadError, or OSError for the store; what is there then stays for a resume.
+        Raises the first DownloadError, or OSError for the store. What was fetched stays, for a later attempt.
         """
         missing: list[RepositoryFile] = []
         for file in files:
@@ -83,7 +85,7 @@ class Fetcher:
             else:
                 self._progress.present(file.path, min(_size_of(self._staging.part(file)) or 0, file.size))
                 missing.append(file)
-        # Large ones first, so that none is left over at the end.
+        # Large files first, so that no large one is fetched alone at the end.
         missing.sort(key=lambda file: -file.size)
         with ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="fetch") as pool:
             futures = [pool.submit(self._one, file) for file in missing]
@@ -97,13 +99,12 @@ class Fetcher:
             )
 
     def _one(self, file: RepositoryFile) -> None:
-        """One file, from what is there of it to a whole, checked one."""
+        """Fetches the rest of one file, checks it, and moves it to its place in the model."""
         part, whole = self._staging.part(file), self._staging.whole(file)
         try:
             if not self._content(file, part) and not self._content(file, part):
-                raise ContentMismatchError(
-                    f"{file.path} came with another content than {self._hub.repository}@{self._hub.commit} states, twice: {_MIXED_UP}"
-                )
+                stated = f"{self._hub.repository}@{self._hub.commit} states"
+                raise ContentMismatchError(f"{file.path} came with another content than {stated}, twice: {_MIXED_UP}")
             whole.parent.mkdir(parents=True, exist_ok=True)
             part.replace(whole)
         except OSError as error:
@@ -111,7 +112,7 @@ class Fetcher:
         self._progress.file_done()
 
     def _content(self, file: RepositoryFile, part: Path) -> bool:
-        """Fetches what is missing; whether the file's hash is right. A wrong file is deleted."""
+        """Fetches what is missing. Whether the file's hash is right; a wrong file is deleted."""
         transfer = _Transfer(self._hub, file, part, self._received, self._progress.present, self._stopped)
         try:
             self._until_complete(transfer)
@@ -134,7 +135,7 @@ class Fetcher:
                 transfer.request()
             except DownloadError as error:
                 failures = 1 if transfer.received > before else failures + 1
-                seconds = self._patience.wait(failures, error)
+                seconds = self._retry_policy.wait(failures, error)
                 if seconds is None:
                     raise
                 _log.info(
@@ -153,11 +154,11 @@ class Fetcher:
 
 
 class _Transfer:
-    """One file that grows, and the hash that follows it."""
+    """One file that is being fetched, and the hash that is computed behind it."""
 
     def __init__(
         self,
-        hub: Hub,
+        hub: CommitSource,
         file: RepositoryFile,
         part: Path,
         received: Callable[[int], None],
@@ -166,7 +167,7 @@ class _Transfer:
     ) -> None:
         self.file = file
         self.received = 0
-        """Bytes that came since this object was made."""
+        """Bytes that this object has received."""
         self._hub = hub
         self._on_received = received
         self._on_present = present
@@ -181,20 +182,20 @@ class _Transfer:
 
     @property
     def missing(self) -> int:
-        """Bytes."""
+        """The bytes that are still to come."""
         return self.file.size - self.offset
 
     def digest(self) -> str:
-        """The hash of what is there."""
+        """The hash of the file as far as it is there."""
         return self._hash.digest()
 
     def close(self) -> None:
-        """Leaves the file as it is."""
+        """Closes the file, and leaves it as it is."""
         self._hash.close()
         os.close(self.descriptor)
 
     def request(self) -> None:
-        """One request for what is missing, as far as it comes. Raises a DownloadError, or OSError for the store."""
+        """Asks once for what is missing, and writes what comes. Raises a DownloadError, or OSError for the store."""
         before, end = self.offset, min(self.offset + _REQUEST_BYTES, self.file.size) - 1
         headers = self._hub.headers()
         if self.offset or end < self.file.size - 1:
@@ -215,7 +216,7 @@ class _Transfer:
             raise unreachable(self._hub.endpoint, f"it ended its answer before byte {before} of {self.file.path}")
 
     def _check(self, response: httpx2.Response) -> None:
-        """That the answer begins where the file ends, and is of the content that was listed."""
+        """Checks that the answer begins where the file ends, and is of the content that was listed."""
         for answer in (*response.history, response):
             etag = (answer.headers.get("x-linked-etag") or "").removeprefix("W/").strip('"')
             if self.file.sha256 and len(etag) == 64 and etag != self.file.sha256:
@@ -253,9 +254,8 @@ class _Transfer:
         return following
 
     def _other_content(self, what: str) -> ContentMismatchError:
-        return ContentMismatchError(
-            f"{self._hub.endpoint} serves {self.file.path} with {what} for {self._hub.repository}@{self._hub.commit}: {_MIXED_UP}"
-        )
+        served = f"{self._hub.endpoint} serves {self.file.path} with {what}"
+        return ContentMismatchError(f"{served} for {self._hub.repository}@{self._hub.commit}: {_MIXED_UP}")
 
 
 def _size_of(path: Path) -> int | None:

@@ -1,8 +1,8 @@
 """Hashes a file right behind its writer.
 
-The hash runs on another core, on pages that are still in memory, so it costs neither a pass of its own nor the writer's
-time. A file that is resumed is hashed from its beginning while the rest is fetched. What is hashed is also handed to
-the disk at once: the fsync at the end finds little left to do.
+The hash runs on another core, on pages that are still in memory, so it costs no second pass and none of the writer's
+time. A resumed file is hashed from its beginning while the rest is fetched. What is hashed also goes to the disk at
+once, so that the fsync at the end has little left to do.
 """
 
 import hashlib
@@ -15,23 +15,23 @@ from berth_hub.repository import RepositoryFile
 
 _PIECE = 1 << 20
 _WRITE_BACK = 32 << 20
-"""Bytes after which the kernel is told to write them back."""
+"""After so many bytes the kernel is asked to write them to the disk."""
 
 
 class Hash(Protocol):
-    """What hashlib gives."""
+    """A hash of hashlib, whose own type is private."""
 
     def update(self, data: memoryview, /) -> None:
-        """Takes more of the content."""
+        """Adds more of the content."""
         ...
 
     def hexdigest(self) -> str:
-        """Of all of it."""
+        """The hash of all of the content, in hexadecimal."""
         ...
 
 
 class FollowingHash:
-    """The hash of one file, of as much as its writer says is there. A thread of its own until `digest` or `close`."""
+    """The hash of one file, as far as its writer says that it is there. Has a thread until `digest` or `close`."""
 
     def __init__(self, path: Path, file: RepositoryFile) -> None:
         self._path = path
@@ -51,7 +51,7 @@ class FollowingHash:
                 self._changed.notify()
 
     def digest(self) -> str:
-        """The hash of everything written, in hexadecimal. Raises OSError where the file could not be read."""
+        """The hash of all that was written, in hexadecimal. Raises OSError if the file could not be read."""
         self._end()
         if self._failure:
             raise self._failure
@@ -77,7 +77,7 @@ class FollowingHash:
             self._failure = error
 
     def _available(self, done: int) -> int:
-        """Bytes that are there, as soon as it is worth going on, or nothing more will come."""
+        """How many bytes are there, once they are worth reading or no more will come."""
         with self._changed:
             self._changed.wait_for(lambda: self._finished or self._written - done >= _PIECE)
             return self._written
@@ -96,18 +96,17 @@ class FollowingHash:
                 self._hash.update(buffer[:size])
                 done += size
                 if done - flushed >= _WRITE_BACK and hasattr(os, "posix_fadvise"):
-                    # Starts writing back what is dirty, and lets go of what is on disk already.
+                    # Starts to write dirty pages to the disk, and drops those that are on it already.
                     os.posix_fadvise(descriptor, flushed, done - flushed, os.POSIX_FADV_DONTNEED)
                     flushed = done
 
 
 def new_hash(file: RepositoryFile) -> Hash:
-    """The hash that the repository states of the file, before its first byte."""
+    """A hash of the kind that the repository states of the file, before the file's first byte."""
     if file.sha256:
         return hashlib.sha256()
-    return hashlib.sha1(
-        b"blob %d\0" % file.size, usedforsecurity=False
-    )  # git's blob hash: the only one there is of this file
+    # Git's blob hash: the hub has no other one of this file.
+    return hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
 
 
 def expected_hash(file: RepositoryFile) -> str:

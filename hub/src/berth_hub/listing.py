@@ -1,6 +1,6 @@
 """Asks the hub what a repository holds.
 
-Every call makes one attempt, bounded in time; `berth_hub.retrying` is for more.
+Every call makes one attempt, which is bounded in time. `berth_hub.retrying` makes more.
 """
 
 import re
@@ -16,14 +16,14 @@ from berth_hub.refusals import refusal_of, unreachable
 from berth_hub.repository import Repository, RepositoryFile
 
 TIMEOUT = 10.0
-"""Seconds within which the hub must answer."""
+"""The seconds that the hub has to answer."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def list_repository(repository: str, revision: str, endpoint: str, token: str | None) -> Repository:
-    """The repository's files at what the revision stands for now. Raises a HubError."""
+    """The repository's files at the commit that the revision stands for now. Raises a HubError."""
     try:
         info = _hub(endpoint, token).model_info(repository, revision=revision, timeout=TIMEOUT, files_metadata=True)
     except httpx2.HTTPError as error:
@@ -39,7 +39,7 @@ def list_repository(repository: str, revision: str, endpoint: str, token: str | 
 
 
 def check_access(repository: str, commit: str, path: str, endpoint: str, token: str | None) -> None:
-    """Asks for a file without fetching it: the list of a gated repository is for everybody, its files are not.
+    """Asks for a file without fetching it: everybody may list a gated repository, but not read its files.
 
     Raises a HubError.
     """
@@ -51,7 +51,7 @@ def check_access(repository: str, commit: str, path: str, endpoint: str, token: 
 
 
 def _hub(endpoint: str, token: str | None) -> HfApi:
-    # False, unlike None, keeps the client from sending a token of its own that it may find on this machine.
+    # None would let the client send a token that it finds on this machine. False does not.
     return HfApi(endpoint=endpoint, token=token or False, library_name="berth")
 
 

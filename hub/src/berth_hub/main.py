@@ -1,6 +1,6 @@
 """The command `berth-download`: the program of a download's Job.
 
-The hub's client is imported late: what is wrong in the environment would end its import, and nobody would be told.
+The hub's client is imported late: a wrong variable would end its import with a traceback, before it can be reported.
 """
 
 import argparse
@@ -26,17 +26,17 @@ from berth_api.repository import (
 )
 from berth_hub.client_environment import open_client
 from berth_hub.errors import DownloadError
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.progress_server import serve_progress
 from berth_hub.selection import Selection
 from berth_hub.staging import checked_id, remove_staging
 from berth_hub.termination import end_on_sigterm, leave_message
-from berth_process.json_log import configure_json_log
+from berth_process.log import configure_log
 from berth_process.setting_values import whole_number
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, read_variable
 
 if TYPE_CHECKING:
-    from berth_hub.download import Download, Request
+    from berth_hub.download import DownloadAttempt, Request
 
 EXIT_TRY_AGAIN = 1
 
@@ -49,11 +49,11 @@ _log = structlog.get_logger(__name__)
 def main() -> int:
     """Runs one attempt.
 
-    Exit code 0: the model is in its place; 3: it failed for good; 2: a setting or the command line is wrong; any other:
-    another attempt may succeed.
+    Exit code 0: the model is in its place. 3: the download failed for good. 2: a setting or the command line is wrong.
+    Any other: another attempt may succeed.
     """
     _configure_logging()
-    progress = Progress()
+    progress = ProgressTracker()
     end_on_sigterm(progress)
     try:
         arguments = _parse(sys.argv[1:])
@@ -71,29 +71,31 @@ def main() -> int:
     try:
         with serve_progress(progress, arguments.host, arguments.port):
             return _attempt(download, name, progress)
-    except (OSError, OverflowError) as error:  # of the address alone: an attempt tells its own failures
+    except (OSError, OverflowError) as error:  # of the address alone: an attempt reports its own failures
         message = f"--host {arguments.host} --port {arguments.port}: progress cannot be served there ({error})"
         return _fail(progress, "InvalidArgument", message, EXIT_TRY_AGAIN)
 
 
-def _download(arguments: argparse.Namespace, progress: Progress) -> "tuple[Download, str]":
-    """The download that the arguments ask for, and the name it runs under. Raises SettingsError, or ValueError."""
+def _download(arguments: argparse.Namespace, progress: ProgressTracker) -> "tuple[DownloadAttempt, str]":
+    """The download that the arguments ask for, and the name under which it runs. Raises SettingsError, ValueError."""
     open_client()
     endpoint = read_variable(os.environ, "HF_ENDPOINT", hub_endpoint, DEFAULT_HUB)
     kept_free = read_variable(os.environ, "BERTH_MIN_FREE_BYTES", whole_number, _KEPT_FREE)
-    from berth_hub.download import Download, Source  # noqa: PLC0415 (late, see above)
+    from berth_hub.download import DownloadAttempt, HubAccess  # noqa: PLC0415 (late, see above)
 
     request = _request(arguments)
-    source = Source(endpoint, os.environ.get("HF_TOKEN", "").strip() or None)
-    return Download(request, source, arguments.store, kept_free, progress), checked_id(arguments.id or _digest(request))
+    source = HubAccess(endpoint, os.environ.get("HF_TOKEN", "").strip() or None)
+    return DownloadAttempt(request, source, arguments.store, kept_free, progress), checked_id(
+        arguments.id or _digest(request)
+    )
 
 
-def _attempt(download: "Download", name: str, progress: Progress) -> int:
+def _attempt(download: "DownloadAttempt", name: str, progress: ProgressTracker) -> int:
     try:
         download.run(name)
     except DownloadError as error:
         return _fail(progress, error.reason, str(error), EXIT_FAILED if error.permanent else EXIT_TRY_AGAIN)
-    except Exception as error:  # noqa: BLE001 (whatever it is, whoever waits for the download must be told)
+    except Exception as error:  # noqa: BLE001 (it must be reported to whoever waits for the download)
         _log.exception("unexpected")
         return _fail(
             progress, "Unexpected", f"{type(error).__name__}: see the log of the download's pod", EXIT_TRY_AGAIN
@@ -103,7 +105,7 @@ def _attempt(download: "Download", name: str, progress: Progress) -> int:
     return 0
 
 
-def _fail(progress: Progress, reason: str, message: str, code: int) -> int:
+def _fail(progress: ProgressTracker, reason: str, message: str, code: int) -> int:
     progress.enter(DownloadStep.FAILED, reason, message)
     _log.error("failed", reason=reason, message=message, again=code not in FINAL_EXITS)
     leave_message(progress)
@@ -138,7 +140,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _request(arguments: argparse.Namespace) -> "Request":
-    """What the arguments ask for, checked once more. Raises InvalidSourceError."""
+    """What the arguments ask for, checked again. Raises InvalidSourceError."""
     from berth_hub.download import Request  # noqa: PLC0415 (late, see above)
 
     selection = Selection(
@@ -160,8 +162,8 @@ def _digest(request: "Request") -> str:
 
 
 def _configure_logging() -> None:
-    """The hub client's own lines stay out: they may hold signed URLs."""
-    configure_json_log(libraries=logging.ERROR)
+    """Configures the log, without the lines of the hub's client: they may hold signed URLs."""
+    configure_log(sys.stdout, "INFO", libraries="ERROR")
     for library in ("httpx2", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 

@@ -1,4 +1,4 @@
-"""How far a download is: counted by those who do it, read by whoever asks."""
+"""How far a download is: its parts count, and whoever asks gets a report."""
 
 import json
 import threading
@@ -8,8 +8,8 @@ from berth_api.download_report import REPORT_BYTES, DownloadReport, DownloadStep
 _CUT = "..."
 
 
-class Progress:
-    """The counts of one download; for any thread."""
+class ProgressTracker:
+    """The counts of one download, and what it does now. For any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class Progress:
         self._files_total = 0
 
     def report(self) -> DownloadReport:
-        """All of it, as of now."""
+        """How far the download is now."""
         with self._lock:
             return DownloadReport(
                 phase=self._phase,
@@ -38,22 +38,22 @@ class Progress:
             )
 
     def plan(self, commit: str, size: int, files: int, fetched: int) -> None:
-        """What there is to do, and what earlier attempts fetched."""
+        """Notes what there is to do, and what earlier attempts have fetched. Sizes in bytes."""
         with self._lock:
             self._commit, self._total, self._files_total, self._fetched = commit, size, files, fetched
 
     def enter(self, phase: DownloadStep, reason: str = "", message: str = "") -> None:
-        """From now on it does this."""
+        """Notes what the download does from now on."""
         with self._lock:
             self._phase, self._reason, self._message = phase, reason, message
 
     def say(self, reason: str, message: str) -> None:
-        """What a person should know while it goes on; empty when that is over."""
+        """Notes what people should know while the download goes on. Empty: nothing any more."""
         with self._lock:
             self._reason, self._message = reason, message
 
     def present(self, path: str, size: int) -> None:
-        """So much of this file is in the store now."""
+        """Notes how many bytes of this file are in the store now."""
         with self._lock:
             self._done += size - self._by_file.get(path, 0)
             self._by_file[path] = size
@@ -63,28 +63,28 @@ class Progress:
                 self._phase = DownloadStep.DOWNLOADING
 
     def fetched(self, total: int) -> None:
-        """What came over the network by now, in all attempts."""
+        """Notes how many bytes all attempts together have fetched over the network."""
         with self._lock:
             self._fetched = max(self._fetched, total)
 
     def file_done(self) -> None:
-        """One more file is whole and checked."""
+        """Notes that one more file is complete and checked."""
         with self._lock:
             self._files_done += 1
 
     def complete(self, message: str) -> None:
-        """All of it is in its place."""
+        """Notes that the model is in its place."""
         with self._lock:
             self._files_done = self._files_total
             self._phase, self._reason, self._message = DownloadStep.SUCCEEDED, DownloadStep.SUCCEEDED.value, message
 
 
 def report_text(report: DownloadReport, limit: int = REPORT_BYTES) -> str:
-    """The report as JSON of at most so many bytes: the message is cut where it would be longer."""
+    """The report as JSON of at most `limit` bytes: a message that is too long is cut."""
     text = json.dumps(report.manifest())
     if len(text) > limit:
         # JSON in ASCII takes at most 12 bytes for a character, so what is left always fits.
         message = report.message or ""
-        room = limit - (len(text) - len(json.dumps(message))) - len(_CUT) - 2
-        text = json.dumps(report.model_copy(update={"message": message[: max(0, room // 12)] + _CUT}).manifest())
+        space = limit - (len(text) - len(json.dumps(message))) - len(_CUT) - 2
+        text = json.dumps(report.model_copy(update={"message": message[: max(0, space // 12)] + _CUT}).manifest())
     return text

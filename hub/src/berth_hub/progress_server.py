@@ -5,14 +5,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from berth_hub.progress import Progress, report_text
+from berth_hub.progress import ProgressTracker, report_text
 
 _REQUEST_SECONDS = 5
 
 
 @contextmanager
-def serve_progress(progress: Progress, host: str, port: int) -> Generator[int]:
-    """Answers on this address while the block runs; gives the port, which the kernel chooses where it is 0.
+def serve_progress(progress: ProgressTracker, host: str, port: int) -> Generator[int]:
+    """Answers on this address while its block runs. Gives the port: the kernel chooses it if `port` is 0.
 
     Raises OSError.
     """
@@ -31,7 +31,7 @@ def serve_progress(progress: Progress, host: str, port: int) -> Generator[int]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the library's name)
-            """Says nothing: it is asked every second."""
+            """Logs nothing: a request comes every second."""
 
     server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True

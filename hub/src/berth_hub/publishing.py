@@ -1,6 +1,6 @@
-"""Puts a finished download in its place: a model's directory is absent or complete, and never overwritten.
+"""Moves a finished download to its place: a model's directory is absent or complete, and never overwritten.
 
-Everything in the directory is on disk before one rename gives it its name. The manifest in it says what it is.
+All of the directory is on disk before one rename moves it. Its manifest says what it holds.
 """
 
 import errno
@@ -15,13 +15,13 @@ from berth_hub.repository import RepositoryFile
 from berth_hub.staging import store_errors, write_whole
 
 MANIFEST = ".berth-manifest.json"
-"""In the directory of every model that was downloaded."""
+"""The file that every downloaded model has in its directory."""
 
 _VERSION = 1
 
 
 def manifest(repository: str, revision: str, commit: str, files: Sequence[RepositoryFile]) -> dict[str, Any]:
-    """What a model's directory holds and where it came from."""
+    """What a model's directory holds, and where it came from."""
     return {
         "version": _VERSION,
         "repository": repository,
@@ -32,9 +32,9 @@ def manifest(repository: str, revision: str, commit: str, files: Sequence[Reposi
 
 
 def check_destination(store: Path, destination: str, repository: str, files: Sequence[RepositoryFile]) -> bool:
-    """Whether exactly these files of this repository are there already; False where nothing is.
+    """Whether exactly these files of this repository are there already. False: nothing is there.
 
-    The same content at another commit is the same. Raises DestinationTakenError where anything else is there, or
+    The commit does not matter if the content is the same. Raises DestinationTakenError if anything else is there, and
     StoreError.
     """
     with store_errors(store):
@@ -55,20 +55,22 @@ def check_destination(store: Path, destination: str, repository: str, files: Seq
         if found.get("repository") != repository or found.get("files") != wanted:
             held = f"{found.get('repository')}@{str(found.get('commit'))[:12]}"
             raise DestinationTakenError(
-                f"destination {destination} holds other files ({held}): choose another destination, or delete that model first"
+                f"destination {destination} holds other files ({held}): "
+                "choose another destination, or delete that model first"
             )
         broken = [file.path for file in files if not _is_there(target / file.path, file.size)]
         if broken:
             raise DestinationTakenError(
-                f"destination {destination} holds this model but {broken[0]} is missing or of another size: delete it, then download it"
+                f"destination {destination} holds this model but {broken[0]} is missing or of another size: "
+                "delete it, then download it"
             )
         return True
 
 
 def publish(store: Path, destination: str, model: Path, content: dict[str, Any]) -> bool:
-    """Gives the directory `model` its place, with its manifest. Its files must be on disk already.
+    """Moves the directory `model` to its place, with a manifest. Its files must be on disk already.
 
-    False where something came to that place meanwhile: then nothing happened. Raises StoreError.
+    False: something is at that place by now, and nothing was moved. Raises StoreError.
     """
     with store_errors(store):
         target = store / destination
@@ -77,7 +79,7 @@ def publish(store: Path, destination: str, model: Path, content: dict[str, Any])
             _sync(Path(folder))
         target.parent.mkdir(exist_ok=True)
         try:
-            # A rename takes the place of nothing but an empty directory.
+            # A rename replaces nothing but an empty directory.
             model.rename(target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):

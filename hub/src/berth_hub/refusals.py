@@ -1,4 +1,4 @@
-"""From the hub client's errors to ours: what happened, and what to do about it."""
+"""Our errors for those of the hub's client: what happened, and what to do about it."""
 
 from collections.abc import Mapping
 
@@ -30,7 +30,8 @@ def refusal_of(error: httpx2.HTTPError, repository: str, revision: str, endpoint
                     f"{repository} is gated and the token's account has no access: ask for it at {page}"
                 )
             return RepositoryGatedError(
-                f"{repository} is gated and no token is set: ask for access at {page} and set a token of that account; {_TOKEN_HINT}"
+                f"{repository} is gated and no token is set: ask for access at {page} and set a token of that account; "
+                f"{_TOKEN_HINT}"
             )
         case hub.RevisionNotFoundError():
             return RevisionNotFoundError(
@@ -55,12 +56,12 @@ def refusal_of(error: httpx2.HTTPError, repository: str, revision: str, endpoint
 
 
 def unreachable(endpoint: str, why: str) -> HubUnavailableError:
-    """The hub cannot be used just now."""
+    """The error for a hub that cannot be used now."""
     return HubUnavailableError(f"the hub at {endpoint} cannot be used: {why}")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the answer asks to wait, by `Retry-After` or the hub's own `RateLimit`; None where it does not say so in seconds."""
+    """The seconds that the answer asks to wait, by `Retry-After` or the hub's own `RateLimit`. None: it states none."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RepositoryFile:
-    """One file, and what its content must be: every file has at least one of the two hashes."""
+    """One file, and what its content must be. Every file has at least one of the two hashes."""
 
     path: str
-    """Below the repository's root, with `/`; checked to stay below it."""
+    """The path below the repository's root, with `/`. It is checked to stay below it."""
 
     size: int
     """In bytes."""
 
     sha256: str | None = None
-    """Of the content, in hexadecimal: for what is stored with LFS, which is nearly all that is large."""
+    """The hash of the content, in hexadecimal, for files in LFS: nearly all large ones."""
 
     git_hash: str | None = None
-    """Git's blob hash (SHA-1 of a header and the content), in hexadecimal: for the other files."""
+    """Git's blob hash (SHA-1 of a header and the content), in hexadecimal, for all other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Repository:
     """`org/name`."""
 
     commit: str
-    """What the revision stood for when it was asked, 40 hexadecimal digits."""
+    """The commit that the revision stood for, in 40 hexadecimal digits."""
 
     gated: bool
-    """Whether its files are only for those whom its owner lets in; the list of them is for everybody."""
+    """Whether its owner decides who may read its files. Everybody may list them."""
 
     private: bool
     files: tuple[RepositoryFile, ...]

@@ -1,8 +1,8 @@
-"""Room in the store: what each download under way may still need is set aside for it before its first byte.
+"""Space in the store: each download reserves what it may still need before its first byte.
 
-The ledger is the `reservation` file of each download's folder, read and written under one lock in the store. A
-reservation counts what is not written yet, and holds while its process says that it is alive, and a while after, so
-that a killed one finds its room again.
+The ledger is the `reservation` file of each download's folder. One lock in the store guards all of them. A reservation
+counts what is not written yet. It stays while its process writes heartbeats, and a while after, so that the next
+attempt of a killed download finds its space again.
 """
 
 import errno
@@ -17,30 +17,28 @@ from pathlib import Path
 from stat import S_ISREG
 
 from berth_hub.errors import InsufficientStorageError
-from berth_hub.sizes import readable
 from berth_hub.staging import FOLDER, Staging, store_errors, try_lock, write_whole
+from berth_process.sizes import readable
 
 RESERVATION_SECONDS = 900.0
-"""How long a reservation outlives the last sign of life: longer than any wait between two attempts of a Job."""
+"""How long a reservation stays after the last heartbeat: longer than any wait between two attempts of a Job."""
 STALE_SECONDS = 24 * 3600.0
-"""After so long without a sign of life what a download left is deleted."""
+"""The remains of a download are deleted after so long without a heartbeat."""
 HEARTBEAT_SECONDS = 15.0
 _FILE = "reservation"
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Room that one download still needs, in bytes."""
+    """The bytes that one download still needs."""
 
     name: str
     missing: int
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What there is, in bytes:
-    `free` by the file system, `kept` by the administrator, the rest promised to other downloads.
-    """
+class StoreSpace:
+    """The space of the store in bytes: what is free, what the administrator keeps free, what others reserved."""
 
     free: int
     kept: int
@@ -48,37 +46,37 @@ class Room:
 
     @property
     def available(self) -> int:
-        """What one more download may take; negative where even the promises do not fit."""
+        """What one more download may take. Negative: there is less than is reserved."""
         return self.free - self.kept - sum(each.missing for each in self.others)
 
 
-def room_of(store: Path, kept: int, now: float, but: str | None = None) -> Room:
-    """The room in the store, the reservation of the download `but` aside. Needs no lock. Raises StoreError."""
+def space_in(store: Path, kept: int, now: float, but: str | None = None) -> StoreSpace:
+    """The space in the store, without the reservation of the download `but`. Needs no lock. Raises StoreError."""
     with store_errors(store):
         free = shutil.disk_usage(store).free
         others = tuple(each for folder in _folders(store) if folder.name != but and (each := _reservation(folder, now)))
-        return Room(free, kept, others)
+        return StoreSpace(free, kept, others)
 
 
 def reserve(store: Path, staging: Staging, size: int, kept: int, now: float) -> None:
-    """Sets aside what is missing of `size` bytes. Raises InsufficientStorageError with the figures, or StoreError."""
+    """Reserves what is missing of `size` bytes. Raises InsufficientStorageError with the figures, or StoreError."""
     with _ledger(store):
         missing = max(0, size - _written(staging.folder))
-        room = room_of(store, kept, now, but=staging.folder.name)
-        if missing > room.available:
-            raise InsufficientStorageError(_figures(missing, room))
+        space = space_in(store, kept, now, but=staging.folder.name)
+        if missing > space.available:
+            raise InsufficientStorageError(_figures(missing, space))
         keep_alive(staging, size, now)
 
 
 def keep_alive(staging: Staging, size: int, now: float) -> None:
-    """Says that the process is alive and still needs the room."""
+    """Writes down that the process is alive and still needs the space."""
     write_whole(staging.folder / _FILE, json.dumps({"size": size, "aliveAt": now}).encode())
 
 
 def sweep(store: Path, now: float, report: Callable[[str], None]) -> None:
-    """Deletes what downloads left that gave no sign of life for long; reports each.
+    """Deletes the remains of downloads without a heartbeat for `STALE_SECONDS`, and reports each.
 
-    A folder whose lock is held is left alone.
+    A folder whose lock somebody holds stays.
     """
     with store_errors(store), _ledger(store):
         for folder in _folders(store):
@@ -92,35 +90,35 @@ def sweep(store: Path, now: float, report: Callable[[str], None]) -> None:
 
 
 def full(store: Path, error: OSError) -> InsufficientStorageError | None:
-    """What to say of a write that failed for want of room; None where it failed for something else."""
+    """The error for a write that failed for lack of space. None: it failed for another reason."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
     free = shutil.disk_usage(store).free
     return InsufficientStorageError(
-        f"the model store ran full while it was written ({readable(free)} free): something else took the room; delete models or enlarge "
-        "its volume, then ask for the download again"
+        f"the model store ran full while it was written ({readable(free)} free): something else took the room; "
+        "delete models or enlarge its volume, then ask for the download again"
     )
 
 
 def allocated(folder: Path) -> int:
-    """Bytes of the file system that the files below the folder occupy."""
+    """The bytes of the file system that the files below the folder occupy."""
     total = 0
     for path in folder.rglob("*"):
         try:
             stat = path.stat(follow_symlinks=False)
         except FileNotFoundError:
-            continue  # it was moved while we looked
+            continue  # it has been moved since it was listed
         total += stat.st_blocks * 512 if S_ISREG(stat.st_mode) else 0
     return total
 
 
-def _figures(missing: int, room: Room) -> str:
-    promised = sum(each.missing for each in room.others)
-    names = ", ".join(each.name for each in room.others)
+def _figures(missing: int, space: StoreSpace) -> str:
+    promised = sum(each.missing for each in space.others)
+    names = ", ".join(each.name for each in space.others)
     return (
-        f"the download needs {readable(missing)}, but the model store has {readable(room.free)} free"
+        f"the download needs {readable(missing)}, but the model store has {readable(space.free)} free"
         + (f", of which {readable(promised)} are promised to downloads under way ({names})" if promised else "")
-        + (f" and {readable(room.kept)} are kept free" if room.kept else "")
+        + (f" and {readable(space.kept)} are kept free" if space.kept else "")
         + ": delete models or enlarge its volume, then ask for the download again"
     )
 
@@ -133,7 +131,7 @@ def _reservation(folder: Path, now: float) -> Reservation | None:
 
 
 def _written(folder: Path) -> int:
-    """What a download's files occupy already; its bookkeeping is not of the model."""
+    """The bytes that a download's files occupy already, without its own notes."""
     return allocated(folder / "model") + allocated(folder / "parts")
 
 

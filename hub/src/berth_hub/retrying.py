@@ -1,4 +1,4 @@
-"""How long to wait for a hub that fails, and when to leave it to a later attempt."""
+"""How long to wait for a hub that fails, and when to give up and leave it to a later attempt."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Times are in seconds."""
+class RetryPolicy:
+    """How often to try, and how long to wait between two tries. Times are in seconds."""
 
     tries: int = 8
-    """Failures in a row, without one byte of progress between them, after which to give up."""
+    """After so many failures in a row, without a byte of progress between them, give up."""
 
     first_wait: float = 0.5
     """Doubled with each failure."""
 
     longest_wait: float = 30.0
     longest_retry_after: float = 300.0
-    """A hub that asks for more is asked again after this."""
+    """The longest wait that the hub may ask for."""
 
     def wait(self, failures: int, error: DownloadError) -> float | None:
-        """What to wait after so many failures in a row (1 or more), of which this was the last; None: no longer."""
+        """The wait after so many failures in a row (1 or more), of which this is the last. None: give up."""
         if error.permanent or failures >= self.tries:
             return None
         if isinstance(error, RateLimitedError) and error.retry_after is not None:
@@ -32,9 +32,9 @@ class Patience:
         return min(self.first_wait * 2 ** (failures - 1), self.longest_wait)
 
 
-def with_patience(
+def with_retries(
     attempt: Callable[[], T],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     sleep: Callable[[float], None],
     report: Callable[[DownloadError, float], None],
 ) -> T:
@@ -48,7 +48,7 @@ def with_patience(
             return attempt()
         except DownloadError as error:
             failures += 1
-            wait = patience.wait(failures, error)
+            wait = retry_policy.wait(failures, error)
             if wait is None:
                 raise
             report(error, wait)

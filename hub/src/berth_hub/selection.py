@@ -1,6 +1,6 @@
 """Which of a repository's files make the model that was asked for. Pure.
 
-Without patterns of one's own that is what an engine loads: weights as safetensors or GGUF, configuration, tokenizer,
+Without patterns these are the files that an engine loads: weights as safetensors or GGUF, configuration, tokenizer,
 chat template. Pickles (`.bin`, `.pt`, ...) run code when they are loaded and are taken only where the administrator
 allows them, and by default only where there are no other weights.
 """
@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, gguf_sets, is_gguf
+from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, gguf_sets, is_gguf, is_hidden, is_pickle, is_weights
 from berth_hub.errors import PicklesOnlyError, QuantizationNotFoundError, QuantizationRequiredError, SelectionError
 from berth_hub.repository import RepositoryFile
-from berth_hub.sizes import readable
-
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill")
+from berth_process.sizes import readable
 
 _DEFAULT_SUFFIXES = (SAFETENSORS_SUFFIX, ".json", ".jinja", ".tiktoken")
 _TOKENIZER_FILES = (
@@ -27,31 +25,29 @@ _TOKENIZER_FILES = (
     "merges.txt",
 )
 _PICKLED_MODELS = ("pytorch_model*.bin", "model*.bin", "*.pt", "*.pth", "*.ckpt")
-"""Weights among the pickles by their usual names; other `.bin` files (optimizer states, training arguments) are no model."""
+"""The usual names of weights among the pickles. Other `.bin` files hold training state, for instance."""
 _LISTED = 40
-"""Most quantizations that one message names."""
+"""The most quantizations that one message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of a repository is wanted."""
+    """Which files of a repository to take."""
 
     quantization: str | None = None
-    """In any case, such as `Q4_K_M`:
-    exactly that one's GGUF files, all shards, and of the other files those that are no weights.
-    """
+    """Such as `Q4_K_M`, in any case: all GGUF files of this one, and all files that are no weights."""
 
     include: Sequence[str] = ()
-    """Patterns of paths in place of the default set.
+    """Patterns of paths, in place of the default set.
 
-    `*` spans `/`, and a pattern that ends with `/` means all below it.
+    `*` matches `/` too, and a pattern that ends with `/` means all below it.
     """
 
     exclude: Sequence[str] = ()
-    """Patterns of paths that are left out whatever else says."""
+    """Patterns of paths that are left out in any case."""
 
     allow_pickle: bool = False
-    """Whether pickles may be taken: the administrator's decision."""
+    """Whether pickles may be taken: the administrator decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +58,13 @@ class Quantization:
     """In capitals."""
 
     size: int
-    """Of its files together, in bytes."""
+    """The bytes of all its files."""
 
     files: tuple[str, ...]
 
 
 def quantizations(files: Iterable[RepositoryFile]) -> list[Quantization]:
-    """The quantizations among the GGUF files, smallest first.
-
-    Projectors, and files whose name states none, are not among them.
-    """
+    """The quantizations among the GGUF files, smallest first. Left out: projectors, and names that state none."""
     found: dict[str, list[WeightSet]] = {}
     for weights in gguf_sets((file.path, file.size) for file in files):
         if weights.quantization:
@@ -84,9 +77,9 @@ def quantizations(files: Iterable[RepositoryFile]) -> list[Quantization]:
 
 
 def select(files: Iterable[RepositoryFile], selection: Selection) -> list[RepositoryFile]:
-    """The files to take, by path. Raises a SelectionError that says what there is instead."""
+    """The files to take, by path. Raises a SelectionError, which says what there is instead."""
     all_files = sorted(files, key=lambda file: file.path)
-    wanted = [file for file in all_files if not _is_hidden(file.path) and not _matches(file.path, selection.exclude)]
+    wanted = [file for file in all_files if not is_hidden(file.path) and not _matches(file.path, selection.exclude)]
     wanted = [file for file in wanted if _is_wanted(file.path, wanted, selection)]
     refused_pickles = [file for file in wanted if is_pickle(file.path) and not selection.allow_pickle]
     wanted = [file for file in wanted if file not in refused_pickles]
@@ -97,18 +90,8 @@ def select(files: Iterable[RepositoryFile], selection: Selection) -> list[Reposi
     return wanted
 
 
-def is_pickle(path: str) -> bool:
-    """Whether a file of this name is, or may be, a pickle."""
-    return path.lower().endswith(PICKLE_SUFFIXES)
-
-
-def is_weights(path: str) -> bool:
-    """Whether a file of this name holds weights."""
-    return is_gguf(path) or is_pickle(path) or path.lower().endswith(SAFETENSORS_SUFFIX)
-
-
 def _is_wanted(path: str, candidates: Sequence[RepositoryFile], selection: Selection) -> bool:
-    """Whether the include patterns name it, or without any, whether the default set has it."""
+    """Whether the include patterns match it; without patterns, whether it is in the default set."""
     if selection.include:
         return _matches(path, selection.include)
     name = PurePosixPath(path).name.lower()
@@ -121,7 +104,7 @@ def _is_wanted(path: str, candidates: Sequence[RepositoryFile], selection: Selec
 def _of_one_quantization(
     wanted: list[RepositoryFile], all_files: list[RepositoryFile], name: str | None
 ) -> list[RepositoryFile]:
-    """Only the named quantization of the weights; where none is named there must not be several."""
+    """Of the weights, the named quantization only. Raises QuantizationRequiredError if it must be named and is not."""
     found = quantizations(wanted)
     if name is None:
         if len(found) > 1:
@@ -148,8 +131,8 @@ def _check_shards(wanted: list[RepositoryFile]) -> None:
 def _nothing(all_files: list[RepositoryFile], pickles: list[RepositoryFile], selection: Selection) -> SelectionError:
     if pickles:
         return PicklesOnlyError(
-            f"the weights are pickles only ({pickles[0].path}, ...), which run code when they are loaded: choose a repository with "
-            "safetensors or GGUF, or have the administrator allow pickles"
+            f"the weights are pickles only ({pickles[0].path}, ...), which run code when they are loaded: "
+            "choose a repository with safetensors or GGUF, or have the administrator allow pickles"
         )
     if selection.include or selection.exclude:
         return SelectionError(
@@ -163,10 +146,6 @@ def _nothing(all_files: list[RepositoryFile], pickles: list[RepositoryFile], sel
 def _listed(found: Sequence[Quantization]) -> str:
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     return ", ".join(f"{each.name} ({readable(each.size)})" for each in found[:_LISTED]) + more
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in PurePosixPath(path).parts)
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:

@@ -1,11 +1,11 @@
-"""Where a download grows: `STORE/.downloads/ID/`, on the file system of the models, hidden from everything that looks for models.
+"""The folder of a download under way, `STORE/.downloads/ID/`: on the models' file system, but hidden from readers.
 
-lock          held while a process is at work on it; the kernel releases it when the process dies
-plan.json     what was asked for, the commit and the files: pinned at the first attempt
-reservation   bytes promised to it, and when its process last said that it is alive
-fetched       bytes that came over the network in all attempts
+lock          locked while a process works on the download; the kernel releases it when the process dies
+plan.json     the request, the commit and the files: the first attempt decides them
+reservation   bytes reserved for it, and the time of the last heartbeat
+fetched       bytes that all attempts together have fetched over the network
 parts/        files under way, each under a hash of its path
-model/        files that are whole, checked and on disk; published by one rename
+model/        files that are complete, checked and on disk; one rename publishes them
 """
 
 import fcntl
@@ -27,19 +27,17 @@ from berth_hub.errors import StagingBusyError, StoreError
 from berth_hub.repository import RepositoryFile
 
 FOLDER = ".downloads"
-"""Below the store; holds all downloads under way."""
+"""The folder in the store that holds all downloads under way."""
 
 _ID = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _LOCK_WAIT = 30.0
-"""Seconds to wait for the process of an earlier attempt, which may still be ending."""
+"""Seconds to wait for the process of an earlier attempt, which may not have ended yet."""
 _LOCK_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a download was asked for (`request`), and what that means:
-    decided once, so that every attempt fetches the same.
-    """
+class FetchPlan:
+    """The request of a download, and the files that it means. It is made once: every attempt fetches the same."""
 
     request: dict[str, Any]
     commit: str
@@ -47,19 +45,19 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """The bytes of all files."""
         return sum(file.size for file in self.files)
 
 
 def checked_id(text: str) -> str:
-    """The text, if it can name a download (a lower case DNS name); raises ValueError otherwise."""
+    """The text, if it can name a download, as a lower case DNS name can. Raises ValueError otherwise."""
     if not _ID.fullmatch(text) or ".." in text:
         raise ValueError(f"{text[:80]!a} cannot name a download: use lower case letters, digits, '-' and '.'")
     return text
 
 
 class Staging:
-    """One download's folder, while this process holds its lock."""
+    """The folder of one download, which this process has locked."""
 
     def __init__(self, folder: Path, lock: int) -> None:
         self.folder = folder
@@ -70,13 +68,13 @@ class Staging:
         self._counting = threading.Lock()
         stored = os.pread(self._fetched, 8, 0)
         self.fetched = struct.unpack("<Q", stored)[0] if len(stored) == 8 else 0
-        """Bytes that came over the network in all attempts."""
+        """The bytes that all attempts together have fetched over the network."""
 
     @classmethod
     def open(cls, store: Path, name: str) -> Self:
-        """Makes or finds the folder and locks it.
+        """Makes the folder unless it is there, and locks it.
 
-        Raises StagingBusyError where another process keeps it locked, or StoreError.
+        Raises StagingBusyError if another process keeps it locked, and StoreError.
         """
         folder = store / FOLDER / checked_id(name)
         with store_errors(store):
@@ -87,23 +85,25 @@ class Staging:
             return cls(folder, lock)
 
     def close(self) -> None:
-        """Lets go of the folder and leaves it for another attempt."""
+        """Unlocks the folder, and leaves it for another attempt."""
         os.close(self._fetched)
         os.close(self._lock)
 
     def remove(self) -> None:
-        """Deletes the folder and lets go of it."""
+        """Deletes the folder, and unlocks it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
 
-    def plan(self, request: dict[str, Any]) -> Plan | None:
-        """The plan of an earlier attempt at this very request; None where there is none.
+    def plan(self, request: dict[str, Any]) -> FetchPlan | None:
+        """The plan of an earlier attempt at the same request. None: there is none.
 
-        What is left of another request is deleted.
+        Deletes what is left of another request.
         """
         try:
             stored = json.loads((self.folder / "plan.json").read_bytes())
-            plan = Plan(stored["request"], stored["commit"], tuple(RepositoryFile(**file) for file in stored["files"]))
+            plan = FetchPlan(
+                stored["request"], stored["commit"], tuple(RepositoryFile(**file) for file in stored["files"])
+            )
         except (OSError, ValueError, KeyError, TypeError):
             plan = None
         if plan and plan.request == request:
@@ -111,8 +111,8 @@ class Staging:
         self.clear()
         return None
 
-    def keep(self, plan: Plan) -> None:
-        """Pins the plan."""
+    def keep(self, plan: FetchPlan) -> None:
+        """Stores the plan for later attempts."""
         text = json.dumps(
             {"request": plan.request, "commit": plan.commit, "files": [asdict(file) for file in plan.files]}
         )
@@ -126,24 +126,24 @@ class Staging:
             folder.mkdir()
 
     def part(self, file: RepositoryFile) -> Path:
-        """Where the file grows."""
+        """The path of the file while it is being fetched."""
         return self._parts / hashlib.sha256(file.path.encode()).hexdigest()
 
     def whole(self, file: RepositoryFile) -> Path:
-        """Where the file is once it is whole and checked."""
+        """The path of the file once it is complete and checked."""
         return self.model / file.path
 
     def count_fetched(self, size: int) -> None:
-        """Adds bytes that came over the network; a kill right after this does not forget them."""
+        """Counts bytes that came over the network, so that even a kill right after this does not lose the count."""
         with self._counting:
             self.fetched += size
             os.pwrite(self._fetched, struct.pack("<Q", self.fetched), 0)
 
 
 def remove_staging(store: Path, name: str, wait: float = _LOCK_WAIT) -> None:
-    """Deletes what is left of a cancelled download; nothing there is fine.
+    """Deletes what is left of a cancelled download, if anything is.
 
-    Waits so many seconds for a process that is still at work on it; raises StagingBusyError if it stays.
+    Waits so many seconds for a process that still works on it. Raises StagingBusyError if that does not end.
     """
     folder = store / FOLDER / checked_id(name)
     with store_errors(store):
@@ -154,7 +154,7 @@ def remove_staging(store: Path, name: str, wait: float = _LOCK_WAIT) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes the file so that it has either the old content or all of the new, on disk."""
+    """Writes the file to disk. Whatever happens, it has either the old content or all of the new."""
     new = path.with_name(f"{path.name}.new")
     with new.open("wb") as file:
         file.write(content)
@@ -165,22 +165,21 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextmanager
 def store_errors(store: Path) -> Generator[None]:
-    """Turns the system's errors into a StoreError that says what it is about."""
+    """Raises StoreError in place of the system's errors in its block."""
     try:
         yield
     except OSError as error:
-        text = f"the model store {store} cannot be used ({error.strerror or error}): see that its volume is mounted and writable"
-        raise StoreError(text) from error
+        why = f"the model store {store} cannot be used ({error.strerror or error})"
+        raise StoreError(f"{why}: see that its volume is mounted and writable") from error
 
 
 def try_lock(folder: Path) -> int | None:
-    """The folder's lock as a file descriptor, or None where another process has it. Raises OSError."""
+    """The folder's lock, as a file descriptor. None: another process has it. Raises OSError."""
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     with suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(
-            os.fstat(lock), (folder / "lock").stat()
-        ):  # not one that was deleted meanwhile, with its folder
+        # The lock may have been deleted meanwhile, with its folder.
+        if os.path.samestat(os.fstat(lock), (folder / "lock").stat()):
             return lock
     os.close(lock)
     return None

@@ -1,4 +1,4 @@
-"""The end of the program: its last words, which the kubelet keeps, and what happens when it is told to end."""
+"""The end of the program: its termination message, which the kubelet keeps, and what it does on SIGTERM."""
 
 import os
 import signal
@@ -8,20 +8,20 @@ from pathlib import Path
 import structlog
 
 from berth_api.download_report import DownloadStep
-from berth_hub.progress import Progress, report_text
+from berth_hub.progress import ProgressTracker, report_text
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 _TERMINATION_LOG = "/dev/termination-log"
 
-_TELLING_SECONDS = 2.0
-"""How long the last words may take: who holds the lock of what they need may be stuck itself."""
+_MESSAGE_SECONDS = 2.0
+"""How long the message may take: the thread that holds the progress's lock may be stuck."""
 
 _log = structlog.get_logger(__name__)
 
 
-def leave_message(progress: Progress) -> None:
-    """Writes the progress as the container's termination message, where there is a place for one."""
+def leave_message(progress: ProgressTracker) -> None:
+    """Writes the progress as the container's termination message, if there is a folder for one."""
     path = Path(os.environ.get("BERTH_TERMINATION_LOG") or _TERMINATION_LOG)
     try:
         if path.parent.is_dir():
@@ -30,28 +30,28 @@ def leave_message(progress: Progress) -> None:
         _log.warning("the termination message cannot be written", path=str(path), error=error.strerror)
 
 
-def end_on_sigterm(progress: Progress) -> None:
-    """From now on, SIGTERM ends the process at once, with its last words. Call it before there are other threads.
+def end_on_sigterm(progress: ProgressTracker) -> None:
+    """From now on, SIGTERM ends the process at once, with its message. Call it before there are other threads.
 
-    A thread waits for the signal. A handler would run in the main thread, in the middle of whatever that does, and wait
-    for ever for a lock that the main thread holds itself.
+    A thread waits for the signal. A handler would run in the main thread, and could wait for ever for a lock that the
+    main thread itself holds.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # in this thread, and in all that it starts
     threading.Thread(target=_wait_for_sigterm, args=(progress,), name="sigterm", daemon=True).start()
 
 
-def _wait_for_sigterm(progress: Progress) -> None:
+def _wait_for_sigterm(progress: ProgressTracker) -> None:
     signal.sigwait({signal.SIGTERM})
     try:
-        telling = threading.Thread(target=_tell, args=(progress,), name="last words", daemon=True)
-        telling.start()
-        telling.join(_TELLING_SECONDS)
+        writing = threading.Thread(target=_report_interruption, args=(progress,), name="last message", daemon=True)
+        writing.start()
+        writing.join(_MESSAGE_SECONDS)
     finally:
-        # What is in the store can be taken up at any point.
+        # The next attempt can go on from whatever is in the store.
         os._exit(EXIT_TERMINATED)
 
 
-def _tell(progress: Progress) -> None:
+def _report_interruption(progress: ProgressTracker) -> None:
     progress.enter(
         DownloadStep.FAILED,
         "Interrupted",

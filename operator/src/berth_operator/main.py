@@ -15,7 +15,7 @@ from berth_operator.deployments.reconciler import Reconciler
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
 from berth_operator.settings import Settings
-from berth_process.json_log import configure_json_log
+from berth_process.log import configure_log
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError
 
 DEFAULT_CONFIG = "/etc/berth/operator.yaml"
@@ -23,7 +23,7 @@ DEFAULT_CONFIG = "/etc/berth/operator.yaml"
 
 def main() -> int:
     """Runs the operator until it is told to end. Exit code 2: the settings are wrong; 1: there is no cluster."""
-    configure_json_log()
+    configure_log(sys.stdout, "INFO", libraries="WARNING")
     try:
         settings = Settings.load(Path(os.environ.get("BERTH_CONFIG") or DEFAULT_CONFIG))
         uvloop.run(_run(settings))

@@ -1,1 +1,1 @@
-"""How each program of Berth starts: its settings, what is wrong with one, its log, its environment."""
+"""What every program of Berth has: its settings and what is wrong with one, log, environment, signals, sizes."""

@@ -1,1 +1,4 @@
 """The router: an OpenAI API in front of models that start when they are asked for."""
+
+MANAGER = "berth-router"
+"""Value of the managed-by label on whatever a router creates in the cluster."""

@@ -1,8 +1,8 @@
-"""Who may call: API keys with scopes, from a folder in which a Secret is mounted.
+"""API keys with scopes: who may call what. The keys come from a folder in which a Secret is mounted.
 
-A key is compared by a digest of it, keyed with a secret of this process, against the digests of all keys, each in
-constant time and none left out: the time that a refusal takes tells nothing of any key. Keys are in memory; no request
-waits for a file.
+The router compares digests, keyed with a secret of this process. It compares the digest of a request's key with those
+of all valid keys, each in constant time, so that the time of a refusal says nothing about any key. Keys are in memory:
+no request waits for a file.
 """
 
 import asyncio
@@ -10,19 +10,18 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
 import structlog
 
-from berth_router.asgi import Headers
 from berth_router.errors import AuthenticationError, PermissionDeniedError
 
 _log = structlog.get_logger(__name__)
 
 REREAD_SECONDS = 5.0
-"""How often the folder is read again. The kubelet itself takes up to a minute to bring a changed Secret into it."""
+"""How often the router reads the folder again. The kubelet takes up to a minute to bring a changed Secret into it."""
 
 _BEARER = re.compile(rb"bearer +(\S+) *", re.IGNORECASE)
 
@@ -36,19 +35,17 @@ class KeyScope(StrEnum):
 
 Scopes = frozenset[KeyScope]
 
+Headers = Iterable[tuple[bytes, bytes]]
+"""Names in lower case, and values."""
+
 ANY_SCOPE: Scopes = frozenset(KeyScope)
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
-"""Paths that need no key:
-probes and monitoring, which carry none, and the API's own page, which says nothing of this installation.
-"""
+"""Paths that need no key: probes and monitoring, which have none, and the API's page, which is the same everywhere."""
 
 
 def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | None:
-    """The scopes of which a key needs one for the path; None where no key is needed.
-
-    What is not known needs some key.
-    """
+    """The scopes of which a key needs one for the path; None where no key is needed. An unknown path needs any key."""
     if path in OPEN_PATHS:
         return None
     if path in inference_paths:
@@ -61,8 +58,8 @@ def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | No
 class ApiKeys:
     """The keys that are valid now.
 
-    `folder` has one file a key: its name is the key's name, its content the key. `scopes` says by that name what a key
-    allows; a file that it does not name is no key.
+    `folder` has one file for each key: the file's name is the key's name, its content the key. `scopes` has what each
+    key allows, by name. A file whose name is not in `scopes` is no key.
     """
 
     def __init__(self, folder: Path, scopes: Mapping[str, Sequence[KeyScope]]) -> None:
@@ -71,16 +68,16 @@ class ApiKeys:
         self._secret = secrets.token_bytes(32)
         self._keys: list[tuple[bytes, str, Scopes]] = []
         self._digests: dict[str, bytes] = {}
-        """Of each key that is valid, by its name."""
+        """Of all valid keys, by name."""
         self._names: list[str] | None = None
         self.times_read = 0
-        """How often the folder was read: what was found out about a key before need not hold any more."""
+        """How often the folder was read. Whoever keeps a result of `check` must drop it when this changes."""
 
     def read(self) -> None:
-        """Takes the keys that the folder has now.
+        """Reads the keys that the folder has now.
 
-        Raises OSError where it cannot be read; the keys known before stay valid then. So does a key whose own file
-        cannot be read. It keeps no other one from being taken.
+        Raises OSError where the folder cannot be read; the known keys then stay valid. Where a single file cannot be
+        read, that key stays valid as it was known, and the others are read.
         """
         self._folder.stat()
         digests = {name: digest for name in sorted(self._scopes) if (digest := self._digest_of(name))}
@@ -99,7 +96,7 @@ class ApiKeys:
             self._names = names
 
     async def keep_reading(self) -> None:
-        """Reads the folder again and again, for ever."""
+        """Reads the folder every few seconds. Never returns."""
         while True:
             await asyncio.sleep(REREAD_SECONDS)
             try:
@@ -110,7 +107,7 @@ class ApiKeys:
                 _log.exception("api_keys_not_read")
 
     def _digest_of(self, name: str) -> bytes | None:
-        """The digest of the key in this file; None where there is none in it, or no such file."""
+        """The digest of the key in this file; None where the file is empty or missing."""
         try:
             key = (self._folder / name).read_bytes().strip()
         except FileNotFoundError:
@@ -121,9 +118,9 @@ class ApiKeys:
         return self._digest(key) if key else None
 
     def check(self, headers: Headers, allowing: Scopes) -> str:
-        """The name of the key that the headers carry.
+        """The name of the key in the headers, which must have one of the scopes `allowing`.
 
-        Raises AuthenticationError, or PermissionDeniedError for want of a scope.
+        Raises AuthenticationError where there is no valid key, PermissionDeniedError where the key lacks the scopes.
         """
         key = _presented(headers)
         if key is None:
@@ -142,7 +139,7 @@ class ApiKeys:
         return name
 
     def _known(self, key: bytes) -> tuple[str, Scopes]:
-        """The name and the scopes of this key; no scopes where it is not one."""
+        """The name and the scopes of this key; no scopes where the key is not valid."""
         presented = self._digest(key)
         found: tuple[str, Scopes] = ("", frozenset())
         for digest, name, scopes in self._keys:
@@ -155,7 +152,7 @@ class ApiKeys:
 
 
 def _presented(headers: Headers) -> bytes | None:
-    """The key that a request carries: OpenAI's clients send a bearer token, Anthropic's the header x-api-key."""
+    """The key in a request's headers: OpenAI's clients send a bearer token, Anthropic's clients x-api-key."""
     other = None
     for name, value in headers:
         if name == b"authorization" and (bearer := _BEARER.fullmatch(value)):

@@ -2,24 +2,24 @@
 
 APIError
 ├── InvalidRequestError      400  a field is wrong; `param` names it
-├── AuthenticationError      401  no API key, or one that is not valid
-├── PermissionDeniedError    403  the API key lacks a scope
-├── ForbiddenError           403  this installation does not do that
-├── ModelNotFoundError       404  no such model in the store
-├── UnknownPathError         404  no such path in this API
-├── MethodNotAllowedError    405
-├── ConflictError            409  something else stands in the way; the message names it
-├── RequestTimeoutError      408  the request did not come in time
-├── RequestTooLargeError     413
-├── TooManyRequestsError     429  as many are in hand as are taken; Retry-After says when to try again
-├── HeadTooLargeError        431
-├── HttpError                     what came is no request that HTTP/1.1 allows; with a status of its own
+│   ├── AuthenticationError      401  no API key, or one that is not valid
+│   ├── PermissionDeniedError    403  the API key lacks a scope
+│   ├── NotOfferedError          403  this installation does not do that
+│   ├── UnknownModelError        404  no such model in the store
+│   ├── UnknownPathError         404  no such path in this API
+│   ├── MethodNotAllowedError    405
+│   ├── RequestTimeoutError      408  the request did not come in time
+│   ├── RequestConflictError     409  something else stands in the way; the message names it
+│   ├── RequestTooLargeError     413
+│   ├── HeadTooLargeError        431
+│   └── InvalidHttpError              what came is no request that HTTP/1.1 allows; with a status of its own
+├── TooManyRequestsError     429  the router already has as many as it takes; Retry-After says when to try again
 ├── InternalError            500  a fault of the router itself; its log has more under the request's id
-├── NotUnderstoodError       500  an object of the cluster is of another version; the message names it
+├── UnreadableObjectError    500  an object of the cluster is of another version; the message names it
 ├── EngineFailedError        502  the engine broke off before it answered
-└── UnavailableError         503  not now: `code` says why, Retry-After when to try again
+└── ServiceUnavailableError  503  not now: `code` says why, Retry-After when to try again
     ├── StartFailedError          the model cannot start; the message has the real reason
-    └── DeadlineError             the model did not become ready within the time that a request is held
+    └── DeadlineError             the model was not ready before the request's deadline
 """
 
 import itertools
@@ -30,19 +30,17 @@ from typing import Any
 
 import orjson
 
-from berth_router.asgi import Headers, Send
-
 MAX_RETRY_AFTER_SECONDS = 120
 """OpenAI's clients ignore a Retry-After beyond this."""
 
 _REQUEST_ID_PREFIX = f"req_{secrets.token_hex(8)}"
 _REQUEST_NUMBERS = itertools.count(1)
 
-_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Dialect(Enum):
-    """Whose clients have to understand an error."""
+    """The API in whose shape a client reads errors."""
 
     OPENAI = auto()
     ANTHROPIC = auto()
@@ -56,7 +54,7 @@ _ANTHROPIC_TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
-"""What Anthropic's API calls an error of this status; others are `invalid_request_error` below 500 and `api_error` from there."""
+"""Anthropic's types by status. Other statuses: `invalid_request_error` below 500, `api_error` from there on."""
 
 
 class APIError(Exception):
@@ -80,7 +78,7 @@ class APIError(Exception):
         self.retry_after = retry_after
 
     def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
-        """The JSON object that a client reads. Anthropic's says that it is one, and has other names for the types."""
+        """The JSON object that a client reads, in the dialect's shape."""
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         if dialect is Dialect.OPENAI:
             return {"error": error}
@@ -107,7 +105,7 @@ class AuthenticationError(InvalidRequestError):
     status = 401
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers."""
+        """Asks for a key: RFC 6750, section 3."""
         return {"www-authenticate": "Bearer"}
 
 
@@ -117,23 +115,23 @@ class PermissionDeniedError(InvalidRequestError):
     status = 403
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers."""
+        """Says that the key's scopes are why: RFC 6750, section 3.1."""
         return {"www-authenticate": 'Bearer error="insufficient_scope"'}
 
 
-class ForbiddenError(InvalidRequestError):
-    """This installation does not do what was asked, whoever asks."""
+class NotOfferedError(InvalidRequestError):
+    """This installation offers what was asked to nobody."""
 
     status = 403
 
 
-class ConflictError(InvalidRequestError):
-    """What was asked would get in the way of something that is there. The message names it."""
+class RequestConflictError(InvalidRequestError):
+    """Something that is there stands in the way of what was asked. The message names it."""
 
     status = 409
 
 
-class ModelNotFoundError(InvalidRequestError):
+class UnknownModelError(InvalidRequestError):
     """The model is not in the model store."""
 
     status = 404
@@ -155,12 +153,12 @@ class MethodNotAllowedError(InvalidRequestError):
         self.allow = allow
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers."""
+        """The methods that the path takes: RFC 9110, section 15.5.6."""
         return {"allow": self.allow}
 
 
 class RequestTooLargeError(InvalidRequestError):
-    """The body is longer than the router takes."""
+    """The body is longer than the router accepts."""
 
     status = 413
 
@@ -175,7 +173,7 @@ class RequestTimeoutError(InvalidRequestError):
 
 
 class TooManyRequestsError(APIError):
-    """As many requests are in hand as are taken, of this caller or for this model."""
+    """The router has as many requests of this caller, or for this model, as it takes at once."""
 
     status = 429
     type = "rate_limit_error"
@@ -184,8 +182,8 @@ class TooManyRequestsError(APIError):
         super().__init__(message, code=code, retry_after=retry_after)
 
 
-class HttpError(InvalidRequestError):
-    """What came is no request that HTTP/1.1 allows."""
+class InvalidHttpError(InvalidRequestError):
+    """The bytes are no request that HTTP/1.1 allows."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message, code="invalid_http")
@@ -193,41 +191,41 @@ class HttpError(InvalidRequestError):
 
 
 class HeadTooLargeError(InvalidRequestError):
-    """The request's head is longer than the router takes."""
+    """The request's head is longer than the router accepts."""
 
     status = 431
 
 
 class InternalError(APIError):
-    """A fault of the router. It tells nothing of its inside."""
+    """A fault of the router. The message says nothing about the router's inside."""
 
     def __init__(self, request_id: str) -> None:
         super().__init__(f"The router failed. Its log says more under request id {request_id}.", code="internal_error")
 
 
-class NotUnderstoodError(APIError):
-    """An object of the cluster cannot be read by this version of Berth. It stands in nobody else's way."""
+class UnreadableObjectError(APIError):
+    """This version of Berth cannot read an object of the cluster. Other objects are not affected."""
 
 
 class EngineFailedError(APIError):
-    """The engine broke off, or answered what is no answer. Trying again after `retry_after` seconds may work."""
+    """The engine broke off, or its answer is no valid one. Trying again after `retry_after` seconds may work."""
 
     status = 502
 
     def __init__(
-        self, message: str, *, code: str = "engine_failed", retry_after: float = 2, alone: bool = False
+        self, message: str, *, code: str = "engine_failed", retry_after: float = 2, only_request: bool = False
     ) -> None:
-        """`alone`: the engine died of its own while it had this request alone, which may be why."""
+        """`only_request`: the engine died by itself while it had no other request, so this one may be why."""
         super().__init__(message, code=code, retry_after=retry_after)
-        self._alone = alone
+        self._only_request = only_request
 
     def headers(self) -> dict[str, str]:
-        """Tells OpenAI's clients not to repeat by themselves what may have killed an engine."""
-        return {**super().headers(), **({"x-should-retry": "false"} if self._alone else {})}
+        """Stops OpenAI's clients from repeating by themselves what may have killed an engine."""
+        return {**super().headers(), **({"x-should-retry": "false"} if self._only_request else {})}
 
 
-class UnavailableError(APIError):
-    """Not now. Trying again after `retry_after` seconds may work."""
+class ServiceUnavailableError(APIError):
+    """The router cannot do it now. Trying again after `retry_after` seconds may work."""
 
     status = 503
 
@@ -235,29 +233,21 @@ class UnavailableError(APIError):
         super().__init__(message, code=code, param=param, retry_after=retry_after)
 
 
-class StartFailedError(UnavailableError):
+class StartFailedError(ServiceUnavailableError):
     """The model cannot start, for the reason that the operator found."""
 
     def headers(self) -> dict[str, str]:
-        """See APIError.headers.
-
-        Tells OpenAI's clients not to retry by themselves, which would keep the reason from their user.
-        """
+        """Stops OpenAI's clients from retrying by themselves, which would keep the reason from their user."""
         return {**super().headers(), "x-should-retry": "false"}
 
 
-class DeadlineError(UnavailableError):
-    """The request was held for as long as the router holds one. The start goes on, so a retry finds it further."""
-
-
-def request_id_of(headers: Headers) -> str:
-    """The request's id: see `request_id`."""
-    return request_id(next((value for name, value in headers if name == b"x-request-id"), None))
+class DeadlineError(ServiceUnavailableError):
+    """The request was queued until its deadline. The start goes on, so a later request finds it further."""
 
 
 def request_id(sent: bytes | None) -> str:
     """The x-request-id that the caller sent, where it is printable and short, else a new one."""
-    return sent.decode() if sent and _SANE_REQUEST_ID.fullmatch(sent) else new_request_id()
+    return sent.decode() if sent and _VALID_REQUEST_ID.fullmatch(sent) else new_request_id()
 
 
 def new_request_id() -> str:
@@ -265,25 +255,7 @@ def new_request_id() -> str:
     return f"{_REQUEST_ID_PREFIX}{next(_REQUEST_NUMBERS):08x}"
 
 
-def event_of(error: APIError, dialect: Dialect = Dialect.OPENAI) -> bytes:
-    """The server-sent event that tells a stream's client of the error; the dialect's own clients raise an error on it."""
-    return error_event(error.content(dialect), dialect)
-
-
 def error_event(content: dict[str, Any], dialect: Dialect) -> bytes:
-    """The server-sent event of an error's JSON object. Anthropic's clients go by the event's name."""
+    """The server-sent event of an error's JSON object. Anthropic's clients look at the event's name."""
     name = b"event: error\n" if dialect is Dialect.ANTHROPIC else b""
     return name + b"data: " + orjson.dumps(content) + b"\n\n"
-
-
-async def send_error(send: Send, error: APIError, request_id: str, dialect: Dialect = Dialect.OPENAI) -> None:
-    """Answers a request whose answer has not begun."""
-    body = orjson.dumps(error.content(dialect))
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", request_id.encode()),
-        *((name.encode(), value.encode()) for name, value in error.headers().items()),
-    ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""What an administrator can set, each from the environment variable named in its alias."""
+"""What an administrator can set. Each setting comes from the environment variable in its alias."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def _default_replica() -> str:
 
 
 def _from_json(value: Any) -> Any:
-    """What a variable's JSON says; anything else than a text as it is."""
+    """The value of a variable that holds JSON. A value that is no text stays as it is."""
     if not isinstance(value, str):
         return value
     try:
@@ -66,13 +66,13 @@ def _listening_address(host: str) -> str:
 
 
 JSON = (NoDecode, BeforeValidator(_from_json))
-"""Of a setting whose variable holds JSON."""
+"""Annotations of a setting whose variable holds JSON."""
 
 
 class Settings(BaseSettings):
     """Settings of one router replica."""
 
-    # A variable that is empty is as one that is unset.
+    # An empty variable counts as unset.
     model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
 
     host: Annotated[str, AfterValidator(_listening_address)] = Field(
@@ -86,14 +86,15 @@ class Settings(BaseSettings):
         ge=0,
         le=_YEAR_SECONDS,
         alias="DEFAULT_TTL",
-        description="Seconds without a request after which a model goes, where the request that started it says nothing; 0 is never.",
+        description="Seconds without a request after which a model is removed, where the request that started it"
+        " states no `ttl`; 0 is never.",
     )
     max_ttl: int = Field(
         default=0,
         ge=0,
         le=_YEAR_SECONDS,
         alias="BERTH_MAX_TTL",
-        description="Longest `ttl` of a request that counts, in seconds: a longer one, and 0, count as this. 0: any counts as it is.",
+        description="Longest `ttl` of a request, in seconds: a longer one, and 0, count as this. 0: no limit.",
     )
     namespace: str | None = Field(
         default=None,
@@ -121,13 +122,13 @@ class Settings(BaseSettings):
         le=_YEAR_SECONDS,
         allow_inf_nan=False,
         alias="BERTH_COLD_START_DEADLINE",
-        description="Seconds that a request is held for a model to start: below the 600 s at which OpenAI's clients give up.",
+        description="Seconds that a request waits for a model to start: fewer than the 600 of OpenAI's clients.",
     )
     max_deployments: int = Field(
         default=100,
         ge=1,
         alias="BERTH_MAX_DEPLOYMENTS",
-        description="Deployments that routers made and that exist at once; a request that would need one more is refused.",
+        description="Deployments made by routers that exist at once. A request that needs one more is refused.",
     )
     engines: Annotated[dict[Backend, list[Device]], *JSON] = Field(
         default={backend: [Device.CPU] for backend in Backend},
@@ -144,12 +145,14 @@ class Settings(BaseSettings):
     profiles: Annotated[dict[Annotated[str, Field(pattern=PROFILE_NAME_PATTERN)], Profile], *JSON] = Field(
         default_factory=dict[str, Profile],
         alias="BERTH_PROFILES",
-        description="Named sets of a backend, a device and engine settings, as a JSON object; a request chooses one as model@profile.",
+        description="Named sets of a backend, a device and engine settings, as a JSON object."
+        " A request chooses one as model@profile.",
     )
     api_keys_dir: Path | None = Field(
         default=None,
         alias=_KEYS_DIR,
-        description="Folder with one file for each API key, named after it. Unset: whoever reaches the router may do everything.",
+        description="Folder with one file for each API key, named after it."
+        " Unset: whoever reaches the router may do everything.",
     )
     api_key_scopes: Annotated[dict[Annotated[str, Field(pattern=API_KEY_NAME_PATTERN)], list[KeyScope]], *JSON] = Field(
         default_factory=dict[str, list[KeyScope]],
@@ -161,7 +164,7 @@ class Settings(BaseSettings):
         max_length=OBJECT_NAME_LENGTH,
         pattern=OBJECT_NAME_PATTERN,
         alias="BERTH_STATS_CONFIG_MAP",
-        description="ConfigMap through which the replicas add up their counts. Unset: each knows its own, since it started.",
+        description="ConfigMap in which the replicas add up their counts. Unset: each has its own, since its start.",
     )
     store_writable: bool = Field(
         default=False,
@@ -201,13 +204,14 @@ class Settings(BaseSettings):
         default=256 * MIB,
         ge=1024,
         alias="BERTH_MAX_BODIES_BYTES",
-        description="Bytes of all request bodies in hand together. What has no room waits, unread, up to BERTH_BODY_SILENCE_SECONDS.",
+        description="Bytes of all request bodies in hand together. A body that has no room waits, unread,"
+        " up to BERTH_BODY_SILENCE_SECONDS.",
     )
     max_connections: int = Field(
         default=16_384,
         ge=1,
         alias="BERTH_MAX_CONNECTIONS",
-        description="Clients' connections at once; idle ones make room for new ones.",
+        description="Connections of clients at once. Idle ones are closed for new ones.",
     )
     max_requests_per_model: int = Field(
         default=512,
@@ -268,7 +272,7 @@ class Settings(BaseSettings):
         gt=0,
         le=_YEAR_SECONDS,
         alias="BERTH_ENGINE_FIRST_BYTE_SECONDS",
-        description="Seconds until an engine must begin to answer. One that is not asked to stream computes its whole answer before.",
+        description="Seconds until an engine must begin to answer. Without `stream` it makes the whole answer first.",
     )
     engine_silence_seconds: float = Field(
         default=300,
@@ -282,7 +286,7 @@ class Settings(BaseSettings):
         ge=4,
         le=_YEAR_SECONDS,
         alias="BERTH_PEER_SECONDS",
-        description="Seconds after which a connection ends whose other side acknowledges nothing, as a dead node does.",
+        description="Seconds after which a connection ends whose other side acknowledges nothing, such as a dead node.",
     )
     drain_seconds: int = Field(
         default=300,
@@ -296,14 +300,15 @@ class Settings(BaseSettings):
         ge=0,
         le=_YEAR_SECONDS,
         alias="BERTH_LAME_DUCK_SECONDS",
-        description="Seconds at a shutdown in which new requests are still answered, each as its connection's last; part of the drain.",
+        description="Seconds at a shutdown in which new requests are still answered,"
+        " each as the last of its connection. They are part of the drain.",
     )
     log_level: Annotated[str, AfterValidator(setting_values.log_level)] = Field(
         default="INFO", alias="BERTH_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR, in any case."
     )
 
     def limits(self) -> Limits:
-        """The bounds of the byte path."""
+        """The limits of the byte path."""
         return Limits(
             head_seconds=self.head_seconds,
             keep_alive_seconds=self.keep_alive_seconds,
@@ -323,9 +328,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def of_environment(cls, **given: Any) -> Self:
-        """What the environment says, but for what is given, by the variables' names. Raises SettingsError."""
+        """The settings of the environment. `given`: values in their place, by variable. Raises SettingsError."""
         check_client_environment(os.environ)
-        if os.environ.get(_KEYS_DIR) == "":  # unset, it opens the router to all: that is not done by mistake
+        if os.environ.get(_KEYS_DIR) == "":  # unset, it opens the router to everybody, which must be on purpose
             raise SettingsError(f"{_KEYS_DIR} is '': it must be a folder, or not be set at all")
         try:
             return cls(**given)
@@ -341,7 +346,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """As pydantic says; but a variable has the one name that stands here: LOG_LEVEL may be somebody else's."""
+        """As pydantic's, but a variable has only the name in its alias: LOG_LEVEL may belong to another program."""
         if isinstance(env_settings, EnvSettingsSource):
             by_alias = env_settings.config.copy()
             by_alias["populate_by_name"] = False
@@ -354,7 +359,8 @@ class Settings(BaseSettings):
             raise ValueError("BERTH_ENGINES: every backend needs at least one device")
         if self.default_backend not in self.engines:
             raise ValueError(
-                f"BERTH_DEFAULT_BACKEND is {self.default_backend}, which BERTH_ENGINES does not list: {', '.join(self.engines)}"
+                f"BERTH_DEFAULT_BACKEND is {self.default_backend}, which BERTH_ENGINES does not list:"
+                f" {', '.join(self.engines)}"
             )
         if self.api_keys_dir and not any(self.api_key_scopes.values()):
             raise ValueError("BERTH_API_KEY_SCOPES gives no key any scope, so that BERTH_API_KEYS_DIR lets nobody in")
@@ -362,7 +368,7 @@ class Settings(BaseSettings):
 
 
 def _variable(path: Sequence[str]) -> str:
-    """The variable that a setting came from, of one that has two the one that is set, and what in its JSON is meant."""
+    """The variable of a setting, and the place in its JSON. Of two possible variables: the one that is set."""
     name, *keys = path
     fields = (field.validation_alias for field in Settings.model_fields.values())
     choices = next(

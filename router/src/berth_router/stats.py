@@ -1,8 +1,8 @@
-"""How many requests found their model ready: counted here, added up over all replicas and their restarts in one ConfigMap.
+"""How many requests found their model ready. One ConfigMap adds up the counts of all replicas and their restarts.
 
-The ConfigMap has a key for each replica, which that replica alone writes, and one for the replicas that are gone. Every
-write holds only for the version that was read, so no count is lost or taken twice. A replica that is killed loses what
-it counted since its last write.
+The ConfigMap has a key for each replica, which only that replica writes, and one for the replicas that are gone. Each
+write is for the version that was read, so no count is lost or added twice. A replica that is killed loses what it has
+counted since its last write.
 """
 
 import asyncio
@@ -23,23 +23,23 @@ from berth_cluster.cluster import (
     Object,
     Preconditions,
 )
+from berth_process.clock import Clock, utc_now
 from berth_process.settings_validation import findings
-from berth_router.lifecycle.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 
 WRITE_SECONDS = 10.0
 HEARTBEAT = timedelta(minutes=10)
-"""How often a replica writes although it has nothing new to tell."""
+"""A replica writes at least this often, even without new counts."""
 
 GONE_AFTER = timedelta(hours=1)
-"""A replica that has not written for so long is taken for gone."""
+"""A replica that has not written for so long counts as gone."""
 
 GONE = "_gone"
-"""The key for replicas that are gone: no pod's name."""
+"""The key for replicas that are gone. No pod can have this name."""
 
 _ATTEMPTS = 5
-"""How often a write is tried again at once when another replica came first."""
+"""How often a write is tried again at once when another replica has written first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Counts:
 
 
 class _Entry(BaseModel):
-    """What stands under one key."""
+    """The value of one key."""
 
     hits: int = Field(ge=0)
     misses: int = Field(ge=0)
@@ -68,7 +68,7 @@ class _Entry(BaseModel):
 
 
 class Stats:
-    """The counts of this replica, and what the others last told."""
+    """The counts of this replica, and the last known counts of the others."""
 
     def __init__(self, cluster: Cluster, config_map: str | None, replica: str, clock: Clock = utc_now) -> None:
         self._cluster = cluster
@@ -78,14 +78,14 @@ class Stats:
         self._hits = self._misses = 0
         self._others = Counts()
         self._written: Counts | None = None
-        """What the ConfigMap has of this replica; None: not yet known."""
+        """What the ConfigMap has of this replica. None: not yet known."""
         self._not_understood: dict[str, str] = {}
-        """What stands under other keys that cannot be read, as it was told in the log."""
+        """The values that cannot be read, by key, as the log has them: each is logged once."""
         self._lock = asyncio.Lock()
 
     @property
     def _own(self) -> Counts:
-        """What this replica has counted and not yet written."""
+        """What this replica has counted."""
         return Counts(self._hits, self._misses)
 
     @_own.setter
@@ -100,10 +100,7 @@ class Stats:
             self._misses += 1
 
     async def total(self) -> Counts:
-        """All counts, those of other replicas as they last told.
-
-        Where the cluster cannot be asked, as they were last known.
-        """
+        """The counts of all replicas, as each last wrote them; if the cluster does not answer, as last read."""
         try:
             await self._sync()
         except ClusterError as error:
@@ -111,7 +108,7 @@ class Stats:
         return self._own + self._others
 
     async def run(self) -> None:
-        """Writes what was counted, for ever."""
+        """Writes the counts again and again, for ever."""
         while True:
             try:
                 await self._sync()
@@ -122,7 +119,7 @@ class Stats:
             await asyncio.sleep(WRITE_SECONDS)
 
     async def close(self) -> None:
-        """Writes what was counted, for the last time."""
+        """Writes the counts for the last time."""
         with suppress(ClusterError):
             await self._sync()
 
@@ -140,18 +137,18 @@ class Stats:
                     return
 
     async def _exchange(self, config_map: str) -> None:
-        """Reads what the others told, and writes what is new. Raises ClusterError."""
+        """Reads the counts of the others, and writes this replica's where they are new. Raises ClusterError."""
         try:
             read = await self._cluster.get(CONFIG_MAPS, config_map)
         except NotFoundError:
-            # It was deleted: whoever makes it anew gets what is in memory, and nobody has taken that for a gone
-            # replica's.
+            # Somebody deleted the ConfigMap. A new one gets all that is in memory: no other replica has added these
+            # counts to those of the gone replicas.
             self._written = Counts()
             raise
         now = self._clock()
         entries = self._entries(read)
         stored = entries.pop(self._replica, None)
-        self._take_up(stored)
+        self._continue_from(stored)
         gone = [name for name, entry in entries.items() if name != GONE and now - entry.at > GONE_AFTER]
         self._others = sum((entry.counts() for entry in entries.values()), Counts())
         if stored and stored.counts() == self._own and now - stored.at < HEARTBEAT and not gone:
@@ -168,7 +165,7 @@ class Stats:
         self._written = own
 
     def _entries(self, config_map: Object) -> dict[str, _Entry]:
-        """What the replicas told. What cannot be read is left as it is, and told once."""
+        """The entries by key. One that cannot be read stays as it is, and is logged once."""
         data: dict[str, str] = config_map.get("data") or {}
         entries: dict[str, _Entry] = {}
         unreadable: dict[str, str] = {}
@@ -182,8 +179,8 @@ class Stats:
         self._not_understood = unreadable
         return entries
 
-    def _take_up(self, stored: _Entry | None) -> None:
-        """Goes on from what an earlier process of this replica wrote; leaves to the gone what was taken for theirs meanwhile."""
+    def _continue_from(self, stored: _Entry | None) -> None:
+        """Adds what an earlier process of this replica wrote. Counts that were added to the gone ones stay there."""
         if self._written is None:
             self._written = stored.counts() if stored else Counts()
             self._own += self._written

@@ -1,7 +1,7 @@
-"""Finds a model in Hugging Face's format, and says clearly why there is none.
+"""Finds a model in Hugging Face's format, or says why there is none.
 
 Such a model is a directory with a `config.json` and weights in safetensors: one file, or shards that an index
-(`model.safetensors.index.json`) lists. Nothing of the weights is read.
+(`model.safetensors.index.json`) lists. The weights are not read.
 """
 
 import json
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from berth_formats.checkpoint import CONFIG, INDEX_SUFFIX
-from berth_runtime.errors import ModelIncompleteError, ModelNotFoundError, WrongFormatError
+from berth_formats.contents import is_checkpoint_weights
+from berth_formats.names import is_gguf
+from berth_runtime.errors import ModelIncompleteError, ModelMissingError, WrongFormatError
 from berth_runtime.model_path import describe_absence, listing, reading, visible_names
 
 
@@ -22,7 +24,7 @@ class Checkpoint(NamedTuple):
 
 
 def find_checkpoint(path: Path, backend: str) -> Checkpoint:
-    """The model at `path`; `backend` is who wants to load it.
+    """The model at `path`, for the engine `backend`.
 
     Raises a `LaunchError`: ModelNotFound, ModelUnreadable, WrongFormat or ModelIncomplete.
     """
@@ -30,24 +32,25 @@ def find_checkpoint(path: Path, backend: str) -> Checkpoint:
         try:
             is_directory = stat.S_ISDIR(path.stat().st_mode)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise ModelNotFoundError(describe_absence(path)) from error
+            raise ModelMissingError(describe_absence(path)) from error
         if not is_directory:
             raise WrongFormatError(_describe_file(path, backend))
         names = visible_names(path)
-        if not any(name.endswith(".safetensors") for name in names):
+        weights = [name for name in names if is_checkpoint_weights(name)]
+        if not weights:
             raise WrongFormatError(_describe_directory(path, names, backend))
         if CONFIG not in names:
             raise ModelIncompleteError(f"{path} has no {CONFIG}, which backend {backend} needs, but {listing(names)}")
         for index in (name for name in names if name.endswith(INDEX_SUFFIX)):
             _check_shards(path, index)
-        for weights in (name for name in names if name.endswith(".safetensors")):
-            if not (path / weights).stat().st_size:
-                raise ModelIncompleteError(f"{path / weights} is empty: the download did not finish")
+        for name in weights:
+            if not (path / name).stat().st_size:
+                raise ModelIncompleteError(f"{path / name} is empty: the download did not finish")
         return Checkpoint(path, _read_object(path / CONFIG))
 
 
 def _check_shards(directory: Path, index: str) -> None:
-    """Every file that the index lists must be there."""
+    """Raises ModelIncompleteError unless every file is there that the index lists."""
     weight_map = _read_object(directory / index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise WrongFormatError(f"{directory / index} has no weight_map: it is not an index of shards")
@@ -69,13 +72,13 @@ def _read_object(file: Path) -> dict[str, Any]:
 
 def _describe_file(file: Path, backend: str) -> str:
     message = f"{file} is a file; backend {backend} needs a directory with {CONFIG} and safetensors weights"
-    return f"{message}; GGUF files run with backend llamacpp" if file.suffix.lower() == ".gguf" else message
+    return f"{message}; GGUF files run with backend llamacpp" if is_gguf(file.name) else message
 
 
 def _describe_directory(directory: Path, names: list[str], backend: str) -> str:
-    """Why a directory has no model for this backend, and which backend would take what it has."""
+    """Why a directory has no model for this backend, and which backend could load what it has."""
     if not names:
         return f"{directory} is empty; backend {backend} needs {CONFIG} and safetensors weights"
     message = f"{directory} holds no safetensors weights, which backend {backend} needs, but {listing(names)}"
-    gguf = any(file.suffix.lower() == ".gguf" for file in directory.rglob("*"))
+    gguf = any(is_gguf(file.name) for file in directory.rglob("*"))
     return f"{message}; GGUF files run with backend llamacpp" if gguf else message

@@ -1,12 +1,12 @@
-"""Waits until nobody is connected to the engine: what the kubelet runs in the engine's container before it ends it.
+"""Waits until nobody is connected to the engine. The kubelet runs it in the engine's container before it ends that.
 
 /usr/bin/python3 -IS drain.py --port PORT
 
-So the answers under way are made to their end when somebody deletes the pod, as by the drain of a node. The pod's grace
-bounds the wait: when it is over, the kubelet ends the container, and this program with it. It never fails: what it
-cannot read is no connection to wait for.
+So the engine finishes the answers under way when somebody deletes the pod or drains its node. The pod's grace bounds
+the wait: when it is over, the kubelet ends the container, and this program with it. It never fails: what it cannot read
+is no connection to wait for.
 
-It runs beside an engine that may need all of the memory there is, so it loads the interpreter and nothing else.
+The engine beside it may need all memory, so this program loads the interpreter and nothing else.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-"""The kernel's connections, of the pod's own network: a line each."""
+"""The kernel's tables of connections, of the pod's own network: a line for each."""
 
 LOOK_SECONDS = 0.2
 CLEAR_LOOKS = 2
-"""In a row: a router's request may be on its way. A kubelet's probe, which comes and goes, costs one look more."""
+"""Looks in a row: a router's request may be on its way. A probe of the kubelet costs one look more."""
 
 _ESTABLISHED = "01"
 _SENDING_THE_LAST = ("04", "09", "0B")
-"""FIN_WAIT1, LAST_ACK, CLOSING: the engine has ended the connection, but the kernel may still hold what it wrote."""
+"""FIN_WAIT1, LAST_ACK, CLOSING: the engine has closed, but the kernel may still have bytes of it to send."""
 
 
 def open_connections(lines: Iterable[str], port: int) -> int:
-    """How many connections of a table of the kernel's are to this port and may still have something to pass.
+    """How many connections in a table are to this port and may still have bytes to pass.
 
     A line is `NUMBER: LOCAL_ADDRESS:PORT REMOTE_ADDRESS:PORT STATE TO_SEND:TO_READ ...`, in hexadecimal
     (Documentation/networking/proc_net_tcp.rst in the kernel's source).
@@ -49,7 +49,7 @@ def open_connections(lines: Iterable[str], port: int) -> int:
 
 
 def wait_until_clear(look: Callable[[], int], pause: Callable[[], None]) -> None:
-    """Returns when there was no connection for `CLEAR_LOOKS` looks in a row; between two looks it pauses."""
+    """Returns when `CLEAR_LOOKS` looks in a row found no connection. Pauses between two looks."""
     clear = 0
     while True:
         clear = 0 if look() else clear + 1

@@ -1,8 +1,8 @@
 """Every way a launch can fail before the engine runs.
 
-Each error is shown as one line, `Reason: message`: the operator takes the reason for the resource's condition and the
-message for the people who wait. The exit codes are those of sysexits.h, so that a bare `docker run` tells them apart
-too.
+Each error is printed as one line, `Reason: message`. The operator puts the reason into the resource's condition, and
+gives the message to the people who wait. The exit codes are those of sysexits.h, so that they can be told apart in a
+bare `docker run` too.
 """
 
 from typing import ClassVar
@@ -12,7 +12,7 @@ MAX_LINE_CHARACTERS = 1000
 
 
 class LaunchError(Exception):
-    """The engine was not started; the message names what is wrong and what would be right."""
+    """The engine was not started. The message says what is wrong and what would be right."""
 
     reason: ClassVar[str] = "LaunchFailed"
     exit_code: ClassVar[int] = 70  # EX_SOFTWARE
@@ -30,22 +30,22 @@ class InvalidArgumentsError(LaunchError):
     exit_code = 64  # EX_USAGE
 
 
-class ModelNotFoundError(LaunchError):
-    """Nothing lies at the model's path."""
+class ModelMissingError(LaunchError):
+    """Nothing is at the model's path."""
 
     reason = "ModelNotFound"
     exit_code = 66  # EX_NOINPUT
 
 
 class ModelUnreadableError(LaunchError):
-    """The model is there, but this user may not read it or the storage fails."""
+    """The model is there, but this user may not read it, or the storage fails."""
 
     reason = "ModelUnreadable"
     exit_code = 66  # EX_NOINPUT
 
 
 class WrongFormatError(LaunchError):
-    """What lies there is no model that this engine can load."""
+    """What is there is no model that this engine can load."""
 
     reason = "WrongFormat"
     exit_code = 65  # EX_DATAERR
@@ -59,13 +59,13 @@ class ModelIncompleteError(LaunchError):
 
 
 class AmbiguousModelError(LaunchError):
-    """Several models lie there and none was named."""
+    """Several models are there, and none was named."""
 
     reason = "AmbiguousModel"
     exit_code = 78  # EX_CONFIG
 
 
-class QuantizationNotFoundError(LaunchError):
+class QuantizationMissingError(LaunchError):
     """The quantization that was named is not among the model's files."""
 
     reason = "QuantizationNotFound"

@@ -1,8 +1,7 @@
 """`berth-launch ENGINE --model PATH ... [-- ENGINE ARGUMENTS]`: checks, then becomes the engine.
 
-The launcher leaves nothing of itself behind: it replaces its own process, so that signals and exit codes are the
-engine's. When it cannot, it says why in one line on stderr and in the container's termination message, from which
-the operator takes the reason.
+The launcher replaces its own process, so that signals and exit codes are the engine's. When it cannot, it says why in
+one line on stderr and in the container's termination message, where the operator reads the reason.
 """
 
 import os
@@ -24,19 +23,19 @@ class EngineCall(NamedTuple):
     """How an engine is run."""
 
     arguments: list[str]
-    """The program and what follows it."""
+    """The program and its arguments."""
     environment: Mapping[str, str]
-    """Variables that it gets where the container or the user has not set them."""
+    """Variables that it gets unless the container or the user has set them."""
 
     def line(self) -> str:
-        """All of it as people write it."""
+        """The call as a shell would take it."""
         return " ".join(
             [*(f"{name}={os.environ.get(name, value)}" for name, value in self.environment.items()), *self.arguments]
         )
 
 
-class _Parser(ArgumentParser):
-    """Reports a wrong command line as the other errors are reported."""
+class _LauncherParser(ArgumentParser):
+    """Raises InvalidArgumentsError for a wrong command line."""
 
     def error(self, message: str) -> NoReturn:
         raise InvalidArgumentsError(f"{message} ({self.prog} --help tells what there is)")
@@ -53,9 +52,9 @@ def become(call: Sequence[str]) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None, become: Callable[[Sequence[str]], NoReturn] = become) -> int:
-    """Runs the launcher; returns only where the engine could not be started, with the exit code.
+    """Runs the launcher. Returns only if the engine could not be started: the exit code.
 
-    `become` makes the engine of this process, given its command line; it may raise `LaunchError`.
+    `become` turns this process into the engine, given its command line. It may raise `LaunchError`.
     """
     try:
         call = engine_call(sys.argv[1:] if arguments is None else arguments)
@@ -84,9 +83,9 @@ def _split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _parser() -> ArgumentParser:
-    parser = _Parser(
+    parser = _LauncherParser(
         prog="berth-launch",
-        description="Checks a model and becomes the engine that serves it. Arguments after -- go to the engine as they are.",
+        description="Checks a model and becomes the engine that serves it. The engine gets what follows -- as it is.",
         allow_abbrev=False,
     )
     engines = parser.add_subparsers(dest="engine", required=True, metavar="ENGINE")
@@ -101,7 +100,7 @@ def _parser() -> ArgumentParser:
 
 
 def report(error: LaunchError) -> None:
-    """Says on stderr and in the container's termination message why there is no engine."""
+    """Writes to stderr and to the container's termination message why there is no engine."""
     termination_log = Path(os.environ.get("BERTH_TERMINATION_LOG", TERMINATION_LOG))
     line = error.line()
     print(line, file=sys.stderr, flush=True)

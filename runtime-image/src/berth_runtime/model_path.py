@@ -1,4 +1,4 @@
-"""What lies at a model's path, in the words of the launcher's errors; shared by the formats."""
+"""What is at a model's path, in the words of the launcher's errors, for models of every format."""
 
 import os
 from collections.abc import Generator, Iterable
@@ -9,10 +9,12 @@ from berth_runtime.errors import ModelUnreadableError
 
 MAX_NAMES_SHOWN = 8
 
+_SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Turns the operating system's refusals in its block into `ModelUnreadableError`."""
+    """Raises ModelUnreadableError if the operating system refuses something in its block."""
     try:
         yield
     except PermissionError as error:
@@ -22,12 +24,12 @@ def reading(path: Path) -> Generator[None]:
 
 
 def visible_names(directory: Path) -> list[str]:
-    """What the directory holds, sorted; hidden files and directories hold a download's leftovers."""
+    """The names in the directory, sorted, without hidden ones: a download's leftovers are hidden."""
     return sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
 
 
 def describe_absence(path: Path) -> str:
-    """Says of a path where nothing is what there is instead."""
+    """What to say of a path at which nothing is: what there is instead."""
     if path.is_symlink():
         return f"{path} is a link to {path.readlink()}, which does not exist"
     parent = next(ancestor for ancestor in path.parents if ancestor.is_dir())
@@ -43,7 +45,10 @@ def listing(names: Iterable[str]) -> str:
 
 
 def readable_size(size_bytes: int) -> str:
-    """Decimal units, as model hubs write them: `98 MB`, `4.9 GB`."""
-    if size_bytes >= 1_000_000_000:
-        return f"{size_bytes / 1e9:.1f} GB"
-    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1_000_000 else f"{size_bytes / 1e3:.0f} kB"
+    """As `berth_process.sizes.readable`, which an image without Berth's other packages does not have."""
+    size, unit = float(size_bytes), 0
+    while size >= 999.5 and unit < len(_SIZE_UNITS) - 1:
+        size /= 1000
+        unit += 1
+    digits = 1 if unit >= _SIZE_UNITS.index("GB") and size < 99.95 else 0
+    return f"{size:.{digits}f} {_SIZE_UNITS[unit]}"

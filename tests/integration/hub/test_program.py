@@ -14,7 +14,7 @@ from tests.unit.hub.test_download import TINY, assert_absent, assert_complete, d
 
 
 def test_two_downloads_that_do_not_fit_together(hub: HubServer, small_store: Path) -> None:
-    """The store has 8 MiB; one needs 3 MB, the other 4 MB, and 2 MiB stay free."""
+    """The store has 8 MB; one download needs 3 MB, the other 4 MB, and 2 MB stay free."""
     hub.repository("acme/big").commit({"model.safetensors": os.urandom(4_000_000)})
     hub.bytes_per_second = 1_000_000
     first = Running(small_store, hub.url, [*TINY, "--id", "first"], {"BERTH_MIN_FREE_BYTES": str(2 << 20)})
@@ -29,9 +29,9 @@ def test_two_downloads_that_do_not_fit_together(hub: HubServer, small_store: Pat
         environment={"BERTH_MIN_FREE_BYTES": str(2 << 20)},
     )
     assert (code, message["reason"]) == (3, "InsufficientStorage")
-    assert "needs 3.8 MiB" in message["message"]
+    assert "needs 4 MB" in message["message"]
     assert "promised to downloads under way (first)" in message["message"]
-    assert "2.0 MiB are kept free" in message["message"]
+    assert "2 MB are kept free" in message["message"]
     assert_absent(small_store, "big")
     assert first.ended() == 0
     assert_complete(small_store)

@@ -1,4 +1,4 @@
-"""Leases under everything that may happen, in an order that nobody would think of.
+"""Leases under everything that can happen, in random order.
 
 `--worlds N` runs so many; what was found is found again with `--worlds-seed`.
 """
@@ -17,11 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, get_state_machine_test, i
 
 from berth_api.activity import expires_at
 from berth_api.model_deployment import ModelDeployment
-from berth_router.lifecycle import lease_keeper, leases
-from berth_router.lifecycle.lease_entry import Entry, Seen
-from berth_router.lifecycle.lease_keeper import Hold, Leases
-from berth_router.lifecycle.lease_state import State, promise_end
-from berth_router.lifecycle.leases import first_state
+from berth_router.lifecycle import lease_keeper, lease_rules
+from berth_router.lifecycle.lease_keeper import Claim, Leases
+from berth_router.lifecycle.lease_rules import first_state
+from berth_router.lifecycle.lease_state import ActivityEntry, DeploymentVersion, LeaseState, promise_end
 from tests.unit.lifecycle.wire import Outcome
 from tests.unit.lifecycle.world import NAMES, World
 from tests.unit.virtual_time import BEGINNING, VirtualLoop
@@ -41,9 +40,7 @@ class Worlds(RuleBasedStateMachine):
 
     by_version = True
     narrow = False
-    """Whether nothing else happens than short requests, slowness and failures:
-    what only they bring to light comes sooner.
-    """
+    """Whether only short requests, slowness and failures happen: what only these can show is found sooner."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +58,7 @@ class Worlds(RuleBasedStateMachine):
             self.world.check()
 
     def does(self, what: Callable[[], None], turns: int) -> None:
-        """Has something happen, and gives it a few turns of the loop."""
+        """Makes something happen, and gives it a few turns of the loop."""
 
         async def happen() -> None:
             what()
@@ -118,7 +115,7 @@ class Worlds(RuleBasedStateMachine):
 
     @rule(router=ROUTERS, what=st.one_of(st.lists(OUTCOMES, min_size=1, max_size=4), st.sampled_from([0, 1, 10, 60])))
     def something_is_slow_or_fails(self, router: str, what: list[Outcome] | int) -> None:
-        """Its next writes, or its watch falls so many seconds behind."""
+        """What becomes of its next writes, or how many seconds its watch is late."""
 
         def go_wrong() -> None:
             wire = self.now.routers[router].wire
@@ -131,7 +128,7 @@ class Worlds(RuleBasedStateMachine):
 
     @rule(router=ROUTERS, ttl=TTLS, first=st.sampled_from([0, 28, 29]), wait=st.sampled_from([0, 56, 58]))
     def a_router_is_cut_off_and_asked(self, router: str, ttl: int, first: float, wait: float) -> None:
-        """Just before it renews a lease, and until that has nearly run out."""
+        """From just before it renews a lease until that has nearly ended."""
 
         async def cut_off() -> None:
             await asyncio.sleep(first)
@@ -150,21 +147,19 @@ class Worlds(RuleBasedStateMachine):
 
 
 class Narrow(Worlds):
-    """Short requests, slowness and failures alone."""
+    """Only short requests, slowness and failures."""
 
     narrow = True
 
 
 class WithoutVersions(Narrow):
-    """The operator deletes whatever version there is."""
+    """The operator deletes any version of the object."""
 
     by_version = False
 
 
 def explore(worlds: type[Worlds], count: int, number: int, *, shrinks: bool = False) -> None:
-    """Runs so many worlds. Raises AssertionError where anything did not hold. `shrinks`:
-    takes minutes to show it short.
-    """
+    """Runs so many worlds. Raises AssertionError where a rule is broken. `shrinks`: shorten it, for minutes."""
     chosen = settings(
         max_examples=count,
         stateful_step_count=30,
@@ -179,17 +174,17 @@ def explore(worlds: type[Worlds], count: int, number: int, *, shrinks: bool = Fa
 
 def test_no_answer_is_cut_and_no_promise_forgotten_whatever_happens(pytestconfig: pytest.Config) -> None:
     count: Any = pytestconfig.getoption("--worlds")
-    told: Any = pytestconfig.getoption("--worlds-seed")
-    number = secrets.randbelow(1 << 32) if told is None else told
+    given: Any = pytestconfig.getoption("--worlds-seed")
+    number = secrets.randbelow(1 << 32) if given is None else given
     print(f"{count} worlds with --worlds-seed {number}")
-    explore(Worlds, count, number, shrinks=told is not None)
+    explore(Worlds, count, number, shrinks=given is not None)
 
 
 # -- Bugs that are planted, each of which must be found
 
 
 def _forget_what_is_stored(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    def forgetful(seen: Seen, now: datetime) -> State:
+    def forgetful(seen: DeploymentVersion, now: datetime) -> LeaseState:
         return first_state(replace(seen, own=None), now)
 
     patch.setattr(lease_keeper, "first_state", forgetful)
@@ -197,35 +192,35 @@ def _forget_what_is_stored(patch: pytest.MonkeyPatch) -> type[Worlds]:
 
 
 def _rely_on_what_others_promise(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    begin_now = Leases.begin_now
+    claim_now = Leases.claim_now
 
-    def trusting(self: Leases, deployment: ModelDeployment, ttl: int) -> Hold | None:
-        hold, expiry = begin_now(self, deployment, ttl), expires_at(deployment)
+    def trusting(self: Leases, deployment: ModelDeployment, ttl: int) -> Claim | None:
+        claim, expiry = claim_now(self, deployment, ttl), expires_at(deployment)
         return (
-            self.begin(deployment, ttl)
-            if hold is None and expiry and expiry - BEGINNING > timedelta(seconds=60)
-            else hold
+            self.claim(deployment, ttl)
+            if claim is None and expiry and expiry - BEGINNING > timedelta(seconds=60)
+            else claim
         )
 
-    patch.setattr(Leases, "begin_now", trusting)
+    patch.setattr(Leases, "claim_now", trusting)
     return Worlds
 
 
 def _promise_what_the_last_request_wants(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    fold = leases._fold  # pyright: ignore[reportPrivateUsage]
+    fold = lease_rules._fold_ended  # pyright: ignore[reportPrivateUsage]
 
-    def shrinking(state: State) -> None:
+    def shrinking(state: LeaseState) -> None:
         ended = state.ended
         fold(state)
         for ttl, at in ended.items():
             state.promise = promise_end(at, ttl)
 
-    patch.setattr(leases, "_fold", shrinking)
+    patch.setattr(lease_rules, "_fold_ended", shrinking)
     return Worlds
 
 
 def _leave_no_margin(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    patch.setattr(leases, "MARGIN", timedelta())
+    patch.setattr(lease_rules, "MARGIN", timedelta())
     return Narrow
 
 
@@ -233,27 +228,27 @@ def _delete_whatever_version_there_is(patch: pytest.MonkeyPatch) -> type[Worlds]
     return WithoutVersions
 
 
-def _rely_on_what_is_being_given_back(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    begin_write = leases._begin_write  # pyright: ignore[reportPrivateUsage]
+def _rely_on_what_is_being_released(patch: pytest.MonkeyPatch) -> type[Worlds]:
+    begin_write = lease_rules._begin_write  # pyright: ignore[reportPrivateUsage]
 
-    def clinging(state: State, now: datetime) -> Entry:
+    def clinging(state: LeaseState, now: datetime) -> ActivityEntry:
         lease = state.lease
         entry = begin_write(state, now)
         state.lease = lease
         return entry
 
-    patch.setattr(leases, "_begin_write", clinging)
+    patch.setattr(lease_rules, "_begin_write", clinging)
     return Narrow
 
 
 def _write_without_a_pause(patch: pytest.MonkeyPatch) -> type[Worlds]:
-    patch.setattr(leases, "SETTLE", timedelta(seconds=0.01))
-    patch.setattr(leases, "WRITE_INTERVAL", timedelta())
+    patch.setattr(lease_rules, "SETTLE", timedelta(seconds=0.01))
+    patch.setattr(lease_rules, "WRITE_INTERVAL", timedelta())
     return Worlds
 
 
 SEED = 2
-"""Under which all of these are found soon."""
+"""With this seed all of these are found soon."""
 
 PLANTED = [
     (_forget_what_is_stored, "shrinks"),
@@ -261,7 +256,7 @@ PLANTED = [
     (_promise_what_the_last_request_wants, "shrinks"),
     (_leave_no_margin, "is cut"),
     (_delete_whatever_version_there_is, "is cut|is gone"),
-    (_rely_on_what_is_being_given_back, "is cut|is gone"),
+    (_rely_on_what_is_being_released, "is cut|is gone"),
     (_write_without_a_pause, "writes too often"),
 ]
 

@@ -1,4 +1,4 @@
-"""Requests of every kind, each with what may become of it."""
+"""Requests of every kind, each with the outcomes that are right."""
 
 import json
 from collections.abc import Mapping
@@ -188,7 +188,7 @@ def refusable(random: Random) -> Asked:
 
 
 def hidden(random: Random) -> bytes:
-    """A request that nobody has sent: it lies behind what ends a connection, or in what is no body."""
+    """A request that nobody sent: it lies behind the bytes that end a connection, or within a false body."""
     prompt = Prompt(new_marker(random), SMUGGLED)
     body = json.dumps({"model": "m0", "messages": [{"role": "user", "content": prompt.text()}]}).encode()
     key = any_key(random)
@@ -235,7 +235,7 @@ BAD_CODING = (
 
 
 def malformed(random: Random) -> Asked:
-    """What ends the connection, and what lies hidden behind it."""
+    """Bytes that end the connection, with a hidden request behind them."""
     key = f"X-Api-Key: {any_key(random)}\r\n"
     line, fields, body = f"POST {CHAT} HTTP/1.1", "", b"0\r\n\r\n"
     sort = random.randrange(6)

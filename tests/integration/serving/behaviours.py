@@ -1,4 +1,4 @@
-"""What bench engines do with a prompt: as they should, or as they never should."""
+"""What bench engines do with a prompt: what they should, or what no engine should."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -26,7 +26,7 @@ class Record:
     raced: list[str] = field(default_factory=list[str])
     """What was sent so while the router was sending the next request: nobody can know that it is no answer to that."""
     faults: list[str] = field(default_factory=list[str])
-    """What no router may send."""
+    """What the router sent and must not send."""
 
 
 class GoneError(Exception):
@@ -98,7 +98,7 @@ class Call:
         return json.dumps(self.prompt.refusal()).encode()
 
     def poison(self) -> bytes:
-        """What must reach nobody."""
+        """Bytes that must reach no client."""
         self._record.poisons += 1
         return b"POISON-%dZ" % self._record.poisons
 

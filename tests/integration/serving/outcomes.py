@@ -1,4 +1,4 @@
-"""What became of a request, and whether that may be."""
+"""The outcome of a request, and whether it is right."""
 
 import orjson
 
@@ -12,11 +12,11 @@ _ERROR = b'data: {"error"'
 
 
 class FaultError(Exception):
-    """What must not be."""
+    """The router did what it must not."""
 
 
 def judge(asked: Asked, answer: Answer) -> str:
-    """The outcome. Raises FaultError where it is none of those that may be."""
+    """The outcome. Raises FaultError where it is not right for the request."""
     outcome = _outcome(asked, answer)
     if outcome not in asked.allowed and outcome != POISONED:
         raise FaultError(f"{outcome}, not {' or '.join(sorted(asked.allowed))}: {_shown(answer)}")

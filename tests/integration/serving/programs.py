@@ -1,4 +1,4 @@
-"""What clients do with a connection: as they should, or as they never should."""
+"""What clients do with a connection: what they should, or what no client should."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from random import Random
 
-from berth_router.serving.limits import EARLY_BYTES
+from berth_router.serving.limits import PIPELINED_BYTES
 from tests.integration.serving import asking
 from tests.integration.serving.asking import CUT, Asked
 from tests.integration.serving.outcomes import FaultError, judge
@@ -18,7 +18,7 @@ from tests.unit.serving.wire import PATIENCE_SECONDS, NotHttpError, Wire
 
 SMALL_BUFFERS = 4096
 STALLED_SECONDS = 4.0
-"""After which the router is set to cut a client that takes nothing."""
+"""The router's setting: when it cuts a client that reads nothing."""
 
 WAITING_SECONDS = 3.0
 """For which the router is set to wait for the rest of a head, and in the middle of a body."""
@@ -28,7 +28,7 @@ _QUIET_SECONDS = 0.3
 
 
 class Watched(Wire):
-    """A connection all of whose bytes are looked at."""
+    """A connection of which every byte is checked."""
 
     def __init__(self, connected: socket.socket) -> None:
         super().__init__(connected)
@@ -61,7 +61,7 @@ class Client:
         self._sent_at: float | None = None
         """When all of what is sent last had been sent, by the monotonic clock; None where it has not."""
         self.trace: list[str] = []
-        """What it did, for whoever wants to know how a fault came about."""
+        """What it did, to explain a fault."""
 
     async def run(self) -> None:
         """Runs the program. Raises FaultError."""
@@ -122,7 +122,7 @@ class Client:
                 await sending
         with suppress(OSError):
             how()
-        if how == wire.half_close and len(data) - len(first.data) < EARLY_BYTES:
+        if how == wire.half_close and len(data) - len(first.data) < PIPELINED_BYTES:
             # With more behind it the router does not read on, and does not see the end before it has answered.
             async with asyncio.timeout(PATIENCE_SECONDS):
                 with suppress(ConnectionError):

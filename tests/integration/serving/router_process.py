@@ -19,10 +19,11 @@ import uvloop
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
 from berth_local.node.cluster import LocalCluster
+from berth_process.log import configure_log
+from berth_process.stop_signals import stop_events
 from berth_router.app import Router
-from berth_router.main import configure_logging, listen
+from berth_router.main import listen
 from berth_router.serving import inference
-from berth_router.serving.signals import ending_signals
 from berth_router.settings import Settings
 
 NEWS_SECONDS = 0.2
@@ -70,11 +71,11 @@ async def main(settings: Settings, engines: dict[str, str]) -> None:
     cluster = LocalCluster()
     router = Router(cluster, settings)
     operating = asyncio.create_task(Operator(cluster, engines).run())
-    with listen(settings.host, 0) as listener, ending_signals((signal.SIGINT, signal.SIGTERM)) as ending:
+    with listen(settings.host, 0) as listener, stop_events((signal.SIGINT, signal.SIGTERM)) as signals:
         async with router.serving(listener) as server:
             print(listener.getsockname()[1], file=sys.__stdout__, flush=True)
-            await ending.told.wait()
-            await router.drain(server, settings.drain_seconds, settings.lame_duck_seconds, ending.hurry)
+            await signals.stop.wait()
+            await router.drain(server, settings.drain_seconds, settings.lame_duck_seconds, signals.hurry)
     operating.cancel()
 
 
@@ -82,6 +83,6 @@ if __name__ == "__main__":
     told: dict[str, Any] = json.loads(sys.argv[1])
     faulthandler.register(signal.SIGUSR1)
     sys.stdout = sys.stderr  # a pipe that nobody reads would hold up whoever writes to it
-    configure_logging("WARNING")
+    configure_log(sys.stdout, "WARNING")
     inference._REASON_SECONDS = NEWS_SECONDS  # pyright: ignore[reportPrivateUsage]
     uvloop.run(main(Settings.model_validate(told["settings"]), told["engines"]))

@@ -6,10 +6,10 @@ import pytest
 
 from benchmarks.chat import AnswerError, text_of
 from benchmarks.report import result, table
-from benchmarks.steps import Pair
+from benchmarks.steps import StartPair
 from tests.unit.benchmarks.test_steps import BERTH_RUN, HAND_RUN
 
-PAIRS = [Pair(BERTH_RUN, HAND_RUN)] * 3
+PAIRS = [StartPair(BERTH_RUN, HAND_RUN)] * 3
 
 
 def test_the_result_is_one_object_in_milliseconds() -> None:

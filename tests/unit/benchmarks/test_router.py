@@ -34,7 +34,7 @@ from benchmarks.router.traffic import (
     plain_body,
     stream_body,
 )
-from benchmarks.router.wrk import Load, WrkError, load_of
+from benchmarks.router.wrk import WrkError, WrkLoad, load_of
 
 PACES = [Pace(number, 5, 1000) for number in range(8)]
 
@@ -82,7 +82,7 @@ Transfer/sec:     18.66MB
 
 def test_what_wrk_tells_is_read() -> None:
     load = load_of(WRK + '{"requests": 58262, "seconds": 3.051952, "failed": 0, "p50_us": 1070.0}\n')
-    assert load == Load(58262, 3.051952, 1070.0)
+    assert load == WrkLoad(58262, 3.051952, 1070.0)
     assert load.rate == pytest.approx(19090.08)
 
 

@@ -8,8 +8,8 @@ from benchmarks.engine_pod import copy_without_berth, engine_url, health_url, is
 from benchmarks.steps import (
     BERTH_STEPS,
     HAND_STEPS,
-    Pair,
     Sighting,
+    StartPair,
     Step,
     berth_share,
     moments_in_cluster,
@@ -42,7 +42,7 @@ def deployment(phase: str | None) -> Object:
 
 
 def test_berths_share_leaves_out_container_start_and_engine() -> None:
-    share = berth_share(Pair(BERTH_RUN, HAND_RUN))
+    share = berth_share(StartPair(BERTH_RUN, HAND_RUN))
     assert share.before_start == pytest.approx(0.06)
     assert share.after_ready == pytest.approx(0.09 - 0.04)
     assert share.whole == pytest.approx(0.11)
@@ -50,8 +50,8 @@ def test_berths_share_leaves_out_container_start_and_engine() -> None:
 
 def test_a_slower_engine_or_container_is_not_berths() -> None:
     slow_container = {step: at + (5 if at >= 10.6 else 0) for step, at in BERTH_RUN.items()}
-    assert berth_share(Pair(slow_container, HAND_RUN)).whole == pytest.approx(0.11)
-    slow_engine = Pair({**BERTH_RUN, Step.FIRST_TOKEN: 12.29}, {**HAND_RUN, Step.FIRST_TOKEN: 22.14})
+    assert berth_share(StartPair(slow_container, HAND_RUN)).whole == pytest.approx(0.11)
+    slow_engine = StartPair({**BERTH_RUN, Step.FIRST_TOKEN: 12.29}, {**HAND_RUN, Step.FIRST_TOKEN: 22.14})
     assert berth_share(slow_engine).whole == pytest.approx(0.11)
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from berth_api.budget import Evict, Hold, NeverFits, Resident, Start, Verdict, Wait, Wanted, decide, readable
+from berth_api.budget import Evict, Hold, NeverFits, Resident, Start, Verdict, Wait, Wanted, decide
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 GB = 1_000_000_000
@@ -107,8 +107,3 @@ def test_one_that_starts_is_not_closed() -> None:
 
 def test_a_model_whose_memory_is_over_the_budget_already_leaves_no_room() -> None:
     assert decided([resident("a", 9)], 1) == Evict(("a",))
-
-
-@pytest.mark.parametrize(("size", "text"), [(350_000_000, "350 MB"), (1_234_000_000, "1.2 GB"), (0, "0 MB")])
-def test_sizes_for_people(size: int, text: str) -> None:
-    assert readable(size) == text

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from berth_formats.errors import FormatError
-from berth_formats.gguf import GgufHeader, Omitted, read_gguf
+from berth_formats.gguf import GgufHeader, OmittedValue, read_gguf
 from berth_formats.gguf_types import FILE_TYPES, TENSOR_TYPES
 from berth_formats.safetensors import SafetensorsHeader, read_safetensors
 from tests.unit.examples import examples
@@ -107,7 +107,7 @@ def test_what_the_gguf_library_writes_is_read_as_it_reads_it(
     assert ours.metadata.keys() == {name for name in theirs.fields if not name.startswith("GGUF.")}
     for name, value in ours.metadata.items():
         expected: Any = theirs.fields[name].contents()
-        if isinstance(value, Omitted):
+        if isinstance(value, OmittedValue):
             assert value.length == len(expected)
         else:
             assert (list(value) if isinstance(value, tuple) else value) == expected

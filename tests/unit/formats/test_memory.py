@@ -15,12 +15,22 @@ SMOL = ModelDescription(
     feed_forward_length=1536,
     vocabulary_size=49152,
 )
-UNKNOWN = ModelDescription("gguf", "mamba", 1, None, None, has_chat_template=False, file_bytes=1000 * MIB, attention=None,
-                           feed_forward_length=None, vocabulary_size=None)  # fmt: skip
+UNKNOWN = ModelDescription(
+    format="gguf",
+    architecture="mamba",
+    parameters=1,
+    quantization=None,
+    context_length=None,
+    has_chat_template=False,
+    file_bytes=1000 * MIB,
+    attention=None,
+    feed_forward_length=None,
+    vocabulary_size=None,
+)
 
 
 def test_the_context_takes_what_llamacpp_says_it_takes() -> None:
-    assert kv_cache_bytes(SMOL, 16_384) == 360 * MIB  # its log: "KV buffer size = 360.00 MiB" for 16384 cells
+    assert kv_cache_bytes(SMOL.attention, 16_384) == 360 * MIB  # its log: "KV buffer size = 360.00 MiB" for 16384 cells
 
 
 def test_the_estimate_bounds_what_was_measured_and_is_near_it() -> None:
@@ -31,7 +41,7 @@ def test_the_estimate_bounds_what_was_measured_and_is_near_it() -> None:
 
 def test_a_header_that_tells_little_still_gives_its_weights() -> None:
     assert llamacpp_bytes(UNKNOWN, 2048, 8) > UNKNOWN.file_bytes
-    assert kv_cache_bytes(UNKNOWN, 2048) == 0
+    assert kv_cache_bytes(UNKNOWN.attention, 2048) == 0
 
 
 def test_pytorch_takes_more_than_the_weights_and_its_cache() -> None:

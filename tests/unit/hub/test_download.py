@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from berth_api.download_report import DownloadReport, DownloadStep
-from berth_hub.download import Download, Request, Source
+from berth_hub.download import DownloadAttempt, HubAccess, Request
 from berth_hub.errors import (
     ContentMismatchError,
     DestinationTakenError,
@@ -20,9 +20,9 @@ from berth_hub.errors import (
     RepositoryGatedError,
     TokenRefusedError,
 )
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.publishing import MANIFEST
-from berth_hub.retrying import Patience
+from berth_hub.retrying import RetryPolicy
 from berth_hub.selection import Selection
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -36,9 +36,11 @@ def download(
     hub: HubServer, store: Path, *, token: str | None = None, name: str = "tiny", repository: str = "acme/tiny"
 ) -> DownloadReport:
     """One attempt in this process, by someone who does not wait long."""
-    progress = Progress()
+    progress = ProgressTracker()
     request = Request(repository, "main", "tiny", Selection())
-    Download(request, Source(hub.url, token), store, 0, progress, Patience(tries=4, first_wait=0.01)).run(name)
+    DownloadAttempt(request, HubAccess(hub.url, token), store, 0, progress, RetryPolicy(tries=4, first_wait=0.01)).run(
+        name
+    )
     return progress.report()
 
 

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from berth_api.download_report import REPORT_BYTES, DownloadReport, DownloadStep
-from berth_hub.progress import Progress, report_text
+from berth_hub.progress import ProgressTracker, report_text
 
 
 def test_bytes_are_counted_by_file() -> None:
-    progress = Progress()
+    progress = ProgressTracker()
     progress.plan("c" * 40, 30, 2, fetched=5)
     progress.enter(DownloadStep.DOWNLOADING)
     progress.present("a", 10)

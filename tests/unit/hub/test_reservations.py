@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from berth_hub.errors import InsufficientStorageError, StagingBusyError
-from berth_hub.reservations import RESERVATION_SECONDS, STALE_SECONDS, reserve, room_of, sweep
+from berth_hub.reservations import RESERVATION_SECONDS, STALE_SECONDS, reserve, space_in, sweep
 from berth_hub.staging import Staging, remove_staging
 
 MIB = 1 << 20
@@ -31,17 +31,17 @@ def test_promises_count_as_taken(store: Path, free: int) -> None:
     reserve(store, first, 60 * MIB, 10 * MIB, NOW)
     with pytest.raises(InsufficientStorageError) as raised:
         reserve(store, second, 31 * MIB, 10 * MIB, NOW)
-    for figure in ("needs 31.0 MiB", "100.0 MiB free", "60.0 MiB are promised", "(first)", "10.0 MiB are kept free"):
+    for figure in ("needs 33 MB", "105 MB free", "63 MB are promised", "(first)", "10 MB are kept free"):
         assert figure in str(raised.value)
     reserve(store, second, 30 * MIB, 10 * MIB, NOW)
-    assert room_of(store, 10 * MIB, NOW).available == 0
+    assert space_in(store, 10 * MIB, NOW).available == 0
 
 
 def test_what_is_written_is_no_longer_promised(store: Path, free: int) -> None:
     first = Staging.open(store, "first")
     (first.model / "weights").write_bytes(os.urandom(8 * MIB))
     reserve(store, first, 60 * MIB, 0, NOW)
-    assert room_of(store, 0, NOW).available == free - 52 * MIB
+    assert space_in(store, 0, NOW).available == free - 52 * MIB
 
 
 def test_a_download_may_reserve_again(store: Path, free: int) -> None:
@@ -57,14 +57,14 @@ def test_the_promise_to_a_dead_download_ends(store: Path, free: int, age: float,
     staging = Staging.open(store, "first")
     reserve(store, staging, 60 * MIB, 0, NOW)
     staging.close()
-    assert room_of(store, 0, NOW + age).available == available
+    assert space_in(store, 0, NOW + age).available == available
 
 
 def test_a_download_that_is_removed_gives_its_room_back(store: Path, free: int) -> None:
     staging = Staging.open(store, "first")
     reserve(store, staging, 60 * MIB, 0, NOW)
     staging.remove()
-    assert room_of(store, 0, NOW).available == free
+    assert space_in(store, 0, NOW).available == free
 
 
 def test_what_old_downloads_left_is_swept(store: Path) -> None:

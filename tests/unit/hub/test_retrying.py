@@ -3,9 +3,9 @@
 import pytest
 
 from berth_hub.errors import DownloadError, HubUnavailableError, RateLimitedError, RepositoryGatedError
-from berth_hub.retrying import Patience, with_patience
+from berth_hub.retrying import RetryPolicy, with_retries
 
-PATIENCE = Patience(tries=4, first_wait=1, longest_wait=3, longest_retry_after=60)
+RETRIES = RetryPolicy(tries=4, first_wait=1, longest_wait=3, longest_retry_after=60)
 
 
 @pytest.mark.parametrize(
@@ -22,15 +22,15 @@ PATIENCE = Patience(tries=4, first_wait=1, longest_wait=3, longest_retry_after=6
     ],
 )
 def test_waits(failures: int, error: DownloadError, wait: float | None) -> None:
-    assert PATIENCE.wait(failures, error) == wait
+    assert RETRIES.wait(failures, error) == wait
 
 
-def test_the_last_error_is_raised_when_patience_ends() -> None:
+def test_the_last_error_is_raised_when_the_tries_are_used_up() -> None:
     waits: list[float] = []
 
     def fail() -> None:
         raise RateLimitedError("slowly", 5)
 
     with pytest.raises(RateLimitedError):
-        with_patience(fail, PATIENCE, waits.append, lambda _error, _wait: None)
+        with_retries(fail, RETRIES, waits.append, lambda _error, _wait: None)
     assert waits == [5, 5, 5]

@@ -107,9 +107,9 @@ def test_what_is_taken(sizes: dict[str, int], selection: Selection, expected: li
             GGUF,
             Selection(),
             QuantizationRequiredError,
-            "IQ4_XS (2.0 GiB), Q4_K (3.0 GiB), Q4_K_S (3.0 GiB), Q4_K_M (4.0 GiB), UD-Q4_K_XL",
+            "IQ4_XS (2.1 GB), Q4_K (3.2 GB), Q4_K_S (3.2 GB), Q4_K_M (4.3 GB), UD-Q4_K_XL",
         ),
-        (GGUF, Selection("Q5_K_M"), QuantizationNotFoundError, "no quantization Q5_K_M: it has IQ4_XS (2.0 GiB)"),
+        (GGUF, Selection("Q5_K_M"), QuantizationNotFoundError, "no quantization Q5_K_M: it has IQ4_XS (2.1 GB)"),
         (GGUF, Selection("Q4_K_M", exclude=["*Q4_K_M*"]), QuantizationNotFoundError, "include or exclude leave it out"),
         (
             SAFETENSORS,

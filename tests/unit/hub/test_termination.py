@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from berth_hub import main, termination
-from berth_hub.progress import Progress
+from berth_hub.progress import ProgressTracker
 from berth_hub.termination import EXIT_TERMINATED
 from tests.hub.server import HubServer
 from tests.unit.hub.running import Running
@@ -22,7 +22,7 @@ def told_to_end() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-class ToldWhileItCounts(Progress):
+class ToldWhileItCounts(ProgressTracker):
     """SIGTERM comes while the main thread holds the lock of the counts."""
 
     def plan(self, commit: str, size: int, files: int, fetched: int) -> None:
@@ -32,7 +32,7 @@ class ToldWhileItCounts(Progress):
         threading.Event().wait()  # a download that takes for ever
 
 
-class ToldWhileItIsStuck(Progress):
+class ToldWhileItIsStuck(ProgressTracker):
     """The main thread does not let go of the lock at all."""
 
     def plan(self, commit: str, size: int, files: int, fetched: int) -> None:
@@ -57,12 +57,12 @@ class ToldWhileItLogs:
 
 
 def counting() -> None:
-    setattr(main, "Progress", ToldWhileItCounts)  # noqa: B010 (nobody exports it)
+    setattr(main, "ProgressTracker", ToldWhileItCounts)  # noqa: B010 (nobody exports it)
 
 
 def stuck() -> None:
-    setattr(main, "Progress", ToldWhileItIsStuck)  # noqa: B010 (nobody exports it)
-    setattr(termination, "_TELLING_SECONDS", 0.2)  # noqa: B010 (nobody exports it)
+    setattr(main, "ProgressTracker", ToldWhileItIsStuck)  # noqa: B010 (nobody exports it)
+    setattr(termination, "_MESSAGE_SECONDS", 0.2)  # noqa: B010 (nobody exports it)
 
 
 def logging() -> None:

@@ -1,4 +1,4 @@
-"""Router replicas over one cluster, as far as leases go, and the deployment that they use."""
+"""Router replicas on one cluster, with their leases only, and the deployment that they use."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -9,7 +9,7 @@ from typing import Any
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, Object
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.lease_keeper import Hold, Leases
+from berth_router.lifecycle.lease_keeper import Claim, Leases
 from berth_router.lifecycle.unloader import Unloader
 
 NAME = "a"
@@ -31,17 +31,17 @@ class Replica:
         assert deployment
         return deployment
 
-    async def begin(self, ttl: int) -> Hold:
+    async def begin(self, ttl: int) -> Claim:
         """A request that may be passed on."""
-        hold = self.leases.begin_now(self.deployment, ttl)
-        if hold is None:
-            hold = self.leases.begin(self.deployment, ttl)
-            assert await self.leases.protect(hold)
-        return hold
+        claim = self.leases.claim_now(self.deployment, ttl)
+        if claim is None:
+            claim = self.leases.claim(self.deployment, ttl)
+            assert await self.leases.ensure_lease(claim)
+        return claim
 
     async def ask(self, ttl: int) -> None:
         """A request with a short answer."""
-        self.leases.end(await self.begin(ttl))
+        self.leases.release(await self.begin(ttl))
 
 
 @asynccontextmanager
@@ -72,8 +72,8 @@ async def make_ready(cluster: Cluster, now: datetime, ttl: int = 300, action: st
         },
     }
     await cluster.create(MODEL_DEPLOYMENTS, body)
-    told = {"phase": "Ready", "endpoint": "http://127.0.0.1:1", "loadedAt": now.isoformat(), **status}
-    return await cluster.patch_status(MODEL_DEPLOYMENTS, NAME, told)
+    ready = {"phase": "Ready", "endpoint": "http://127.0.0.1:1", "loadedAt": now.isoformat(), **status}
+    return await cluster.patch_status(MODEL_DEPLOYMENTS, NAME, ready)
 
 
 async def stored(cluster: Cluster) -> ModelDeployment:
@@ -82,5 +82,5 @@ async def stored(cluster: Cluster) -> ModelDeployment:
 
 
 async def entry_of(cluster: Cluster, replica: str) -> ReplicaActivity:
-    """What the replica has told."""
+    """What the replica has reported."""
     return (await stored(cluster)).status.activity[replica]

@@ -1,7 +1,8 @@
-"""A deployment is created once, and each who wants it waits for no longer than it may."""
+"""A deployment is created once. Each request that needs it waits no longer than its own deadline."""
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -18,10 +19,12 @@ SPEC = with_defaults(
     ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, device=Device.CPU, llamacpp=LlamaCppSettings())
 )
 WANTED = Create(deployment_name(SPEC), SPEC)
+_UNUSED: Any = None
+"""The store and the policy, which only a decision needs."""
 
 
 class Slow(MemoryCluster):
-    """Creates when it is told to."""
+    """Creates once `go_on` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +38,7 @@ class Slow(MemoryCluster):
 
 async def test_who_joins_a_create_waits_until_its_own_deadline() -> None:
     cluster = Slow()
-    creator = Creator(cluster, Deployments(cluster))
+    creator = Creator(cluster, Deployments(cluster), _UNUSED, _UNUSED)
     patient = asyncio.create_task(creator.create(WANTED, time.monotonic() + 60))
     await asyncio.sleep(0)
     with pytest.raises(DeadlineError):
@@ -57,15 +60,16 @@ async def test_the_first_ones_deadline_is_not_that_of_those_who_join() -> None:
             "spec": SPEC.manifest(),
         },
     )
-    cluster._objects[MODEL_DEPLOYMENTS.plural][WANTED.name]["metadata"]["deletionTimestamp"] = "2026-01-02T12:00:00Z"  # pyright: ignore[reportPrivateUsage]
-    creator = Creator(cluster, deployments)
+    stored = cluster._objects[MODEL_DEPLOYMENTS.plural][WANTED.name]  # pyright: ignore[reportPrivateUsage]
+    stored["metadata"]["deletionTimestamp"] = "2026-01-02T12:00:00Z"
+    creator = Creator(cluster, deployments, _UNUSED, _UNUSED)
     hasty = asyncio.create_task(creator.create(WANTED, time.monotonic() + 0.05))
     await asyncio.sleep(0)
     patient = asyncio.create_task(creator.create(WANTED, time.monotonic() + 60))
     with pytest.raises(DeadlineError, match="predecessor"):
         await hasty
     assert not patient.done()
-    held = deployments.get(WANTED.name)
-    assert held
-    deployments.forget(held)
+    existing = deployments.get(WANTED.name)
+    assert existing
+    deployments.forget(existing)
     await patient

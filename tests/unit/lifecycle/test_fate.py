@@ -1,4 +1,4 @@
-"""Who ended an engine, by what the operator says."""
+"""Why an engine ended, from what the operator reports."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import ModelDeployment
-from berth_router.lifecycle.fate import fate_between
+from berth_router.lifecycle.deployments import fate_between
 
 FAILURE = {"reason": "OOMKilled", "message": "too large", "at": "2026-01-02T12:00:00Z", "count": 1}
 

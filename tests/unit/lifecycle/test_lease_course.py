@@ -1,4 +1,4 @@
-"""Leases as time passes, in virtual time: renewed, given back, waited for, and what an operator makes of them."""
+"""Leases as virtual time passes: renewed, released, waited for, and what an operator does about them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -18,7 +18,7 @@ from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
 
 class Fragile(MemoryCluster):
-    """Breaks with anything, and tells when each status was written and by whom."""
+    """Breaks with anything, and records when each status was written and by whom."""
 
     def __init__(self) -> None:
         super().__init__(clock=wall_clock)
@@ -72,12 +72,12 @@ def seconds_from_now(moment: datetime) -> float:
 @passes
 async def test_a_long_answer_under_a_short_ttl_is_kept_to_its_end_and_not_for_long_after_it() -> None:
     async with house(ttl=1) as (cluster, [router]):
-        hold = await router.begin(1)
+        claim = await router.begin(1)
         for _ in range(300):
             await asyncio.sleep(1)
             assert not await is_idle(cluster)
         assert len(cluster.writes) < 14, "a lease costs one write in thirty seconds"
-        router.leases.end(hold)
+        router.leases.release(claim)
         await asyncio.sleep(2.5)
         assert await is_idle(cluster)
 
@@ -89,10 +89,10 @@ async def test_a_model_in_use_has_its_lease_all_the_time() -> None:
         writes = len(cluster.writes)
         for _ in range(1000):
             await asyncio.sleep(0.1)
-            hold = router.leases.begin_now(router.deployment, 300)
-            assert hold, "no request waits for a write"
+            claim = router.leases.claim_now(router.deployment, 300)
+            assert claim, "no request waits for a write"
             await asyncio.sleep(0)
-            router.leases.end(hold)
+            router.leases.release(claim)
         assert len(cluster.writes) - writes <= 4, "one in thirty seconds"
 
 
@@ -120,7 +120,7 @@ async def test_a_model_that_is_ready_is_served_while_the_cluster_takes_no_writes
         answering = await router.begin(300)
         await asyncio.sleep(1)
         assert leased_until(await stored(cluster)), "an unload would wait for it again"
-        router.leases.end(answering)
+        router.leases.release(answering)
 
 
 @passes
@@ -159,7 +159,7 @@ async def test_a_replica_does_not_rely_on_what_another_one_has_promised() -> Non
         await one.leases.unload(one.deployment)
         await asyncio.sleep(60)
         assert not await is_idle(cluster), "an unload ends the promise, and no lease"
-        other.leases.end(answering)
+        other.leases.release(answering)
         await asyncio.sleep(3)
         assert await is_idle(cluster)
 
@@ -167,13 +167,13 @@ async def test_a_replica_does_not_rely_on_what_another_one_has_promised() -> Non
 @passes
 async def test_whatever_goes_wrong_with_a_write_the_leases_go_on() -> None:
     async with house(ttl=1) as (cluster, [router]):
-        hold = await router.begin(1)
+        claim = await router.begin(1)
         cluster.breaks_with = ValueError("unexpected end of data")  # what a broken proxy's body makes of a 200
         await asyncio.sleep(16)
         cluster.breaks_with = None
         await asyncio.sleep(300)
         assert not await is_idle(cluster)
-        router.leases.end(hold)
+        router.leases.release(claim)
 
 
 @passes
@@ -181,10 +181,10 @@ async def test_a_request_is_told_what_is_wrong_and_the_next_one_tries_again_a_se
     async with house() as (cluster, [router]):
         cluster.breaks_with = UnavailableError("gone fishing")
         for _ in range(10):
-            hold = router.leases.begin(router.deployment, 300)
+            claim = router.leases.claim(router.deployment, 300)
             with pytest.raises(UnavailableError, match="gone fishing"):
-                await router.leases.protect(hold)
-            router.leases.end(hold)
+                await router.leases.ensure_lease(claim)
+            router.leases.release(claim)
         first, *later = cluster.writes[1:]
         assert later[-1] - first >= 8.9, "a cluster that does not work is not asked as often as requests come"
         cluster.breaks_with = None
@@ -192,7 +192,7 @@ async def test_a_request_is_told_what_is_wrong_and_the_next_one_tries_again_a_se
 
 
 @passes
-async def test_a_lease_that_may_have_been_written_is_given_back() -> None:
+async def test_a_lease_that_may_have_been_written_is_released() -> None:
     class Forgetful(Fragile):
         loses = False
 
@@ -208,10 +208,10 @@ async def test_a_lease_that_may_have_been_written_is_given_back() -> None:
     await make_ready(cluster, wall_clock(), 1)
     async with running(cluster, "router-1", wall_clock) as router:
         cluster.loses = True
-        hold = router.leases.begin(router.deployment, 1)
+        claim = router.leases.claim(router.deployment, 1)
         with pytest.raises(UnavailableError):
-            await router.leases.protect(hold)
-        router.leases.end(hold)
+            await router.leases.ensure_lease(claim)
+        router.leases.release(claim)
         assert leased_until(await stored(cluster))
         cluster.loses = False
         await asyncio.sleep(5)
@@ -222,15 +222,15 @@ async def test_a_lease_that_may_have_been_written_is_given_back() -> None:
 async def test_who_waits_is_told_that_the_deployment_is_gone() -> None:
     async with house() as (cluster, [router]):
         cluster.breaks_with = UnavailableError("gone fishing")
-        hold = router.leases.begin(router.deployment, 300)
+        claim = router.leases.claim(router.deployment, 300)
         with pytest.raises(UnavailableError):
-            await router.leases.protect(hold)
-        waiting = asyncio.create_task(router.leases.protect(hold))
+            await router.leases.ensure_lease(claim)
+        waiting = asyncio.create_task(router.leases.ensure_lease(claim))
         await asyncio.sleep(0.1)
         await cluster.delete(MODEL_DEPLOYMENTS, NAME)
         with pytest.raises(DeploymentGoneError):
             await waiting
-        router.leases.end(hold)
+        router.leases.release(claim)
 
 
 @passes
@@ -238,14 +238,14 @@ async def test_a_router_that_crashed_delays_the_end_by_no_more_than_its_lease() 
     async with house(ttl=1) as (cluster, [router]):
         await router.begin(1)
         await asyncio.sleep(20)
-        router.leases._lanes.clear()  # pyright: ignore[reportPrivateUsage] (as a crash does)
+        router.leases._leases.clear()  # pyright: ignore[reportPrivateUsage] (as a crash does)
         cluster.breaks_with = UnavailableError("it is dead")
         await asyncio.sleep(91)
         assert await is_idle(cluster)
 
 
 @passes
-async def test_a_restarted_router_gives_back_what_its_earlier_life_had_leased() -> None:
+async def test_a_restarted_router_releases_the_lease_of_its_earlier_process() -> None:
     async with house(ttl=1) as (cluster, _):
         now = wall_clock()
         entry = {"lastActivity": now.isoformat(), "keepUntil": now.isoformat(), "inFlight": 1}
@@ -274,7 +274,7 @@ async def test_an_unload_of_what_nobody_uses_takes_no_time() -> None:
 
 @passes
 async def test_an_unload_waits_for_a_lease_that_was_written_as_it_began() -> None:
-    """Neither replica has heard of the other: what counts is the order of the writes."""
+    """Neither replica has seen the other's write: the order of the writes decides."""
     async with house(2) as (cluster, [one, other]):
         for ahead in range(4):
             taking = asyncio.create_task(other.begin(300)) if ahead else None
@@ -286,7 +286,7 @@ async def test_an_unload_waits_for_a_lease_that_was_written_as_it_began() -> Non
             if done and not taking.exception():
                 await asyncio.sleep(20)
                 assert not unloading.done(), "an answer is being made"
-                other.leases.end(taking.result())
+                other.leases.release(taking.result())
             await unloading
             await asyncio.gather(taking, return_exceptions=True)
             await make_ready(cluster, wall_clock())
@@ -305,11 +305,11 @@ async def test_a_replica_that_has_not_heard_of_an_unload_passes_nothing_on_that_
         other.deployments._store = deaf  # pyright: ignore[reportPrivateUsage]
         unloading = asyncio.create_task(one.unloader.unload([one.deployment]))
         await asyncio.sleep(1)
-        hold = other.leases.begin(other.deployment, 300)
-        assert not await other.leases.protect(hold)
-        other.leases.end(hold, promises=False)
+        claim = other.leases.claim(other.deployment, 300)
+        assert not await other.leases.ensure_lease(claim)
+        other.leases.release(claim, promises=False)
         other.deployments._store = hears  # pyright: ignore[reportPrivateUsage]
-        one.leases.end(answering)
+        one.leases.release(answering)
         await unloading
 
 
@@ -347,6 +347,6 @@ async def test_an_answer_that_outlasts_an_unload_makes_no_promise() -> None:
         await one.unloader.unload([one.deployment])
         await asyncio.sleep(60)
         assert not await is_idle(cluster)
-        other.leases.end(answering)
+        other.leases.release(answering)
         await asyncio.sleep(4)
         assert await is_idle(cluster)

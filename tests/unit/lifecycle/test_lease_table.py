@@ -11,29 +11,31 @@ from hypothesis import strategies as st
 
 from berth_api.activity import NEVER
 from berth_api.model_deployment import ReplicaActivity
-from berth_router.lifecycle.lease_entry import Entry, Order, Seen
+from berth_router.lifecycle.lease_rules import first_state, next_state
 from berth_router.lifecycle.lease_state import (
     LONG_AGO,
-    Acknowledged,
-    Begun,
-    Changed,
+    ActivityEntry,
+    DeploymentChanged,
+    DeploymentRemoved,
+    DeploymentVersion,
     Effect,
-    Ended,
     Event,
-    Failed,
-    Gone,
-    Leaving,
-    Ordered,
-    Outdated,
-    Passed,
-    State,
-    Tell,
-    Tick,
-    WakeAt,
-    Wanted,
-    Write,
+    LeaseAnswer,
+    LeaseNeeded,
+    LeaseState,
+    Order,
+    OrderGiven,
+    ReplicaLeaving,
+    RequestBegan,
+    RequestCarriedOver,
+    RequestEnded,
+    SetTimer,
+    TimerFired,
+    WriteEntry,
+    WriteFailed,
+    WriteOutdated,
+    WriteStored,
 )
-from berth_router.lifecycle.leases import first_state, next_state
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -51,27 +53,27 @@ def own(keep: float = 0, lease: float | None = None, activity: float = 0, in_fli
 
 def seen(
     entry: ReplicaActivity | None = None, unloaded: float | None = None, closed: float | None = None, version: int = 5
-) -> Seen:
+) -> DeploymentVersion:
     moments = [None if moment is None else at(moment) for moment in (unloaded, closed)]
-    return Seen(version, entry, *moments, created_at=at(-900))
+    return DeploymentVersion(version, entry, *moments, created_at=at(-900))
 
 
 def entry(
     keep: float, lease: float | None, in_flight: int = 0, activity: float = 0, orders: Sequence[Order] = ()
-) -> Entry:
-    return Entry(at(activity), at(keep), None if lease is None else at(lease), in_flight, tuple(orders))
+) -> ActivityEntry:
+    return ActivityEntry(at(activity), at(keep), None if lease is None else at(lease), in_flight, tuple(orders))
 
 
-def writes(written: Entry) -> Write:
-    """Written to the version that was seen last, as `test_a_write_is_for_the_version_that_was_seen_last` says."""
-    return Write(written, version=4)
+def writes(written: ActivityEntry) -> WriteEntry:
+    """A write to the version that was seen last: see `test_a_write_is_for_the_version_that_was_seen_last`."""
+    return WriteEntry(written, version=4)
 
 
-UNUSED = State(promise=at(-900), last_activity=at(-900), told=at(-900), version=4)
+UNUSED = LeaseState(promise=at(-900), last_activity=at(-900), stored_promise=at(-900), version=4)
 BUSY = replace(
     UNUSED,
     promise=at(-900),
-    told=at(300),
+    stored_promise=at(300),
     stored=own(300, 90, in_flight=1),
     in_hand=1,
     by_ttl={300: 1},
@@ -81,176 +83,220 @@ BUSY = replace(
 """One request in hand, under a lease that was taken at 0."""
 IDLE = replace(BUSY, promise=at(305), last_activity=at(5), in_hand=0, by_ttl=dict[int, int](), idle_since=at(5))
 """The request has ended at 5."""
-WAITING = replace(UNUSED, in_hand=1, by_ttl={300: 1}, since=at(0))
+WAITING = replace(UNUSED, in_hand=1, by_ttl={300: 1}, in_hand_since=at(0))
 """One request in hand, no lease."""
 
 
-def asked(state: State, lease: float | None, **fields: Any) -> State:
-    """The same with a write under way."""
+def asked(state: LeaseState, lease: float | None, **fields: Any) -> LeaseState:
+    """The same state, with a write under way."""
     return replace(state, writing=entry(300, lease), **fields)
 
 
 @pytest.mark.parametrize(
     ("case", "state", "event", "now", "effects"),
     [
-        ("a request is held: worth a lease if it goes on", UNUSED, Begun(300), 0, [WakeAt(at(0.3))]),
-        ("it is refused at once: its promise is told later", WAITING, Ended(300, 0), 0.1, [WakeAt(at(2.1))]),
-        ("it is refused because of an unload: nothing to tell", WAITING, Ended(300, 0, promises=False), 0.1, []),
-        ("it is still held", WAITING, Tick(), 0.3, [writes(entry(300.3, 90.3, 1, 0.3))]),
-        ("it needs a lease now", WAITING, Wanted(), 0, [writes(entry(300, 90, 1))]),
+        ("a request is queued: worth a lease if it goes on", UNUSED, RequestBegan(300), 0, [SetTimer(at(0.3))]),
         (
-            "soon after another write: it is not held back",
+            "it is refused at once: its promise is written later",
+            WAITING,
+            RequestEnded(300, 0),
+            0.1,
+            [SetTimer(at(2.1))],
+        ),
+        (
+            "it is refused because of an unload: nothing to write",
+            WAITING,
+            RequestEnded(300, 0, promises=False),
+            0.1,
+            [],
+        ),
+        ("it is still queued", WAITING, TimerFired(), 0.3, [writes(entry(300.3, 90.3, 1, 0.3))]),
+        ("it needs a lease now", WAITING, LeaseNeeded(), 0, [writes(entry(300, 90, 1))]),
+        (
+            "soon after another write: it does not wait",
             replace(WAITING, written_at=at(0)),
-            Wanted(),
+            LeaseNeeded(),
             0.5,
             [writes(entry(300.5, 90.5, 1, 0.5))],
         ),
         (
-            "soon after a failed write: it is",
+            "soon after a failed write: it does",
             replace(WAITING, written_at=at(0), failures=3),
-            Wanted(),
+            LeaseNeeded(),
             0.5,
-            [WakeAt(at(1))],
+            [SetTimer(at(1))],
         ),
-        ("another one while that is written", asked(WAITING, 90, wanted=True), Wanted(), 0, []),
+        ("another one while that is written", asked(WAITING, 90, lease_needed=True), LeaseNeeded(), 0, []),
         (
             "the lease is stored",
-            asked(WAITING, 90, wanted=True),
-            Acknowledged(seen(own(300, 90, in_flight=1))),
+            asked(WAITING, 90, lease_needed=True),
+            WriteStored(seen(own(300, 90, in_flight=1))),
             0.1,
-            [Tell.GRANTED, WakeAt(at(30))],
+            [LeaseAnswer.GRANTED, SetTimer(at(30))],
         ),
-        ("the lease is refused", asked(WAITING, 90, wanted=True), Failed(), 0.1, [Tell.FAILED, WakeAt(at(1.1))]),
-        ("it goes on failing", asked(WAITING, 90, failures=2), Failed(), 0, [Tell.FAILED, WakeAt(at(4))]),
+        (
+            "the lease is refused",
+            asked(WAITING, 90, lease_needed=True),
+            WriteFailed(),
+            0.1,
+            [LeaseAnswer.FAILED, SetTimer(at(1.1))],
+        ),
+        ("it goes on failing", asked(WAITING, 90, failures=2), WriteFailed(), 0, [LeaseAnswer.FAILED, SetTimer(at(4))]),
         (
             "a request while no write comes through: another try",
             replace(IDLE, lease=None, failures=1),
-            Begun(300),
+            RequestBegan(300),
             7,
             [writes(entry(307, 97, 1, 7))],
         ),
-        ("for long", asked(WAITING, 90, failures=9), Failed(), 0, [Tell.FAILED, WakeAt(at(5))]),
-        ("busy: the lease is renewed when 60 s of it are left", BUSY, Tick(), 10, [WakeAt(at(30))]),
-        ("so much is left", BUSY, Tick(), 30, [writes(entry(330, 120, 1, 30))]),
-        ("a request that wants it kept for longer: told within a second", BUSY, Begun(3600), 0.5, [WakeAt(at(1))]),
-        ("told", BUSY, Begun(3600), 1, [writes(entry(3601, 91, 2, 1))]),
-        ("for ever", BUSY, Begun(0), 1, [writes(replace(entry(0, 91, 2, 1), keep_until=NEVER))]),
-        ("the last request ends: once settled", BUSY, Ended(300, 0), 5, [WakeAt(at(7))]),
-        ("the lease is given back, the promise stays", IDLE, Tick(), 7, [writes(entry(305, None, 0, 5))]),
+        ("for long", asked(WAITING, 90, failures=9), WriteFailed(), 0, [LeaseAnswer.FAILED, SetTimer(at(5))]),
+        ("busy: the lease is renewed when 60 s of it are left", BUSY, TimerFired(), 10, [SetTimer(at(30))]),
+        ("so much is left", BUSY, TimerFired(), 30, [writes(entry(330, 120, 1, 30))]),
+        (
+            "a request that keeps it for longer: written within a second",
+            BUSY,
+            RequestBegan(3600),
+            0.5,
+            [SetTimer(at(1))],
+        ),
+        ("written", BUSY, RequestBegan(3600), 1, [writes(entry(3601, 91, 2, 1))]),
+        ("for ever", BUSY, RequestBegan(0), 1, [writes(replace(entry(0, 91, 2, 1), keep_until=NEVER))]),
+        ("the last request ends: once settled", BUSY, RequestEnded(300, 0), 5, [SetTimer(at(7))]),
+        ("the lease is released, the promise stays", IDLE, TimerFired(), 7, [writes(entry(305, None, 0, 5))]),
         (
             "in use, but for this moment, and the lease is to be renewed",
             replace(IDLE, idle_since=at(29.9)),
-            Tick(),
+            TimerFired(),
             30,
             [writes(entry(305, 120, 0, 5))],
         ),
         (
-            "a replica closes it: given back at once",
+            "a replica closes it: released at once",
             IDLE,
-            Changed(seen(own(300, 90), closed=60)),
+            DeploymentChanged(seen(own(300, 90), closed=60)),
             5.1,
             [writes(entry(305, None, 0, 5))],
         ),
-        ("a replica closes it that is in use: kept", BUSY, Changed(seen(own(300, 90), closed=60)), 5, [WakeAt(at(30))]),
-        ("renewed as before", replace(BUSY, closed_until=at(60)), Tick(), 30, [writes(entry(330, 120, 1, 30))]),
         (
-            "the request ends: given back at once",
+            "a replica closes it that is in use: kept",
+            BUSY,
+            DeploymentChanged(seen(own(300, 90), closed=60)),
+            5,
+            [SetTimer(at(30))],
+        ),
+        ("renewed as before", replace(BUSY, closed_until=at(60)), TimerFired(), 30, [writes(entry(330, 120, 1, 30))]),
+        (
+            "the request ends: released at once",
             replace(BUSY, closed_until=at(60)),
-            Ended(300, 0),
+            RequestEnded(300, 0),
             0.2,
             [writes(entry(300.2, None, 0, 0.2))],
         ),
-        ("a request comes while the lease is given back", asked(replace(IDLE, lease=None), None), Begun(300), 7, []),
+        (
+            "a request comes while the lease is released",
+            asked(replace(IDLE, lease=None), None),
+            RequestBegan(300),
+            7,
+            [],
+        ),
         (
             "it gets a write of its own",
-            asked(WAITING, None, wanted=True),
-            Acknowledged(seen(own(300))),
+            asked(WAITING, None, lease_needed=True),
+            WriteStored(seen(own(300))),
             7,
             [writes(entry(307, 97, 1, 7))],
         ),
-        ("also where the first one failed", asked(WAITING, None, wanted=True), Failed(), 7, [WakeAt(at(8))]),
         (
-            "a lease that may be stored is given back",
-            replace(UNUSED, doubtful=at(90), idle_since=at(0)),
-            Tick(),
+            "also where the first one failed",
+            asked(WAITING, None, lease_needed=True),
+            WriteFailed(),
+            7,
+            [SetTimer(at(8))],
+        ),
+        (
+            "a lease that may be stored is released",
+            replace(UNUSED, uncertain_lease=at(90), idle_since=at(0)),
+            TimerFired(),
             2,
             [writes(entry(-900, None, 0, -900))],
         ),
-        ("or has run out", replace(UNUSED, doubtful=at(1), idle_since=at(0)), Tick(), 2, []),
-        ("all is told", replace(IDLE, lease=None, stored=own(305), told=at(305)), Tick(), 60, []),
+        ("or has run out", replace(UNUSED, uncertain_lease=at(1), idle_since=at(0)), TimerFired(), 2, []),
+        ("all is written", replace(IDLE, lease=None, stored=own(305), stored_promise=at(305)), TimerFired(), 60, []),
         (
-            "somebody took the lease: a request waits",
-            replace(BUSY, since=at(0)),
-            Changed(seen(None)),
+            "somebody removed the lease: a request waits",
+            replace(BUSY, in_hand_since=at(0)),
+            DeploymentChanged(seen(None)),
             5,
             [writes(entry(305, 95, 1, 5))],
         ),
-        ("an unload, as one writes", asked(IDLE, 90), Ordered(Order(unload_at=at(6))), 6, []),
+        ("an unload, as one writes", asked(IDLE, 90), OrderGiven(Order(unload_at=at(6))), 6, []),
         (
             "an unload",
             IDLE,
-            Ordered(Order(unload_at=at(5.5))),
+            OrderGiven(Order(unload_at=at(5.5))),
             5.5,
             [writes(entry(305, None, 0, 5, [Order(unload_at=at(5.5))]))],
         ),
         (
-            "told of a request, and then of an unload before it: taken back",
-            replace(IDLE, lease=None, stored=own(305, activity=5), told=at(305)),
-            Changed(seen(own(305, activity=5), unloaded=4)),
+            "reported a request, then saw an unload before it: taken back",
+            replace(IDLE, lease=None, stored=own(305, activity=5), stored_promise=at(305)),
+            DeploymentChanged(seen(own(305, activity=5), unloaded=4)),
             60,
             [writes(entry(4, None, 0, 4))],
         ),
         (
             "a request that waited goes on after the unload",
-            replace(BUSY, by_ttl={}, unloaded_at=at(4), told=at(4)),
-            Passed(60),
+            replace(BUSY, by_ttl={}, unloaded_at=at(4), stored_promise=at(4)),
+            RequestCarriedOver(60),
             5,
             [writes(entry(65, 95, 1, 5))],
         ),
-        ("gone", BUSY, Gone(), 5, [Tell.GONE]),
-        ("this replica ends", BUSY, Leaving(), 0.1, [writes(entry(300.1, None, 0, 0.1))]),
+        ("gone", BUSY, DeploymentRemoved(), 5, [LeaseAnswer.GONE]),
+        ("this replica ends", BUSY, ReplicaLeaving(), 0.1, [writes(entry(300.1, None, 0, 0.1))]),
         (
             "this replica ends that has no lease",
-            replace(IDLE, lease=None, stored=own(305), told=at(305)),
-            Leaving(),
+            replace(IDLE, lease=None, stored=own(305), stored_promise=at(305)),
+            ReplicaLeaving(),
             60,
             [],
         ),
     ],
 )
-def test_what_is_done(case: str, state: State, event: Event, now: float, effects: list[Effect]) -> None:
+def test_what_is_done(case: str, state: LeaseState, event: Event, now: float, effects: list[Effect]) -> None:
     before = state.copy()
     done = next_state(state, event, at(now))[1]
-    assert [replace(effect, version=4) if isinstance(effect, Write) else effect for effect in done] == effects, case
+    assert [replace(effect, version=4) if isinstance(effect, WriteEntry) else effect for effect in done] == effects, (
+        case
+    )
     assert state == before, "the state before is left as it is"
 
 
 @pytest.mark.parametrize(
     ("case", "state", "event", "now", "until"),
     [
-        ("a margin before the end", asked(WAITING, 90), Acknowledged(seen(own(300, 90))), 0, 80),
-        ("no lease", WAITING, Tick(), 0, None),
-        ("its write failed, and nothing was promised before", asked(WAITING, 90), Failed(), 0, -910),
-        ("another replica's promise and lease are none of its own", WAITING, Changed(seen(None)), 0, None),
-        ("the renewal failed: the stored promise holds", asked(BUSY, 120), Failed(), 31, 290),
-        ("or the lease, whichever is longer", asked(replace(BUSY, told=at(40)), 120), Failed(), 31, 80),
+        ("a margin before the end", asked(WAITING, 90), WriteStored(seen(own(300, 90))), 0, 80),
+        ("no lease", WAITING, TimerFired(), 0, None),
+        ("its write failed, and nothing was promised before", asked(WAITING, 90), WriteFailed(), 0, -910),
+        ("another replica's promise and lease are none of its own", WAITING, DeploymentChanged(seen(None)), 0, None),
+        ("the renewal failed: the stored promise holds", asked(BUSY, 120), WriteFailed(), 31, 290),
+        ("or the lease, whichever is longer", asked(replace(BUSY, stored_promise=at(40)), 120), WriteFailed(), 31, 80),
         (
             "the renewal failed of one that is closed",
             asked(replace(BUSY, closed_until=at(60)), 120),
-            Failed(),
+            WriteFailed(),
             31,
             None,
         ),
-        ("it is being given back", IDLE, Tick(), 7, None),
-        ("it is closed", BUSY, Changed(seen(own(300, 90), closed=60)), 5, None),
-        ("it was closed", replace(BUSY, closed_until=at(4)), Tick(), 5, 80),
-        ("somebody took it", BUSY, Changed(seen(None)), 5, None),
-        ("an older version does not say so", BUSY, Changed(seen(None, version=3)), 5, 80),
-        ("this replica ends", BUSY, Leaving(), 0, None),
+        ("it is being released", IDLE, TimerFired(), 7, None),
+        ("it is closed", BUSY, DeploymentChanged(seen(own(300, 90), closed=60)), 5, None),
+        ("it was closed", replace(BUSY, closed_until=at(4)), TimerFired(), 5, 80),
+        ("somebody removed it", BUSY, DeploymentChanged(seen(None)), 5, None),
+        ("an older version does not say so", BUSY, DeploymentChanged(seen(None, version=3)), 5, 80),
+        ("this replica ends", BUSY, ReplicaLeaving(), 0, None),
     ],
 )
 def test_until_when_requests_are_passed_on(
-    case: str, state: State, event: Event, now: float, until: float | None
+    case: str, state: LeaseState, event: Event, now: float, until: float | None
 ) -> None:
     assert next_state(state, event, at(now))[0].usable_until == (LONG_AGO if until is None else at(until)), case
 
@@ -264,39 +310,41 @@ def test_until_when_requests_are_passed_on(
         ("one that was made after an unload", seen(own(3600), unloaded=-1), 3600),
     ],
 )
-def test_the_beginning_is_what_is_stored(case: str, stored: Seen, promise: float) -> None:
+def test_the_beginning_is_what_is_stored(case: str, stored: DeploymentVersion, promise: float) -> None:
     state = first_state(stored, at(10))
     assert (state.promise, state.lease) == (at(promise), None), case
 
 
-def test_a_lease_of_an_earlier_life_is_not_used_but_given_back() -> None:
-    state, effects = next_state(first_state(seen(own(300, 90)), at(10)), Tick(), at(10))
-    assert (state.usable_until, effects) == (LONG_AGO, [WakeAt(at(12))])
+def test_a_lease_of_an_earlier_process_is_not_used_but_released() -> None:
+    state, effects = next_state(first_state(seen(own(300, 90)), at(10)), TimerFired(), at(10))
+    assert (state.usable_until, effects) == (LONG_AGO, [SetTimer(at(12))])
 
 
 def test_a_write_is_for_the_version_that_was_seen_last() -> None:
-    """So nothing that is stored is overwritten unseen, such as what an earlier life of this replica had on its way."""
-    state, _ = next_state(WAITING, Changed(seen(version=7)), at(0))
-    state, effects = next_state(state, Wanted(), at(0))
-    assert effects == [Write(entry(300, 90, 1), version=7)]
-    state, effects = next_state(state, Outdated(seen(own(3600, 25, activity=-1), version=9)), at(0))
-    assert effects == [Write(entry(3600, 90, 1), version=9)], "it is decided anew, from what is stored"
+    """So nothing that is stored is overwritten unseen, such as a late write of this replica's earlier process."""
+    state, _ = next_state(WAITING, DeploymentChanged(seen(version=7)), at(0))
+    state, effects = next_state(state, LeaseNeeded(), at(0))
+    assert effects == [WriteEntry(entry(300, 90, 1), version=7)]
+    state, effects = next_state(state, WriteOutdated(seen(own(3600, 25, activity=-1), version=9)), at(0))
+    assert effects == [WriteEntry(entry(3600, 90, 1), version=9)], "it is decided anew, from what is stored"
     for version in range(10, 14):
-        state, effects = next_state(state, Outdated(seen(version=version)), at(0))
-        assert isinstance(effects[-1], Write)
-    assert next_state(state, Outdated(seen(version=14)), at(0))[1][0] is Tell.FAILED, "in the end it has failed"
+        state, effects = next_state(state, WriteOutdated(seen(version=version)), at(0))
+        assert isinstance(effects[-1], WriteEntry)
+    assert next_state(state, WriteOutdated(seen(version=14)), at(0))[1][0] is LeaseAnswer.FAILED, (
+        "in the end it has failed"
+    )
 
 
 def test_what_may_be_stored_stays_promised_though_its_request_is_refused() -> None:
-    state, _ = next_state(WAITING, Wanted(), at(0))
-    state, _ = next_state(state, Ended(300, 0, promises=False), at(0.1))
+    state, _ = next_state(WAITING, LeaseNeeded(), at(0))
+    state, _ = next_state(state, RequestEnded(300, 0, promises=False), at(0.1))
     assert state.promise == at(300)
 
 
 def test_an_entry_names_only_what_it_means_to_change() -> None:
     assert set(entry(300, None).patch()) == {"lastActivity", "keepUntil", "leaseUntil", "inFlight"}
     order = entry(300, None, activity=9, orders=[Order(unload_at=at(8))]).patch()
-    assert order["unloadAt"] == order["lastActivity"], "an unload is never before what the entry tells of"
+    assert order["unloadAt"] == order["lastActivity"], "an unload is never before what the entry states"
     assert order["closedUntil"] is None
 
 
@@ -306,7 +354,7 @@ def test_an_entry_names_only_what_it_means_to_change() -> None:
     )
 )
 def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple[str, int, int]]) -> None:
-    """Requests of a model in use change counts in place; what follows from them later is what events would have led to."""
+    """Requests of a model in use change counts in place: later results are those that events would have had."""
     short, long, now = BUSY.copy(), BUSY.copy(), 0.0
     in_hand = [300]
     for step, ttl, milliseconds in steps:
@@ -314,23 +362,23 @@ def test_the_counts_of_the_short_way_are_those_of_the_long_one(steps: list[tuple
         if step == "begin":
             in_hand.append(ttl)
             short.count_begin(ttl)
-            long, _ = next_state(long, Begun(ttl), at(now))
+            long, _ = next_state(long, RequestBegan(ttl), at(now))
         elif ttl in in_hand:
             in_hand.remove(ttl)
             short.count_end(ttl, 0, at(now), promises=True)
-            long, _ = next_state(long, Ended(ttl, 0), at(now))
+            long, _ = next_state(long, RequestEnded(ttl, 0), at(now))
         long.writing = None
-    now += 60  # both renewed or gave back
-    (one, told), (other, likewise) = (
-        next_state(replace(state, lease=at(90), since=at(0)), Tick(), at(now)) for state in (short, long)
+    now += 60  # both have renewed or released the lease
+    (one, effects), (other, likewise) = (
+        next_state(replace(state, lease=at(90), in_hand_since=at(0)), TimerFired(), at(now)) for state in (short, long)
     )
     assert (one.in_hand, one.by_ttl, one.promise) == (other.in_hand, other.by_ttl, other.promise)
-    assert told == likewise
+    assert effects == likewise
 
 
 def test_what_came_while_a_write_was_under_way_is_looked_at_again_once_that_turns_out_to_be_outdated() -> None:
-    """The view hears of the version before the write does that it was in the way of."""
+    """The view shows the newer version before the write fails because of it."""
     newer = seen(own(3600, 25, activity=-1), version=9)
-    state, _ = next_state(asked(WAITING, 90, version=7, wanted=True), Changed(newer), at(0))
-    _, effects = next_state(state, Outdated(newer), at(0))
-    assert effects == [Write(entry(3600, 90, 1), version=9)]
+    state, _ = next_state(asked(WAITING, 90, version=7, lease_needed=True), DeploymentChanged(newer), at(0))
+    _, effects = next_state(state, WriteOutdated(newer), at(0))
+    assert effects == [WriteEntry(entry(3600, 90, 1), version=9)]

@@ -1,6 +1,4 @@
-"""Leases on a cluster:
-what is written before a request is passed on, and what becomes of it when the cluster does not take it.
-"""
+"""Leases on a cluster: what is written before a request is passed on, and what follows when the cluster refuses it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +19,7 @@ def at(seconds: float) -> datetime:
 
 
 class Router1(Replica):
-    """A replica whose clock stands, and which knows what it is told."""
+    """A replica whose clock stands, and which knows what the test gives it."""
 
     def __init__(self, cluster: InstrumentedCluster) -> None:
         self.cluster = cluster
@@ -45,31 +43,31 @@ def router(cluster: InstrumentedCluster) -> Router1:
 
 async def test_a_request_is_passed_on_under_a_lease_that_is_stored_and_the_next_one_at_once(router: Router1) -> None:
     deployment = await router.known()
-    assert router.leases.begin_now(deployment, 300) is None
-    first = router.leases.begin(deployment, 300)
-    assert await router.leases.protect(first)
+    assert router.leases.claim_now(deployment, 300) is None
+    first = router.leases.claim(deployment, 300)
+    assert await router.leases.ensure_lease(first)
     entry = await entry_of(router.cluster, "router-1")
     assert (entry.last_activity, entry.keep_until, entry.lease_until, entry.in_flight) == (NOW, at(300), at(90), 1)
     writes = await router.writes()
-    second = router.leases.begin_now(deployment, 300)
+    second = router.leases.claim_now(deployment, 300)
     assert second
     assert await router.writes() == writes
-    router.leases.end(first)
-    router.leases.end(second)
+    router.leases.release(first)
+    router.leases.release(second)
     await router.leases.leave()
 
 
 @pytest.mark.parametrize(("left", "at_once"), [(10, False), (11, True)])
 async def test_a_lease_that_is_near_its_end_is_renewed_first(router: Router1, left: float, at_once: bool) -> None:
     await router.known()
-    hold = await router.begin(300)
+    claim = await router.begin(300)
     router.now = at(90 - left)
-    later = router.leases.begin_now(router.deployment, 300)
+    later = router.leases.claim_now(router.deployment, 300)
     assert bool(later) == at_once
     assert later or await router.begin(300)
     until = (await entry_of(router.cluster, "router-1")).lease_until
     assert until == (at(90) if at_once else at(170))
-    router.leases.end(hold)
+    router.leases.release(claim)
     await router.leases.leave()
 
 
@@ -118,13 +116,13 @@ async def test_an_unload_ends_the_promises_of_all_and_is_not_lost_by_the_next_wr
 
 async def test_a_closed_deployment_stays_closed_when_its_lease_is_renewed(router: Router1) -> None:
     await router.known()
-    hold = await router.begin(300)
+    claim = await router.begin(300)
     await router.leases.close_to_requests(router.deployment, 60)
     router.now = at(25)
-    held = router.leases.begin(router.deployment, 300)
-    assert not await router.leases.protect(held)
-    router.leases.end(held, promises=False)
-    router.leases.end(hold)
+    queued = router.leases.claim(router.deployment, 300)
+    assert not await router.leases.ensure_lease(queued)
+    router.leases.release(queued, promises=False)
+    router.leases.release(claim)
     await router.leases.leave()
     assert (await entry_of(router.cluster, "router-1")).closed_until == at(60)
 
@@ -133,10 +131,10 @@ async def test_a_lease_on_a_successor_of_the_same_name_is_not_taken(router: Rout
     deployment = await router.known()
     await router.cluster.delete(MODEL_DEPLOYMENTS, "a")
     await make_ready(router.cluster, NOW)
-    hold = router.leases.begin(deployment, 300)
+    claim = router.leases.claim(deployment, 300)
     with pytest.raises(DeploymentGoneError):
-        await router.leases.protect(hold)
-    router.leases.end(hold)
+        await router.leases.ensure_lease(claim)
+    router.leases.release(claim)
     await router.leases.leave()
     assert (await stored(router.cluster)).status.activity == {}
 
@@ -144,24 +142,24 @@ async def test_a_lease_on_a_successor_of_the_same_name_is_not_taken(router: Rout
 async def test_a_deployment_that_is_found_gone_is_gone_from_the_view(router: Router1) -> None:
     await router.known()
     await router.cluster.delete(MODEL_DEPLOYMENTS, "a")
-    hold = router.leases.begin(router.deployment, 300)
+    claim = router.leases.claim(router.deployment, 300)
     with pytest.raises(DeploymentGoneError):
-        await router.leases.protect(hold)
+        await router.leases.ensure_lease(claim)
     assert router.deployments.get("a") is None
-    assert router.leases.in_flight(hold.deployment.uid) == 0
+    assert router.leases.in_flight(claim.deployment.uid) == 0
     with pytest.raises(DeploymentGoneError):
-        await router.leases.close_to_requests(hold.deployment, 60)
-    router.leases.end(hold)
+        await router.leases.close_to_requests(claim.deployment, 60)
+    router.leases.release(claim)
 
 
 async def test_a_lease_that_cannot_be_written_lets_nothing_pass_and_is_tried_again(router: Router1) -> None:
     deployment = await router.known()
     router.cluster.fail_next("patch_status", UnavailableError("gone fishing"))
-    hold = router.leases.begin(deployment, 300)
+    claim = router.leases.claim(deployment, 300)
     with pytest.raises(UnavailableError):
-        await router.leases.protect(hold)
+        await router.leases.ensure_lease(claim)
     router.now = at(1)
-    assert await router.leases.protect(hold)
+    assert await router.leases.ensure_lease(claim)
     assert (await entry_of(router.cluster, "router-1")).in_flight == 1
-    router.leases.end(hold)
+    router.leases.release(claim)
     await router.leases.leave()

@@ -1,4 +1,4 @@
-"""A cluster in virtual time that says what was written, and each replica's way to it: slow, broken, cut, or behind."""
+"""A cluster in virtual time that reports each write, and each replica's way to it: slow, broken, cut or late."""
 
 import asyncio
 from collections import defaultdict
@@ -11,12 +11,10 @@ from berth_local.node.cluster import LocalCluster
 from tests.unit.virtual_time import wall_clock
 
 Outcome = Literal["works", "fails", "lost", "slow", "late"]
-"""Of a write:
-lost means that it is done and nobody hears; slow, that it is done later; late, that this is heard later.
-"""
+"""Of a write. lost: it is done, and its answer is lost. slow: it is done later. late: its answer comes later."""
 
 SLOW_SECONDS = 2.0
-"""With what else may happen this stays below the 5 s that a renewal may take."""
+"""Together with all other delays, this stays below the 5 s that a renewal may take."""
 
 writer: ContextVar[str] = ContextVar("writer", default="nobody")
 """Who makes the present call."""
@@ -28,21 +26,21 @@ def seconds() -> float:
 
 
 class Store(LocalCluster):
-    """Tells of each change in the very moment, and who made it."""
+    """Reports each change at once, and who made it."""
 
-    def __init__(self, told: Callable[[str, str, Object], None]) -> None:
+    def __init__(self, observer: Callable[[str, str, Object], None]) -> None:
         super().__init__({}, wall_clock)
-        self._told = told
-        self.news = asyncio.Event()
+        self._observer = observer
+        self.changed = asyncio.Event()
 
     def _publish(self, change: Literal["ADDED", "MODIFIED", "DELETED"], plural: str, item: Object) -> None:
         super()._publish(change, plural, item)
-        self._told(change, writer.get(), item)
-        self.news.set()
+        self._observer(change, writer.get(), item)
+        self.changed.set()
 
 
 class Wire:
-    """The cluster, as one life of a router has it."""
+    """The cluster as one process of a router reaches it."""
 
     def __init__(self, store: Store, who: str) -> None:
         self._store = store
@@ -53,9 +51,9 @@ class Wire:
         self.out_until = 0.0
         """Until when all writes fail."""
         self.lag = 0.0
-        """Seconds by which watches are behind."""
+        """Seconds by which watches are late."""
         self.tries: defaultdict[str, list[float]] = defaultdict(list)
-        """When a lease was written, or was to be, but for what closes and unloads; by uid of the object."""
+        """When a write of a lease was tried, without those of an unload; by uid of the object."""
 
     async def get(self, kind: Kind, name: str) -> Object:
         await self._reached()
@@ -98,7 +96,7 @@ class Wire:
         if outcome == "fails":
             raise UnavailableError("it fails")
         await self._reached()
-        # Once it is on its way, it arrives, whatever becomes of who has sent it.
+        # A write that was sent arrives, even if its sender dies.
         writing = asyncio.create_task(
             self._arrive(kind, name, status, preconditions, SLOW_SECONDS if outcome == "slow" else 0)
         )

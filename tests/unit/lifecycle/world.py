@@ -1,7 +1,7 @@
-"""Two routers, an operator and what all of them do to one model, in virtual time; and what must always hold.
+"""Two routers and an operator that work on one model, in virtual time; and the rules that must always hold.
 
-The routers' parts are the real ones. The operator decides by its real rules and writes as it really does, but starts
-engines by a word. What is found wrong is noted, and raised by `check`.
+The routers' parts are the real ones. The operator decides by its real rules and writes as it really does, but its
+engines are only names. A broken rule is recorded, and `check` raises it.
 """
 
 import asyncio
@@ -25,14 +25,16 @@ from berth_operator.deployments.idle import idle_since, is_asleep
 from berth_router.errors import APIError
 from berth_router.lifecycle import unloader
 from berth_router.lifecycle.activator import Activator
+from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.lease_keeper import Hold, Leases
+from berth_router.lifecycle.lease_keeper import Claim, Leases
 from berth_router.lifecycle.lease_state import LEASE, MARGIN
-from berth_router.lifecycle.resolve import Inventory, Policy
+from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.metrics import Metrics
 from berth_router.request.ask import Ask
 from berth_router.stats import Stats
+from berth_router.store.model_store import ModelLookup
 from tests.unit.lifecycle.wire import Store, Wire, seconds, writer
 from tests.unit.virtual_time import BEGINNING
 
@@ -41,48 +43,47 @@ OPERATOR = "operator"
 NAMES = ("router-1", "router-2")
 
 GONE_WITHIN = LEASE + CLOCK_SKEW + timedelta(seconds=40)
-"""After the last promise:
-a crashed router's lease, the longest wait between two tries of a write, and what rounds take.
-"""
+"""After the last promise: a crashed router's lease, the longest wait between two tries, and the operator's rounds."""
 
 _STARTS_SECONDS = 0.5
 _SLOW_RENEWAL = (MARGIN - CLOCK_SKEW).total_seconds()
 _AFTER_OUTAGE = 7.0
-"""In which a router that could not write has written again."""
+"""Seconds after which a router that could not write has written again."""
 
 _MORE_WRITES = 4
-"""Than seconds have passed, at the most."""
+"""A router writes at most this many times more than seconds have passed."""
 
 
 class _Models:
     """A store that has every model."""
 
-    async def lookup(self, model: str) -> Inventory:
-        return Inventory(exists=True)
+    async def lookup(self, model: str) -> ModelLookup:
+        return ModelLookup(exists=True)
 
 
 _MODELS: Any = _Models()
+_POLICY = Policy({Backend.LLAMACPP: [Device.CPU]}, Backend.LLAMACPP, Device.CPU, default_ttl=5, max_deployments=9)
 
 
 @dataclass(eq=False)
 class Accepted:
-    """A request that was passed on to an engine and has its answer being made."""
+    """A request that was passed on to an engine, whose answer is under way."""
 
     router: "Router"
-    hold: Hold
+    claim: Claim
     engine: str
     since: float
     leased: bool = False
     """Whether its router had a lease when it was passed on."""
 
     def has_lease(self, now: datetime, margin: timedelta = timedelta()) -> bool:
-        """Whether its router has one at this moment that has so much left, by no clock's skew."""
-        lease = self.hold.lane.state.lease
+        """Whether its router has a lease now with so much left, by a clock without skew."""
+        lease = self.claim.lease.state.lease
         return lease is not None and lease - margin > now + timedelta(seconds=self.router.skew)
 
 
 class Router:
-    """One life of a replica."""
+    """One process of a replica."""
 
     def __init__(self, world: "World", name: str, skew: float) -> None:
         def clock() -> datetime:
@@ -96,13 +97,9 @@ class Router:
         self.unloader = Unloader(self.wire, deployments, self.leases, seconds)
         self.deployments = deployments
         self.activator = Activator(
-            cluster=self.wire,
             deployments=deployments,
-            store=_MODELS,
             leases=self.leases,
-            policy=Policy(
-                {Backend.LLAMACPP: [Device.CPU]}, Backend.LLAMACPP, Device.CPU, default_ttl=5, max_deployments=9
-            ),
+            creator=Creator(self.wire, deployments, _MODELS, _POLICY),
             metrics=Metrics(),
             stats=Stats(self.wire, None, name, clock),
             deadline_seconds=3600,
@@ -117,7 +114,7 @@ class Router:
         task.add_done_callback(self.tasks.discard)
 
     def die(self) -> None:
-        """Nothing of it is heard any more, but what it has sent."""
+        """It ends. Only the writes that it has sent still arrive."""
         self.wire.dead = True
         for task in list(self.tasks):
             task.cancel()
@@ -125,7 +122,7 @@ class Router:
 
 @dataclass
 class Demand:
-    """What requests have asked of the present object."""
+    """How long requests want the present object to stay."""
 
     until: datetime = BEGINNING
     for_ever: bool = False
@@ -141,11 +138,11 @@ class World:
 
     skews: tuple[float, float, float] = (0, 0, 0)
     declared_ttl: int | None = None
-    """Of a deployment that a person has declared, which sleeps. None: routers make what there is."""
+    """TTL of a deployment that a person has declared, which falls asleep. None: routers make the deployments."""
     by_version: bool = True
-    """Whether the operator deletes the version alone that it has read."""
+    """Whether the operator deletes only the version that it has read."""
     operator_seconds: float = 0
-    """What the operator takes between its read and its write."""
+    """Seconds between the operator's read and its write."""
     faults: list[str] = field(default_factory=list[str])
     accepted: list[Accepted] = field(default_factory=list[Accepted])
     engines: set[str] = field(default_factory=set[str])
@@ -153,7 +150,7 @@ class World:
     demand: Demand = field(default_factory=Demand)
 
     def __post_init__(self) -> None:
-        self.store = Store(self._told)
+        self.store = Store(self._observe)
         self.starts = 0
         self.closed_at: float | None = None
         self._entries: dict[str, Object] = {}
@@ -168,7 +165,7 @@ class World:
     # -- What happens
 
     async def declare(self) -> None:
-        """A person's deployment, where there is to be one."""
+        """Creates a person's deployment, where this world has one."""
         if self.declared_ttl is not None:
             idle = {"ttlSeconds": self.declared_ttl, "action": "Sleep"}
             spec = {"model": MODEL, "backend": "llamacpp", "device": "cpu", "idle": idle}
@@ -176,12 +173,12 @@ class World:
             await self.store.create(MODEL_DEPLOYMENTS, {**head, "metadata": {"name": "declared"}, "spec": spec})
 
     def start(self, name: str) -> None:
-        """A replica begins to live, or another life of it."""
+        """Starts a replica, or a new process of it."""
         self.routers[name] = Router(self, name, self.skews[NAMES.index(name)])
         self.lives.append(self.routers[name])
 
     def crash(self, name: str) -> None:
-        """It dies, and another life begins. Answers through it are cut, which is no matter of leases."""
+        """It crashes, and a new process begins. Answers through it are cut: that breaks no rule of leases."""
         router = self.routers[name]
         router.die()
         self.accepted = [each for each in self.accepted if each.router is not router]
@@ -193,12 +190,12 @@ class World:
         router.run(self._request(router, ttl))
 
     def end(self, at: int) -> None:
-        """One of the answers being made ends, where there is any by now."""
+        """One of the answers under way ends, if there is one."""
         if not self.accepted:
             return
         each = self.accepted.pop(at % len(self.accepted))
-        self.demand.add(self.now(), each.hold.ttl)
-        each.router.activator.release(each.hold)
+        self.demand.add(self.now(), each.claim.ttl)
+        each.router.activator.release(each.claim)
 
     def unload(self, name: str) -> None:
         """Somebody unloads the model through a replica."""
@@ -206,17 +203,17 @@ class World:
         router.run(self._unload_through(router))
 
     def now(self) -> datetime:
-        """By no clock's skew."""
+        """The time without any clock's skew."""
         return BEGINNING + timedelta(seconds=seconds())
 
     async def quiet(self) -> None:
-        """Nothing happens any more, and nothing fails: at the end the model must be gone that nobody wants for ever."""
+        """Nothing happens any more, and nothing fails: at the end the model must be gone, unless it stays for ever."""
         for router in self.routers.values():
             router.wire.outcomes.clear()
             router.wire.out_until = router.wire.lag = 0
         while self.accepted:
             self.end(0)
-        await asyncio.sleep(90)  # until all that waits has been answered, and all leases are given back
+        await asyncio.sleep(90)  # until all queued requests are answered, and all leases released
         while self.accepted:
             self.end(0)
         deployment = await self.deployment()
@@ -230,12 +227,12 @@ class World:
             self._wrong(f"it is still there: {deployment and deployment.status}, wanted until {self.demand.until}")
 
     async def deployment(self) -> ModelDeployment | None:
-        """As it is stored."""
+        """The deployment as it is stored."""
         found = (await self.store.list(MODEL_DEPLOYMENTS)).items
         return ModelDeployment.parse(found[0]) if found else None
 
     def check(self) -> None:
-        """Raises AssertionError where anything was wrong."""
+        """Raises AssertionError if a rule was broken."""
         for router in self.lives:
             for tries in router.wire.tries.values():
                 for at, first in enumerate(tries):
@@ -249,14 +246,14 @@ class World:
         self.demand.add(self.now(), ttl)
         ask = Ask(MODEL, backend=Backend.LLAMACPP, device=Device.CPU, ttl=ttl)
         try:
-            hold = await router.activator.activate(ask, router.activator.deadline())
+            claim = await router.activator.activate(ask, router.activator.deadline())
         except APIError:
             self.demand.add(self.now(), ttl)
             return
-        engine = hold.deployment.status.endpoint or ""
-        accepted = Accepted(router, hold, engine, seconds())
+        engine = claim.deployment.status.endpoint or ""
+        accepted = Accepted(router, claim, engine, seconds())
         accepted.leased = accepted.has_lease(self.now(), MARGIN)
-        if engine not in self.engines and accepted.leased:  # without a lease it finds nobody there, and is told so
+        if engine not in self.engines and accepted.leased:  # without a lease it finds no engine, and gets an error
             self._wrong(f"{router.name} passes a request on to an engine that is gone")
         self.accepted.append(accepted)
 
@@ -270,7 +267,7 @@ class World:
     async def _operate(self) -> None:
         writer.set(OPERATOR)
         while True:
-            self.store.news.clear()
+            self.store.changed.clear()
             wait = 30.0
             deployment = await self.deployment()
             if deployment:
@@ -280,10 +277,10 @@ class World:
                     continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(wait, 0.01)):
-                    await self.store.news.wait()
+                    await self.store.changed.wait()
 
     async def _round(self, deployment: ModelDeployment) -> float:
-        """One look of the operator; seconds until the next."""
+        """One round of the operator. Returns the seconds until the next."""
         now = self.now() + timedelta(seconds=self.skews[2])
         as_read = Preconditions(deployment.uid, deployment.resource_version if self.by_version else None)
         asleep = deployment.status.phase is Phase.SLEEPING
@@ -328,7 +325,7 @@ class World:
     def _wrong(self, what: str) -> None:
         self.faults.append(f"{seconds():.1f} s: {what}")
 
-    def _told(self, change: str, who: str, item: Object) -> None:
+    def _observe(self, change: str, who: str, item: Object) -> None:
         """Looks at each change of the object as it happens."""
         deployment = ModelDeployment.parse(item)
         if change == "DELETED":
@@ -357,14 +354,12 @@ class World:
         cut = [each for each in self.accepted if each.engine == endpoint]
         self.accepted = [each for each in self.accepted if each.engine != endpoint]
         for each in cut:
-            each.router.activator.release(each.hold)
+            each.router.activator.release(each.claim)
             if not self._is_excused(each, why):
                 self._wrong(f"an answer through {each.router.name} that began at {each.since:.1f} s is cut: {why}")
 
     def _is_excused(self, cut: Accepted, why: str) -> bool:
-        """Whether it was cut as it may be:
-        its time to end was over, or its router could not reach the cluster for long.
-        """
+        """Whether it may be cut: its time to end was over, or its router could not reach the cluster for long."""
         now = seconds()
         if not (cut.leased or cut.has_lease(self.now())) and (why == "unloaded" or self._unload):
             return True  # passed on while its router could not write: nothing but an unload may end it

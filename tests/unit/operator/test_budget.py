@@ -39,13 +39,13 @@ class House:
     def use(self, deployment: ModelDeployment) -> Use:
         return Use(self.in_flight.get(deployment.name, 0), None)
 
-    def hold(self, deployment: ModelDeployment) -> None:
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
         self.held.add(deployment.name)
 
-    def release(self, deployment: ModelDeployment) -> None:
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
         self.held.remove(deployment.name)
 
-    async def put_out(self, deployment: ModelDeployment) -> bool:
+    async def evict(self, deployment: ModelDeployment) -> bool:
         if self.in_flight.get(deployment.name):
             return False
         await self.cluster.delete(MODEL_DEPLOYMENTS, deployment.name)

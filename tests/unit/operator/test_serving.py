@@ -38,7 +38,7 @@ def not_ready(seconds: float, containers_ready: str = "False") -> dict[str, Any]
     return running("False", -seconds, containers_ready)
 
 
-def put_out(reason: str) -> dict[str, Any]:
+def evict(reason: str) -> dict[str, Any]:
     """What a kubelet says of a pod that it ended for the node's sake."""
     killed = [{"name": "engine", "state": {"terminated": {"exitCode": 137, "message": "llama: ready\nllama: slot 1"}}}]
     return {"phase": "Failed", "reason": reason, "message": "the node needs it", "containerStatuses": killed}
@@ -223,7 +223,7 @@ TAKEN_AWAY = [
         Case(
             f"and one that the node put out: {reason}",
             deployment(status=loaded(100)),
-            [pod(status=put_out(reason))],
+            [pod(status=evict(reason))],
             ["create smol-2", "status", "delete smol-1"],
             "Pending",
             attempt=2,

@@ -95,13 +95,13 @@ class Serving:
         return (await self.until(lambda found: len(found) == 1))[0]["metadata"]["name"]
 
     async def told_in_flight(self, count: int) -> None:
-        """Returns when router-1 has told of so many requests in flight."""
+        """Returns when router-1 has reported so many requests in flight."""
         await self.until(
             lambda found: found[0].get("status", {}).get("activity", {}).get("router-1", {}).get("inFlight") == count
         )
 
     async def in_hand(self, count: int) -> None:
-        """Returns when this router has so many requests in hand, told or not."""
+        """Returns when this router has so many requests in hand, reported or not."""
         async with asyncio.timeout(10):
             while b'"in_flight":%d}' % count not in (await self.raw("GET", "/v1/models/loaded")).body:
                 pass

@@ -188,7 +188,7 @@ LLAMACPP = ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, d
 
 
 @pytest.mark.parametrize(
-    ("spec", "path", "fields", "told"),
+    ("spec", "path", "fields", "configured"),
     [
         (TRANSFORMERS, CHAT, {}, True),
         (TRANSFORMERS, CHAT, {"temperature": 0.2}, True),
@@ -200,13 +200,13 @@ LLAMACPP = ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, d
     ],
 )
 def test_an_engine_that_samples_only_when_told_is_told(
-    spec: ModelDeploymentSpec, path: str, fields: dict[str, Any], told: bool
+    spec: ModelDeploymentSpec, path: str, fields: dict[str, Any], configured: bool
 ) -> None:
     request = requested(path, **fields)
     body = orjson.loads(request.body_for(spec, "/elsewhere/tiny"))
     configuration = body.pop("generation_config", None)
     assert body == {**body_of(request), "model": "/elsewhere/tiny"}
-    assert configuration == ('{"do_sample":true}' if told else None)
+    assert configuration == ('{"do_sample":true}' if configured else None)
 
 
 def test_an_engine_that_knows_only_the_older_name_of_the_bound_gets_it_too() -> None:
@@ -215,7 +215,7 @@ def test_an_engine_that_knows_only_the_older_name_of_the_bound_gets_it_too() -> 
 
 
 WHOLE = {"stream": False}
-"""What the engine is told where a stream is not asked for: not every engine's default, on every path."""
+"""What the engine gets where no stream is asked for: some engines stream by default on some paths."""
 
 OWN = {
     "backend": "vllm",

@@ -1,4 +1,4 @@
-"""API keys: who is let in, and how the others are told."""
+"""API keys: who is admitted, and what the others hear."""
 
 import asyncio
 from collections.abc import AsyncIterator

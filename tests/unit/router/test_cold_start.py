@@ -145,13 +145,13 @@ async def test_at_the_deadline_the_client_hears_how_far_the_start_is(serving: Se
 @pytest.mark.parametrize("settings", [{"max_requests_per_model": 2}], indirect=True)
 async def test_no_more_requests_are_held_for_a_model_than_allowed(serving: Serving) -> None:
     asking = {asyncio.create_task(serving.ask()) for _ in range(3)}
-    refused, held = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+    refused, queued = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
 
     with pytest.raises(openai.RateLimitError, match="2 requests for /models/tiny are in hand") as raised:
         await refused.pop()
     assert raised.value.response.headers["retry-after"] == "5"
     await serving.make_ready(await serving.created())
-    assert await asyncio.gather(*held) == ["Paris."] * 2
+    assert await asyncio.gather(*queued) == ["Paris."] * 2
 
 
 @pytest.mark.parametrize("settings", [{"max_deployments": 1}], indirect=True)

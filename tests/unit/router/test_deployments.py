@@ -1,4 +1,4 @@
-"""The view of the deployments: what it believes when news come late, twice or out of order."""
+"""The view of the deployments: what it shows when events come late, twice or out of order."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -44,7 +44,7 @@ def existing(view: Deployments, name: str) -> ModelDeployment:
     return found
 
 
-async def told(
+async def shown(
     view: Deployments, name: str, condition: Callable[[ModelDeployment | None], bool] = lambda found: found is not None
 ) -> None:
     """Returns once what the view has of this name meets the condition."""
@@ -56,12 +56,12 @@ async def told(
 async def test_it_follows_creation_change_and_deletion(cluster: InstrumentedCluster, view: Deployments) -> None:
     assert [one.name for one in view.all()] == ["old"]
     await create(cluster, "new", model="/models/other")
-    await told(view, "new")
+    await shown(view, "new")
     assert [one.name for one in view.of_model("/models/other")] == ["new"]
     await cluster.patch_status(MODEL_DEPLOYMENTS, "new", {"phase": "Ready"})
-    await told(view, "new", lambda found: found is not None and found.status.phase == "Ready")
+    await shown(view, "new", lambda found: found is not None and found.status.phase == "Ready")
     await cluster.delete(MODEL_DEPLOYMENTS, "new")
-    await told(view, "new", lambda found: found is None)
+    await shown(view, "new", lambda found: found is None)
     assert list(view.of_model("/models/other")) == []
 
 
@@ -74,7 +74,7 @@ async def test_what_a_write_returned_is_seen_at_once_and_older_news_do_not_undo_
     view.put(created)
     assert existing(view, "new").status.phase == "Ready"
     await create(cluster, "later")
-    await told(view, "later")
+    await shown(view, "later")
     assert existing(view, "new").status.phase == "Ready"
 
 
@@ -83,7 +83,7 @@ async def test_what_a_write_returned_does_not_bring_back_what_is_deleted_since(
 ) -> None:
     written = await cluster.patch_status(MODEL_DEPLOYMENTS, "old", {"phase": "Ready"})
     await cluster.delete(MODEL_DEPLOYMENTS, "old")
-    await told(view, "old", lambda found: found is None)
+    await shown(view, "old", lambda found: found is None)
     view.put(written)
     assert view.get("old") is None
 
@@ -96,7 +96,7 @@ async def test_a_successor_is_not_taken_out_with_its_predecessor(
     view.put(await create(cluster, "old"))
     view.forget(before)
     await create(cluster, "later")
-    await told(view, "later")
+    await shown(view, "later")
     assert existing(view, "old").uid != before.uid
 
 
@@ -106,5 +106,5 @@ async def test_an_object_that_is_not_understood_does_not_stop_the_view(
 ) -> None:
     await cluster.patch_status(MODEL_DEPLOYMENTS, "old", {"phase": "Levitating"})
     await create(cluster, "new")
-    await told(view, "new")
+    await shown(view, "new")
     assert view.get("new")

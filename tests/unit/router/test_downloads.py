@@ -209,8 +209,8 @@ async def test_a_download_tells_how_far_it_is(serving: Serving) -> None:
         "filesTotal": 2,
     }
     times = {"startedAt": "2026-01-01T00:00:00Z"}
-    told = {"phase": "Running", "reason": "Downloading", "message": "1 of 2 files", "commit": "c" * 40}
-    await set_status(serving, made["job_id"], **told, **progress, **times)
+    running = {"phase": "Running", "reason": "Downloading", "message": "1 of 2 files", "commit": "c" * 40}
+    await set_status(serving, made["job_id"], **running, **progress, **times)
     status, download = await call(serving, "GET", f"/v1/models/download/{made['job_id']}")
     assert status == 200
     assert download == {

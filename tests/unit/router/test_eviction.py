@@ -1,4 +1,4 @@
-"""Models put out for room: nobody's answer is cut, and who comes meanwhile is served by the next start."""
+"""Models are evicted: no answer is cut, and a request that comes meanwhile is served by the next start."""
 
 import asyncio
 from asyncio import StreamReader
@@ -52,7 +52,7 @@ async def streamed(serving: Serving, until: bytes) -> AsyncGenerator[StreamReade
 
 
 async def test_an_idle_model_that_a_router_made_goes(ready: Serving) -> None:
-    assert await ready.router.evictor.put_out(await only(ready))
+    assert await ready.router.evictor.evict(await only(ready))
     assert await ready.deployments() == []
 
 
@@ -60,7 +60,7 @@ async def test_a_model_that_answers_stays(ready: Serving) -> None:
     task, go_on = await answering(ready)
     deployment = await only(ready)
     assert ready.router.evictor.use(deployment).in_flight == 1
-    assert not await ready.router.evictor.put_out(deployment)
+    assert not await ready.router.evictor.evict(deployment)
     go_on.set()
     assert await task == "Paris."
     assert len(await ready.deployments()) == 1
@@ -68,10 +68,10 @@ async def test_a_model_that_answers_stays(ready: Serving) -> None:
 
 async def test_a_request_that_comes_while_the_model_goes_is_answered_by_the_next_one(ready: Serving) -> None:
     deployment = await only(ready)
-    ready.router.evictor.hold(deployment)
+    ready.router.evictor.mark_evicting(deployment)
     async with streamed(ready, b"waiting for memory") as answer:
         assert ready.router.evictor.use(deployment).in_flight == 0
-        assert await ready.router.evictor.put_out(deployment)
+        assert await ready.router.evictor.evict(deployment)
         found = await ready.until(lambda found: bool(found) and found[0]["metadata"]["uid"] != deployment.uid)
         await ready.make_ready(found[0]["metadata"]["name"])
         await answer.readuntil(b"[DONE]")
@@ -81,16 +81,16 @@ async def test_who_has_been_served_before_waits_too(ready: Serving) -> None:
     async with streamed(ready, b"[DONE]"):
         pass
     deployment = await only(ready)
-    ready.router.evictor.hold(deployment)
+    ready.router.evictor.mark_evicting(deployment)
     async with streamed(ready, b"waiting for memory"):
-        ready.router.evictor.release(deployment)
+        ready.router.evictor.unmark_evicting(deployment)
 
 
 async def test_a_request_goes_on_when_the_model_is_let_stay(ready: Serving) -> None:
     deployment = await only(ready)
-    ready.router.evictor.hold(deployment)
+    ready.router.evictor.mark_evicting(deployment)
     async with streamed(ready, b"waiting for memory") as answer:
-        ready.router.evictor.release(deployment)
+        ready.router.evictor.unmark_evicting(deployment)
         await answer.readuntil(b"[DONE]")
     assert (await only(ready)).uid == deployment.uid
 
@@ -112,7 +112,7 @@ async def declared(serving: Serving) -> Serving:
 
 
 async def test_what_a_person_declared_takes_no_request_until_it_sleeps_and_wakes_for_it(declared: Serving) -> None:
-    going = asyncio.create_task(declared.router.evictor.put_out(await only(declared)))
+    going = asyncio.create_task(declared.router.evictor.evict(await only(declared)))
     await declared.until(
         lambda found: any(entry.get("unloadAt") for entry in found[0]["status"].get("activity", {}).values())
     )

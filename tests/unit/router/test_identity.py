@@ -1,4 +1,4 @@
-"""The tables of docs/identity.md, taken at their word."""
+"""The tables of docs/reference/identity.md, taken at their word."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,13 @@ import pytest
 
 from berth_api.model_deployment import Backend, Device
 from berth_router.errors import InvalidRequestError
-from berth_router.lifecycle.resolve import Create, Inventory, Policy, Use, resolve
+from berth_router.lifecycle.resolve import Attach, Create, Policy, resolve
 from berth_router.request.ask import Ask, RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
+from berth_router.store.model_store import FileType, ModelLookup
 from tests.unit.router.test_resolve import live
 
-_PAGE = (Path(__file__).parents[3] / "docs" / "identity.md").read_text()
+_PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "identity.md").read_text()
 _EVERYWHERE = [Device.CPU, Device.CUDA]
 _IN_SPEC = {
     "n_ctx": ("llamacpp", "contextSize"),
@@ -71,9 +72,9 @@ def test_cases_of_identity(there: str, says: str, outcome: str) -> None:
         assert f"`{raised.value.param}`" == outcome.removeprefix("refused: ")
         return
     deployments = [] if there == "none" else [live(**spec_of(stated(there)))]
-    decision = resolve(asked(says), deployments, Inventory(exists=True), policy(Device.CPU, [Device.CUDA]))
+    decision = resolve(asked(says), deployments, ModelLookup(exists=True), policy(Device.CPU, [Device.CUDA]))
     if outcome == "the live one":
-        assert isinstance(decision, Use)
+        assert isinstance(decision, Attach)
         return
     assert isinstance(decision, Create)
     made = decision.spec.manifest()
@@ -88,9 +89,9 @@ def test_cases_of_identity(there: str, says: str, outcome: str) -> None:
 @pytest.mark.covers("backend", "device")
 @pytest.mark.parametrize(("files", "says", "default_device", "engine"), rows("Which engine is started"))
 def test_the_engine_follows_from_the_files(files: str, says: str, default_device: str, engine: str) -> None:
-    weights = frozenset(files.split()) - {"none"}
+    weights = frozenset(FileType(kind) for kind in files.split() if kind != "none")
     decision = resolve(
-        asked(says), [], Inventory(exists=True, weights=weights), policy(Device(default_device), _EVERYWHERE)
+        asked(says), [], ModelLookup(exists=True, weights=weights), policy(Device(default_device), _EVERYWHERE)
     )
     assert isinstance(decision, Create)
     assert f"{decision.spec.backend} on {decision.spec.device}" == engine

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
-from berth_router.errors import APIError, ModelNotFoundError
+from berth_router.errors import APIError, UnknownModelError
 from berth_router.management import inventory
 from berth_router.settings import Settings
 from berth_router.store import descriptions, removal
 from berth_router.store.descriptions import Described, Descriptions, read_model
+from berth_router.store.model_store import ModelStore, StoredModel
 from berth_router.store.removal import ASIDE, LEFT_OVER_SECONDS, Remover
-from berth_router.store.store import ModelStore, StoredModel
 from tests.unit.formats.weights import write_checkpoint, write_gguf
 from tests.unit.open_files import no_more_files
 from tests.unit.router.conftest import MODEL, InstrumentedCluster, Serving, served
@@ -325,7 +325,7 @@ async def test_a_model_that_somebody_else_has_just_deleted_is_not_found(
     cluster: InstrumentedCluster,
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(ModelNotFoundError):
+    with pytest.raises(UnknownModelError):
         await Remover(cluster, tmp_path).remove("gone")
 
 

@@ -1,7 +1,7 @@
 """The management API, and how the router refuses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,17 +10,13 @@ from typing import Any
 import openai
 import orjson
 import pytest
-from aiohttp import web
 
 from berth_api.model_deployment import Backend, Device
-from berth_cluster.cluster import MODEL_DEPLOYMENTS, Kind, ObjectList, UnavailableError
-from berth_router import stats
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, UnavailableError
 from berth_router.lifecycle import unloader
 from berth_router.management.inventory import recommended_backends
 from berth_router.settings import Settings
-from berth_router.store.store import FileType
-from tests.instruments import Instrumented
-from tests.unit.crds.api_server import api_server
+from berth_router.store.model_store import FileType
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
 from tests.unit.router.engine import Call, Engine
@@ -276,7 +272,7 @@ async def test_unload_waits_for_the_answers_of_other_replicas_which_take_no_new_
     assert (refused.status, orjson.loads(refused.body)["error"]["code"]) == (503, "model_unloaded")
     assert refused.headers["retry-after"]
     await ready.until(lambda found: found[0]["status"]["activity"].get("router-2", {}).get("inFlight", 0) > 0)
-    # Longer than the unloading router waits for news from the others.
+    # Longer than the unloading router waits for reports of the others.
     done, _ = await asyncio.wait({unloading}, timeout=2.5)
     assert not done
     go_on.set()
@@ -344,63 +340,6 @@ async def test_unload_that_the_cluster_refuses_leaves_the_model_in_service(ready
     assert await ready.ask() == "Paris."
 
 
-async def test_a_router_is_ready_once_it_has_heard_from_the_cluster(serving: Serving) -> None:
-    assert (await serving.raw("GET", "/healthz")).status == 200
-    assert (await serving.raw("GET", "/readyz")).status == 200
-
-
-@pytest.mark.covers("GET /healthz")
-@pytest.mark.in_memory("a fault of the cluster's adapter")
-async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Settings, engine: Engine) -> None:
-    class Broken(MemoryCluster):
-        async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
-            raise RuntimeError("a fault")
-
-    async with served(Broken(), engine, settings) as serving:
-        async with asyncio.timeout(10):
-            while (reply := await serving.raw("GET", "/healthz")).status == 200:
-                pass
-        assert (reply.status, orjson.loads(reply.body)["reason"]) == (503, "the task 'view' ended")
-
-
-@pytest.mark.covers("GET /readyz")
-@pytest.mark.in_memory("its cluster is never to be reached")
-async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: Settings, engine: Engine) -> None:
-    class Away(MemoryCluster):
-        async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
-            raise UnavailableError("the API server cannot be reached")
-
-    async with served(Away(), engine, settings) as serving:
-        assert (await serving.raw("GET", "/readyz")).status == 503
-        assert (await serving.raw("GET", "/healthz")).status == 200
-
-
-@pytest.mark.in_memory("what answers here is no cluster at all")
-@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"items": [', b'{"metadata": {}}', b"null"])
-async def test_a_proxy_that_answers_in_the_clusters_place_is_no_reason_to_restart(
-    settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return web.Response(body=body)
-
-    monkeypatch.setattr(stats, "WRITE_SECONDS", 0.01)
-    (tmp_path / "api").mkdir()
-    async with api_server(tmp_path / "api", answer) as server:
-        away = await server.connect()
-        try:
-            counting = settings.model_copy(update={"stats_config_map": "berth-stats"})
-            async with served(Instrumented(away), engine, counting) as serving:
-                for kind in ("configmaps", "modeldeployments"):
-                    async with asyncio.timeout(20):
-                        while sum(kind in path for _, path in server.seen) < 3:  # noqa: ASYNC110 (it only counts)
-                            await asyncio.sleep(0.01)
-                assert (await serving.raw("GET", "/healthz")).status == 200
-                assert (await serving.raw("GET", "/v1/models/stats")).status == 200
-                assert (await serving.raw("GET", "/v1/models/download")).status == 503
-        finally:
-            await away.close()
-
-
 @pytest.mark.covers("GET /metrics")
 async def test_metrics_count_requests_by_status(ready: Serving) -> None:
     await ready.raw("POST", "/v1/chat/completions", b"no JSON")
@@ -461,7 +400,7 @@ async def test_a_body_that_is_too_large_is_refused(serving: Serving) -> None:
 
 @pytest.mark.in_memory("etcd forgets its history when it likes")
 async def test_a_second_snapshot_takes_out_what_is_gone(ready: Serving) -> None:
-    """A watch that broke may have missed a deletion; the list that follows tells."""
+    """A watch that broke may have missed a deletion; the list that follows shows it."""
     assert isinstance(ready.cluster, MemoryCluster)
     name = await ready.created()
     ready.cluster.expire_watches()

@@ -17,21 +17,21 @@ async def manifest(serving: Serving, query: str) -> Any:
 
 @pytest.mark.covers("model (query)", "apiVersion", "kind")
 async def test_a_model_that_does_not_run_has_the_manifest_that_a_request_would_make(serving: Serving) -> None:
-    told = await manifest(serving, "model=tiny")
-    assert (told["apiVersion"], told["kind"]) == ("berth.dev/v1alpha1", "ModelDeployment")
-    assert told["spec"]["model"] == MODEL
-    assert told["spec"]["llamacpp"] == {"contextSize": 2048, "gpuLayers": 0}
-    assert told["spec"]["idle"]["action"] == "Sleep"
-    ModelDeploymentSpec.model_validate(told["spec"])
+    shown = await manifest(serving, "model=tiny")
+    assert (shown["apiVersion"], shown["kind"]) == ("berth.dev/v1alpha1", "ModelDeployment")
+    assert shown["spec"]["model"] == MODEL
+    assert shown["spec"]["llamacpp"] == {"contextSize": 2048, "gpuLayers": 0}
+    assert shown["spec"]["idle"]["action"] == "Sleep"
+    ModelDeploymentSpec.model_validate(shown["spec"])
     assert await serving.deployments() == []
 
 
 @pytest.mark.covers("metadata.name", "spec")
 async def test_a_running_model_has_the_manifest_of_its_deployment(ready: Serving) -> None:
-    told = await manifest(ready, f"model={MODEL}")
+    shown = await manifest(ready, f"model={MODEL}")
     (live,) = await ready.deployments()
-    assert told["metadata"] == {"name": live["metadata"]["name"]}
-    assert told["spec"] == {**live["spec"], "idle": {**live["spec"]["idle"], "action": "Sleep"}}
+    assert shown["metadata"] == {"name": live["metadata"]["name"]}
+    assert shown["spec"] == {**live["spec"], "idle": {**live["spec"]["idle"], "action": "Sleep"}}
 
 
 async def test_what_a_person_declared_is_told_as_it_is(serving: Serving) -> None:
@@ -42,16 +42,16 @@ async def test_what_a_person_declared_is_told_as_it_is(serving: Serving) -> None
         "metadata": {"name": "mine"},
     }
     await serving.cluster.create(MODEL_DEPLOYMENTS, {**identity, "spec": spec})
-    while (told := await manifest(serving, "model=tiny"))["metadata"]["name"] != "mine":
+    while (shown := await manifest(serving, "model=tiny"))["metadata"]["name"] != "mine":
         pass
-    assert told["spec"]["idle"] == spec["idle"]
+    assert shown["spec"]["idle"] == spec["idle"]
 
 
 @pytest.mark.covers("backend, device (query)")
 async def test_the_manifest_is_of_the_engine_that_is_asked_for(serving: Serving) -> None:
-    told = await manifest(serving, "model=tiny&backend=vllm&device=cpu")
-    assert (told["spec"]["backend"], told["spec"]["device"]) == ("vllm", "cpu")
-    assert "llamacpp" not in told["spec"]
+    shown = await manifest(serving, "model=tiny&backend=vllm&device=cpu")
+    assert (shown["spec"]["backend"], shown["spec"]["device"]) == ("vllm", "cpu")
+    assert "llamacpp" not in shown["spec"]
 
 
 async def test_a_model_that_is_not_in_the_store_has_none(serving: Serving) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, ModelDeploymentSpec
-from berth_router.lifecycle.resolve import GGUF, SAFETENSORS, Create, Inventory, Policy, Refuse, Use, resolve
+from berth_router.lifecycle.resolve import Attach, Create, Policy, Refuse, resolve
 from berth_router.request.ask import Ask, RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
+from berth_router.store.model_store import FileType, ModelLookup
 
 POLICY = Policy(
     engines={Backend.LLAMACPP: [Device.CPU, Device.CUDA], Backend.VLLM: [Device.CUDA]},
@@ -19,7 +20,7 @@ POLICY = Policy(
     default_ttl=300,
     max_deployments=3,
 )
-STORED = Inventory(exists=True)
+STORED = ModelLookup(exists=True)
 TINY = Ask("/models/tiny")
 
 
@@ -50,7 +51,7 @@ def live(
 
 def used(ask: Ask, *deployments: ModelDeployment) -> str | None:
     decision = resolve(ask, deployments, STORED, POLICY)
-    return decision.deployment.name if isinstance(decision, Use) else None
+    return decision.deployment.name if isinstance(decision, Attach) else None
 
 
 @pytest.mark.parametrize(
@@ -155,15 +156,15 @@ def test_a_deployment_that_cannot_start_does_not_stand_in_the_way_of_another_con
 @pytest.mark.parametrize(
     ("ask", "inventory", "deployments", "status", "says"),
     [
-        (TINY, Inventory(exists=False, models=["/models/big"]), [], 404, "/models/big"),
-        (TINY, Inventory(exists=False), [], 404, "It is empty"),
+        (TINY, ModelLookup(exists=False, models=["/models/big"]), [], 404, "/models/big"),
+        (TINY, ModelLookup(exists=False), [], 404, "It is empty"),
         (Ask("/models/tiny", Backend.TRANSFORMERS), STORED, [], 400, "llamacpp on cpu or cuda, vllm on cuda"),
         (Ask("/models/tiny", Backend.VLLM, Device.CPU), STORED, [], 400, "no engine for vllm on cpu"),
         (TINY, STORED, [live(str(number), model=f"/models/{number}") for number in range(3)], 503, "3 of 3 are live"),
     ],
 )
 def test_what_cannot_be_made_is_refused(
-    ask: Ask, inventory: Inventory, deployments: list[ModelDeployment], status: int, says: str
+    ask: Ask, inventory: ModelLookup, deployments: list[ModelDeployment], status: int, says: str
 ) -> None:
     decision = resolve(ask, deployments, inventory, POLICY)
     assert isinstance(decision, Refuse)
@@ -174,29 +175,39 @@ def test_what_cannot_be_made_is_refused(
 @pytest.mark.parametrize(
     ("fields", "weights", "param", "says"),
     [
-        ({"max_model_len": 512}, {SAFETENSORS}, "max_model_len", "`max_model_len` is a setting of backend vllm. This"),
+        (
+            {"max_model_len": 512},
+            {FileType.SAFETENSORS},
+            "max_model_len",
+            "`max_model_len` is a setting of backend vllm. This",
+        ),
         (
             {"n_ctx": 512},
-            {SAFETENSORS},
+            {FileType.SAFETENSORS},
             "n_ctx",
             "`n_ctx` is a setting of backend llamacpp. /models/tiny has safetensors weights",
         ),
-        ({"n_ctx": 512, "backend": "llamacpp"}, {SAFETENSORS}, "backend", "/models/tiny has safetensors weights"),
+        (
+            {"n_ctx": 512, "backend": "llamacpp"},
+            {FileType.SAFETENSORS},
+            "backend",
+            "/models/tiny has safetensors weights",
+        ),
         (
             {"n_gpu_layers": 9},
-            {GGUF},
+            {FileType.GGUF},
             "n_gpu_layers",
             "`n_gpu_layers` is a setting of backend llamacpp. This installation has no engine",
         ),
     ],
 )
 def test_a_refusal_names_the_field_that_the_caller_wrote(
-    fields: dict[str, Any], weights: set[str], param: str, says: str
+    fields: dict[str, Any], weights: set[FileType], param: str, says: str
 ) -> None:
     raw = orjson.dumps({"model": "tiny", "messages": [], **fields})
     ask = RequestParser({}).parse(raw, INFERENCE_PATHS["/v1/chat/completions"]).ask
     policy = replace(POLICY, engines={Backend.LLAMACPP: [Device.CPU]})
-    decision = resolve(ask, [], Inventory(exists=True, weights=frozenset(weights)), policy)
+    decision = resolve(ask, [], ModelLookup(exists=True, weights=frozenset(weights)), policy)
     assert isinstance(decision, Refuse)
     assert decision.error.param == param
     assert decision.error.message.startswith(says)

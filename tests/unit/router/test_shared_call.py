@@ -8,7 +8,7 @@ from berth_router.store.shared_call import SharedCall
 
 
 class Looks:
-    """A slow look at a value: the value is taken at once, and told when the test says so."""
+    """A slow call: it reads the value at once, and returns it when the test allows."""
 
     def __init__(self) -> None:
         self.value = 0

@@ -9,7 +9,7 @@ import pytest
 
 from berth_router.management.verify import Space
 from berth_router.settings import Settings
-from berth_router.store import hub as hub_module
+from berth_router.store import hub_lookup
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 from tests.unit.router.conftest import InstrumentedCluster, Serving, served
@@ -153,7 +153,7 @@ async def test_a_hub_that_fails_is_503(asking: Serving, hub: HubServer) -> None:
 async def test_a_hub_that_hangs_holds_nobody_up(
     asking: Serving, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(hub_lookup, "LOOKUP_SECONDS", 0.2)
     with hub.lock:  # the hub does not answer meanwhile
         status, answer = await verify(asking, url="acme/tiny")
     assert (status, answer["error"]["code"]) == (503, "hub_unavailable")

@@ -9,7 +9,7 @@ from berth_runtime.checkpoint import find_checkpoint
 from berth_runtime.errors import (
     LaunchError,
     ModelIncompleteError,
-    ModelNotFoundError,
+    ModelMissingError,
     ModelUnreadableError,
     WrongFormatError,
 )
@@ -91,7 +91,7 @@ def test_a_file(tmp_path: Path) -> None:
 
 def test_nothing(tmp_path: Path) -> None:
     put(tmp_path, "other")
-    with pytest.raises(ModelNotFoundError, match=r"does not exist; .* holds other"):
+    with pytest.raises(ModelMissingError, match=r"does not exist; .* holds other"):
         find_checkpoint(tmp_path / "model", "vllm")
 
 

@@ -11,13 +11,14 @@ from berth_runtime.errors import (
     AmbiguousModelError,
     LaunchError,
     ModelIncompleteError,
-    ModelNotFoundError,
+    ModelMissingError,
     ModelUnreadableError,
-    QuantizationNotFoundError,
+    QuantizationMissingError,
     WrongFormatError,
 )
 from berth_runtime.gguf import find_gguf
 from berth_runtime.model_path import readable_size
+from tests.unit.process.test_sizes import SIZES
 from tests.unit.runtime.model_files import GGUF_BYTES, put
 
 SHARDS = ("big-Q8_0-00001-of-00003.gguf", "big-Q8_0-00002-of-00003.gguf", "big-Q8_0-00003-of-00003.gguf")
@@ -75,9 +76,9 @@ def test_a_file_of_a_sharded_model_means_the_whole_model(tmp_path: Path) -> None
         pytest.param(
             ["a-Q4_0.gguf", "b-Q4_0.gguf"], "Q4_0", AmbiguousModelError, "a-Q4_0", id="one quantization of two models"
         ),
-        pytest.param(TWO, "Q4_K", QuantizationNotFoundError, "no Q4_K but Q4_K_M (1 kB), Q4_K_S", id="half a name"),
+        pytest.param(TWO, "Q4_K", QuantizationMissingError, "no Q4_K but Q4_K_M (1 kB), Q4_K_S", id="half a name"),
         pytest.param(
-            ["m.gguf"], "Q4_0", QuantizationNotFoundError, "no Q4_0 but m (1 kB)", id="a name that says nothing"
+            ["m.gguf"], "Q4_0", QuantizationMissingError, "no Q4_0 but m (1 kB)", id="a name that says nothing"
         ),
         pytest.param(
             SHARDS[:2], None, ModelIncompleteError, f"lacks 1 of 3 shards: {SHARDS[2]}", id="last shard missing"
@@ -134,22 +135,22 @@ def test_looks_into_every_shard(tmp_path: Path) -> None:
 
 def test_a_missing_model_names_what_there_is(tmp_path: Path) -> None:
     store = put(tmp_path / "models", "SmolLM2/a.gguf", "Qwen3/a.gguf")
-    with pytest.raises(ModelNotFoundError) as refusal:
+    with pytest.raises(ModelMissingError) as refusal:
         find_gguf(store / "Llama")
     assert str(refusal.value) == f"{store}/Llama does not exist; {store} holds Qwen3, SmolLM2"
-    with pytest.raises(ModelNotFoundError, match=f"{store} holds"):
+    with pytest.raises(ModelMissingError, match=f"{store} holds"):
         find_gguf(store / "Llama" / "Q4_0" / "model.gguf")
 
 
 def test_of_many_names_a_few_are_shown(tmp_path: Path) -> None:
     put(tmp_path, *(f"model-{number:03}/a.gguf" for number in range(500)))
-    with pytest.raises(ModelNotFoundError, match=r"model-007 and 492 more$"):
+    with pytest.raises(ModelMissingError, match=r"model-007 and 492 more$"):
         find_gguf(tmp_path / "other")
 
 
 def test_a_link_to_nothing_is_named_as_one(tmp_path: Path) -> None:
     (tmp_path / "model").symlink_to("/gone")
-    with pytest.raises(ModelNotFoundError, match="link to /gone"):
+    with pytest.raises(ModelMissingError, match="link to /gone"):
         find_gguf(tmp_path / "model")
 
 
@@ -185,8 +186,8 @@ def test_a_dangling_file_of_a_model_is_unreadable_not_a_crash(tmp_path: Path) ->
         find_gguf(tmp_path)
 
 
-@pytest.mark.parametrize(("size", "text"), [(12_300, "12 kB"), (98_362_432, "98 MB"), (4_920_000_000, "4.9 GB")])
-def test_sizes_read_as_model_hubs_write_them(size: int, text: str) -> None:
+@pytest.mark.parametrize(("size", "text"), SIZES)
+def test_sizes_read_as_all_of_berth_writes_them(size: int, text: str) -> None:
     assert readable_size(size) == text
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from berth_runtime.errors import MAX_LINE_CHARACTERS, ModelNotFoundError
-from berth_runtime.processors import usable_cores
+from berth_runtime.container import usable_cores
+from berth_runtime.errors import MAX_LINE_CHARACTERS, ModelMissingError
 from tests.unit.runtime.model_files import put
 
 # Stands in for the engine's program: what the launcher became is all that these tests want to know of it.
@@ -162,6 +162,6 @@ def test_without_a_kubelet_stderr_is_enough(container: Container) -> None:
 
 
 def test_a_message_stays_one_bounded_line() -> None:
-    line = ModelNotFoundError("a\nmodel " + "x" * 5000).line()
+    line = ModelMissingError("a\nmodel " + "x" * 5000).line()
     assert line.startswith("ModelNotFound: a model xxx")
     assert len(line) == MAX_LINE_CHARACTERS

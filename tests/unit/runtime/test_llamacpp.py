@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from berth_runtime.engines.llamacpp import Settings, gpu_names, server_command
+from berth_runtime.engines.llamacpp import LlamaCppLaunchSettings, gpu_names, server_command
 from berth_runtime.gguf import GgufFiles
 from berth_runtime.main import engine_call
 from tests.unit.runtime.model_files import put
 
-BASE = Settings(
+BASE = LlamaCppLaunchSettings(
     files=GgufFiles(Path("/models/SmolLM2/model.gguf"), None),
     port=8000,
     alias="/models/SmolLM2",

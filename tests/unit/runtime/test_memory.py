@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_runtime.memory import memory_limit, usable_memory
+from berth_runtime.container import memory_limit, usable_memory
 from tests.unit.runtime.model_files import put
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from berth_runtime.engines import transformers
-from berth_runtime.engines.transformers import Settings, cpu_cache_share, server_command
+from berth_runtime.engines.transformers import TransformersLaunchSettings, cpu_cache_share, server_command
 from berth_runtime.errors import InvalidArgumentsError
 from berth_runtime.main import engine_call
 from tests.unit.runtime.model_files import put
 
 
 def test_the_whole_command() -> None:
-    settings = Settings(
+    settings = TransformersLaunchSettings(
         model=Path("/models/SmolLM2"), port=8000, device="cpu", continuous_batching=False, cpu_cache_share=0.25
     )
     whole = ["transformers", "serve", "/models/SmolLM2", "--host", "", "--port", "8000", "--device", "cpu"]

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from berth_runtime.engines.vllm import Settings, cpu_cache_bytes, scaled_positions, server_command
+from berth_formats.checkpoint import attention_of, context_length_of
+from berth_runtime.container import usable_cores
+from berth_runtime.engines.vllm import VllmLaunchSettings, cpu_cache_bytes, scaled_positions, server_command
 from berth_runtime.main import engine_call
-from berth_runtime.processors import usable_cores
 from tests.unit.runtime.model_files import put
 
 GIB = 1 << 30
-BASE = Settings(
+BASE = VllmLaunchSettings(
     model=Path("/models/SmolLM2"),
     port=8000,
     alias="/models/SmolLM2",
@@ -96,7 +97,8 @@ def test_extra_arguments_come_last_where_they_override() -> None:
     ],
 )
 def test_the_cache_on_a_cpu(config: dict[str, Any], max_model_len: int | None, usable: int, expected: int) -> None:
-    assert cpu_cache_bytes(config, max_model_len, usable) == expected
+    found = cpu_cache_bytes(attention_of(config), context_length_of(config), max_model_len, usable)
+    assert found == expected
 
 
 def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:

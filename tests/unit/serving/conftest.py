@@ -1,6 +1,6 @@
 """The router's byte path on real sockets, on both event loops that it runs on.
 
-uvloop is what `berth-router` and `berth up` use, asyncio's own what `berth run` has in its background.
+`berth-router` and `berth up` use uvloop; `berth run` uses asyncio's own loop in its background.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has no setting, and what no test should wait for."""
+    """Shortens waits that have no setting."""
     monkeypatch.setattr("berth_router.serving.server._SWEEP_SECONDS", 0.05)
     monkeypatch.setattr("berth_router.serving.client.LINGER_SECONDS", 0.3)
     monkeypatch.setattr("berth_router.serving.inference._REASON_SECONDS", 0.02)
@@ -34,7 +34,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 async def connections(serving: Serving, count: int) -> None:
     """Returns when so many connections of clients are open."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while serving.server.open != count:  # noqa: ASYNC110 (only the server knows)
+        while serving.server.connection_count != count:  # noqa: ASYNC110 (only the server knows)
             await asyncio.sleep(0.005)
 
 

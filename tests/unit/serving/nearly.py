@@ -1,4 +1,4 @@
-"""Heads that are nearly heads: parts of real ones, with something strange in the place of one, or beside it."""
+"""Heads that are almost valid: parts of valid heads, with something strange instead of a part, or beside it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""An engine of bare sockets: what it sends goes out at once, in the very call, whatever it is."""
+"""An engine of bare sockets: it sends whatever a test says, at once."""
 
 import asyncio
 import select

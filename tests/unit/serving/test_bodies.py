@@ -1,4 +1,4 @@
-"""Bodies as they come: in pieces, slowly, too long, too many; and what they are refused for."""
+"""Bodies of requests: in pieces, slow, too long, too many; and why the router refuses them."""
 
 import asyncio
 import tracemalloc
@@ -10,7 +10,7 @@ import pytest
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import parse_request_head
 from berth_router.serving.incoming import IncomingBody
-from berth_router.serving.limits import Budget, Limits
+from berth_router.serving.limits import ByteBudget, Limits
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.router.engine import Call
 from tests.unit.serving.wire import CHAT, PATIENCE_SECONDS, Wire, chat, chunked, get, request
@@ -25,10 +25,10 @@ def head(length: int, more: str = "", path: str = CHAT) -> bytes:
 
 
 async def room_taken(serving: Serving, size: int, requests: int | None = None) -> None:
-    """Returns when the bodies in hand take so many bytes, and when so many requests are in hand."""
-    budget, count = serving.server.budget, requests
+    """Returns when so many bytes are reserved for bodies, and so many requests are in hand."""
+    budget, count = serving.server.body_budget, requests
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while budget.taken != size or count not in (None, serving.server.in_flight):  # noqa: ASYNC110 (nobody tells)
+        while budget.reserved != size or count not in (None, serving.server.in_flight):  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.005)
 
 
@@ -43,7 +43,7 @@ async def test_a_body_may_come_in_chunks_cut_anywhere(ready: Serving) -> None:
             await wire.send(data[cut:])
             assert (await wire.answer()).status == 200
             assert orjson.dumps(ready.engine.calls[-1].body["messages"]) in body
-    assert ready.server.budget.taken == 0
+    assert ready.server.body_budget.reserved == 0
 
 
 async def test_a_body_that_is_not_in_the_coding_is_refused(ready: Serving) -> None:
@@ -58,7 +58,7 @@ async def test_a_body_that_is_not_in_the_coding_is_refused(ready: Serving) -> No
             answer = await wire.ask(request(headers=CHUNKED) + coded + get("/healthz"))
             assert (answer.status, answer.error["code"], answer.closes) == (400, "invalid_http", True)
             assert await wire.closed()
-    assert ready.server.budget.taken == 0
+    assert ready.server.body_budget.reserved == 0
 
 
 @pytest.mark.covers("408 request_timeout")
@@ -70,7 +70,7 @@ async def test_half_a_body_has_its_time(serving: Serving) -> None:
             answer = await wire.ask(half)
             assert (answer.status, answer.error["code"], answer.closes) == (408, "request_timeout", True)
             assert await wire.closed()
-    assert serving.server.budget.taken == 0
+    assert serving.server.body_budget.reserved == 0
 
 
 @pytest.mark.parametrize("settings", [{"body_seconds": 0.3}], indirect=True)
@@ -90,7 +90,7 @@ async def test_bodies_have_a_bound_together_and_the_others_wait(ready: Serving) 
     taken: list[int] = []
 
     async def look(call: Call) -> None:
-        taken.append(ready.server.budget.taken)
+        taken.append(ready.server.body_budget.reserved)
         await call.answer()
 
     ready.engine.behaviour = look
@@ -171,7 +171,7 @@ async def test_a_body_that_is_too_long_is_refused_unread(serving: Serving) -> No
             assert (answer.status, answer.error["code"], answer.closes) == (413, "request_too_large", True)
             assert answer.interim == []
             assert await wire.closed()
-    assert serving.server.budget.taken == 0
+    assert serving.server.body_budget.reserved == 0
 
 
 async def test_bodies_that_would_cost_too_much_are_refused(ready: Serving) -> None:
@@ -231,7 +231,7 @@ async def test_a_body_in_the_smallest_pieces_takes_no_more_room_than_it_has_byte
 
     count = 100_000
     exchange = Exchange(serving.server, _Nobody(), parse_request_head(head(2 * count)))
-    body = IncomingBody(exchange, Anywhere(), 2 * count, Budget(Limits.body_bytes), 0)
+    body = IncomingBody(exchange, Anywhere(), 2 * count, ByteBudget(Limits.body_bytes), 0)
     pieces = [bytes([number & 255, number >> 8 & 255]) for number in range(count)]
     tracemalloc.start()
     try:
@@ -244,7 +244,7 @@ async def test_a_body_in_the_smallest_pieces_takes_no_more_room_than_it_has_byte
 
 
 class _Nobody:
-    slow = closing = False
+    slow = closes_after_answer = False
 
     def write(self, data: bytes) -> None:
         """Nobody reads it."""

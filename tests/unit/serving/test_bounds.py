@@ -1,4 +1,4 @@
-"""How many connections and requests there may be at once, and what those are told who come last."""
+"""How many connections and requests the router accepts at once, and what it answers to the others."""
 
 import asyncio
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ MOST = 3
 
 
 async def alone(ready: Serving) -> None:
-    """Closes the connection by which the model was asked for first."""
+    """Closes the connection on which the first request for the model came."""
     await ready.client.close()
     await connections(ready, 0)
 

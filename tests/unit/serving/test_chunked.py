@@ -1,4 +1,4 @@
-"""The chunked coding, as it is read on both sides, and as it passes unparsed."""
+"""The chunked coding: how the router decodes it on both sides, and when it passes chunks unparsed."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""The end of a server: nobody is cut who could have been told, and nobody is left without a word."""
+"""How a server drains: it cuts nobody off without an error, and leaves nobody without an answer."""
 
 import asyncio
 from contextlib import ExitStack
@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 
 def ending(raw: Raw, seconds: float, lame_duck: float = 0, hurry: asyncio.Event | None = None) -> asyncio.Task[None]:
-    """The server on its way to its end."""
+    """The server, which drains."""
     return asyncio.create_task(raw.serving.router.drain(raw.serving.server, seconds, lame_duck, hurry))
 
 
@@ -59,7 +59,7 @@ async def test_every_answer_says_that_it_is_the_last(raw: Raw) -> None:
             answer = await wire.answer()
             assert answer.closes, data
             assert await wire.closed(), "what came behind it is not answered, as the answer says"
-        # As long as others have not heard of it, they may connect anew; the probe has heard.
+        # Clients that do not know of the drain may still connect; the probe knows.
         with await Wire.connect(raw.port) as new:
             answer = await new.ask(get("/readyz"))
             assert (answer.status, answer.closes) == (503, True)
@@ -163,7 +163,7 @@ async def test_whoever_is_not_answered_by_the_end_is_told(raw: Raw, how: str) ->
         await ended(draining)
         for engine in engines:
             await engine.closed()
-    assert (raw.serving.server.open, raw.serving.server.in_flight) == (0, 0)
+    assert (raw.serving.server.connection_count, raw.serving.server.in_flight) == (0, 0)
 
 
 async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(raw: Raw) -> None:
@@ -174,12 +174,12 @@ async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(raw: Raw) ->
         await ended(ending(raw, 0.1))
         with pytest.raises(ConnectionError):
             await sending
-    assert raw.serving.server.open == 0
+    assert raw.serving.server.connection_count == 0
 
 
 async def test_the_lame_ducks_time_is_a_part_of_the_drain(raw: Raw) -> None:
     await ended(ending(raw, 0, HOUR))
-    assert raw.serving.server.open == 0
+    assert raw.serving.server.connection_count == 0
 
 
 async def test_a_server_may_be_ended_twice(raw: Raw) -> None:
@@ -189,4 +189,4 @@ async def test_a_server_may_be_ended_twice(raw: Raw) -> None:
         await ended(ending(raw, 0))
         await ended(ending(raw, 0))
         assert (await wire.answer()).status == 503
-    assert (raw.serving.server.open, raw.serving.server.in_flight) == (0, 0)
+    assert (raw.serving.server.connection_count, raw.serving.server.in_flight) == (0, 0)

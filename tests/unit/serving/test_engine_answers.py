@@ -1,4 +1,4 @@
-"""What engines send: passed on as one answer to one request, or seen to break."""
+"""What engines send: it reaches the client as one answer to one request, or as one that visibly broke off."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ BAD_CHUNKS = [
 
 
 async def answered(raw: Raw, asked: bytes, *pieces: bytes, close: bool = False) -> Answer:
-    """What becomes of an engine's answer that comes in these pieces."""
+    """The client's answer when the engine's comes in these pieces."""
     with await Wire.connect(raw.port) as wire:
         await wire.send(asked)
         engine = await raw.asked()
@@ -228,4 +228,4 @@ async def test_an_engine_may_answer_before_it_has_read(raw: Raw) -> None:
         engine.send(counted(refusal, b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"))
         answer = await wire.answer()
         assert (answer.status, answer.error["message"]) == (400, "too long")
-    assert raw.serving.server.budget.taken == 0
+    assert raw.serving.server.body_budget.reserved == 0

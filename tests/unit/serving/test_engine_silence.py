@@ -1,6 +1,7 @@
-"""Engines that say nothing, or no more: noticed, told, and their connection closed."""
+"""Silent engines: the router notices, reports it to the client, and closes the connection."""
 
 import asyncio
+import time
 
 import orjson
 import pytest
@@ -18,7 +19,7 @@ SILENCE = {"engine_first_byte_seconds": 30, "engine_silence_seconds": 0.3}
 
 
 async def trickle(engine: RawEngineConnection, piece: bytes) -> None:
-    """Sends the piece again and again until the router has had enough."""
+    """Sends the piece again and again until the router closes the connection."""
     try:
         while not engine.has_ended():
             engine.send(piece)
@@ -137,6 +138,20 @@ async def test_the_time_before_an_answer_is_no_silence_within_it(raw: Raw) -> No
         await asyncio.sleep(0.5)  # longer than the answer may be silent
         engine.send(OK + b"content-length: 2\r\n\r\n")
         await asyncio.sleep(0.12)  # in which the clock has been looked at
+        engine.send(b"{}")
+        answer = await wire.answer()
+        assert (answer.body, answer.whole) == (b"{}", True)
+
+
+@pytest.mark.parametrize("settings", [SILENCE], indirect=True)
+async def test_while_the_router_stood_still_the_engine_was_not_silent(raw: Raw) -> None:
+    with await Wire.connect(raw.port) as wire:
+        await wire.send(ASK)
+        engine = await raw.asked()
+        engine.send(OK + b"content-length: 2\r\n\r\n")
+        await asyncio.sleep(0.12)  # in which the clock has been looked at
+        time.sleep(0.5)  # noqa: ASYNC251 (a machine that is suspended, or has no processor to spare)
+        await asyncio.sleep(0.01)
         engine.send(b"{}")
         answer = await wire.answer()
         assert (answer.body, answer.whole) == (b"{}", True)

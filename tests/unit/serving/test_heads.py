@@ -1,4 +1,4 @@
-"""Heads as they come: in pieces, slowly, too long, too many."""
+"""Heads of requests: in pieces, slow, too long, too many."""
 
 import asyncio
 from contextlib import suppress
@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from berth_router.serving.client import ClientConnection
-from berth_router.serving.limits import Budget
+from berth_router.serving.limits import ByteBudget
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.serving.conftest import connections
 from tests.unit.serving.wire import Wire, chat, get, request
@@ -114,7 +114,7 @@ async def test_a_connection_on_which_nothing_more_comes_is_closed(serving: Servi
 
 
 async def test_half_heads_have_a_bound_together(serving: Serving) -> None:
-    serving.server.heads = Budget(100 * KIB)
+    serving.server.head_budget = ByteBudget(100 * KIB)
     wires = [await Wire.connect(serving.port) for _ in range(50)]
     half = get("/healthz")[:-2] + b"X: " + b"y" * 10 * KIB
     try:
@@ -131,7 +131,7 @@ async def test_half_heads_have_a_bound_together(serving: Serving) -> None:
         for wire in wires:
             wire.reset()
     await connections(serving, 0)
-    assert serving.server.heads.taken == 0
+    assert serving.server.head_budget.reserved == 0
 
 
 NO_REQUESTS = [

@@ -1,4 +1,4 @@
-"""What a connection costs that carries no key, or one that asks for much."""
+"""What a client without a key may cost, and a client whose key has many requests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ def with_keys(settings: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def guarded(cluster: InstrumentedCluster, engine: Engine, with_keys: Settings) -> AsyncIterator[Serving]:
-    """A router that asks for them, and a model that runs."""
+    """A router that needs a key, and a model that runs."""
     async with served(cluster, engine, with_keys) as running:
         await running.until_ready()
         with await Wire.connect(running.port) as wire:
@@ -61,7 +61,7 @@ async def test_a_body_without_a_key_is_not_read(guarded: Serving) -> None:
     ):
         with await Wire.connect(guarded.port) as wire:
             answer = await wire.ask(data)
-            assert (answer.status, answer.closes, guarded.server.budget.taken) == (status, True, 0), data
+            assert (answer.status, answer.closes, guarded.server.body_budget.reserved) == (status, True, 0), data
             assert await wire.closed()
 
 

@@ -1,11 +1,11 @@
-"""Clients that leave while their model starts: whatever the moment, nothing of theirs goes on."""
+"""Clients that leave while their model starts: whenever they leave, their request ends."""
 
 import asyncio
 
 import pytest
 
 from berth_router.lifecycle.activator import Activator
-from berth_router.lifecycle.lease_keeper import Hold
+from berth_router.lifecycle.lease_keeper import Claim
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.serving.conftest import Raw, connections
 from tests.unit.serving.raw_engine import RawEngine
@@ -19,7 +19,7 @@ MOMENTS = 40
 
 
 def cut_all(serving: Serving) -> None:
-    """Has every client leave in this very moment."""
+    """Has every client leave now."""
     for connection in list(serving.server._connections):  # pyright: ignore[reportPrivateUsage]
         connection.abort()
 
@@ -64,18 +64,18 @@ async def test_a_client_may_leave_at_any_moment_around_that_in_which_its_model_b
 
 
 async def test_a_request_whose_client_has_left_goes_to_no_engine(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where the word that it has left was lost, as it is where Python's wait_for ends in the same moment."""
+    """Even where the task's cancellation was lost, as when Python's wait_for ends at the same moment."""
     activate = Activator.activate
     lost = asyncio.Event()
 
-    async def ready_as_the_client_leaves(self: Activator, *arguments: object, **named: object) -> Hold:
-        hold: Hold = await activate(self, *arguments, **named)  # pyright: ignore[reportArgumentType]
+    async def ready_as_the_client_leaves(self: Activator, *arguments: object, **named: object) -> Claim:
+        claim: Claim = await activate(self, *arguments, **named)  # pyright: ignore[reportArgumentType]
         cut_all(raw.serving)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             lost.set()
-        return hold
+        return claim
 
     monkeypatch.setattr(Activator, "activate", ready_as_the_client_leaves)
     with RawEngine() as engine, await Wire.connect(raw.port) as wire:

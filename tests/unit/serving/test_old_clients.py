@@ -114,7 +114,7 @@ async def test_a_client_may_leave_in_any_state(ready: Serving, how: str) -> None
             else:
                 wire.reset()
         await connections(ready, 0)
-        assert ready.server.budget.taken == ready.server.heads.taken == 0
+        assert ready.server.body_budget.reserved == ready.server.head_budget.reserved == 0
     assert ready.server.in_flight == 0
 
 

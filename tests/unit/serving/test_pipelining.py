@@ -1,8 +1,8 @@
-"""Requests that come before the answer to the one before them: served in order, or closed, and told so."""
+"""Pipelined requests: answered in order, or the connection says that it closes."""
 
 import asyncio
 
-from berth_router.serving.limits import EARLY_BYTES, Budget
+from berth_router.serving.limits import PIPELINED_BYTES, ByteBudget
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.router.engine import COMPLETION, Call, chunk
 from tests.unit.serving.conftest import Raw
@@ -87,14 +87,14 @@ async def test_what_comes_behind_a_request_is_read_no_further_than_a_bound(raw: 
         sending = asyncio.create_task(wire.send(STREAM + get("/nowhere") * 100_000))
         await raw.idle.request()
         await asyncio.sleep(0.2)  # in which all would be read that could be
-        assert raw.serving.server.early.taken <= EARLY_BYTES + READ_AT_ONCE
+        assert raw.serving.server.pipelined_budget.reserved <= PIPELINED_BYTES + READ_AT_ONCE
         wire.reset()
         sending.cancel()
 
 
 async def test_where_there_is_no_room_for_more_requests_the_answer_in_hand_is_the_last(raw: Raw) -> None:
     server = raw.serving.server
-    server.early = Budget(1000)
+    server.pipelined_budget = ByteBudget(1000)
     with await Wire.connect(raw.port) as wire, await Wire.connect(raw.port) as other:
         await wire.send(STREAM + get("/healthz") * 10)
         engine = await raw.asked()
@@ -111,4 +111,4 @@ async def test_where_there_is_no_room_for_more_requests_the_answer_in_hand_is_th
         assert not (await wire.answer()).closes
         for _ in range(10):
             assert (await wire.answer()).status == 200
-        assert server.early.taken == 0
+        assert server.pipelined_budget.reserved == 0

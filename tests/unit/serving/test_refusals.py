@@ -1,4 +1,4 @@
-"""Refusals reach a client that is still sending, and what it sends on is no request."""
+"""A refusal reaches a client that still sends its request, and the rest of what it sends is no request."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Engines that go while they have a request: which requests are given to the next engine, and which must not be."""
+"""Engines that end while they have a request: which requests go to the next engine, and which must not."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ STREAM = request(chat(MODEL, stream=True))
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The news of an engine's end always come in time."""
+    """The reason of an engine's end always comes in time."""
     monkeypatch.setattr("berth_router.serving.inference._REASON_SECONDS", 20)
 
 
@@ -27,7 +27,7 @@ async def ready_at(raw: Raw, url: str) -> None:
 
 
 async def failed(raw: Raw, reason: str = "EngineExited", message: str = "killed by signal 11") -> None:
-    """The engine ended of its own."""
+    """The engine ended by itself."""
     at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
     failure = {"reason": reason, "message": message, "at": at, "count": 1}
     await raw.serving.set_status(raw.deployment, phase="Starting", endpoint=None, lastFailure=failure)
@@ -46,12 +46,12 @@ async def test_a_request_whose_engine_dies_of_it_goes_to_no_other(raw: Raw, aske
         answer = await wire.answer()
         assert (answer.status, answer.error["code"], answer.headers["retry-after"]) == (502, "engine_failed", "2")
         assert "EngineExited: killed by signal 11" in answer.error["message"]
-        # It was alone with that engine, and may be why: OpenAI's clients would send it again by themselves.
+        # The engine had no other request, so this one may be why: OpenAI's clients would send it again by themselves.
         assert answer.headers["x-should-retry"] == "false"
         await ready_at(raw, other.url)
         await raw.serving.in_hand(0)
         assert not other.asked
-        # The client may, by its own will.
+        # The client itself may send it again.
         await wire.send(ASK)
         engine = await other.connection()
         await engine.request()
@@ -146,7 +146,7 @@ async def test_a_request_of_whose_answer_a_byte_came_is_not_sent_again(raw: Raw)
 
 
 async def test_a_stream_that_breaks_while_its_pod_is_taken_away_ends_with_an_error(raw: Raw) -> None:
-    """It has begun, so nobody can begin it again."""
+    """The answer has begun, so no engine can begin it again."""
     with await Wire.connect(raw.port) as wire:
         await wire.send(STREAM)
         await raw.asked()
@@ -161,7 +161,7 @@ async def test_a_stream_that_breaks_while_its_pod_is_taken_away_ends_with_an_err
 
 
 async def test_no_engine_is_tried_more_than_five_times(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("berth_router.serving.inference._NEWS_SECONDS", 0.01)
+    monkeypatch.setattr("berth_router.serving.inference._CHANGE_SECONDS", 0.01)
     raw.engine.stop()
     with await Wire.connect(raw.port) as wire:
         answer = await wire.ask(ASK)

@@ -1,4 +1,4 @@
-"""Heads of requests: what is read, what is refused, and that a strict parser reads no head otherwise."""
+"""Heads of requests: what the router reads and refuses, and that a strict parser agrees."""
 
 from urllib.parse import urlsplit
 

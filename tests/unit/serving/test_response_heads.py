@@ -1,4 +1,4 @@
-"""Heads of engines' answers: what is read, what is refused, and that a strict parser reads no head otherwise."""
+"""Heads of engines' answers: what the router reads and refuses, and that a strict parser agrees."""
 
 import h11
 import pytest

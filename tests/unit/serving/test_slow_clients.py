@@ -1,4 +1,4 @@
-"""Clients that take their answers slowly, or not at all: each costs one buffer, and in the end its connection."""
+"""Clients that read their answers slowly, or not at all: each costs one buffer, and in the end its connection."""
 
 import asyncio
 import socket
@@ -98,7 +98,7 @@ async def test_a_client_that_never_reads_what_it_asked_for_at_once_is_cut_off(se
     with await Wire.connect(serving.port, buffers=SMALL) as wire:
         await be_slow(wire, serving.port)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while serving.server.open:  # noqa: ASYNC110 (only the server knows)
+            while serving.server.connection_count:  # noqa: ASYNC110 (only the server knows)
                 await asyncio.sleep(0.01)
 
 

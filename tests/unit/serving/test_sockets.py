@@ -1,4 +1,4 @@
-"""What the kernel is told of sockets, so that a peer that is gone without a word is noticed.
+"""The sockets' options, by which the kernel notices a peer that vanished.
 
 A dead node sends neither an end nor a reset, which no test on loopback can play: the kernel itself answers there. So
 the options are looked at, on both sides of the router; what they do is the kernel's to keep. Keep-alive probes find the

@@ -1,4 +1,4 @@
-"""When a slow client is cut off, and when it is not. The clock is the test's, and so is what the client takes."""
+"""When the router cuts a slow client off, and when not. The test sets the clock, and what the client reads."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from berth_router.serving.client import ClientConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Destination
-from berth_router.serving.limits import LINGER_SECONDS, Budget, Limits
+from berth_router.serving.limits import LINGER_SECONDS, ByteBudget, Limits
 from tests.unit.serving.wire import get, request
 
 STALLED = 60.0
@@ -82,21 +82,21 @@ class Bench:
     def __init__(self, asked: bytes) -> None:
         self.clock = Clock()
         self.loop: Any = self.clock
-        self.budget, self.heads, self.early = Budget(1000), Budget(1000), Budget(1000)
-        self.idle: dict[ClientConnection, float] = {}
+        self.body_budget, self.head_budget, self.pipelined_budget = ByteBudget(1000), ByteBudget(1000), ByteBudget(1000)
+        self.idle_since: dict[ClientConnection, float] = {}
         self.exchanges: list[Exchange] = []
         self.connection = ClientConnection(self)
         self.transport = Transport(self.connection)
         self.connection.connection_made(self.transport)
         self.connection.data_received(asked)
 
-    def enter(self, connection: ClientConnection) -> bool:
+    def add_connection(self, connection: ClientConnection) -> bool:
         return True
 
-    def leave(self, connection: ClientConnection) -> None:
+    def remove_connection(self, connection: ClientConnection) -> None:
         """Nobody counts."""
 
-    def destination(self, exchange: Exchange) -> Destination:
+    def dispatch(self, exchange: Exchange) -> Destination:
         return self
 
     def serve(self, exchange: Exchange, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""HTTP as bytes: a client's connection that does whatever a test says, and answers read as strictly as they can be."""
+"""HTTP as bytes: a client's connection that does whatever a test says, and a strict reader of answers."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from typing import Any, Self
 import orjson
 
 PATIENCE_SECONDS = 20
-"""After which a test gives up. Nothing waits for so long that goes well."""
+"""When a test gives up. A test that passes never waits for so long."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2}) [\x20-\x7e]*")
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9a-z-]+): ([\x20-\x7e\x80-\xff]*)")
@@ -21,7 +21,7 @@ _BODILESS = frozenset({204, 304})
 
 
 class NotHttpError(Exception):
-    """What came is no answer of HTTP/1.1."""
+    """The bytes are no answer of HTTP/1.1."""
 
 
 @dataclass
@@ -29,17 +29,17 @@ class Answer:
     """An answer, as far as it came."""
 
     status: int = 0
-    """0: nothing of it came."""
+    """0 where nothing of it came."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
     whole: bool = False
-    """Whether it ended where it says that it ends; if that is with its connection, whether that was closed in order."""
+    """Whether it ended where its framing says; if that is the connection's end, whether it was closed in order."""
     interim: list[int] = field(default_factory=list[int])
     """Statuses of the answers that went before it."""
 
     @property
     def closes(self) -> bool:
-        """Whether it says that it is the last of its connection."""
+        """Whether its head says that the connection ends after it."""
         return self.headers.get("connection") == "close"
 
     @property

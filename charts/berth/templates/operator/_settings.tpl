@@ -1,4 +1,7 @@
-{{- /* The operator's settings, in the terms of its own file. What is empty is left out: the operator's default holds. */ -}}
+{{- /*
+The operator's settings, in the terms of its own file.
+What is empty is left out: the operator's default holds.
+*/ -}}
 {{- define "berth.operator.settings" -}}
 {{- $devices := dict -}}
 {{- range $device, $values := .Values.devices -}}

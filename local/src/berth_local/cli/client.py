@@ -18,8 +18,8 @@ from berth_local.cli.errors import (
     FailedError,
     KeyRefusedError,
     NoServerError,
-    NotFoundError,
     NotNowError,
+    UnknownNameError,
 )
 from berth_process.http_environment import UNUSABLE, client_error
 
@@ -74,7 +74,7 @@ ChatEvent = Waiting | Text | Finished
 class Client:
     """A client of one server.
 
-    Its methods raise CommandError. Its constructor raises UsageError, and SettingsError where a variable of the
+    Its methods raise CommandError. Its constructor raises UsageError, and SettingsError if a variable of the
     environment is wrong.
     """
 
@@ -226,7 +226,7 @@ def _error_of(status: int, content: Any, path: str) -> CommandError:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             return KeyRefusedError(f"{message} --api-key or BERTH_API_KEY gives the key.", code)
         case HTTPStatus.NOT_FOUND if code in ("model_not_found", "model_not_loaded", "download_not_found"):
-            return NotFoundError(message, code)
+            return UnknownNameError(message, code)
         case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
             return NotNowError(message, code)
         case _:

@@ -49,7 +49,7 @@ def connect(target: Target) -> Generator["Client"]:
 def connect_or_serve(target: Target) -> Generator["Client"]:
     """As `connect`, but starts a server that ends with the command where the user names none and none runs.
 
-    Raises FailedError where that server cannot start.
+    Raises FailedError if that server cannot start.
     """
     if target.models is not None and target.url:
         raise UsageError(
@@ -81,7 +81,7 @@ def find_running() -> str | None:
 
 
 def local_store(target: Target) -> Path:
-    """The model store that a server of this machine uses. Raises UsageError where the user names a server."""
+    """The model store that a server of this machine uses. Raises UsageError if the user names a server."""
     if target.url:
         raise UsageError("--sample puts a model into this machine's store: leave --url out, and unset BERTH_URL")
     return target.models or default_store()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from berth_process.sizes import readable
+
 _GAP = "  "
 _SHORTEST = 12
 """The fewest characters that a shortened column keeps."""
-
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +111,8 @@ def _with_dim_titles(text: str) -> str:
 
 
 def size(count: float | None) -> str:
-    """A number of bytes: 98 MB, 4.7 GB."""
-    if count is None:
-        return "-"
-    unit = 0
-    while count >= 999.5 and unit < len(_UNITS) - 1:
-        count /= 1000
-        unit += 1
-    digits = 1 if unit >= 3 and count < 99.95 else 0
-    return f"{count:.{digits}f} {_UNITS[unit]}"
+    """A number of bytes, such as 4.7 GB, or - where it is not known."""
+    return "-" if count is None else readable(count)
 
 
 def duration(seconds: float) -> str:

@@ -42,11 +42,11 @@ class DownloadProgress:
     def _show_bar(self, job: dict[str, Any]) -> None:
         if self._bar is None:
             self._bar = _bar(self._stream)
-            self._task = self._bar.add_task("", total=None, told="")
+            self._task = self._bar.add_task("", total=None, text="")
             self._bar.start()
         if self._task is not None:
             total = job["bytes_total"] or None
-            self._bar.update(self._task, total=total, completed=job["bytes_done"] or 0, told=described(job))
+            self._bar.update(self._task, total=total, completed=job["bytes_done"] or 0, text=described(job))
 
     def _print(self, job: dict[str, Any]) -> None:
         line, now = described(job), time.monotonic()
@@ -76,7 +76,7 @@ def _bar(stream: TextIO) -> "Progress":
     return Progress(
         BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10)),
         TaskProgressColumn(),
-        TextColumn("{task.fields[told]}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
         console=Console(file=stream, highlight=False),
         expand=True,
         transient=True,

@@ -13,7 +13,7 @@ _log = structlog.get_logger(__name__)
 
 _PROGRAM = "nvidia-smi"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-_PATIENCE_SECONDS = 20
+_ANSWER_SECONDS = 20
 """Without persistence mode the driver starts the GPU before it answers, which takes seconds."""
 
 _MIB = 1 << 20
@@ -38,7 +38,7 @@ def first_gpu(environment: Mapping[str, str] = os.environ) -> Gpu | None:
 
 @cache
 def _asked(program: str, name: str | None) -> Gpu | None:
-    """The GPU that nvidia-smi tells of. `name`: its number or UUID; None: the first."""
+    """The GPU that nvidia-smi reports. `name`: its number or UUID; None: the first."""
     command = [
         program,
         "--query-gpu=memory.total,memory.free",
@@ -46,20 +46,20 @@ def _asked(program: str, name: str | None) -> Gpu | None:
         *([f"--id={name}"] if name else []),
     ]
     try:
-        told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)  # noqa: S603
+        answer = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_ANSWER_SECONDS)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         _log.warning("gpu_not_known", error=str(error))
         return None
-    gpu = parsed(told.stdout)
+    gpu = parsed(answer.stdout)
     if gpu is None:
-        _log.warning("gpu_not_known", exit_code=told.returncode, said=(told.stderr or told.stdout).strip()[-300:])
+        _log.warning("gpu_not_known", exit_code=answer.returncode, said=(answer.stderr or answer.stdout).strip()[-300:])
     return gpu
 
 
-def parsed(told: str) -> Gpu | None:
+def parsed(output: str) -> Gpu | None:
     """The GPU of nvidia-smi's first line, `81559, 81079` in MiB. None where the line is another."""
     try:
-        total, free = (int(part) * _MIB for part in told.splitlines()[0].split(","))
+        total, free = (int(part) * _MIB for part in output.splitlines()[0].split(","))
     except (IndexError, ValueError):
         return None
     return Gpu(total, free)

@@ -21,7 +21,7 @@ ALL_LAYERS = -2
 """The number that means all layers on the GPU to llama.cpp. -1 leaves the choice to llama.cpp."""
 
 
-class _Parser(ArgumentParser):
+class _LlamaServerParser(ArgumentParser):
     """Reports a wrong command line as `berth-launch` does."""
 
     def error(self, message: str) -> NoReturn:
@@ -80,7 +80,7 @@ def parameters(library: Any, options: Namespace) -> Any:
 
 
 def serve(library: Any, options: Namespace) -> NoReturn:
-    """Loads the model and serves it until a signal ends the process. Raises RuntimeError where it cannot be loaded."""
+    """Loads the model and serves it until a signal ends the process. Raises RuntimeError if it cannot be loaded."""
     # Python runs signal handlers between its own instructions, and there is none while the engine loads. So the kernel
     # must end this process.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -117,8 +117,10 @@ _layers.__name__ = "number of layers"  # argparse names the type in its message
 
 
 def _parser() -> ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="llama.cpp's server from the wheel xllamacpp.", allow_abbrev=False)
-    parser.add_argument("--model", required=True, metavar="FILE", help="the model, its first file where it has several")
+    parser = _LlamaServerParser(
+        prog=PROGRAM, description="llama.cpp's server from the wheel xllamacpp.", allow_abbrev=False
+    )
+    parser.add_argument("--model", required=True, metavar="FILE", help="the model; its first file if it has several")
     parser.add_argument("--mmproj", metavar="FILE", help="the model's multimodal projector")
     parser.add_argument("--alias", metavar="NAME", help="the model's name in answers")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to serve on (%(default)s)")
@@ -142,10 +144,10 @@ def _parser() -> ArgumentParser:
     )
     for name, negated, default, meaning in (
         ("--warmup", "--no-warmup", True, "computes once before it serves"),
-        ("--slots", "--no-slots", True, "tells of its slots"),
+        ("--slots", "--no-slots", True, "shows its slots"),
         ("--ui", "--no-ui", True, "serves its pages"),
         ("--offline", None, False, "fetches nothing"),
-        ("--metrics", None, False, "tells its figures"),
+        ("--metrics", None, False, "serves its metrics"),
         ("--embeddings", None, False, "also answers with embeddings"),
     ):
         destination = name.removeprefix("--")

@@ -30,9 +30,9 @@ from berth_formats.model import ModelDescription
 from berth_local.engines.gpu import Gpu
 from berth_local.engines.slots import slots
 from berth_operator.engines.llamacpp import PARALLEL_SLOTS
+from berth_runtime.container import usable_memory
 from berth_runtime.engines.transformers import CPU_CACHE_BYTES
-from berth_runtime.engines.vllm import CPU_REQUESTS, MAX_CPU_CACHE_BYTES, MIN_CPU_CACHE_BYTES
-from berth_runtime.memory import usable_memory
+from berth_runtime.engines.vllm import cpu_cache_bytes
 
 _log = structlog.get_logger(__name__)
 
@@ -109,12 +109,16 @@ def memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription) -> int:
             settings = spec.llamacpp or LlamaCppSettings()
             return llamacpp_bytes(model, settings.context_size or DEFAULT_CONTEXT_SIZE, slots())
         case Backend.VLLM:
-            length = (spec.vllm or VllmSettings()).max_model_len or model.context_length or DEFAULT_CONTEXT_SIZE
-            cache = kv_cache_bytes(model, CPU_REQUESTS * length)
-            return pytorch_bytes(model, max(MIN_CPU_CACHE_BYTES, min(cache, MAX_CPU_CACHE_BYTES)))
+            settings = spec.vllm or VllmSettings()
+            share = settings.gpu_memory_utilization or DEFAULT_GPU_MEMORY_UTILIZATION
+            usable_bytes = int(share * usable_memory()) - model.file_bytes
+            cache = cpu_cache_bytes(model.attention, model.context_length, settings.max_model_len, usable_bytes)
+            return pytorch_bytes(model, cache)
         case Backend.TRANSFORMERS:
             batching = spec.transformers and spec.transformers.continuous_batching
-            return pytorch_bytes(model, CPU_CACHE_BYTES if batching else kv_cache_bytes(model, DEFAULT_CONTEXT_SIZE))
+            return pytorch_bytes(
+                model, CPU_CACHE_BYTES if batching else kv_cache_bytes(model.attention, DEFAULT_CONTEXT_SIZE)
+            )
 
 
 def gpu_memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription, gpu: Gpu) -> int:
@@ -132,6 +136,6 @@ def gpu_memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription, gpu: Gp
             cache = (
                 GPU_BATCHING_SHARE * (gpu.total - model.file_bytes)
                 if batching
-                else kv_cache_bytes(model, DEFAULT_CONTEXT_SIZE)
+                else kv_cache_bytes(model.attention, DEFAULT_CONTEXT_SIZE)
             )
             return pytorch_gpu_bytes(model, round(cache))

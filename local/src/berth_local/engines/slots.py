@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from berth_operator.engines.llamacpp import PARALLEL_SLOTS
-from berth_runtime.processors import usable_processors
+from berth_runtime.container import usable_processors
 
 FEWEST = 2
 """A long answer must not hold up a short one."""

@@ -55,7 +55,7 @@ class SpareLauncher:
         return self._spare
 
     async def prepare(self) -> None:
-        """Begins the spare, unless there is one. Raises OSError where no process can be started."""
+        """Begins the spare, unless there is one. Raises OSError if no process can be started."""
         if self._spare is None and not self._closed:
             self._spare = await self._begin(OutputBuffer())
 

@@ -1,7 +1,8 @@
 """Admission: what the cluster in memory does to an object before it stores it.
 
 Deployments and downloads are checked against their schema and get its defaults; in Kubernetes the CRDs do this.
-Pods get a free port: in Kubernetes every pod has an address of its own, here all have 127.0.0.1.
+Pods get a free port: in Kubernetes every pod has an address of its own, here all have 127.0.0.1. They also get a status
+that says that their program is being started: otherwise the operator tells the user that a node pulls an image.
 """
 
 import socket
@@ -53,6 +54,37 @@ SCHEMAS: Mapping[str, Admit] = {
 }
 
 
+def pod_admission(ports: "Ports") -> Admit:
+    """The admission of pods."""
+
+    def admit(pod: Object, before: Object | None) -> Object:
+        return pod if before is not None else {**ports.admit(pod), "status": _being_started(pod)}
+
+    return admit
+
+
+def _being_started(pod: Object) -> Object:
+    containers: list[Any] = pod["spec"]["containers"]
+    return {
+        "phase": "Pending",
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "ready": False,
+                "restartCount": 0,
+                "state": {
+                    "waiting": {
+                        "reason": "ContainerCreating",
+                        "message": f"the {container['name']} is being started",
+                    }
+                },
+            }
+            for container in containers
+        ],
+    }
+
+
 class Ports:
     """Hands out free ports to pods, and holds each until the pod gives it back.
 
@@ -63,10 +95,8 @@ class Ports:
     def __init__(self) -> None:
         self._held: dict[int, socket.socket] = {}
 
-    def admit(self, pod: Object, before: Object | None) -> Object:
+    def admit(self, pod: Object) -> Object:
         """The pod with a free port in place of each port of its containers, in `ports` and after `--port` in `args`."""
-        if before is not None:
-            return pod
         containers: list[Any] = [self._admit_container(container) for container in pod["spec"]["containers"]]
         return {**pod, "spec": {**pod["spec"], "containers": containers}}
 

@@ -8,8 +8,8 @@ import asyncio
 import copy
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 from berth_api.schema import format_timestamp
@@ -29,6 +29,7 @@ from berth_cluster.cluster import (
     WatchEvent,
 )
 from berth_local.node.admission import SCHEMAS, Admit
+from berth_process.clock import Clock, utc_now
 
 HISTORY = 1000
 """The changes that a watch can catch up on. A watch that is further behind must list again."""
@@ -43,17 +44,13 @@ _STATUS_IS_APART = {CONFIG_MAPS.plural: False, EVENTS.plural: False}
 _WRITABLE_METADATA = ("labels", "annotations", "ownerReferences", "finalizers")
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class LocalCluster:
     """The objects of one namespace, in memory: they end with the process.
 
     Implements `berth_cluster.cluster.Cluster`.
     """
 
-    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, admission: Mapping[str, Admit] = SCHEMAS, clock: Clock = utc_now) -> None:
         self._admission = admission
         self._clock = clock
         self._objects: dict[str, dict[str, Object]] = {}

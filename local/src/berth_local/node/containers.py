@@ -74,15 +74,24 @@ def _asks_for_devices(container: Mapping[str, Any]) -> bool:
     return any("/" in name for name in limits)
 
 
-def termination_message(container: Mapping[str, Any], termination_log: Path, lines: Sequence[str], code: int) -> str:
-    """The container's termination message: what it wrote there, or the end of its output if it failed without one."""
+def termination_message(
+    container: Mapping[str, Any], termination_log: Path, lines: Sequence[str], code: int, *, out_of_memory: bool = False
+) -> str:
+    """The container's termination message: what it wrote there, or the end of its output if it failed without one.
+
+    `out_of_memory`: the kernel has killed it for lack of memory. Then the message begins with that, in the form
+    `Reason: message`, which the operator passes on as it is.
+    """
     try:
         written = termination_log.read_bytes()[:_MESSAGE_BYTES].decode(errors="replace")
     except OSError:
         written = ""
-    if written or code == 0 or container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
-        return written
-    return "\n".join(lines[-_FALLBACK_LINES:]).encode()[-_FALLBACK_BYTES:].decode(errors="ignore")
+    if not written and code != 0 and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+        written = "\n".join(lines[-_FALLBACK_LINES:]).encode()[-_FALLBACK_BYTES:].decode(errors="ignore")
+    if out_of_memory:
+        why = f"OutOfMemory: the {container['name']} needed more memory than this machine has left, and was killed"
+        return f"{why}; its last lines:\n{written}" if written else why
+    return written
 
 
 def oom_kills() -> int:

@@ -4,14 +4,14 @@ Of a Job's spec it knows what Berth's downloads use: backoffLimit, podFailurePol
 and ttlSecondsAfterFinished.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from berth_api.schema import format_timestamp
 from berth_cluster.cluster import JOBS, PODS, AlreadyExistsError, Cluster, NotFoundError, Object, Preconditions
 from berth_operator.workers import Workers
+from berth_process.clock import Clock, utc_now
 
 LABEL_JOB = "batch.kubernetes.io/job-name"
 """The label of a Job's pods: its value is the Job's name."""
@@ -65,7 +65,7 @@ def make_job_plan(job: Object, pods: list[Object], now: datetime) -> JobPlan:
 class JobController:
     """Plans and acts for each Job that is woken."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock = utc_now) -> None:
         self._cluster = cluster
         self._clock = clock
         self._workers = Workers("job", self._reconcile, lambda _: None)

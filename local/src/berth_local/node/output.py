@@ -20,7 +20,7 @@ class OutputBuffer:
         self._size = 0
         self._forgotten = 0
         self._unfinished = b""
-        self._news = asyncio.Event()
+        self._grown = asyncio.Event()
 
     @property
     def end(self) -> int:
@@ -50,13 +50,13 @@ class OutputBuffer:
     async def follow(self, since: int = 0) -> AsyncIterator[list[str]]:
         """Yields the lines from number `since` on, then new lines as they come, for ever."""
         while True:
-            news = self._news
+            grown = self._grown
             lines = self.lines(since)
             since = self.end
             if lines:
                 yield lines
             else:
-                await news.wait()
+                await grown.wait()
 
     def _append(self, line: bytes) -> None:
         self._lines.append(line)
@@ -64,5 +64,5 @@ class OutputBuffer:
         while self._size > self._capacity and len(self._lines) > 1:
             self._size -= len(self._lines.popleft()) + 1
             self._forgotten += 1
-        self._news.set()
-        self._news = asyncio.Event()
+        self._grown.set()
+        self._grown = asyncio.Event()

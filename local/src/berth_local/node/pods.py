@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,33 +23,36 @@ from berth_local.node.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
 from berth_local.node.containers import arguments_here, environment_here, oom_kills, termination_message
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import ChildProcess
+from berth_process.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 
 NODE = "this-machine"
 _KILLED = 137
 """The exit code of a process that was killed by SIGKILL."""
+_NOT_RUN = 127
+"""The exit code with which a shell says that it could not run a command."""
 
 
 Report = Callable[[str], Awaitable[None]]
 """Takes the reason, in a few words, why the container does not run yet."""
 
 
-class Launcher(Protocol):
+class ProgramLauncher(Protocol):
     """Starts the program that is a container's image."""
 
     async def launch(
         self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
     ) -> ChildProcess:
-        """Installs the program if it is missing, then starts it. Raises OSError where no process can be made.
+        """Installs the program if it is missing, then starts it. Raises OSError if no process can be made.
 
-        `arguments` and `environment` are the container's. The process writes to `output`. `report` is told what the
+        `arguments` and `environment` are the container's. The process writes to `output`. `report` gets what the
         launcher waits for.
         """
         ...
 
 
-class CreateContainerError(Exception):
+class NotStartedError(Exception):
     """A container's process cannot be started; the message says why."""
 
 
@@ -62,7 +64,7 @@ class PodRunner:
     """
 
     def __init__(
-        self, cluster: LocalCluster, images: Mapping[str, Launcher], store: Path, scratch: Path, ports: Ports
+        self, cluster: LocalCluster, images: Mapping[str, ProgramLauncher], store: Path, scratch: Path, ports: Ports
     ) -> None:
         self._cluster = cluster
         self._images = images
@@ -70,19 +72,19 @@ class PodRunner:
         self._scratch = scratch
         self._ports = ports
         self._pods: dict[str, asyncio.Task[None]] = {}
-        self._endings: dict[str, _Ending] = {}
+        self._ends: dict[str, _PodEnd] = {}
         self._outputs: dict[str, OutputBuffer] = {}
 
     async def run(self) -> None:
         """Runs pods, for ever."""
-        async for news in follow(self._cluster, PODS):
-            for pod in news.items if isinstance(news, Snapshot) else [news.object]:
+        async for change in follow(self._cluster, PODS):
+            for pod in change.items if isinstance(change, Snapshot) else [change.object]:
                 self._consider(pod)
 
     async def close(self) -> None:
         """Ends every process that runs, each within its pod's grace."""
-        for ending in self._endings.values():
-            ending.ask()
+        for end in self._ends.values():
+            end.ask()
         if self._pods:
             await asyncio.wait(self._pods.values())
 
@@ -93,25 +95,25 @@ class PodRunner:
     def _consider(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         if "deletionTimestamp" in pod["metadata"]:
-            if ending := self._endings.get(uid):
-                ending.ask(pod["metadata"].get("deletionGracePeriodSeconds"))
+            if end := self._ends.get(uid):
+                end.ask(pod["metadata"].get("deletionGracePeriodSeconds"))
         elif uid not in self._pods and not pod["spec"].get("nodeName"):
-            self._endings[uid] = _Ending(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
+            self._ends[uid] = _PodEnd(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
             self._pods[uid] = asyncio.create_task(
-                self._run_to_deletion(pod, self._endings[uid]), name=f"pod {pod['metadata']['name']}"
+                self._run_to_deletion(pod, self._ends[uid]), name=f"pod {pod['metadata']['name']}"
             )
             self._pods[uid].add_done_callback(lambda _: self._forget(uid))
 
     def _forget(self, uid: str) -> None:
         del self._pods[uid]
-        del self._endings[uid]
+        del self._ends[uid]
 
-    async def _run_to_deletion(self, pod: Object, ending: "_Ending") -> None:
+    async def _run_to_deletion(self, pod: Object, end: "_PodEnd") -> None:
         """Runs the pod, waits until somebody deletes it, and removes the object."""
         metadata = pod["metadata"]
         try:
-            await self._run(pod, ending)
-            await ending.asked.wait()
+            await self._run(pod, end)
+            await end.asked.wait()
         except (NotFoundError, ConflictError):
             pass  # the pod was deleted before it ran
         except Exception:
@@ -121,7 +123,7 @@ class PodRunner:
             self._ports.release(pod)
             self._cluster.finish(PODS, metadata["name"], metadata["uid"])
 
-    async def _run(self, pod: Object, ending: "_Ending") -> None:
+    async def _run(self, pod: Object, end: "_PodEnd") -> None:
         """Runs the pod's container until it ends, or until somebody deletes the pod."""
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]
         status = _StatusWriter(self._cluster, pod)
@@ -132,20 +134,23 @@ class PodRunner:
         begun_at, oom_before = output.end, oom_kills()
         try:
             launching = self._launch(container, termination_log, output, status.creating)
-            child = await _launched_unless(ending.asked, launching)
-        except CreateContainerError as error:
-            await status.not_created(str(error))
+            child = await _launched_unless(end.asked, launching)
+        except NotStartedError as error:
+            await status.terminated(_NOT_RUN, f"NotStarted: {error}", out_of_memory=False)
             return
         if child is None:
             return
         try:
             await status.running()
-            code = await ending.wait_for(child)
+            code = await end.wait_for(child)
         finally:
             child.kill()
-        if not ending.asked.is_set():
-            message = termination_message(container, termination_log, output.lines(begun_at), code)
-            await status.terminated(code, message, out_of_memory=code == _KILLED and oom_kills() > oom_before)
+        if not end.asked.is_set():
+            out_of_memory = code == _KILLED and oom_kills() > oom_before
+            message = termination_message(
+                container, termination_log, output.lines(begun_at), code, out_of_memory=out_of_memory
+            )
+            await status.terminated(code, message, out_of_memory=out_of_memory)
         termination_log.unlink(missing_ok=True)
 
     async def _launch(
@@ -153,21 +158,19 @@ class PodRunner:
     ) -> ChildProcess:
         launcher = self._images.get(container["image"])
         if launcher is None:
-            raise CreateContainerError(f"there is no {container['image']} on this machine")
+            raise NotStartedError(f"there is no {container['image']} on this machine")
         try:
             return await launcher.launch(
                 arguments_here(container, self._store), environment_here(container, termination_log), output, report
             )
         except OSError as error:
-            raise CreateContainerError(f"{container['image']}: {error}") from error
+            raise NotStartedError(f"{container['image']} cannot be started: {error}") from error
 
 
 class _StatusWriter:
     """Writes a pod's status as a kubelet writes it."""
 
-    def __init__(
-        self, cluster: LocalCluster, pod: Object, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, cluster: LocalCluster, pod: Object, clock: Clock = utc_now) -> None:
         self._cluster = cluster
         self._metadata = pod["metadata"]
         self._container = pod["spec"]["containers"][0]
@@ -178,22 +181,18 @@ class _StatusWriter:
         """Writes that there is no process yet."""
         await self._write("Pending", {"waiting": {"reason": "ContainerCreating", "message": message}})
 
-    async def not_created(self, message: str) -> None:
-        """Writes that there is no process and will be none."""
-        await self._write("Pending", {"waiting": {"reason": "CreateContainerError", "message": message}})
-
     async def running(self) -> None:
         """Writes that the process runs."""
         self._started_at = format_timestamp(self._clock())
         await self._write("Running", {"running": {"startedAt": self._started_at}})
 
     async def terminated(self, code: int, message: str, *, out_of_memory: bool) -> None:
-        """Writes that the process has ended, by itself or because somebody else ended it."""
+        """Writes that the process has ended, by itself or because somebody else ended it, or could not be started."""
         reason = "OOMKilled" if out_of_memory else "Completed" if code == 0 else "Error"
         ended = {
             "exitCode": code,
             "reason": reason,
-            "startedAt": self._started_at,
+            "startedAt": self._started_at or format_timestamp(self._clock()),
             "finishedAt": format_timestamp(self._clock()),
         }
         if message:
@@ -234,11 +233,11 @@ async def _launched_unless(deleted: asyncio.Event, launching: Coroutine[Any, Any
         await asyncio.wait({launch, deletion})
 
 
-class _Ending:
+class _PodEnd:
     """The end of a pod: whether somebody has asked for it, and when its process is killed."""
 
     def __init__(self, grace_seconds: float) -> None:
-        """`grace_seconds`: the pod's own grace, for whoever asks without one."""
+        """`grace_seconds`: the pod's own grace, which counts if a deletion states none."""
         self.asked = asyncio.Event()
         self._grace = grace_seconds
         self._deadline: float | None = None

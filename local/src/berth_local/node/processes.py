@@ -24,19 +24,19 @@ _DYING_SECONDS = 5.0
 class ChildProcess:
     """A running child and its output. `pid` is the pid of its supervisor."""
 
-    def __init__(self, process: asyncio.subprocess.Process, reading: "_Reading") -> None:
+    def __init__(self, process: asyncio.subprocess.Process, reader: "_OutputReader") -> None:
         self._process = process
-        self._reading = reading
+        self._reader = reader
         self.pid = process.pid
 
     @property
     def output(self) -> OutputBuffer:
         """The buffer that its stdout and stderr go to. It can be replaced while the child runs."""
-        return self._reading.output
+        return self._reader.output
 
     @output.setter
     def output(self, output: OutputBuffer) -> None:
-        self._reading.output = output
+        self._reader.output = output
 
     async def wait(self) -> int:
         """Waits until the child and all that it started are gone. The exit code; 128 + N for signal N."""
@@ -44,7 +44,7 @@ class ChildProcess:
         if code < 0:
             # Somebody killed the supervisor. The kernel killed its child; what the child started is left to us.
             _kill_session(self.pid)
-        await self._reading.ended(within=_LAST_OUTPUT_SECONDS)
+        await self._reader.ended(within=_LAST_OUTPUT_SECONDS)
         return code if code >= 0 else 128 - code
 
     async def write(self, data: bytes) -> None:
@@ -75,7 +75,7 @@ class ChildProcess:
             return await self.wait()
 
 
-class _Reading(asyncio.Protocol):
+class _OutputReader(asyncio.Protocol):
     """Reads a child's output from a pipe. The child's descendants may hold the pipe open after the child has ended."""
 
     def __init__(self, output: OutputBuffer) -> None:
@@ -128,17 +128,17 @@ class Processes:
     ) -> ChildProcess:
         """Starts the command. Its stdout and stderr go to `output`. `stdin`: whether `ChildProcess.write` is wanted.
 
-        A program that cannot be run ends with code 127 and says why in its output. Raises OSError where no process can
+        A program that cannot be run ends with code 127 and says why in its output. Raises OSError if no process can
         be started at all.
         """
         if self._lifeline is None:
             raise RuntimeError("Processes is used outside of its context")
         lifeline = self._lifeline[0]
         reading_end, writing_end = os.pipe()
-        reading = _Reading(output or OutputBuffer())
+        reader = _OutputReader(output or OutputBuffer())
         try:
             await asyncio.get_running_loop().connect_read_pipe(
-                lambda: reading, os.fdopen(reading_end, "rb", buffering=0)
+                lambda: reader, os.fdopen(reading_end, "rb", buffering=0)
             )
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_SUPERVISOR), str(lifeline)),
@@ -153,7 +153,7 @@ class Processes:
             )
         finally:
             os.close(writing_end)
-        child = ChildProcess(process, reading)
+        child = ChildProcess(process, reader)
         ending = asyncio.create_task(child.wait(), name=f"end of {child.pid}")
         self._running.add(ending)
         ending.add_done_callback(self._running.discard)

@@ -40,8 +40,8 @@ def main() -> NoReturn:
     wakeups, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    for told in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(told, _wake_up)
+    for handled in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(handled, _wake_up)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     prctl = _prctl()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TextIO
 
 from berth_local.serve.home import home_directory, wrong_home
-from berth_local.serve.logging_setup import configure_log
 from berth_local.serve.options import ServeOptions
-from berth_local.serve.server import Server, serving
+from berth_local.serve.server import LocalServer, serving
 from berth_local.serve.state import StartError
+from berth_process.log import configure_log
 
 LOG_FILE = "berth.log"
 """The file of the state folder that holds the log of the last such server."""
@@ -63,7 +63,7 @@ class _ServerThread:
             self._started.set()
 
 
-async def _is_shared(server: Server) -> bool:
+async def _is_shared(server: LocalServer) -> bool:
     """Whether the server answers another command. Its own command's last request takes a moment to end."""
     for _ in range(_OWN_REQUESTS_LOOKS):
         if not server.in_flight:
@@ -82,7 +82,7 @@ def serving_in_background(models: Path | None, on_shared: Callable[[], None]) ->
     home = home_directory()
     thread = _ServerThread(ServeOptions(models=models, port=0, home=home, drain_seconds=_DRAIN_SECONDS), on_shared)
     with _opened_log(home) as log:
-        configure_log(log, "INFO")
+        configure_log(log, "INFO", libraries="WARNING")
         try:
             thread.start()
             if thread.url is None:

@@ -134,8 +134,8 @@ async def wake_on_changes(
 
     `wake` gets the object's name, or with `label` the value of that label, and the object.
     """
-    async for news in follow(cluster, kind):
-        for item in news.items if isinstance(news, Snapshot) else [news.object]:
+    async for change in follow(cluster, kind):
+        for item in change.items if isinstance(change, Snapshot) else [change.object]:
             name = _name(item["metadata"], label)
             if name:
                 wake(name, item)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from berth_local.node.output import OutputBuffer
-from berth_router.errors import ModelNotFoundError
+from berth_router.errors import UnknownModelError
 
 MOST_LINES = 100_000
 
@@ -29,7 +29,7 @@ def logs_routes(output_of: Callable[[str], OutputBuffer | None]) -> APIRouter:
         """The last lines of the deployment's engines, of the current one and earlier ones, as plain text."""
         output = output_of(deployment)
         if output is None:
-            raise ModelNotFoundError(f"No engine of {deployment} has run since this server started.")
+            raise UnknownModelError(f"No engine of {deployment} has run since this server started.")
         return StreamingResponse(_text(output, tail, follow=follow), media_type="text/plain; charset=utf-8")
 
     return routes

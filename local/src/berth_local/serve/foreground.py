@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import uvloop
 
-from berth_local.serve.logging_setup import configure_log
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.server import serving
-from berth_router.serving.signals import ending_signals
+from berth_process.log import configure_log
+from berth_process.stop_signals import stop_events
 
 
 def serve_until_signal(
@@ -19,15 +19,15 @@ def serve_until_signal(
     `on_ready` gets the server's address. `on_drain` gets the number of answers under way at the signal, if there are
     any. Raises StartError and SettingsError.
     """
-    configure_log(sys.stderr, log_level)
+    configure_log(sys.stderr, log_level, libraries="WARNING", readable=sys.stderr.isatty())
     uvloop.run(_serve(options, on_ready, on_drain))
 
 
 async def _serve(options: ServeOptions, on_ready: Callable[[str], None], on_drain: Callable[[int], None]) -> None:
-    with ending_signals() as ending:
+    with stop_events() as signals:
         async with serving(options) as server:
             on_ready(server.url)
-            await ending.told.wait()
+            await signals.stop.wait()
             if server.in_flight:
                 on_drain(server.in_flight)
-            await server.drain(ending.hurry)
+            await server.drain(signals.hurry)

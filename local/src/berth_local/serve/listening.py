@@ -10,7 +10,7 @@ _BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ListenAddress:
     """Where to listen: the IP address of an interface, and a port."""
 
     stated: str
@@ -20,7 +20,7 @@ class Address:
     port: int
 
 
-def resolve(host: str, port: int, *, has_key: bool) -> Address:
+def resolve(host: str, port: int, *, has_key: bool) -> ListenAddress:
     """The address that the user means. Raises StartError, also where other machines could connect without a key."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -31,10 +31,10 @@ def resolve(host: str, port: int, *, has_key: bool) -> Address:
     if not has_key and not ipaddress.ip_address(number.partition("%")[0]).is_loopback:
         needed = "set BERTH_API_KEY to a key of your choice, which they must then send"
         raise StartError(f"--host {host} lets other machines in: {needed}")
-    return Address(host, number, family, port)
+    return ListenAddress(host, number, family, port)
 
 
-def listen(address: Address) -> socket.socket:
+def listen(address: ListenAddress) -> socket.socket:
     """A socket that listens there. Raises StartError."""
     both_families = address.number == "::" and socket.has_dualstack_ipv6()
     where = (address.number, address.port)

@@ -11,7 +11,7 @@ from berth_cluster.cluster import PODS
 from berth_local.engines.discovery import Engines, available_engines, check_environments
 from berth_local.engines.gpu import first_gpu
 from berth_local.engines.memory import MemoryEstimates, budget
-from berth_local.node.admission import SCHEMAS, Ports
+from berth_local.node.admission import SCHEMAS, Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
 from berth_local.serve.controllers import reconcile, run_pods
 from berth_local.serve.engine_logs import logs_routes
@@ -19,13 +19,13 @@ from berth_local.serve.home import home_directory, model_store
 from berth_local.serve.listening import listen, resolve, url_of
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.settings import operator_settings, router_settings, with_key
-from berth_local.serve.state import StartError, StateFolder, held
+from berth_local.serve.state import StartError, StateFolder, locked_state
 from berth_operator.deployments.budget import MemoryGate
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
 
 
-class Server:
+class LocalServer:
     """A Berth that serves at `url`."""
 
     def __init__(self, url: str, router: Router, http: HttpServer, drain_seconds: float) -> None:
@@ -45,11 +45,11 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(options: ServeOptions) -> AsyncGenerator[Server]:
+async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
     """A Berth that serves while the context is open. Its end cuts the answers under way: drain it first.
 
-    Raises StartError where the folder is in use, the address cannot be used, or an engine or a key is missing;
-    SettingsError where a variable of the environment is wrong.
+    Raises StartError if the folder is in use, the address cannot be used, or an engine or a key is missing;
+    SettingsError if a variable of the environment is wrong.
     """
     home = options.home or home_directory()
     check_environments()
@@ -57,7 +57,7 @@ async def serving(options: ServeOptions) -> AsyncGenerator[Server]:
     if Backend.LLAMACPP not in engines:
         raise StartError("llama.cpp is not on this machine: install berth-local[llamacpp], or put llama-server on PATH")
     address = resolve(options.host, options.port, has_key=bool(options.api_key))
-    with held(home) as state, listen(address) as listener:
+    with locked_state(home) as state, listen(address) as listener:
         store = (options.models or model_store(home)).absolute()
         if options.models is None:
             store.mkdir(exist_ok=True)
@@ -76,10 +76,10 @@ async def _compose(
     store: Path,
     engines: Engines,
     listener: socket.socket,
-) -> Server:
+) -> LocalServer:
     """Starts all parts. The stack ends them, the last one first."""
     ports = Ports()
-    cluster = LocalCluster({**SCHEMAS, PODS.plural: ports.admit})
+    cluster = LocalCluster({**SCHEMAS, PODS.plural: pod_admission(ports)})
     launcher, pods = await run_pods(stack, cluster, ports, state, store)
     settings = router_settings(engines, store, options.host, options.port)
     if options.api_key:
@@ -92,4 +92,4 @@ async def _compose(
     await reconcile(stack, cluster, operator_settings(engines, settings), gate)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
-    return Server(url_of(listener), router, http, settings.drain_seconds)
+    return LocalServer(url_of(listener), router, http, settings.drain_seconds)

@@ -33,10 +33,10 @@ class StateFolder:
 
 
 @contextmanager
-def held(home: Path) -> Generator[StateFolder]:
+def locked_state(home: Path) -> Generator[StateFolder]:
     """Makes the folder if it is missing, and holds it while the context is open.
 
-    Raises StartError where another process holds it, or where it cannot be used; SettingsError where it cannot be used
+    Raises StartError if another process holds it, or where it cannot be used; SettingsError if it cannot be used
     and BERTH_HOME names it.
     """
     try:

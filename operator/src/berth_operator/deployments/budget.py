@@ -48,15 +48,15 @@ class Evictor(Protocol):
         """The use of the deployment at this moment."""
         ...
 
-    def hold(self, deployment: ModelDeployment) -> None:
-        """Keeps new requests for the deployment waiting until `release`."""
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
+        """Keeps new requests for the deployment waiting until `unmark_evicting`."""
         ...
 
-    def release(self, deployment: ModelDeployment) -> None:
-        """Undoes `hold`."""
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
+        """Undoes `mark_evicting`."""
         ...
 
-    async def put_out(self, deployment: ModelDeployment) -> bool:
+    async def evict(self, deployment: ModelDeployment) -> bool:
         """Has an idle deployment give its memory back; False, and nothing done, where it has become busy.
 
         Raises ClusterError.
@@ -164,7 +164,7 @@ class MemoryGate:
             case Evict(names):
                 _log.info("making_room", deployment=wanted.name, bytes=wanted.bytes, evicted=names)
                 for name in names:
-                    await self._evictor.put_out(living[name])
+                    await self._evictor.evict(living[name])
                 return waiting(plan, deployment, f"{', '.join(names)} gives its memory back", now + _LOOK_AGAIN, now)
             case Wait(reason, close):
                 self._close(queued, {name: living[name] for name in close})
@@ -240,8 +240,8 @@ class MemoryGate:
             if name not in wanted:
                 del waiting_one.closed[name]
                 if not any(name in other.closed for other in self._waiting.values()):
-                    self._evictor.release(deployment)
+                    self._evictor.unmark_evicting(deployment)
         for name, deployment in wanted.items():
             if name not in waiting_one.closed:
                 waiting_one.closed[name] = deployment
-                self._evictor.hold(deployment)
+                self._evictor.mark_evicting(deployment)

@@ -42,7 +42,7 @@ ENGINE_READY = "EngineReady"
 WAITING_FOR_MEMORY = "WaitingForMemory"
 
 _WAITING_FOR = {
-    POD_CREATED: ("WaitingForNode", "the pod waits for a node"),
+    POD_CREATED: ("WaitingForNode", "the engine waits for a place to run"),
     POD_SCHEDULED: ("WaitingForContainer", "the node pulls the image and creates the container"),
     ENGINE_STARTED: ("LoadingModel", "the engine loads the model"),
 }
@@ -226,13 +226,13 @@ def restarting(
     update: dict[str, Any] = {"start_requested_at": following.status.start_requested_at}
     if pod and now:
         update |= {"pod_name": pod["metadata"]["name"], "start_steps": [StartStep(name=POD_CREATED, at=now, seconds=0)]}
-    return _with_another_pod(following, why, "another pod is made").model_copy(update=update)
+    return _with_another_pod(following, why, "the engine is started again").model_copy(update=update)
 
 
 def taken_away(deployment: ModelDeployment, why: PodFailure) -> ModelDeploymentStatus:
     """Somebody took the pod away that had only just been made: another one is made in a moment."""
     kept = {"start_requested_at": deployment.status.start_requested_at, "start_steps": deployment.status.start_steps}
-    return _with_another_pod(deployment, why, "another pod is made in a moment").model_copy(update=kept)
+    return _with_another_pod(deployment, why, "the engine is started again in a moment").model_copy(update=kept)
 
 
 def up_to_date(deployment: ModelDeployment, outdated: Difference | None) -> Condition:
@@ -313,8 +313,8 @@ def pod_name_taken(pod: Object) -> PodFailure:
 
 def deadline_exceeded(deployment: ModelDeployment, settings: Settings, holdup: PodFailure | None) -> PodFailure:
     """The failure of a start that took too long. `holdup`: what held it up at the end, where anything did."""
-    done = deployment.status.start_steps
-    waited = _WAITING_FOR[done[-1].name][1] if done and done[-1].name in _WAITING_FOR else "nothing happened"
+    reconciling = condition_of(deployment.status.conditions, ConditionType.RECONCILING)
+    waited = reconciling.message if reconciling and reconciling.status == "True" else "nothing happened"
     waited = holdup.message if holdup else waited
     return PodFailure(
         "StartDeadlineExceeded", f"not ready after {settings.timing.start_deadline:.0f} s: {waited}", ended=True

@@ -1,3 +1,1 @@
-"""From a request to a deployment that is kept for it, until it is idle, unloaded or put out:
-decisions, leases, creation.
-"""
+"""A deployment's life as a router decides it: found or created, claimed under a lease, evicted, unloaded."""

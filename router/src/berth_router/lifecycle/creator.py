@@ -1,4 +1,4 @@
-"""Creates each deployment once, however many requests of this replica want it; each waits until its own deadline."""
+"""Finds the deployment for a request, or creates it: once for all requests, each of which waits to its own deadline."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from berth_api.identity import deployment_name
+from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
     AlreadyExistsError,
@@ -17,34 +18,52 @@ from berth_cluster.cluster import (
     NotFoundError,
     Object,
 )
-from berth_router.errors import APIError, DeadlineError, InvalidRequestError, UnavailableError
-from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.resolve import Create, manifest
-from berth_router.lifecycle.waiting import set_by
+from berth_router.errors import APIError, DeadlineError, InvalidRequestError, ServiceUnavailableError
+from berth_router.lifecycle.deployments import Deployments, wait_until
+from berth_router.lifecycle.resolve import Create, Policy, Refuse, manifest, match, resolve
+from berth_router.request.ask import Ask
+from berth_router.store.model_store import ModelLookup, ModelStore
 
 _log = structlog.get_logger(__name__)
 
-_ATTACH_SECONDS = 5.0
-"""Longest wait for the watch to show an object that a write said is there."""
+_SHOWN_SECONDS = 5.0
+"""Longest wait for the watch to show an object that a write found."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """An object that bears the name already."""
+class _ExistingObject:
+    """An object that has the name already."""
 
     deleting: bool
 
 
 class Creator:
-    """Makes deployments."""
+    """Finds and creates deployments."""
 
-    def __init__(self, cluster: Cluster, deployments: Deployments) -> None:
+    def __init__(self, cluster: Cluster, deployments: Deployments, store: ModelStore, policy: Policy) -> None:
         self._cluster = cluster
         self._deployments = deployments
-        self._creating: dict[str, asyncio.Task[_Found | None]] = {}
+        self._store = store
+        self._policy = policy
+        self._creating: dict[str, asyncio.Task[_ExistingObject | None]] = {}
+
+    async def find_or_create(self, ask: Ask, deadline: float) -> ModelDeployment | None:
+        """The deployment for the request. None: look for one again. Raises APIError."""
+        decision = resolve(ask, self._deployments.all(), ModelLookup(exists=True), self._policy)
+        if isinstance(decision, (Create, Refuse)) or decision.deployment.status.phase is Phase.STALLED:
+            # What is created depends on the model's files. While this reads the store, another request may have
+            # created the deployment.
+            lookup = await self._store.lookup(ask.model)
+            decision = resolve(ask, self._deployments.all(), lookup, self._policy)
+        if isinstance(decision, Refuse):
+            raise decision.error
+        if not isinstance(decision, Create):
+            return decision.deployment
+        await self.create(decision, deadline)
+        return match(ask, self._deployments.of_model(ask.model))
 
     async def create(self, create: Create, deadline: float) -> None:
-        """Returns when the deployment is in the view, or it is worth looking again.
+        """Returns when the deployment is in the view, or when the caller is to look for one again.
 
         `deadline` is this caller's own, on the monotonic clock. Raises APIError.
         """
@@ -53,7 +72,7 @@ class Creator:
             task = asyncio.create_task(self._create(create))
             self._creating[create.name] = task
             task.add_done_callback(lambda done: self._created(create.name, done))
-        # Shielded: the client that came first may leave while others wait.
+        # Shielded: the client that came first may leave while others wait for the same deployment.
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 found = await asyncio.shield(task)
@@ -62,18 +81,15 @@ class Creator:
                 f"The cluster has not yet said whether {create.spec.model} can be started.", code="deadline_exceeded"
             ) from None
         if found:
-            await self._attach(create, found, deadline)
+            await self._wait_for_existing(create, found, deadline)
 
-    def _created(self, name: str, task: asyncio.Task[_Found | None]) -> None:
+    def _created(self, name: str, task: asyncio.Task[_ExistingObject | None]) -> None:
         del self._creating[name]
         if not task.cancelled():
-            task.exception()  # whoever still waits has it; if nobody does, there is nobody to tell
+            task.exception()  # read here, so that asyncio does not log it where nobody waits any more
 
-    async def _create(self, create: Create) -> _Found | None:
-        """Creates the object; what bears its name where it cannot. Bounded as the cluster's calls are.
-
-        Raises APIError.
-        """
+    async def _create(self, create: Create) -> _ExistingObject | None:
+        """Creates the object. Returns the object that has its name already, if there is one. Raises APIError."""
         body: Object = {
             "apiVersion": MODEL_DEPLOYMENTS.api_version,
             "kind": MODEL_DEPLOYMENTS.kind,
@@ -82,13 +98,13 @@ class Creator:
         try:
             self._deployments.put(await self._cluster.create(MODEL_DEPLOYMENTS, body))
         except AlreadyExistsError:
-            return await self._look(create)
+            return await self._existing(create)
         except ClusterError as error:
             raise _refused(create, error) from error
         _log.info("deployment_created", deployment=create.name, model=create.spec.model)
         return None
 
-    async def _look(self, create: Create) -> _Found | None:
+    async def _existing(self, create: Create) -> _ExistingObject | None:
         try:
             found = await self._cluster.get(MODEL_DEPLOYMENTS, create.name)
         except NotFoundError:
@@ -96,33 +112,34 @@ class Creator:
         except ClusterError as error:
             raise _refused(create, error) from error
         self._deployments.put(found)
-        return _Found(deleting="deletionTimestamp" in found["metadata"])
+        return _ExistingObject(deleting="deletionTimestamp" in found["metadata"])
 
-    async def _attach(self, create: Create, found: _Found, deadline: float) -> None:
-        """Returns when the object that bears the name is in the view, or is gone.
+    async def _wait_for_existing(self, create: Create, found: _ExistingObject, deadline: float) -> None:
+        """Returns when the object of this name is in the view, or is gone.
 
-        Raises APIError where it is something else.
+        Raises APIError where it is a deployment of another configuration.
         """
         if found.deleting:
             await self._until_deleted(create, deadline)
             return
         change = self._deployments.change(create.name)
-        held = self._deployments.get(create.name)
-        if held is None:
-            await set_by(change, min(deadline, time.monotonic() + _ATTACH_SECONDS))
-        elif deployment_name(held.spec) != create.name:
-            raise UnavailableError(
-                f"{create.spec.model} cannot be started: its name {create.name} is taken by a deployment with other settings.",
+        existing = self._deployments.get(create.name)
+        if existing is None:
+            await wait_until(change, min(deadline, time.monotonic() + _SHOWN_SECONDS))
+        elif deployment_name(existing.spec) != create.name:
+            raise ServiceUnavailableError(
+                f"{create.spec.model} cannot be started: its name {create.name} is taken by a deployment with other"
+                " settings.",
                 code="name_taken",
             )
 
     async def _until_deleted(self, create: Create, deadline: float) -> None:
         while True:
             change = self._deployments.change(create.name)
-            held = self._deployments.get(create.name)
-            if held is None or not held.deleting:
+            existing = self._deployments.get(create.name)
+            if existing is None or not existing.deleting:
                 return
-            if not await set_by(change, deadline):
+            if not await wait_until(change, deadline):
                 raise DeadlineError(
                     f"{create.spec.model} waits for its predecessor {create.name} to be deleted.",
                     code="deadline_exceeded",
@@ -130,12 +147,12 @@ class Creator:
 
 
 def _refused(create: Create, error: ClusterError) -> APIError:
-    """What a request is told whose deployment the cluster does not take."""
+    """The error of a request whose deployment the cluster refuses."""
     model = create.spec.model
     if isinstance(error, InvalidError):
         return InvalidRequestError(f"{model} cannot be started: {error}", code="invalid_value")
     if isinstance(error, ForbiddenError):
-        return UnavailableError(
+        return ServiceUnavailableError(
             f"The cluster does not let {model} be started: {error}", code="cluster_forbids", retry_after=60
         )
-    return UnavailableError(f"{model} cannot be started now: {error}", code="cluster_unavailable")
+    return ServiceUnavailableError(f"{model} cannot be started now: {error}", code="cluster_unavailable")

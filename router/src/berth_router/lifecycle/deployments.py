@@ -1,21 +1,24 @@
-"""The watched view of all ModelDeployments. Nothing else in the router watches."""
+"""The watched view of all deployments, and what it says of one. Nothing else in the router watches."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 from pydantic import ValidationError
 
+from berth_api.conditions import PLANNED_DISRUPTIONS, ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, Object, WatchEvent
 from berth_cluster.following import Snapshot, follow
-from berth_router.lifecycle.clock import Clock, utc_now
+from berth_process.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 
 
-_READY = Phase.READY  # looking a member up in its class takes Python 3.11 longer than all that is done with it
+_READY = Phase.READY  # a look-up of an enum's member costs Python 3.11 more than the rest of `is_ready`
 
 
 def is_ready(deployment: ModelDeployment) -> bool:
@@ -24,8 +27,44 @@ def is_ready(deployment: ModelDeployment) -> bool:
     return status.phase is _READY and bool(status.endpoint) and not deployment.deleting
 
 
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of an engine that broke off."""
+
+    planned: bool
+    """Somebody removed it on purpose, so its requests are not the cause."""
+    text: str
+    """What became of it, for people."""
+
+
+def fate_between(before: ModelDeployment, now: ModelDeployment | None) -> Fate | None:
+    """What became of the engine that `before` had. Pure. None: the operator has not reported it yet."""
+    if now is None or now.uid != before.uid or now.deleting:
+        return Fate(planned=True, text="It was deleted.")
+    failure, known = now.status.last_failure, before.status.last_failure
+    if failure and (known is None or failure.at > known.at):
+        return Fate(planned=False, text=f"{failure.reason}: {failure.message}")
+    ready = condition_of(now.status.conditions, ConditionType.READY)
+    if ready and ready.status != "True" and ready.reason in PLANNED_DISRUPTIONS:
+        return Fate(planned=True, text=f"{ready.reason}: {ready.message}" if ready.message else ready.reason)
+    if now.status.pod_name != before.status.pod_name or now.status.phase is Phase.PENDING:
+        return Fate(planned=True, text="Its pod was deleted.")
+    return None
+
+
+async def wait_until(event: asyncio.Event, deadline: float) -> bool:
+    """Waits for the event. False: `deadline`, in seconds of `time.monotonic`, came first."""
+    try:
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes as the event is set.
+        async with asyncio.timeout(deadline - time.monotonic()):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 class Deployments:
-    """Every deployment as the cluster last told, and a wake-up for whoever waits for one to change."""
+    """Every deployment as the cluster last reported it, and an event for each change."""
 
     def __init__(self, cluster: Cluster, clock: Clock = utc_now) -> None:
         self._cluster = cluster
@@ -34,25 +73,26 @@ class Deployments:
         self._by_model: dict[str, dict[str, ModelDeployment]] = {}
         self._changes: dict[str, asyncio.Event] = {}
         self._listeners: list[Callable[[ModelDeployment], None]] = []
-        self._mourners: list[Callable[[ModelDeployment], None]] = []
-        # Until when a replica has closed each deployment to requests, by uid; of most there is nothing here.
+        self._removal_listeners: list[Callable[[ModelDeployment], None]] = []
         self._closed_until = dict[str, datetime]()
-        self._told_up_to = 0
-        self._closing: set[str] = set()
-        self._held: set[str] = set()
+        """Until when a replica has closed each deployment, by uid. Most deployments are not here."""
+        self._watched_version = 0
+        """The newest version that the watch has shown."""
+        self._closed: set[str] = set()
+        self._evicting: set[str] = set()
         self.changes = 0
-        """Of the view, so far: what was found out about it holds as long as this is the same."""
+        """How often the view has changed. What was found in the view holds while this is the same."""
         self.synced = asyncio.Event()
         """Set once the first snapshot is in the view."""
 
     async def run(self) -> None:
         """Keeps the view up to date, for ever."""
-        async for news in follow(self._cluster, MODEL_DEPLOYMENTS):
-            if isinstance(news, Snapshot):
-                self._take_snapshot(news.items)
+        async for change in follow(self._cluster, MODEL_DEPLOYMENTS):
+            if isinstance(change, Snapshot):
+                self._apply_snapshot(change.items)
                 self.synced.set()
             else:
-                self._take_event(news)
+                self._apply_event(change)
 
     def get(self, name: str) -> ModelDeployment | None:
         """The deployment of this name, or None where there is none."""
@@ -67,94 +107,94 @@ class Deployments:
         return [self._by_name[name] for name in sorted(self._by_name)]
 
     def change(self, name: str) -> asyncio.Event:
-        """Set at the next change of the deployment of this name. Take it before reading the state that is waited on."""
+        """Set at the next change of the deployment of this name. Get the event before you read the deployment."""
         return self._changes.setdefault(name, asyncio.Event())
 
     def listen(self, listener: Callable[[ModelDeployment], None]) -> None:
-        """Has `listener` called with each deployment that comes or changes, once the view shows it."""
+        """Calls `listener` with each deployment that is new or has changed, once the view shows it."""
         self._listeners.append(listener)
 
-    def listen_for_end(self, listener: Callable[[ModelDeployment], None]) -> None:
-        """Has `listener` called with each deployment that is gone, once the view does not show it any more."""
-        self._mourners.append(listener)
+    def listen_for_removal(self, listener: Callable[[ModelDeployment], None]) -> None:
+        """Calls `listener` with each deployment that is gone, once the view does not show it any more."""
+        self._removal_listeners.append(listener)
 
     def put(self, manifest: Object) -> None:
-        """Takes in what a write returned, ahead of the watch. Ignored where the view already knows something newer."""
+        """Adds what a write returned, before the watch shows it. An older version than the view has is ignored."""
         name = manifest["metadata"]["name"]
         version = int(manifest["metadata"]["resourceVersion"])
-        # Up to this version the watch has told of everything: an object that is not in the view has been deleted since.
-        if name not in self._by_name and version <= self._told_up_to:
+        # The watch has shown everything up to this version: an object that is not in the view was deleted since.
+        if name not in self._by_name and version <= self._watched_version:
             return
         self._store(manifest)
 
     def forget(self, deployment: ModelDeployment) -> None:
-        """Takes out a deployment that a write found gone, ahead of the watch."""
-        held = self._by_name.get(deployment.name)
-        if held and held.uid == deployment.uid:
+        """Removes a deployment that a write found gone, before the watch shows it."""
+        known = self._by_name.get(deployment.name)
+        if known and known.uid == deployment.uid:
             self._remove(deployment.name)
 
     def close(self, deployment: ModelDeployment) -> None:
-        """Marks a deployment as about to be unloaded by this replica: it takes no new requests."""
-        self._closing.add(deployment.uid)
+        """Marks a deployment that this replica unloads: it takes no new claims."""
+        self._closed.add(deployment.uid)
         self.changes += 1
         self._wake(deployment.name)
 
     def reopen(self, deployment: ModelDeployment) -> None:
         """Undoes `close`."""
-        self._closing.discard(deployment.uid)
+        self._closed.discard(deployment.uid)
 
-    def is_closing(self, deployment: ModelDeployment) -> bool:
-        """Whether a replica is about to unload the deployment, so that it takes no new requests."""
-        if deployment.uid in self._closing:
+    def is_closed(self, deployment: ModelDeployment) -> bool:
+        """Whether a replica unloads the deployment, so that it takes no new claims."""
+        if deployment.uid in self._closed:
             return True
         closed_until = self._closed_until.get(deployment.uid)
         return closed_until is not None and closed_until > self._clock()
 
-    def hold(self, deployment: ModelDeployment) -> None:
-        """Keeps new requests for a deployment waiting, because its memory is wanted for another."""
-        self._held.add(deployment.uid)
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
+        """Keeps new requests for a deployment queued, because another model needs its memory."""
+        self._evicting.add(deployment.uid)
         self.changes += 1
 
-    def release(self, deployment: ModelDeployment) -> None:
-        """Undoes `hold`."""
-        if deployment.uid in self._held:
-            self._held.discard(deployment.uid)
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
+        """Undoes `mark_evicting`."""
+        if deployment.uid in self._evicting:
+            self._evicting.discard(deployment.uid)
             self._wake(deployment.name)
 
-    def is_held(self, deployment: ModelDeployment) -> bool:
-        """Whether new requests for the deployment have to wait until it is gone, or no longer held."""
-        return deployment.uid in self._held
+    def is_evicting(self, deployment: ModelDeployment) -> bool:
+        """Whether new requests for the deployment have to wait until it is gone, or stays after all."""
+        return deployment.uid in self._evicting
 
-    def _take_snapshot(self, items: Sequence[Object]) -> None:
+    def _apply_snapshot(self, items: Sequence[Object]) -> None:
         present = {item["metadata"]["name"] for item in items}
         for name in [name for name in self._by_name if name not in present]:
             self._remove(name)
         for item in items:
-            self._told_up_to = max(self._told_up_to, int(item["metadata"]["resourceVersion"]))
+            self._watched_version = max(self._watched_version, int(item["metadata"]["resourceVersion"]))
             self._store(item)
 
-    def _take_event(self, event: WatchEvent) -> None:
+    def _apply_event(self, event: WatchEvent) -> None:
         metadata = event.object["metadata"]
         version = int(metadata["resourceVersion"])
-        self._told_up_to = max(self._told_up_to, version)
+        self._watched_version = max(self._watched_version, version)
         if event.type != "DELETED":
             self._store(event.object)
             return
-        held = self._by_name.get(metadata["name"])
-        if held and int(held.resource_version) <= version:
+        known = self._by_name.get(metadata["name"])
+        if known and int(known.resource_version) <= version:
             self._remove(metadata["name"])
 
     def _store(self, manifest: Object) -> None:
         try:
             deployment = ModelDeployment.parse(manifest)
         except ValidationError as error:
-            # Stored by a newer version of Berth, or under an older schema: not ours to route to.
+            # A newer version of Berth has stored it, or an older schema: this router cannot use it.
             _log.warning("deployment_not_understood", name=manifest["metadata"]["name"], error=str(error))
             return
-        held = self._by_name.get(deployment.name)
-        if held and int(held.resource_version) >= int(deployment.resource_version):
+        known = self._by_name.get(deployment.name)
+        if known and int(known.resource_version) >= int(deployment.resource_version):
             return
-        if held and (held.uid != deployment.uid or held.spec.model != deployment.spec.model):
+        if known and (known.uid != deployment.uid or known.spec.model != deployment.spec.model):
             self._remove(deployment.name)
         closed = [entry.closed_until for entry in deployment.status.activity.values() if entry.closed_until]
         if closed:
@@ -171,15 +211,15 @@ class Deployments:
     def _remove(self, name: str) -> None:
         self.changes += 1
         deployment = self._by_name.pop(name)
-        self._closing.discard(deployment.uid)
-        self._held.discard(deployment.uid)
+        self._closed.discard(deployment.uid)
+        self._evicting.discard(deployment.uid)
         self._closed_until.pop(deployment.uid, None)
         of_model = self._by_model[deployment.spec.model]
         del of_model[name]
         if not of_model:
             del self._by_model[deployment.spec.model]
         self._wake(name)
-        for listener in self._mourners:
+        for listener in self._removal_listeners:
             listener(deployment)
 
     def _wake(self, name: str) -> None:

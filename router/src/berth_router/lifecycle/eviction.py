@@ -1,7 +1,6 @@
-"""Puts models that nobody uses out, to make room for another: where one router serves alone and runs beside whoever decides that.
+"""Evicts idle models, to make room for another. Only where one router serves alone, beside whoever decides that.
 
-Among several replicas it takes news from all of them to know that a model is idle (`unloader`); here it is known at
-once.
+With several replicas, only all of them together know that a model is idle: see `unloader`. Here it is known at once.
 """
 
 import asyncio
@@ -20,14 +19,11 @@ from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
 _log = structlog.get_logger(__name__)
 
 _ASLEEP_SECONDS = 5.0
-"""Longest wait for the operator to put a deployment to sleep that was told to."""
+"""Longest wait for the operator to put a deployment to sleep."""
 
 
 class Evictor:
-    """Meets what `berth_operator.deployments.budget` expects of one.
-
-    `monotonic` is the clock of its waits, in seconds.
-    """
+    """The Evictor of `berth_operator.deployments.budget`. `monotonic`: the clock of its waits, in seconds."""
 
     def __init__(
         self,
@@ -45,23 +41,23 @@ class Evictor:
         """The use of the deployment at this moment."""
         return Use(self._leases.in_flight(deployment.uid), self._leases.last_activity(deployment.uid))
 
-    def hold(self, deployment: ModelDeployment) -> None:
-        """Keeps new requests for the deployment waiting until `release`, or until it is gone."""
-        self._deployments.hold(deployment)
+    def mark_evicting(self, deployment: ModelDeployment) -> None:
+        """Keeps new requests for the deployment queued until `unmark_evicting`, or until it is gone."""
+        self._deployments.mark_evicting(deployment)
 
-    def release(self, deployment: ModelDeployment) -> None:
-        """Undoes `hold`."""
-        self._deployments.release(deployment)
+    def unmark_evicting(self, deployment: ModelDeployment) -> None:
+        """Undoes `mark_evicting`."""
+        self._deployments.unmark_evicting(deployment)
 
-    async def put_out(self, deployment: ModelDeployment) -> bool:
-        """Has an idle deployment give its memory back: False where it has a request in hand. Raises ClusterError.
+    async def evict(self, deployment: ModelDeployment) -> bool:
+        """Evicts an idle deployment. False: a request uses it. Raises ClusterError.
 
-        Nothing is awaited between the look at its requests and the hold: none comes in between, and those that come
-        wait until it is gone.
+        Nothing is awaited between the count of its requests and the mark, so no request comes in between. Requests that
+        come later are queued until it is gone.
         """
         if self._leases.in_flight(deployment.uid):
             return False
-        self._deployments.hold(deployment)
+        self._deployments.mark_evicting(deployment)
         try:
             if deployment.spec.idle.action is IdleAction.SLEEP:
                 await self._leases.unload(deployment)
@@ -72,12 +68,12 @@ class Evictor:
         except (NotFoundError, ConflictError, DeploymentGoneError):
             self._deployments.forget(deployment)
         finally:
-            self._deployments.release(deployment)
+            self._deployments.unmark_evicting(deployment)
         _log.info("put_out_for_room", deployment=deployment.name, model=deployment.spec.model)
         return True
 
     async def _asleep(self, deployment: ModelDeployment) -> None:
-        """Returns when the operator has taken the engine away: a request that came sooner would be cut with it."""
+        """Returns when the operator has ended the engine: a request that came sooner would be cut with it."""
         deadline = self._monotonic() + _ASLEEP_SECONDS
         while (left := deadline - self._monotonic()) > 0:
             change = self._deployments.change(deployment.name)

@@ -1,6 +1,6 @@
-"""The leases of this replica: counts the requests in hand, and does what `leases.next_state` says.
+"""The leases of this replica: it counts the requests in hand, and does what `lease_rules.next_state` decides.
 
-A request of a model in use only changes a count. Everything else is an event; there is one writer for each deployment.
+A request for a model in use only changes a count. Everything else is an event. Each deployment has one writer.
 """
 
 import asyncio
@@ -21,34 +21,35 @@ from berth_cluster.cluster import (
     Preconditions,
     UnavailableError,
 )
-from berth_router.lifecycle.clock import Clock, utc_now
+from berth_process.clock import Clock, utc_now
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.lease_entry import Order, Seen
+from berth_router.lifecycle.lease_rules import first_state, next_state
 from berth_router.lifecycle.lease_state import (
-    Acknowledged,
-    Begun,
-    Changed,
-    Ended,
+    DeploymentChanged,
+    DeploymentRemoved,
+    DeploymentVersion,
     Event,
-    Failed,
-    Gone,
-    Leaving,
-    Ordered,
-    Outdated,
-    Passed,
-    State,
-    Tell,
-    Tick,
-    WakeAt,
-    Wanted,
-    Write,
+    LeaseAnswer,
+    LeaseNeeded,
+    LeaseState,
+    Order,
+    OrderGiven,
+    ReplicaLeaving,
+    RequestBegan,
+    RequestCarriedOver,
+    RequestEnded,
+    SetTimer,
+    TimerFired,
+    WriteEntry,
+    WriteFailed,
+    WriteOutdated,
+    WriteStored,
 )
-from berth_router.lifecycle.leases import first_state, next_state
 
 _log = structlog.get_logger(__name__)
 
 _SOONEST_SECONDS = 0.001
-"""The shortest timer: the loop's clock and the time of day don't agree to the microsecond."""
+"""The shortest timer: the loop's clock and the time of day do not agree to the microsecond."""
 
 
 class DeploymentGoneError(Exception):
@@ -56,311 +57,312 @@ class DeploymentGoneError(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
-    """All that this replica has to do with one deployment."""
+class DeploymentLease:
+    """This replica's lease on one deployment, and who waits for what about it."""
 
     name: str
     uid: str
-    state: State
+    state: LeaseState
     timer: asyncio.TimerHandle | None = None
     writing: asyncio.Task[None] | None = None
     granted: asyncio.Future[None] | None = None
-    """What the requests wait for that need a lease."""
+    """Done when the requests that need a lease can go on."""
     ordered: dict[Order, asyncio.Future[None]] = field(default_factory=dict[Order, "asyncio.Future[None]"])
     drained: list[asyncio.Future[None]] = field(default_factory=list["asyncio.Future[None]"])
-    """Of those who wait until nothing is in hand."""
+    """Done when no request is in hand any more."""
 
 
 @dataclass(slots=True, eq=False)
-class Hold:
-    """A deployment that is kept for one request. Each needs one `Leases.end`."""
+class Claim:
+    """One request's right to use a deployment. Each needs one `Leases.release`."""
 
     deployment: ModelDeployment
-    """As it was when the request was let pass, or began to wait."""
+    """As it was when the request was passed on, or was queued."""
     ttl: int
-    lane: Lane
+    lease: DeploymentLease
     epoch: int
 
 
 class Leases:
-    """The leases of one replica. `clock` tells the time of day; the loop's own clock times the writes."""
+    """The leases of one replica. `clock` is the time of day; the loop's own clock times the writes."""
 
     def __init__(self, cluster: Cluster, deployments: Deployments, replica: str, clock: Clock = utc_now) -> None:
         self._cluster = cluster
         self._deployments = deployments
         self._replica = replica
         self._clock = clock
-        self._lanes: dict[str, Lane] = {}
+        self._leases: dict[str, DeploymentLease] = {}
         self._leaving = False
         deployments.listen(self._changed)
-        deployments.listen_for_end(self._gone)
+        deployments.listen_for_removal(self._gone)
 
-    # -- Requests
+    # -- Claims
 
-    def begin_now(self, deployment: ModelDeployment, ttl: int) -> Hold | None:
-        """Takes a request in hand that may be passed on at once; None, and nothing changed, where it has to wait.
+    def claim_now(self, deployment: ModelDeployment, ttl: int) -> Claim | None:
+        """A claim for a request that may be passed on at once. None, and nothing has changed: it has to wait.
 
-        `ttl`: seconds for which the request wants the deployment kept when it is over, 0 for ever.
+        `ttl`: seconds for which the model stays after the request, 0 for ever.
         """
-        lane = self._lanes.get(deployment.uid)
-        if lane is None:
+        lease = self._leases.get(deployment.uid)
+        if lease is None:
             return None
-        state, now = lane.state, self._clock()
+        state, now = lease.state, self._clock()
         if state.may_begin(ttl, now):
             state.count_begin(ttl)
         elif now < state.usable_until:
-            self._happens(lane, Begun(ttl))
+            self._handle(lease, RequestBegan(ttl))
         else:
             return None
-        return Hold(deployment, ttl, lane, state.epoch)
+        return Claim(deployment, ttl, lease, state.epoch)
 
-    def begin(self, deployment: ModelDeployment, ttl: int) -> Hold:
-        """Takes a request in hand that waits, for the deployment to be ready or for `protect`."""
-        lane = self._lane(deployment)
-        self._happens(lane, Begun(ttl))
-        return Hold(deployment, ttl, lane, lane.state.epoch)
+    def claim(self, deployment: ModelDeployment, ttl: int) -> Claim:
+        """A claim for a request that waits: for the deployment to be ready, or for `ensure_lease`."""
+        lease = self._lease_on(deployment)
+        self._handle(lease, RequestBegan(ttl))
+        return Claim(deployment, ttl, lease, lease.state.epoch)
 
-    def end(self, hold: Hold, *, promises: bool = True) -> None:
-        """Lets a request go. `promises`: whether the deployment is to be kept for its TTL."""
-        lane = hold.lane
-        state = lane.state
+    def release(self, claim: Claim, *, promises: bool = True) -> None:
+        """Ends a claim. `promises`: whether the model stays for the TTL of the request."""
+        lease = claim.lease
+        state = lease.state
         if state.in_hand > 1 or state.settling or state.gone:
-            state.count_end(hold.ttl, hold.epoch, self._clock(), promises=promises)
+            state.count_end(claim.ttl, claim.epoch, self._clock(), promises=promises)
         else:
-            self._happens(lane, Ended(hold.ttl, hold.epoch, promises))
-        if lane.drained and not lane.state.in_hand:
-            _resolve(lane.drained)
+            self._handle(lease, RequestEnded(claim.ttl, claim.epoch, promises))
+        if lease.drained and not lease.state.in_hand:
+            _resolve(lease.drained)
 
-    async def protect(self, hold: Hold) -> bool:
-        """Whether the request may be passed on, once that can be said: nearly always at once.
+    async def ensure_lease(self, claim: Claim) -> bool:
+        """Waits until this replica has a lease: nearly always it has one. False: the deployment is closed.
 
-        False: the deployment is closed to requests. Raises DeploymentGoneError, or ClusterError where the lease cannot
-        be written.
+        Raises DeploymentGoneError, or ClusterError where the lease cannot be written.
         """
-        lane = hold.lane
-        while self._clock() >= lane.state.usable_until:
-            if lane.state.gone:
-                raise DeploymentGoneError(lane.name)
-            if lane.state.leaving:
+        lease = claim.lease
+        while self._clock() >= lease.state.usable_until:
+            if lease.state.gone:
+                raise DeploymentGoneError(lease.name)
+            if lease.state.leaving:
                 raise UnavailableError("this router ends")
-            if lane.state.is_closing(self._clock()):
+            if lease.state.is_closed(self._clock()):
                 return False
-            if lane.granted is None:
-                lane.granted = _future()
-            granted = lane.granted
-            self._happens(lane, Wanted())
+            if lease.granted is None:
+                lease.granted = _future()
+            granted = lease.granted
+            self._handle(lease, LeaseNeeded())
             try:
-                # Shielded: a client that leaves must not undo what other requests wait for.
+                # Shielded: a client that leaves must not cancel what other requests wait for.
                 await asyncio.shield(granted)
             except ClusterError:
-                if self._clock() >= lane.state.usable_until:
+                if self._clock() >= lease.state.usable_until:
                     raise
-        if hold.epoch != lane.state.epoch:
-            self._happens(lane, Passed(hold.ttl))
-            hold.epoch = lane.state.epoch
+        if claim.epoch != lease.state.epoch:
+            self._handle(lease, RequestCarriedOver(claim.ttl))
+            claim.epoch = lease.state.epoch
         return True
 
     # -- What is in hand
 
     def in_flight(self, uid: str) -> int:
-        """Requests of the deployment with this uid that this replica has in hand."""
-        lane = self._lanes.get(uid)
-        return lane.state.in_hand if lane else 0
+        """How many requests for the deployment of this uid this replica has in hand."""
+        lease = self._leases.get(uid)
+        return lease.state.in_hand if lease else 0
 
     def in_flight_elsewhere(self, deployment: ModelDeployment) -> int:
-        """Requests of the deployment that other replicas whose leases still run have told of."""
+        """How many requests in hand other replicas report, as far as their leases still run."""
         now = self._clock()
         others = [entry for name, entry in deployment.status.activity.items() if name != self._replica]
         return sum(entry.in_flight for entry in others if (end := lease_of(entry)) and end > now)
 
     def last_activity(self, uid: str) -> datetime | None:
-        """When this replica last had a request of the deployment with this uid in hand; None where it never had."""
-        lane = self._lanes.get(uid)
-        return lane.state.last_activity if lane else None
+        """When this replica last had a request for the deployment of this uid in hand. None: never."""
+        lease = self._leases.get(uid)
+        return lease.state.last_activity if lease else None
 
     async def drained(self, uid: str, within: float) -> bool:
-        """Whether this replica's requests of the deployment have all ended within so many seconds."""
-        lane = self._lanes.get(uid)
-        if lane is None or not lane.state.in_hand:
+        """Waits until this replica's requests for the deployment have ended. False: not `within` so many seconds."""
+        lease = self._leases.get(uid)
+        if lease is None or not lease.state.in_hand:
             return True
         future = _future()
-        lane.drained.append(future)
+        lease.drained.append(future)
         try:
             async with asyncio.timeout(within):
                 await asyncio.shield(future)
         except TimeoutError:
-            if future.done():  # in the very moment
+            if future.done():  # in this very moment
                 return True
-            lane.drained.remove(future)
+            lease.drained.remove(future)
             return False
         return True
 
     def seconds_elsewhere(self, deployment: ModelDeployment) -> float:
-        """In how many seconds the last lease of another replica is over by all clocks; 0 where none is left."""
+        """In how many seconds the last lease of another replica ends by all clocks. 0: there is none."""
         end = leased_until(deployment, besides=self._replica)
         return max((end + CLOCK_SKEW - self._clock()).total_seconds(), 0) if end else 0
 
     # -- Unloading
 
     async def close_to_requests(self, deployment: ModelDeployment, seconds: float) -> None:
-        """Has every router pass the deployment no new requests for so long.
+        """Closes the deployment to new claims of every router, for so long.
 
-        Once it returns, the view shows every lease under which a router may still pass requests on: whoever takes one
-        later sees that the deployment is closed. Raises ClusterError or DeploymentGoneError.
+        Once this returns, the view shows every lease under which a router may still pass requests on: a router that
+        takes a lease later sees that the deployment is closed. Raises ClusterError or DeploymentGoneError.
         """
         await self._order(deployment, Order(close_until=self._clock() + timedelta(seconds=seconds)))
 
     async def open_to_requests(self, deployment: ModelDeployment) -> None:
-        """Undoes `close_to_requests`. Raises as it does."""
+        """Undoes `close_to_requests`. Raises what that raises."""
         await self._order(deployment, Order())
 
     async def unload(self, deployment: ModelDeployment) -> None:
-        """Ends all promises that were made so far, and undoes `close_to_requests`. Raises as that does."""
+        """Ends all promises that were made so far, and undoes `close_to_requests`. Raises what that raises."""
         known = self._deployments.get(deployment.name) or deployment
-        told = [entry.last_activity for entry in known.status.activity.values()]
-        # Not before any request that was told of, whatever the clock that timed it.
-        await self._order(deployment, Order(unload_at=max([self._clock(), *told])))
+        reported = [entry.last_activity for entry in known.status.activity.values()]
+        # Not before any request that a replica has reported, whatever the clock of that replica.
+        await self._order(deployment, Order(unload_at=max([self._clock(), *reported])))
 
     async def leave(self) -> None:
-        """Gives all leases back, as far as the cluster lets it. Promises stay."""
+        """Releases all leases, as far as the cluster allows. Promises stay."""
         self._leaving = True
-        for lane in list(self._lanes.values()):
-            self._happens(lane, Leaving())
-        while writes := [lane.writing for lane in self._lanes.values() if lane.writing]:
+        for lease in list(self._leases.values()):
+            self._handle(lease, ReplicaLeaving())
+        while writes := [lease.writing for lease in self._leases.values() if lease.writing]:
             await asyncio.wait(writes)
-        for lane in self._lanes.values():
-            if lane.timer:
-                lane.timer.cancel()
+        for lease in self._leases.values():
+            if lease.timer:
+                lease.timer.cancel()
 
-    # -- The machinery
+    # -- Events and writes
 
-    def _lane(self, deployment: ModelDeployment) -> Lane:
-        lane = self._lanes.get(deployment.uid)
-        if lane is None:
-            held = self._deployments.get(deployment.name)
-            known = held if held and held.uid == deployment.uid else deployment
-            state = first_state(Seen.of(known, self._replica), self._clock())
+    def _lease_on(self, deployment: ModelDeployment) -> DeploymentLease:
+        lease = self._leases.get(deployment.uid)
+        if lease is None:
+            viewed = self._deployments.get(deployment.name)
+            known = viewed if viewed and viewed.uid == deployment.uid else deployment
+            state = first_state(DeploymentVersion.of(known, self._replica), self._clock())
             state.leaving = self._leaving
-            lane = self._lanes[deployment.uid] = Lane(deployment.name, deployment.uid, state)
-        return lane
+            lease = self._leases[deployment.uid] = DeploymentLease(deployment.name, deployment.uid, state)
+        return lease
 
     def _changed(self, deployment: ModelDeployment) -> None:
-        lane = self._lanes.get(deployment.uid)
-        if lane is None:
+        lease = self._leases.get(deployment.uid)
+        if lease is None:
             own = deployment.status.activity.get(self._replica)
             if own is None or not own.lease_until or own.lease_until <= self._clock():
                 return
-            lane = self._lane(deployment)  # an earlier life's: to be given back
-        self._happens(lane, Changed(Seen.of(deployment, self._replica)))
+            lease = self._lease_on(
+                deployment
+            )  # an earlier process of this replica has left a lease, which is to be released
+        self._handle(lease, DeploymentChanged(DeploymentVersion.of(deployment, self._replica)))
 
     def _gone(self, deployment: ModelDeployment) -> None:
-        if lane := self._lanes.get(deployment.uid):
-            self._end_lane(lane)
+        if lease := self._leases.get(deployment.uid):
+            self._end_lease(lease)
 
-    def _end_lane(self, lane: Lane) -> None:
-        self._lanes.pop(lane.uid, None)
-        self._happens(lane, Gone())
-        if lane.timer:
-            lane.timer.cancel()
-        gone = DeploymentGoneError(lane.name)
-        for future in lane.ordered.values():
+    def _end_lease(self, lease: DeploymentLease) -> None:
+        self._leases.pop(lease.uid, None)
+        self._handle(lease, DeploymentRemoved())
+        if lease.timer:
+            lease.timer.cancel()
+        gone = DeploymentGoneError(lease.name)
+        for future in lease.ordered.values():
             _settle(future, gone)
-        lane.ordered.clear()
-        _resolve(lane.drained)
+        lease.ordered.clear()
+        _resolve(lease.drained)
 
     async def _order(self, deployment: ModelDeployment, order: Order) -> None:
-        lane = self._lane(deployment)
-        future = lane.ordered.get(order)
+        lease = self._lease_on(deployment)
+        future = lease.ordered.get(order)
         if future is None:
-            future = lane.ordered[order] = _future()
-            self._happens(lane, Ordered(order))
+            future = lease.ordered[order] = _future()
+            self._handle(lease, OrderGiven(order))
         await asyncio.shield(future)
 
-    def _happens(self, lane: Lane, event: Event, error: Exception | None = None) -> None:
-        """Takes an event in and does what follows. `error`: why a write failed."""
-        lane.state, effects = next_state(lane.state, event, self._clock())
+    def _handle(self, lease: DeploymentLease, event: Event, error: Exception | None = None) -> None:
+        """Applies an event and does what follows from it. `error`: why a write failed."""
+        lease.state, effects = next_state(lease.state, event, self._clock())
         for effect in effects:
             match effect:
-                case Write():
-                    lane.writing = asyncio.create_task(self._write(lane, effect))
-                case WakeAt(at):
-                    self._wake_at(lane, at)
-                case Tell():
-                    self._tell(lane, effect, error or _written_by_others(lane))
+                case WriteEntry():
+                    lease.writing = asyncio.create_task(self._write(lease, effect))
+                case SetTimer(at):
+                    self._set_timer(lease, at)
+                case LeaseAnswer():
+                    self._answer(lease, effect, error or _written_by_others(lease))
 
-    def _tell(self, lane: Lane, word: Tell, error: Exception) -> None:
-        future, lane.granted = lane.granted, None
+    def _answer(self, lease: DeploymentLease, answer: LeaseAnswer, error: Exception) -> None:
+        future, lease.granted = lease.granted, None
         if future is None:
             return
-        match word:
-            case Tell.GRANTED:
+        match answer:
+            case LeaseAnswer.GRANTED:
                 _resolve([future])
-            case Tell.GONE:
-                _settle(future, DeploymentGoneError(lane.name))
-            case Tell.FAILED:
+            case LeaseAnswer.GONE:
+                _settle(future, DeploymentGoneError(lease.name))
+            case LeaseAnswer.FAILED:
                 _settle(future, error)
 
-    def _wake_at(self, lane: Lane, at: datetime) -> None:
-        if lane.timer:
-            lane.timer.cancel()
-        if lane.state.leaving:
+    def _set_timer(self, lease: DeploymentLease, at: datetime) -> None:
+        if lease.timer:
+            lease.timer.cancel()
+        if lease.state.leaving:
             return
         seconds = max((at - self._clock()).total_seconds(), _SOONEST_SECONDS)
-        lane.timer = asyncio.get_running_loop().call_later(seconds, self._happens, lane, Tick())
+        lease.timer = asyncio.get_running_loop().call_later(seconds, self._handle, lease, TimerFired())
 
-    async def _write(self, lane: Lane, write: Write) -> None:
-        """Writes an entry; whatever goes wrong becomes an event."""
-        event: Event = Failed()
+    async def _write(self, lease: DeploymentLease, write: WriteEntry) -> None:
+        """Writes an entry. Its result, or what went wrong, becomes an event."""
+        event: Event = WriteFailed()
         error: Exception | None = None
         try:
-            event = await self._written(lane, write)
+            event = await self._patch_entry(lease, write)
         except NotFoundError:
-            event = Gone()
+            event = DeploymentRemoved()
         except ClusterError as failure:
-            _log.warning("lease_not_written", deployment=lane.name, error=str(failure))
+            _log.warning("lease_not_written", deployment=lease.name, error=str(failure))
             error = failure
-        except Exception as failure:  # noqa: BLE001 (nothing may end the leases of a deployment that is used)
-            _log.exception("lease_not_written", deployment=lane.name)
+        except Exception as failure:  # noqa: BLE001 (no fault may end the leases of a deployment in use)
+            _log.exception("lease_not_written", deployment=lease.name)
             error = UnavailableError(f"{type(failure).__name__}: {failure}")
-        lane.writing = None
-        if isinstance(event, Gone):
-            self._forget(lane)
+        lease.writing = None
+        if isinstance(event, DeploymentRemoved):
+            self._forget(lease)
             return
-        self._happens(lane, event, error)
-        under_way = (*lane.state.orders, *(lane.state.writing.orders if lane.state.writing else ()))
+        self._handle(lease, event, error)
+        under_way = (*lease.state.orders, *(lease.state.writing.orders if lease.state.writing else ()))
         for order in write.entry.orders:
-            if order not in under_way and (future := lane.ordered.pop(order, None)):
-                _settle(future, error or (None if isinstance(event, Acknowledged) else _written_by_others(lane)))
+            if order not in under_way and (future := lease.ordered.pop(order, None)):
+                _settle(future, error or (None if isinstance(event, WriteStored) else _written_by_others(lease)))
 
-    async def _written(self, lane: Lane, write: Write) -> Event:
-        """What came of it. Raises ClusterError, and whatever a faulty cluster raises."""
+    async def _patch_entry(self, lease: DeploymentLease, write: WriteEntry) -> Event:
+        """The result of the write. Raises ClusterError, and whatever a faulty cluster raises."""
         status = {"activity": {self._replica: write.entry.patch()}}
         try:
             written = await self._cluster.patch_status(
-                MODEL_DEPLOYMENTS, lane.name, status, Preconditions(lane.uid, str(write.version))
+                MODEL_DEPLOYMENTS, lease.name, status, Preconditions(lease.uid, str(write.version))
             )
         except ConflictError:
-            # Either somebody else has written to it, or another object bears the name by now.
-            found = await self._cluster.get(MODEL_DEPLOYMENTS, lane.name)
+            # Another writer has changed the object, or another object has this name by now.
+            found = await self._cluster.get(MODEL_DEPLOYMENTS, lease.name)
             self._deployments.put(found)
-            return Outdated(self._seen(found)) if found["metadata"]["uid"] == lane.uid else Gone()
+            return WriteOutdated(self._seen(found)) if found["metadata"]["uid"] == lease.uid else DeploymentRemoved()
         self._deployments.put(written)
-        return Acknowledged(self._seen(written))
+        return WriteStored(self._seen(written))
 
-    def _seen(self, manifest: Object) -> Seen:
-        return Seen.of(ModelDeployment.parse(manifest), self._replica)
+    def _seen(self, manifest: Object) -> DeploymentVersion:
+        return DeploymentVersion.of(ModelDeployment.parse(manifest), self._replica)
 
-    def _forget(self, lane: Lane) -> None:
-        """The deployment is gone, as a write found out ahead of the watch."""
-        held = self._deployments.get(lane.name)
-        if held and held.uid == lane.uid:
-            self._deployments.forget(held)  # which ends the lane
+    def _forget(self, lease: DeploymentLease) -> None:
+        """Forgets a deployment that a write found gone, before the watch reports it."""
+        viewed = self._deployments.get(lease.name)
+        if viewed and viewed.uid == lease.uid:
+            self._deployments.forget(viewed)  # which ends the lease
         else:
-            self._end_lane(lane)
+            self._end_lease(lease)
 
 
-def _written_by_others(lane: Lane) -> UnavailableError:
-    return UnavailableError(f"{lane.name} is being written by others all the time")
+def _written_by_others(lease: DeploymentLease) -> UnavailableError:
+    return UnavailableError(f"{lease.name} is being written by others all the time")
 
 
 def _future() -> asyncio.Future[None]:
@@ -374,7 +376,7 @@ def _resolve(futures: list[asyncio.Future[None]]) -> None:
 
 
 def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
-    """Ends the future. An error that nobody waits for any more is no fault."""
+    """Ends the future. An error that nobody waits for any more is not reported."""
     if future.done():
         return
     if error:

@@ -1,45 +1,45 @@
-"""What a replica knows of its lease on one deployment, what can happen to it, and what it can do."""
+"""One replica's lease on one deployment: what is known, what can happen, what can be done, and the times."""
 
 import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from typing import Self
 
-from berth_api.activity import CLOCK_SKEW, NEVER
-from berth_api.model_deployment import ReplicaActivity
-from berth_router.lifecycle.lease_entry import Entry, Order, Seen
+from berth_api.activity import CLOCK_SKEW, NEVER, last_unload
+from berth_api.model_deployment import ModelDeployment, ReplicaActivity
+from berth_api.schema import format_timestamp
+from berth_cluster.cluster import Object
 
 LEASE = timedelta(seconds=90)
-"""How far ahead a lease is taken. A router that crashes delays a deletion by no more than this."""
+"""How long a lease lasts. A router that crashes delays a deletion by no more than this."""
 
 RENEWAL = timedelta(seconds=60)
-"""What a lease has left when it is renewed. So a cluster that takes no writes for RENEWAL - MARGIN costs no request."""
+"""A lease is renewed when it has this much left. So a cluster may take no writes for RENEWAL - MARGIN, at no cost."""
 
-UNTOLD = timedelta(seconds=30)
-"""How much longer than it is told a promise may be while there is a lease: the next renewal tells it."""
+PROMISE_SLACK = timedelta(seconds=30)
+"""While there is a lease, a promise may be this much longer than the stored one: the next renewal stores it."""
 
 MARGIN = CLOCK_SKEW + timedelta(seconds=5)
-"""What a lease must have left when a request is passed on:
-room for clocks that differ, and for a renewal that is slow.
-"""
+"""What a lease must have left when a request is passed on: for clocks that differ, and for a slow renewal."""
 
 SETTLE = timedelta(seconds=2)
-"""How long nothing must have been in hand before a lease is given back: the next request often comes at once.
+"""A lease is released after so long without a request: often the next request comes at once.
 
-It also bounds the writes: two for each time that a request comes to a deployment without a lease.
+This also limits the writes: two for each time that a request comes to a deployment without a lease.
 """
 
 WRITE_INTERVAL = timedelta(seconds=1)
-"""Between two writes that no request waits for, and between two tries for one that does."""
+"""Between two writes that no request waits for, and between two tries of one that a request waits for."""
 
-HELD_AFTER = timedelta(seconds=0.3)
-"""How long a request must have been held before it is worth a lease: many are refused at once."""
+LEASE_AFTER = timedelta(seconds=0.3)
+"""A queued request takes a lease after so long: many requests are refused at once, and need none."""
 
 LONGEST_BACKOFF = timedelta(seconds=5)
-"""Between two tries while requests are in hand."""
+"""Between two tries of a write while requests are in hand."""
 
 LONGEST_IDLE_BACKOFF = timedelta(seconds=30)
-"""Between two tries while none is."""
+"""Between two tries of a write while none is."""
 
 INSTANT = timedelta(milliseconds=1)
 """The smallest difference that a stored time can have."""
@@ -48,74 +48,143 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 EVER = math.inf
 
 
+# What is read and written
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentVersion:
+    """What one version of a deployment says to the leases of one replica."""
+
+    version: int
+    own: ReplicaActivity | None
+    """This replica's entry."""
+    unloaded_at: datetime | None
+    """When any replica last unloaded it."""
+    closed_until: datetime | None
+    """Until when a replica has closed it to new claims."""
+    created_at: datetime
+
+    @classmethod
+    def of(cls, deployment: ModelDeployment, replica: str) -> Self:
+        """What the deployment says to this replica."""
+        entries = deployment.status.activity
+        return cls(
+            version=int(deployment.resource_version),
+            own=entries.get(replica),
+            unloaded_at=last_unload(deployment),
+            closed_until=max((entry.closed_until for entry in entries.values() if entry.closed_until), default=None),
+            created_at=deployment.created_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A step of an unload, to be written at once. It needs no lease."""
+
+    close_until: datetime | None = None
+    """Close the deployment to new claims until then. None: open it."""
+    unload_at: datetime | None = None
+    """Unload it at this moment, or at the last activity that the entry states, whichever is later."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityEntry:
+    """This replica's entry in `status.activity`, as it is to be written."""
+
+    last_activity: datetime
+    keep_until: datetime
+    lease_until: datetime | None
+    in_flight: int
+    orders: tuple[Order, ...] = ()
+
+    def patch(self) -> Object:
+        """The merge patch of the entry: a null removes a field; a field that the patch does not name stays."""
+        patch: Object = {
+            "lastActivity": format_timestamp(self.last_activity),
+            "keepUntil": format_timestamp(self.keep_until),
+            "leaseUntil": format_timestamp(self.lease_until) if self.lease_until else None,
+            "inFlight": self.in_flight,
+        }
+        for order in self.orders:
+            patch["closedUntil"] = format_timestamp(order.close_until) if order.close_until else None
+            if order.unload_at:
+                patch["unloadAt"] = format_timestamp(max(order.unload_at, self.last_activity))
+        return patch
+
+
+# What is known
+
+
 @dataclass(slots=True)
-class State:
-    """What is known. `next_state` makes a new one of it; only the counts of requests are changed in place."""
+class LeaseState:
+    """What is known. `next_state` makes a new one of it; only the counts of requests change in place."""
 
     promise: datetime
-    """Until when the requests that have ended want the deployment kept."""
+    """Until when the requests that have ended keep the deployment."""
     last_activity: datetime
     """When a request that makes a promise was last in hand."""
-    told: datetime = LONG_AGO
-    """The longest promise that has been stored since the last unload."""
+    stored_promise: datetime = LONG_AGO
+    """The longest promise that was stored since the last unload."""
     stored: ReplicaActivity | None = None
     """This replica's entry as it was last known to be stored."""
     version: int = 0
-    """Of the newest object that was seen."""
+    """Of the newest object that was read."""
     unloaded_at: datetime | None = None
     epoch: int = 0
-    """How many unloads have been seen: each ends the promises of the requests before it."""
+    """How many unloads were seen: each ends the promises of the requests before it."""
     closed_until: datetime | None = None
 
     in_hand: int = 0
     by_ttl: dict[int, int] = field(default_factory=dict[int, int])
     """The requests in hand of the present epoch, by TTL."""
     ended: dict[int, datetime] = field(default_factory=dict[int, datetime])
-    """When the last request of each TTL ended, as far as the promise does not say so yet."""
-    since: datetime = LONG_AGO
-    """When the requests in hand began, as long as they have no lease."""
+    """When the last request of each TTL ended, where the promise does not yet include it."""
+    in_hand_since: datetime = LONG_AGO
+    """When the requests in hand began, while they have no lease."""
     idle_since: datetime = LONG_AGO
-    """When the last one ended, while none is in hand."""
+    """When the last request ended, while none is in hand."""
 
     lease: datetime | None = None
-    """The lease that the cluster has acknowledged."""
-    doubtful: datetime | None = None
-    """The end of a lease that may be stored, or not: its write failed, or it is an earlier life's."""
-    writing: Entry | None = None
-    wanted: bool = False
+    """End of the lease that the cluster has acknowledged."""
+    uncertain_lease: datetime | None = None
+    """End of a lease that may be stored or not: its write failed, or an earlier process of this replica wrote it."""
+    writing: ActivityEntry | None = None
+    lease_needed: bool = False
     """Whether a request waits for a lease."""
     orders: tuple[Order, ...] = ()
     written_at: datetime = LONG_AGO
-    """When the last write came back."""
+    """When the last write returned."""
     failures: int = 0
-    """Of writes, in a row."""
+    """Failed writes in a row."""
     conflicts: int = 0
-    """Writes in a row that were for an object that had changed."""
+    """Writes in a row that found another version of the object."""
     leaving: bool = False
+    """Whether this replica ends."""
     gone: bool = False
+    """Whether the deployment is deleted."""
 
     usable_until: datetime = LONG_AGO
     """Before this moment a request may be passed on."""
-    longest_told: float = 0
-    """Seconds: a request of this TTL or a shorter one has nothing to tell soon."""
+    covered_ttl: float = 0
+    """Seconds: for a request of this TTL or a shorter one, the stored promise is long enough for now."""
     settling: bool = False
-    """Whether it is looked at again within SETTLE in any case, so that the end of the last request need not say so."""
+    """Whether the rules look again within SETTLE in any case, so that the end of the last request is no event."""
 
-    def copy(self) -> "State":
-        """Another state that is the same."""
+    def copy(self) -> "LeaseState":
+        """Another state with the same content."""
         return replace(self, by_ttl=dict(self.by_ttl), ended=dict(self.ended))
 
     def may_begin(self, ttl: int, now: datetime) -> bool:
-        """Whether a request can be passed on at once, and there is nothing else to do about it."""
-        return now < self.usable_until and (ttl or EVER) <= self.longest_told
+        """Whether a request can be passed on at once, and needs nothing else."""
+        return now < self.usable_until and (ttl or EVER) <= self.covered_ttl
 
     def count_begin(self, ttl: int) -> None:
-        """Takes a request in hand."""
+        """Counts a request that begins."""
         self.in_hand += 1
         self.by_ttl[ttl] = self.by_ttl.get(ttl, 0) + 1
 
     def count_end(self, ttl: int, epoch: int, now: datetime, *, promises: bool) -> None:
-        """Lets one go that began in this epoch. `promises`: whether it wants the deployment kept for its TTL."""
+        """Counts the end of a request that began in this epoch. `promises`: whether it keeps the model for its TTL."""
         self.in_hand -= 1
         if not self.in_hand:
             self.idle_since = now
@@ -129,8 +198,8 @@ class State:
         if promises:
             self.last_activity = self.ended[ttl] = now
 
-    def is_closing(self, now: datetime) -> bool:
-        """Whether a replica is about to unload the deployment."""
+    def is_closed(self, now: datetime) -> bool:
+        """Whether a replica unloads the deployment, so that it takes no new claims."""
         return self.closed_until is not None and now < self.closed_until
 
 
@@ -143,15 +212,15 @@ def promise_end(now: datetime, ttl: int) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class RequestBegan:
     """A request has come."""
 
     ttl: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A request is over, or refused."""
+class RequestEnded:
+    """A request has ended, or was refused."""
 
     ttl: int
     epoch: int
@@ -159,92 +228,105 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """A request is passed on that began before the last unload: it counts as one after it."""
+class RequestCarriedOver:
+    """A request that began before the last unload is passed on only now: it counts as one after the unload."""
 
     ttl: int
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LeaseNeeded:
     """A request in hand waits for a lease."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
-    """Somebody closes, opens or unloads the deployment through this replica."""
+class OrderGiven:
+    """This replica is to close, open or unload the deployment."""
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The write under way is stored, and this is what was stored."""
+class WriteStored:
+    """The write under way is stored. `seen`: the version that it made."""
 
-    seen: Seen
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The write under way failed, or its answer is lost: it may be stored all the same."""
+    seen: DeploymentVersion
 
 
 @dataclass(frozen=True, slots=True)
-class Outdated:
-    """The write under way was not done, since the object had changed, and this is what it says by now."""
-
-    seen: Seen
+class WriteFailed:
+    """The write under way failed, or its answer is lost: then the entry may be stored all the same."""
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class WriteOutdated:
+    """The write under way was not done, because the object had changed. `seen`: its present version."""
+
+    seen: DeploymentVersion
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentChanged:
     """The view shows another version."""
 
-    seen: Seen
+    seen: DeploymentVersion
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
-    """There is no such deployment any more."""
+class DeploymentRemoved:
+    """The deployment does not exist any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """The moment of a WakeAt has come."""
+class TimerFired:
+    """The moment of the last SetTimer has come."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class ReplicaLeaving:
     """This replica ends."""
 
 
-Event = Begun | Ended | Passed | Wanted | Ordered | Acknowledged | Failed | Outdated | Changed | Gone | Tick | Leaving
+Event = (
+    RequestBegan
+    | RequestEnded
+    | RequestCarriedOver
+    | LeaseNeeded
+    | OrderGiven
+    | WriteStored
+    | WriteFailed
+    | WriteOutdated
+    | DeploymentChanged
+    | DeploymentRemoved
+    | TimerFired
+    | ReplicaLeaving
+)
 
 
 # What is to be done
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """Write this entry to this version of the object and to no other, and tell what became of it."""
+class WriteEntry:
+    """Write this entry to this version of the object and to no other; the result comes back as an event."""
 
-    entry: Entry
+    entry: ActivityEntry
     version: int
 
 
 @dataclass(frozen=True, slots=True)
-class WakeAt:
-    """Tick at this moment, and not at an earlier one that was asked for."""
+class SetTimer:
+    """Fire TimerFired at this moment. It replaces the timer that was set before."""
 
     at: datetime
 
 
-class Tell(Enum):
-    """Tell the requests that wait for a lease."""
+class LeaseAnswer(Enum):
+    """What the requests that wait for a lease are to hear."""
 
     GRANTED = auto()
     FAILED = auto()
     GONE = auto()
 
 
-Effect = Write | WakeAt | Tell
+Effect = WriteEntry | SetTimer | LeaseAnswer

@@ -1,6 +1,6 @@
-"""Which deployment answers a request: one that is live, one to create, or none. Pure.
+"""Which deployment answers a request: a live one, one to create, or none. Pure.
 
-Only what the request states constrains. An unstated setting matches any live deployment of the model.
+Only what the request states constrains. A setting that it does not state matches any live deployment of the model.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,22 +20,24 @@ from berth_api.model_deployment import (
     VllmSettings,
 )
 from berth_cluster.cluster import LABEL_MANAGED_BY
-from berth_router.errors import APIError, InvalidRequestError, ModelNotFoundError, UnavailableError, UnknownPathError
+from berth_router import MANAGER
+from berth_router.errors import (
+    APIError,
+    InvalidRequestError,
+    ServiceUnavailableError,
+    UnknownModelError,
+    UnknownPathError,
+)
 from berth_router.request.ask import Ask
-
-MANAGER = "berth-router"
-"""Value of the managed-by label on what a router creates."""
-
-GGUF = "gguf"
-SAFETENSORS = "safetensors"
+from berth_router.store.model_store import FileType, ModelLookup
 
 ENGINES_FOR: Mapping[Device, Mapping[str, Sequence[Backend]]] = {
-    Device.CUDA: {SAFETENSORS: (Backend.VLLM, Backend.TRANSFORMERS), GGUF: (Backend.LLAMACPP,)},
-    Device.CPU: {GGUF: (Backend.LLAMACPP,), SAFETENSORS: (Backend.TRANSFORMERS, Backend.VLLM)},
+    Device.CUDA: {FileType.SAFETENSORS: (Backend.VLLM, Backend.TRANSFORMERS), FileType.GGUF: (Backend.LLAMACPP,)},
+    Device.CPU: {FileType.GGUF: (Backend.LLAMACPP,), FileType.SAFETENSORS: (Backend.TRANSFORMERS, Backend.VLLM)},
 }
-"""The engines for each kind of weights on each device, the best first.
+"""The engines for each format of weights on each device, the best first.
 
-Of a model that has both kinds, the first kind is taken.
+Of a model that has both formats, the first format here is used.
 """
 
 _MODELS_NAMED = 10
@@ -53,7 +55,7 @@ _PREFERENCE = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings that decide about a deployment to create."""
+    """The settings of this installation for deployments that a router creates."""
 
     engines: Mapping[Backend, Sequence[Device]]
     default_backend: Backend
@@ -63,17 +65,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
-    """What the model store said: whether it has the model, and some of those that it has."""
-
-    exists: bool
-    models: Sequence[str] = ()
-    weights: frozenset[str] = frozenset()
-    """The kinds of weights among the model's files: GGUF, SAFETENSORS. Empty where neither was found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
+class Attach:
     """A live deployment answers."""
 
     deployment: ModelDeployment
@@ -100,36 +92,34 @@ def matches(ask: Ask, deployments: Iterable[ModelDeployment]) -> list[ModelDeplo
 
 
 def match(ask: Ask, deployments: Iterable[ModelDeployment]) -> ModelDeployment | None:
-    """The best of the live deployments that meet all that the request states:
-    the most ready, then the smallest name.
-    """
+    """The best of the live deployments that meet what the request states: the most ready, then the first by name."""
     found = matches(ask, deployments)
     if len(found) < 2:
         return found[0] if found else None
     return min(found, key=lambda deployment: (_PREFERENCE[deployment.status.phase], deployment.name))
 
 
-def resolve(ask: Ask, live: Sequence[ModelDeployment], inventory: Inventory, policy: Policy) -> Use | Create | Refuse:
-    """What to do for a request, given every deployment there is and what the store holds of the model."""
+def resolve(ask: Ask, live: Sequence[ModelDeployment], lookup: ModelLookup, policy: Policy) -> Attach | Create | Refuse:
+    """What to do for a request. `live`: all deployments. `lookup`: what the store has of the model."""
     best = match(ask, live)
     if best and best.status.phase is not Phase.STALLED:
-        return Use(best)
-    spec = _spec(ask, inventory.weights, policy)
+        return Attach(best)
+    spec = _spec(ask, lookup.weights, policy)
     if isinstance(spec, Refuse):
-        return Use(best) if best else spec
+        return Attach(best) if best else spec
     name = deployment_name(spec)
-    # A deployment that cannot start answers for its own configuration alone: it must not stand in the way of one that
-    # could.
+    # A stalled deployment answers only for its own configuration: another configuration might start.
     stalled = next((one for one in live if _meets(ask, one) and deployment_name(one.spec) == name), None)
     if stalled:
-        return Use(stalled)
-    if not inventory.exists:
-        return Refuse(_model_not_found(ask.model, inventory.models))
+        return Attach(stalled)
+    if not lookup.exists:
+        return Refuse(_model_not_found(ask.model, lookup.models))
     made = sum(1 for one in live if one.labels.get(LABEL_MANAGED_BY) == MANAGER and not one.deleting)
     if made >= policy.max_deployments:
         return Refuse(
-            UnavailableError(
-                f"{ask.model} is not running, and no further model can be started: {made} of {policy.max_deployments} are live."
+            ServiceUnavailableError(
+                f"{ask.model} is not running, and no further model can be started: {made} of {policy.max_deployments}"
+                " are live."
                 " Unload one with POST /v1/models/unload, or wait until one is idle.",
                 code="too_many_deployments",
                 retry_after=30,
@@ -211,11 +201,11 @@ def _spec(ask: Ask, weights: frozenset[str], policy: Policy) -> ModelDeploymentS
 
 
 def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend, Device] | Refuse:
-    """The engine and device to start: what is stated, then what the model's files are for, then the defaults."""
+    """The engine and device to start: what is stated, then what fits the model's files, then the defaults."""
     able = [backend for backend in Backend if ask.path is None or ask.path in ENGINE_PATHS[backend]]
     if ask.backend is not None and ask.backend not in able:
         return Refuse(_path_not_served(ask, [ask.backend], able))
-    if ask.backend is Backend.LLAMACPP and weights and GGUF not in weights:
+    if ask.backend is Backend.LLAMACPP and weights and FileType.GGUF not in weights:
         return Refuse(
             InvalidRequestError(
                 f"{_why(ask)}{ask.model} has safetensors weights, which llamacpp cannot read: it needs a .gguf file."
@@ -267,7 +257,8 @@ def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> 
     device = Device.CUDA if ask.gpu_layers else ask.device
     wanted = " on ".join(part for part in (ask.backend, device) if part)
     if ask.backend is None and weights:
-        wanted = f"{' or '.join(sorted(weights))} files{f' on {ask.device}' if ask.device else ''}, which is what {ask.model} has"
+        on_device = f" on {ask.device}" if ask.device else ""
+        wanted = f"{' or '.join(sorted(weights))} files{on_device}, which is what {ask.model} has"
     return InvalidRequestError(
         f"{_why(ask)}This installation has no engine for {wanted}. It has: {available}.",
         param=param,
@@ -276,7 +267,7 @@ def _engine_not_available(ask: Ask, weights: frozenset[str], policy: Policy) -> 
 
 
 def _why(ask: Ask) -> str:
-    """A sentence that says why it has to be this engine, where the caller did not name it."""
+    """A sentence that says why it must be this engine, where the caller did not name it."""
     return f"`{ask.implied_by}` is a setting of backend {ask.backend}. " if ask.implied_by else ""
 
 
@@ -289,10 +280,10 @@ def _path_not_served(ask: Ask, engines: Sequence[Backend], able: Sequence[Backen
     )
 
 
-def _model_not_found(model: str, models: Sequence[str]) -> ModelNotFoundError:
+def _model_not_found(model: str, models: Sequence[str]) -> UnknownModelError:
     shown = ", ".join(models[:_MODELS_NAMED])
     there = f"It has {shown}{' and more' if len(models) > _MODELS_NAMED else ''}." if models else "It is empty."
-    return ModelNotFoundError(
+    return UnknownModelError(
         f"The model {model} is not in the model store. {there} GET /v1/models lists all of it.",
         param="model",
         code="model_not_found",

@@ -1,9 +1,9 @@
-"""Takes models out on request, after the requests in hand have ended, whichever replica has them.
+"""Unloads models on request, after the requests in hand have ended, whichever replica has them.
 
-While a model is unloaded, every replica refuses new requests for it with a 503 that says so and when to try again: a
-new request must not keep it from ending, and must not be cut by its end. Once it is gone, a request starts it anew.
+While a model is unloaded, every replica refuses new requests for it with a 503, which says so and when to try again: a
+new request must not delay the end, and must not be cut by it. After that, a request starts the model anew.
 
-What a router made is deleted. What a person declared stays, asleep: the operator is told that it is idle from now on.
+A deployment that a router made is deleted. One that a person declared falls asleep: `unloadAt` makes it idle.
 """
 
 import asyncio
@@ -16,18 +16,20 @@ import structlog
 from berth_api.activity import CLOCK_SKEW
 from berth_api.model_deployment import IdleAction, ModelDeployment
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, ConflictError, NotFoundError, Preconditions
-from berth_router.errors import UnavailableError
+from berth_router.errors import ServiceUnavailableError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
 
 _log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 30.0
-"""How long answers that are being made get to end before a model is unloaded all the same."""
+"""How long answers under way get to end. After that the model is unloaded all the same."""
 
 _CLOSED_BESIDES_SECONDS = 30.0 + CLOCK_SKEW.total_seconds()
-"""How much longer a model is closed to requests than answers get: two more writes, each of which a cluster may take 15 s
-for, and clocks that differ. Should this router not live to open it again, it opens by itself."""
+"""A model stays closed this much longer than answers get: for two writes of up to 15 s, and for clocks that differ.
+
+If this router crashes before it opens the model again, the model opens by itself.
+"""
 
 
 class Unloader:
@@ -46,20 +48,20 @@ class Unloader:
         self._monotonic = monotonic
 
     async def unload(self, deployments: Sequence[ModelDeployment]) -> None:
-        """Returns when all deployments are deleted or told to sleep.
+        """Returns when all deployments are deleted, or have their `unloadAt`.
 
-        Raises UnavailableError where the cluster does not let it.
+        Raises ServiceUnavailableError where the cluster refuses.
         """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._unload(deployment, DRAIN_SECONDS)) for deployment in deployments]
         for error in (task.result() for task in tasks):
             if error:
-                raise UnavailableError(
+                raise ServiceUnavailableError(
                     f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable"
                 )
 
     async def _unload(self, deployment: ModelDeployment, drain_seconds: float) -> ClusterError | None:
-        """Unloads one; the error where that failed."""
+        """Unloads one. Returns the error, if it failed."""
         self._deployments.close(deployment)
         try:
             await self._leases.close_to_requests(deployment, drain_seconds + _CLOSED_BESIDES_SECONDS)
@@ -69,7 +71,7 @@ class Unloader:
                 await self._leases.unload(deployment)
                 self._deployments.reopen(deployment)
                 return None
-            # By uid alone: what routers write to the status must not keep a model that someone wants gone.
+            # By uid alone: what routers write to the status must not stop the deletion of a model that is unloaded.
             await self._cluster.delete(MODEL_DEPLOYMENTS, deployment.name, Preconditions(deployment.uid))
         except (NotFoundError, ConflictError, DeploymentGoneError):
             pass
@@ -84,9 +86,9 @@ class Unloader:
         return None
 
     async def _drained(self, deployment: ModelDeployment, within: float) -> bool:
-        """Whether within so many seconds this replica's requests have ended, and all leases of others are given back or over.
+        """Waits until this replica's requests and all leases of others have ended. False: not `within` so many seconds.
 
-        No lease can come after those that are seen now, but one that is given back without a request.
+        A lease that is written later than those seen now is released again without a request.
         """
         deadline = self._monotonic() + within
         if not await self._leases.drained(deployment.uid, within):
@@ -98,7 +100,7 @@ class Unloader:
                 return True
             left = self._leases.seconds_elsewhere(now)
             if not left:
-                # The view may be behind: a lease that seems over may have been renewed.
+                # The view may be late: a lease that seems to have ended may have been renewed.
                 left = self._leases.seconds_elsewhere(await self._as_stored(now))
             if not left:
                 return True
@@ -117,5 +119,5 @@ class Unloader:
 
     async def _reopen(self, deployment: ModelDeployment) -> None:
         self._deployments.reopen(deployment)
-        with suppress(ClusterError, DeploymentGoneError):  # the mark ends by itself
+        with suppress(ClusterError, DeploymentGoneError):  # `closedUntil` ends by itself
             await self._leases.open_to_requests(deployment)

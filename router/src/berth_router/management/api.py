@@ -16,8 +16,8 @@ from berth_router.management.inference_schema import add_inference
 _log = structlog.get_logger(__name__)
 
 _DESCRIPTION = (
-    "Ask for a model of the store by its path and it is there: the first request starts it, later ones share it, and when nobody has asked"
-    " for it within its TTL it goes. Every OpenAI client works unchanged."
+    "Any model of the store, on demand: the first request for it starts it, later requests share it, and a model that"
+    " gets no request for its TTL is removed. Every OpenAI client works unchanged."
 )
 
 
@@ -82,7 +82,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 
 def unknown_path(api: FastAPI, path: str) -> UnknownPathError:
-    """The error for a path that the API does not have; it lists those that it has."""
+    """The error for a path that the API does not have. It lists the paths that it has."""
     paths = ", ".join(sorted(api.openapi()["paths"]))
     return UnknownPathError(
         f"There is no {path} here. There are {paths}; GET /docs describes them.", code="unknown_path"

@@ -1,4 +1,4 @@
-"""What requests about repositories have in common, and how it is checked."""
+"""The fields that requests about repositories have in common, and their checks."""
 
 from pydantic import BaseModel, Field
 
@@ -14,7 +14,7 @@ from berth_router.errors import InvalidRequestError
 
 
 class SourceFields(BaseModel):
-    """Which repository, and what of it."""
+    """Which repository, and which of its files."""
 
     url: str = Field(
         max_length=2048,
@@ -25,14 +25,14 @@ class SourceFields(BaseModel):
     )
     include: list[str] = Field(
         default_factory=list,
-        description="Patterns, such as *.safetensors: only files that match one. Left out: what engines use.",
+        description="Patterns, such as *.safetensors: only files that match one. Unset: what engines use.",
     )
     exclude: list[str] = Field(
         default_factory=list, description="Patterns, such as original/*: no file that matches one."
     )
     destination: str | None = Field(
         default=None,
-        description="Folder in the store, NAME or FOLDER/NAME. Left out: the repository's name, and the quantization after it.",
+        description="Folder in the store, NAME or FOLDER/NAME. Unset: the repository's name, then the quantization.",
     )
 
 

@@ -1,4 +1,4 @@
-"""/v1/models/download: models of the hub, on their way into the store."""
+"""/v1/models/download: downloads of models from the hub into the store."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload
 from berth_router.management.download_fields import SourceFields, checked_spec
-from berth_router.store.downloads import Downloads
+from berth_router.store.model_downloads import Downloads
 
 
 class DownloadRequest(SourceFields):
@@ -16,7 +16,7 @@ class DownloadRequest(SourceFields):
 
 
 class DownloadAnswer(BaseModel):
-    """What became of a request."""
+    """The download of a request."""
 
     job_id: str = Field(description="The download's name; the same for the same content.")
     status: DownloadPhase = Field(description="Pending, Running or Succeeded.")
@@ -24,7 +24,7 @@ class DownloadAnswer(BaseModel):
     message: str
 
 
-class Download(BaseModel):
+class DownloadState(BaseModel):
     """How far a download is. null: not known, or not yet."""
 
     job_id: str = Field(description="Name of the ModelDownload.")
@@ -38,19 +38,19 @@ class Download(BaseModel):
     commit: str | None = Field(description="The commit that the revision stood for when it began.")
     bytes_done: int | None = Field(description="Bytes in the store.")
     bytes_total: int | None = Field(description="Bytes of all files.")
-    bytes_fetched: int | None = Field(description="Bytes that came over the network, what came twice included.")
+    bytes_fetched: int | None = Field(description="Bytes that came over the network, with those that came twice.")
     bytes_per_second: int | None = Field(description="Speed of the last seconds, while it runs.")
-    eta_seconds: int | None = Field(description="Seconds that it still takes at this speed.")
-    files_done: int | None = Field(description="Files that are whole and checked.")
-    files_total: int | None = Field(description="Files there will be.")
-    started_at: datetime | None = Field(description="When its job was made.")
-    finished_at: datetime | None = Field(description="When it had succeeded or failed.")
+    eta_seconds: int | None = Field(description="Seconds that are left at this speed.")
+    files_done: int | None = Field(description="Files that are complete and checked.")
+    files_total: int | None = Field(description="Number of all files.")
+    started_at: datetime | None = Field(description="When its Job was created.")
+    finished_at: datetime | None = Field(description="When it succeeded or failed.")
 
 
 class DownloadList(BaseModel):
     """All downloads."""
 
-    downloads: list[Download]
+    downloads: list[DownloadState]
     total_count: int
 
 
@@ -67,10 +67,9 @@ def download_routes(downloads: Downloads, endpoint: str) -> APIRouter:
 
     @routes.post("/v1/models/download", summary="Download a model")
     async def download(request: DownloadRequest) -> DownloadAnswer:  # pyright: ignore[reportUnusedFunction]
-        """Begins a download, or tells of the one there is: the same content for the same place is one download, whoever asks.
+        """Begins a download, or returns the existing one: the same content for the same place is one download for all.
 
-        One that failed is tried again. A place that holds something else, or is being filled with something else, is
-        refused with 409.
+        One that failed is tried again. 409: the place has other content, or another download fills it.
         """
         found = await downloads.request(checked_spec(request, endpoint))
         phase, place = _phase(found), f"{MODEL_STORE}/{found.destination}"
@@ -80,20 +79,20 @@ def download_routes(downloads: Downloads, endpoint: str) -> APIRouter:
 
     @routes.get("/v1/models/download", summary="All downloads")
     async def list_downloads() -> DownloadList:  # pyright: ignore[reportUnusedFunction]
-        """Every download that is at work, and those that ended a short while ago."""
+        """Every download that runs, and those that ended a short while ago."""
         found = [_described(one) for one in await downloads.all() if not one.deleting]
         return DownloadList(downloads=found, total_count=len(found))
 
     @routes.get("/v1/models/download/{job_id}", summary="How far a download is")
-    async def show_download(job_id: str) -> Download:  # pyright: ignore[reportUnusedFunction]
+    async def show_download(job_id: str) -> DownloadState:  # pyright: ignore[reportUnusedFunction]
         """Bytes, files, speed, and why it waits or failed."""
         return _described(await downloads.get(job_id))
 
     @routes.delete("/v1/models/download/{job_id}", summary="Cancel a download")
     async def cancel(job_id: str) -> Cancelled:  # pyright: ignore[reportUnusedFunction]
-        """Ends a download and deletes what it has not finished.
+        """Ends a download and deletes its partial files.
 
-        Of one that has succeeded only the record goes; the model stays.
+        Of one that has succeeded, only the record is deleted; the model stays.
         """
         found = await downloads.cancel(job_id)
         if found is None:
@@ -115,9 +114,9 @@ def _phase(download: ModelDownload) -> DownloadPhase:
     return download.status.phase or DownloadPhase.PENDING
 
 
-def _described(download: ModelDownload) -> Download:
+def _described(download: ModelDownload) -> DownloadState:
     spec, status = download.spec, download.status
-    return Download(
+    return DownloadState(
         job_id=download.name,
         repository=spec.repository,
         revision=spec.revision,

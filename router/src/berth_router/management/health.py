@@ -12,16 +12,13 @@ def health_routes(
 ) -> APIRouter:
     """The routes for probes and monitoring.
 
-    `fault` says why the router must be restarted, `unready_reason` why it should get no traffic; None: it need not, it
-    should.
+    `fault`: why the router must be restarted, or None. `unready_reason`: why it should get no traffic, or None.
     """
     routes = APIRouter(tags=["operations"])
 
     @routes.get("/healthz", summary="Whether the router lives")
     async def healthz(response: Response) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        """503 where only a restart helps. The cluster has no part in it:
-        a router that cannot reach it still serves what runs.
-        """
+        """503: only a restart helps. A router that cannot reach the cluster still serves the models that run."""
         reason = fault()
         if reason is None:
             return {"status": "ok"}
@@ -30,7 +27,7 @@ def health_routes(
 
     @routes.get("/readyz", summary="Whether the router should get traffic")
     async def readyz(response: Response) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        """503 until the router knows the cluster's deployments, and again once it shuts down."""
+        """503 until the router knows the cluster's deployments, and again when it shuts down."""
         reason = unready_reason()
         if reason is None:
             return {"status": "ok"}

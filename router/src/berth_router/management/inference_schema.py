@@ -1,4 +1,4 @@
-"""The inference paths in the API's page: FastAPI does not serve them, so it cannot describe them."""
+"""The inference paths in the description of the API. FastAPI does not serve them, so it does not describe them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""/v1/models/inventory: the models of the store, what their files say, what can run them; and how to be rid of one."""
+"""/v1/models/inventory: the models of the store, what their files say, which engines run them; and deletion."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,17 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
-from berth_router.errors import ForbiddenError, ModelNotFoundError
+from berth_router.errors import NotOfferedError, UnknownModelError
 from berth_router.lifecycle.resolve import ENGINES_FOR
 from berth_router.store.descriptions import Described, Descriptions
+from berth_router.store.model_store import FileType, ModelStore
 from berth_router.store.removal import Remover
-from berth_router.store.store import FileType, ModelStore
 
 _GB = 1e9
 _MB = 1e6
 
 READ_SECONDS = 0.5
-"""How long an answer waits for headers that have not been read yet; what is not read by then is marked."""
+"""How long an answer waits for headers that have not been read. Those not read by then are marked `pending`."""
 
 
 class ModelFile(BaseModel):
@@ -50,15 +50,15 @@ class InventoryModel(BaseModel):
         description="Whether its files have been read. While pending, what they say is null."
     )
     format: Literal["gguf", "safetensors"] | None = Field(
-        description="Format of the weights that the following is about."
+        description="Format of the weights that the next fields describe."
     )
     architecture: str | None = Field(description="Such as llama or qwen3.")
     parameters: int | None = Field(description="Numbers in all its tensors, as they are stored.")
     quantization: str | None = Field(description="Such as Q4_K_M, BF16 or awq. null: it holds several.")
     context_length: int | None = Field(description="Tokens of context that it was made for.")
-    has_chat_template: bool | None = Field(description="Whether it brings a template for chats.")
+    has_chat_template: bool | None = Field(description="Whether it has a template for chats.")
     broken: str | None = Field(
-        description="Why no engine could load it, where that shows. null: nothing is known to be wrong."
+        description="Why no engine could load it, where that is known. null: nothing is known to be wrong."
     )
     manifest: ModelOrigin | None = Field(
         description="Where it was downloaded from. null: it was put there in another way."
@@ -73,14 +73,14 @@ class ModelInventory(BaseModel):
     total_size_gb: float
 
 
-def recommended_backends(types: frozenset[FileType], engines: Mapping[Backend, Sequence[Device]]) -> list[Backend]:
-    """The installed engines that take files of these types, in the order in which a request that names none gets them."""
+def recommended_backends(formats: frozenset[str], engines: Mapping[Backend, Sequence[Device]]) -> list[Backend]:
+    """The installed engines that take weights in these formats, as a request that names none prefers them."""
     by_preference = [
         backend
         for device, by_kind in ENGINES_FOR.items()
         for kind, backends in by_kind.items()
         for backend in backends
-        if kind in types and device in engines.get(backend, ())
+        if kind in formats and device in engines.get(backend, ())
     ]
     return list(dict.fromkeys(by_preference))
 
@@ -92,7 +92,7 @@ def _shown(described: Described, engines: Mapping[Backend, Sequence[Device]]) ->
         path=model.path,
         size_gb=round(model.size / _GB, 3),
         files=[ModelFile(name=file.name, size_mb=round(file.size / _MB, 3), type=file.type) for file in model.files],
-        recommended_backends=recommended_backends(model.types, engines),
+        recommended_backends=recommended_backends(model.formats, engines),
         headers="read" if described.read else "pending",
         format=says.format if says else None,
         architecture=says.architecture if says else None,
@@ -130,9 +130,9 @@ def inventory_routes(
 
     @routes.get("/v1/models/inventory", summary="What the model store holds", response_model=ModelInventory)
     async def show_inventory() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Every model of the store, whether it runs or not: its files, what their headers say, and what is wrong with it.
+        """Every model of the store, running or not: its files, what their headers say, and what is wrong with it.
 
-        What has not been read before is read for half a second; the rest is `pending`, and there in a later answer.
+        Headers that are new are read for half a second. The rest is `pending`; a later answer has it.
         """
         nonlocal rendered
         models = await descriptions.of(await store.models(), READ_SECONDS)
@@ -142,20 +142,18 @@ def inventory_routes(
 
     @routes.delete("/v1/models/inventory/{name:path}", summary="Delete a model")
     async def delete_model(name: str) -> DeletedModel:  # pyright: ignore[reportUnusedFunction]
-        """Deletes a model's files for good.
-
-        409 where a deployment uses it, whoever made that, or a download is filling it.
-        """
+        """Deletes the files of a model for good. 409: a deployment of anybody uses it, or a download fills it."""
         if remover is None:
-            raise ForbiddenError(
-                "This installation's routers may only read the model store (modelStore.routerMayDelete in the chart's values).",
+            raise NotOfferedError(
+                "This installation's routers may only read the model store"
+                " (modelStore.routerMayDelete in the chart's values).",
                 code="store_not_writable",
             )
         names = {model.name for model in await store.models()}
-        if name not in names:  # the whole path names it too
+        if name not in names:  # the whole path is allowed too
             name = name.removeprefix(f"{MODEL_STORE.removeprefix('/')}/")
         if name not in names:
-            raise ModelNotFoundError(
+            raise UnknownModelError(
                 f"The model {name[:200]!r} is not in the model store. GET /v1/models/inventory lists those there are.",
                 param="name",
                 code="model_not_found",

@@ -1,4 +1,4 @@
-"""GET /v1/models/loaded: what runs now, and until when."""
+"""GET /v1/models/loaded: the models that run now, and until when."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import Leases
 
 _LOADED = (Phase.READY, Phase.UNRESPONSIVE, Phase.STARTING, Phase.PENDING, None)
-"""Phases in which a deployment holds, or is about to hold, an engine. A sleeping or stalled one does not."""
+"""The phases of a deployment that has an engine, or will have one soon. One that is asleep or stalled has none."""
 
 
 _HAS_STARTED = (Phase.READY, Phase.UNRESPONSIVE)
@@ -26,28 +26,30 @@ class LoadedStep(BaseModel):
 
 
 class LoadedModel(BaseModel):
-    """A model that runs or is on its way to."""
+    """A model that runs or starts."""
 
     cache_key: str = Field(description="Model, backend and device in one word: <slug>_<backend>_<device>.")
     model_path: str
     backend: Backend
     device: Device
     deployment: str = Field(description="Name of the ModelDeployment.")
-    phase: Phase = Field(description="Pending, Starting, Ready, or Unresponsive: it gives no answer now.")
+    phase: Phase = Field(description="Pending, Starting, Ready, or Unresponsive: it does not answer now.")
     loaded_at: datetime | None = Field(description="When it last became ready. null: not yet.")
-    ttl: int = Field(description="Seconds without a request after which it goes; 0 is never.")
+    ttl: int = Field(description="Seconds without a request after which it is removed; 0 is never.")
     expires_at: datetime | None = Field(
-        description="When it goes if no further request comes. null: never, or not ready yet."
+        description="When it is removed if no further request comes. null: never, or not ready yet."
     )
     start_steps: list[LoadedStep] = Field(description="The steps of its last start that are done.")
     memory_bytes: int | None = Field(
         description="What the engine is estimated to take. null: not known, or left to the cluster's scheduler."
     )
-    in_flight: int = Field(description="Requests held or being answered, by all routers, as far as they have told.")
+    in_flight: int = Field(
+        description="Requests queued or being answered, of all routers, as far as they have reported them."
+    )
 
 
 class LoadedModels(BaseModel):
-    """All models that run or are on their way to."""
+    """All models that run or start."""
 
     loaded_models: list[LoadedModel]
     total_count: int
@@ -76,7 +78,7 @@ def loaded_routes(deployments: Deployments, leases: Leases) -> APIRouter:
 
     @routes.get("/v1/models/loaded", summary="Models that run now")
     async def list_loaded() -> LoadedModels:  # pyright: ignore[reportUnusedFunction]
-        """Every deployment that has an engine or is about to get one; sleeping and stalled ones are not among them."""
+        """Every deployment that has an engine or will have one soon, without those that are asleep or stalled."""
         models = [describe(one) for one in deployments.all() if one.status.phase in _LOADED and not one.deleting]
         return LoadedModels(loaded_models=models, total_count=len(models))
 

@@ -1,4 +1,4 @@
-"""GET /v1/models/manifest: a model's ModelDeployment, to be kept in a file and applied to a cluster."""
+"""GET /v1/models/manifest: a model's ModelDeployment, to keep in a file and apply to a cluster."""
 
 from typing import Annotated, Any
 
@@ -7,10 +7,11 @@ from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import Backend, Device, IdleAction, ModelDeploymentSpec
 from berth_cluster.cluster import LABEL_MANAGED_BY, MODEL_DEPLOYMENTS
+from berth_router import MANAGER
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.resolve import MANAGER, Policy, Refuse, Use, resolve
+from berth_router.lifecycle.resolve import Attach, Policy, Refuse, resolve
 from berth_router.request.ask import Ask, model_path
-from berth_router.store.store import ModelStore
+from berth_router.store.model_store import ModelStore
 
 
 class ManifestMetadata(BaseModel):
@@ -29,7 +30,7 @@ class Manifest(BaseModel):
 
 
 def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy) -> APIRouter:
-    """The route that tells a model's manifest."""
+    """The route for a model's manifest."""
     routes = APIRouter(tags=["models"])
 
     @routes.get("/v1/models/manifest", summary="A model's ModelDeployment")
@@ -42,16 +43,16 @@ def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy)
             Device | None, Query(description="On this device. Unset: as for a request that states none.")
         ] = None,
     ) -> Manifest:
-        """That of the deployment which a request for the model would use, or else of the one which it would start.
+        """The manifest of the deployment that a request for the model would use, or of the one that it would start.
 
-        What a router made goes away when it is idle; a resource that a person applies sleeps instead, and so this one
-        says.
+        A deployment that a router made is deleted when it is idle. One that a person applies falls asleep instead, and
+        this manifest says so.
         """
         ask = Ask(model_path(model), backend, device)
         decision = resolve(ask, deployments.all(), await store.lookup(ask.model), policy)
         if isinstance(decision, Refuse):
             raise decision.error
-        if isinstance(decision, Use):
+        if isinstance(decision, Attach):
             made_by_router = decision.deployment.labels.get(LABEL_MANAGED_BY) == MANAGER
             return _manifest(decision.deployment.name, decision.deployment.spec, sleeps=made_by_router)
         return _manifest(decision.name, decision.spec, sleeps=True)

@@ -1,4 +1,4 @@
-"""GET /v1/models: what can be asked for."""
+"""GET /v1/models: the models that a request can name."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.store.store import ModelStore
+from berth_router.store.model_store import ModelStore
 
 
 class Model(BaseModel):
@@ -31,7 +31,7 @@ def models_routes(store: ModelStore, deployments: Deployments) -> APIRouter:
 
     @routes.get("/v1/models", summary="Models that can be asked for")
     async def list_models() -> ModelList:  # pyright: ignore[reportUnusedFunction]
-        """The models of the store, whether they run or not, and those that run from elsewhere in it."""
+        """The models of the store, whether they run or not, and those of deployments with another path in it."""
         models = {stored.path: Model(id=stored.path, created=stored.modified) for stored in await store.models()}
         for deployment in deployments.all():
             path = deployment.spec.model

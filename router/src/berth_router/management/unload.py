@@ -1,10 +1,10 @@
-"""POST /v1/models/unload and /v1/models/unload-all: give resources back now."""
+"""POST /v1/models/unload and /v1/models/unload-all: end models now."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import Backend, Device, Phase
-from berth_router.errors import ModelNotFoundError
+from berth_router.errors import UnknownModelError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import matches
 from berth_router.lifecycle.unloader import Unloader
@@ -25,7 +25,7 @@ class Unloaded(BaseModel):
     """What was unloaded."""
 
     unloaded: list[str] = Field(
-        description="Names of the ModelDeployments that were deleted or, where a person declared them, sleep."
+        description="Names of the ModelDeployments that were deleted or, where a person declared them, are asleep."
     )
     message: str
 
@@ -36,17 +36,18 @@ def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestP
 
     @routes.post("/v1/models/unload", summary="Unload a model")
     async def unload(request: UnloadRequest) -> Unloaded:  # pyright: ignore[reportUnusedFunction]
-        """Unloads every deployment of the model, after the answers being made have ended (30 s at most), in whichever router they are.
+        """Unloads every deployment of the model, after the answers under way in all routers have ended (30 s at most).
 
-        With `name@profile`, those that are as the profile states.
-        Meanwhile new requests for it are refused with a 503 that says when to try again; after it, a request starts the
-        model anew. What a person declared sleeps instead of being deleted. The files stay in the store.
+        With `name@profile`, only the deployments that are as the profile states. Meanwhile new requests for the model
+        get a 503 that says when to try again; after that, a request starts the model anew. A deployment that a person
+        declared falls asleep instead of being deleted. The files stay in the store.
         """
-        ask = parser.named(request.model, request.backend, request.device)
+        ask = parser.parse_name(request.model, request.backend, request.device)
         found = matches(ask, deployments.of_model(ask.model))
         if not found:
-            raise ModelNotFoundError(
-                f"No deployment of {ask.model} is live with that backend, device and profile. GET /v1/models/loaded lists those that are.",
+            raise UnknownModelError(
+                f"No deployment of {ask.model} is live with that backend, device and profile."
+                " GET /v1/models/loaded lists those that are.",
                 param="model",
                 code="model_not_loaded",
             )
@@ -56,10 +57,7 @@ def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestP
 
     @routes.post("/v1/models/unload-all", summary="Unload every model")
     async def unload_all() -> Unloaded:  # pyright: ignore[reportUnusedFunction]
-        """Unloads every deployment, all at once, each as /v1/models/unload does.
-
-        Where none is loaded, that is well too.
-        """
+        """Unloads every deployment, all at once, as /v1/models/unload does. No deployment at all is no error."""
         found = [one for one in deployments.all() if one.status.phase is not Phase.SLEEPING and not one.deleting]
         await unloader.unload(found)
         return Unloaded(unloaded=[deployment.name for deployment in found], message=f"{len(found)} unloaded.")

@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
 from berth_api.model_download import destination_of
 from berth_api.repository import Source
-from berth_router.errors import ConflictError
+from berth_formats.contents import contents_of
+from berth_router.errors import RequestConflictError
 from berth_router.management.download_fields import SourceFields, checked_spec
 from berth_router.management.inventory import recommended_backends
-from berth_router.store.downloads import Downloads
-from berth_router.store.hub import Hub, Wanted
-from berth_router.store.store import type_of
+from berth_router.store.hub_lookup import HubLookup, RequestedFiles
+from berth_router.store.model_downloads import Downloads
 
 
 class VerifyRequest(SourceFields):
@@ -25,7 +25,7 @@ class VerifyRequest(SourceFields):
 
 
 class SizedFile(BaseModel):
-    """A file that would be taken."""
+    """A file that a download would take."""
 
     name: str
     size: int = Field(description="In bytes.")
@@ -39,16 +39,16 @@ class SizedQuantization(BaseModel):
 
 
 class Verification(BaseModel):
-    """What was found."""
+    """What the repository has, and what a download would take."""
 
     repository: str = Field(description="org/name.")
     exists: bool = Field(description="Whether the hub shows such a repository to this installation.")
-    gated: bool = Field(description="Whether its owner lets only some read it.")
+    gated: bool = Field(description="Whether only users whom its owner admits can read it.")
     private: bool
     revision: str = Field(description="What was asked for.")
     commit: str | None = Field(description="The commit that the revision stands for now. null: there is none.")
     destination: str = Field(description="The model's path in the store, if it were downloaded.")
-    files: list[SizedFile] = Field(description="The files that would be taken.")
+    files: list[SizedFile] = Field(description="The files that a download would take.")
     total_bytes: int = Field(description="Their size.")
     free_bytes: int | None = Field(description="Free space of the store. null: not known.")
     quantizations: list[SizedQuantization] = Field(
@@ -57,8 +57,8 @@ class Verification(BaseModel):
     recommended_backends: list[Backend] = Field(
         description="Engines of this installation that take the files, the best first."
     )
-    downloadable: bool = Field(description="Whether a download would be begun, as far as can be said now.")
-    warnings: list[str] = Field(description="What is in its way, and what to do.")
+    downloadable: bool = Field(description="Whether a download would begin, as far as is known now.")
+    warnings: list[str] = Field(description="What prevents it, and what to do.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Space:
     kept_free: int
 
     def free(self) -> int | None:
-        """Free bytes; None where they cannot be known."""
+        """Free bytes. None: not known."""
         try:
             return shutil.disk_usage(self.store).free
         except OSError:
@@ -77,7 +77,7 @@ class Space:
 
 
 def verify_routes(
-    hub: Hub, downloads: Downloads, space: Space, engines: Mapping[Backend, Sequence[Device]]
+    hub: HubLookup, downloads: Downloads, space: Space, engines: Mapping[Backend, Sequence[Device]]
 ) -> APIRouter:
     """The route. `engines`: the devices that each backend has an image for."""
     routes = APIRouter(tags=["downloads"])
@@ -89,37 +89,38 @@ def verify_routes(
         Downloads nothing.
         """
         spec = checked_spec(request, hub.endpoint)
-        look = await hub.look(
-            Source(spec.repository, spec.revision), Wanted(spec.quantization, spec.include or (), spec.exclude or ())
+        preview = await hub.preview(
+            Source(spec.repository, spec.revision),
+            RequestedFiles(spec.quantization, spec.include or (), spec.exclude or ()),
         )
         free = await asyncio.to_thread(space.free)
-        obstacles = [look.problem] if look.problem else []
-        total = sum(file.size for file in look.files)
+        obstacles = [preview.problem] if preview.problem else []
+        total = sum(file.size for file in preview.files)
         if free is not None and total > free - space.kept_free:
             obstacles.append(
-                f"It needs {total} bytes. The model store has {free} left, of which {space.kept_free} stay free: delete a model, or enlarge"
-                " the store."
+                f"It needs {total} bytes. The model store has {free} left, of which {space.kept_free} stay free:"
+                " delete a model, or enlarge the store."
             )
         try:
             await downloads.check_place(spec)
-        except ConflictError as error:
+        except RequestConflictError as error:
             obstacles.append(error.message)
-        backends = recommended_backends(frozenset(type_of(file.name) for file in look.files), engines)
+        backends = recommended_backends(contents_of((file.name, file.size) for file in preview.files).formats, engines)
         warnings = [*obstacles]
-        if look.files and not backends:
+        if preview.files and not backends:
             warnings.append("This installation has no engine that takes these files.")
         return Verification(
             repository=spec.repository,
-            exists=look.exists,
-            gated=look.gated,
-            private=look.private,
+            exists=preview.exists,
+            gated=preview.gated,
+            private=preview.private,
             revision=spec.revision,
-            commit=look.commit,
+            commit=preview.commit,
             destination=f"{MODEL_STORE}/{destination_of(spec)}",
-            files=[SizedFile(name=file.name, size=file.size) for file in look.files],
+            files=[SizedFile(name=file.name, size=file.size) for file in preview.files],
             total_bytes=total,
             free_bytes=free,
-            quantizations=[SizedQuantization(name=one.name, size=one.size) for one in look.quantizations],
+            quantizations=[SizedQuantization(name=one.name, size=one.size) for one in preview.quantizations],
             recommended_backends=backends,
             downloadable=not obstacles,
             warnings=warnings,

@@ -1,1 +1,1 @@
-"""What a request asks for: the parsed body, what is Berth's of it, and what the engine gets to see."""
+"""What a request asks: its parsed body, what of it is Berth's, and what the engine gets."""

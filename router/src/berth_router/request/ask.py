@@ -1,4 +1,4 @@
-"""The parsed request: what it asks of Berth, and the body that the engine gets to see."""
+"""The parsed request: what it asks of Berth, and the body that the engine gets."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from berth_api.model_deployment import (
 from berth_router.errors import InvalidRequestError
 from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
-from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, stranger_among
+from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
 _MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
 _MAX_MODEL_LENGTH = 512
@@ -43,14 +43,15 @@ class BerthFields(BaseModel):
         min_length=1,
         max_length=_MAX_MODEL_LENGTH,
         description=(
-            f"The model's path in the store, such as {MODEL_STORE}/SmolLM2-135M-Instruct; the part after {MODEL_STORE}/ is enough."
-            " `model@profile` states all that the profile of that name does and the request does not."
+            f"The model's path in the store, such as {MODEL_STORE}/SmolLM2-135M-Instruct;"
+            f" the part after {MODEL_STORE}/ is enough."
+            " `model@profile` adds what the profile of that name states and the request does not."
         ),
     )
     backend: Backend | None = Field(
         default=None,
         strict=False,
-        description="The engine: vllm, transformers or llamacpp. Unset: a running one, else the one for the model's files.",
+        description="The engine: vllm, transformers or llamacpp. Unset: a running one, else one for the model's files.",
     )
     device: Device | None = Field(
         default=None, strict=False, description="cuda or cpu. Unset: that of a running deployment, else the default."
@@ -59,7 +60,7 @@ class BerthFields(BaseModel):
         default=None,
         ge=0,
         le=31_536_000,
-        description="Seconds without a request after which the model goes; 0 is never. "
+        description="Seconds without a request after which the model is removed; 0 is never. "
         + (_description(IdlePolicy, "ttl_seconds") or ""),
     )
     n_gpu_layers: int | None = Field(
@@ -70,8 +71,8 @@ class BerthFields(BaseModel):
         ge=256,
         le=1_048_576,
         description=(
-            "llamacpp only. Tokens of context, prompt and answer together. A deployment with at least as many is used where one is"
-            f" live. Unset: any, and {DEFAULT_CONTEXT_SIZE} where one must be started."
+            "llamacpp only. Tokens of context, prompt and answer together. A live deployment with at least as many is"
+            f" used. Unset: any; one that must be started has {DEFAULT_CONTEXT_SIZE}."
         ),
     )
     gpu_memory_utilization: float | None = Field(
@@ -79,8 +80,8 @@ class BerthFields(BaseModel):
         ge=0.1,
         le=1.0,
         description=(
-            "vllm only. Share of the GPU's memory that the engine takes, 0.1 to 1.0. A deployment with exactly this share is used."
-            f" Unset: any, and {DEFAULT_GPU_MEMORY_UTILIZATION} where one must be started."
+            "vllm only. Share of the GPU's memory that the engine takes, 0.1 to 1.0. A live deployment with exactly"
+            f" this share is used. Unset: any; one that must be started has {DEFAULT_GPU_MEMORY_UTILIZATION}."
         ),
     )
     max_model_len: int | None = Field(
@@ -88,37 +89,37 @@ class BerthFields(BaseModel):
         ge=256,
         le=10_485_760,
         description=(
-            "vllm only. Tokens of context, prompt and answer together. A deployment with at least as many is used where one is live."
-            " Unset: any, and what the model was made for where one must be started."
+            "vllm only. Tokens of context, prompt and answer together. A live deployment with at least as many is used."
+            " Unset: any; one that must be started has as many as the model was made for."
         ),
     )
 
 
 _STATED_FIELDS = tuple(Profile.model_fields)
 Stated = tuple[Backend | None, Device | None, int | None, int | None, float | None, int | None]
-"""What a request states of the deployment, in the order of Profile's fields."""
+"""What a request states about the deployment, in the order of Profile's fields."""
 
 _ASKS_KEPT = 4096
 
 _SMALL_BYTES = 256 * 1024
 _MOST_CONTAINERS = 500_000
 _MOST_VALUES = 2_000_000
-"""Of a body longer than _SMALL_BYTES, counted without parsing it, so that strings count too: in memory each takes up to a hundred times the
-bytes that it has in JSON. The longest contexts of models are some million tokens."""
+"""Limits of a body longer than _SMALL_BYTES. They are counted before parsing, so brackets within strings count too.
+
+In memory a value takes up to a hundred times its bytes in JSON. The longest contexts of models are some million tokens.
+"""
 
 _DEEPEST = 254
-"""Levels of a body, as orjson writes them."""
+"""The deepest nesting that orjson writes."""
 
 _OWN_FIELDS = frozenset(name for name in BerthFields.model_fields if name != "model")
 
 
 class RequestFields(BerthFields):
-    """The fields that are checked before an engine is bothered:
-    Berth's, and those of OpenAI's API that it gives defaults to.
-    """
+    """The fields that the router checks: Berth's own, and those of OpenAI's API that have defaults here."""
 
     stream: bool | None = Field(
-        default=None, description="Whether the answer comes in server-sent events, as it is made."
+        default=None, description="Whether the answer comes as server-sent events, while it is made."
     )
     temperature: float | None = Field(default=None, ge=0, le=2, description="0 is greedy.")
     top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
@@ -135,13 +136,13 @@ _CHECKED_FIELDS = frozenset(RequestFields.model_fields)
 
 
 def _checked_items(body: dict[str, Any]) -> list[Any]:
-    """What the body has of the fields that are checked: each name, and its value behind it."""
+    """The checked fields that the body has: each name, followed by its value."""
     return [each for item in body.items() if item[0] in _CHECKED_FIELDS for each in item]
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a request asks of Berth. None: not stated, so it constrains nothing."""
+    """What a request asks of Berth. A field that is None is not stated, and constrains nothing."""
 
     model: str
     """The path in the model store."""
@@ -153,71 +154,66 @@ class Ask:
     gpu_memory_utilization: float | None = None
     max_model_len: int | None = None
     path: str | None = None
-    """The inference path, which the engine must have."""
+    """The inference path. The engine must have it."""
     stream: bool = False
     implied_by: str | None = field(default=None, compare=False)
-    """The request's field that says which engine it must be, where `backend` does not."""
+    """The field that decides the engine, where `backend` is not stated."""
 
 
 @dataclass(slots=True)
 class InferenceRequest:
-    """A request, taken apart."""
+    """A parsed request."""
 
     ask: Ask
     name: str
-    """The model as the caller named it, and as the answer is to name it."""
+    """The model's name as the caller wrote it. The answer has the same name."""
     content: bytes
-    """What every engine gets but for the model's name, as JSON. Taken apart, it would take up to thirty times the memory
-    for as long as the request waits."""
+    """What every engine gets, without the model's name. It is JSON: parsed, it would take up to 30 times the memory."""
     samples: bool
-    """Whether chance has a part in the answer."""
+    """Whether the answer is sampled, so that chance has a part in it."""
 
     def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
-        """What the engine of this deployment gets, which calls the model by this name."""
-        told = {"model": name}
+        """The body for the engine of this deployment. `name`: the model's name in the engine."""
+        fields = {"model": name}
         if self.samples and samples_only_when_told(spec):
-            told |= SAMPLING_TURNED_ON
-        return b"%b,%b" % (orjson.dumps(told)[:-1], self.content[1:])
+            fields |= SAMPLING_TURNED_ON
+        return b"%b,%b" % (orjson.dumps(fields)[:-1], self.content[1:])
 
 
 class RequestParser:
-    """Takes requests apart. `profiles` are those that a request can name; `max_ttl`: see `counted_ttl`."""
+    """Parses requests. `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`."""
 
     def __init__(self, profiles: Mapping[str, Profile], max_ttl: int = 0) -> None:
         self._profiles = profiles
         self._max_ttl = max_ttl
-        # Most requests ask of Berth what others have asked before. Typed, since true is 1 to a cache, and no number to
-        # a field.
+        # Most requests ask of Berth what others have asked before. The cache is typed: without that, true would be 1.
         self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
-        self._known = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._checked)
+        self._check_cached = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._check_items)
 
     def parse(self, raw: bytes, endpoint: Endpoint) -> InferenceRequest:
-        """Splits a body into what Berth is asked and what the engine gets. Raises InvalidRequestError."""
+        """Splits a body into what it asks of Berth and what the engine gets. Raises InvalidRequestError."""
         body = _json_object(raw)
         try:
-            ask, name, samples = self._known(endpoint.path, *_checked_items(body))
-        except (ValidationError, TypeError):  # wrong, or of a type that no cache can hold, which is wrong too
+            ask, name, samples = self._check_cached(endpoint.path, *_checked_items(body))
+        except (ValidationError, TypeError):  # a wrong value, or one that cannot be hashed, which is wrong too
             ask, name, samples = self._check(body, endpoint)
         endpoint.check_prompt(body)
-        return InferenceRequest(ask, name, _written(engine_body(body, _OWN_FIELDS, endpoint)), samples)
+        return InferenceRequest(ask, name, _without_model(engine_body(body, _OWN_FIELDS, endpoint)), samples)
 
-    def _checked(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
-        """What these names and values of checked fields ask for, on this path: see `_check`.
-
-        Raises ValidationError too.
-        """
+    def _check_items(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
+        """As `_check`, of the names and values of checked fields. Raises ValidationError too."""
         fields = dict(zip(items[::2], items[1::2], strict=True))
-        return self._understood(RequestFields.model_validate(fields), INFERENCE_PATHS[path])
+        return self._ask_of_fields(RequestFields.model_validate(fields), INFERENCE_PATHS[path])
 
     def _check(self, body: dict[str, Any], endpoint: Endpoint) -> tuple[Ask, str, bool]:
-        """What the body asks for, under which name, and whether chance has a part. Raises InvalidRequestError."""
+        """What the body asks of Berth, the model's name, and whether it is sampled. Raises InvalidRequestError."""
         try:
             fields = RequestFields.model_validate(body)
         except ValidationError as error:
             raise invalid_field(error) from None
-        return self._understood(fields, endpoint)
+        return self._ask_of_fields(fields, endpoint)
 
-    def _understood(self, fields: RequestFields, endpoint: Endpoint) -> tuple[Ask, str, bool]:
+    def _ask_of_fields(self, fields: RequestFields, endpoint: Endpoint) -> tuple[Ask, str, bool]:
         if endpoint.output_limit_required and fields.max_tokens is None:
             raise InvalidRequestError("`max_tokens` is missing.", param="max_tokens", code="missing_required_parameter")
         stated = (
@@ -231,8 +227,8 @@ class RequestParser:
         ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
         return ask, fields.model, endpoint.samples and fields.temperature != 0
 
-    def named(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
-        """What is asked for by a model's name alone, with or without a profile. Raises InvalidRequestError."""
+    def parse_name(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
+        """What a model's name alone asks, with or without a profile. Raises InvalidRequestError."""
         return self._ask(name, (backend, device, None, None, None, None), None, None, stream=False)
 
     def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
@@ -248,7 +244,7 @@ class RequestParser:
             model=model_path(model),
             backend=ENGINE_OF_SETTING[implied_by] if implied_by else settings.backend,
             device=settings.device,
-            ttl=counted_ttl(ttl, self._max_ttl),
+            ttl=effective_ttl(ttl, self._max_ttl),
             gpu_layers=settings.n_gpu_layers,
             context_size=settings.n_ctx,
             gpu_memory_utilization=settings.gpu_memory_utilization,
@@ -259,23 +255,22 @@ class RequestParser:
         )
 
 
-def counted_ttl(ttl: int | None, longest: int) -> int | None:
-    """The TTL of a request as it counts, in seconds: 0 is for ever. `longest`:
-    the longest that a request may have, 0 for any.
-    """
+def effective_ttl(ttl: int | None, longest: int) -> int | None:
+    """The TTL that a request gets, in seconds; 0 is for ever. `longest`: the longest that it may have, 0 for any."""
     if ttl is None or not longest:
         return ttl
     return min(ttl or longest, longest)
 
 
 def model_path(model: str) -> str:
-    """The path in the store that a model's name means. Raises InvalidRequestError."""
+    """The path in the store of a model's name. Raises InvalidRequestError."""
     trimmed = model.rstrip("/")
     path = trimmed if trimmed.startswith("/") else f"{MODEL_STORE}/{trimmed}"
     if not _MODEL_PATH.match(path) or path.endswith("\n"):
         raise InvalidRequestError(
-            f"`model` must be a path in the model store, such as {MODEL_STORE}/SmolLM2-135M-Instruct, of letters, digits and ._+=-"
-            f" with no segment that starts with a dot; got {model[:200]!r}. GET /v1/models lists those there are.",
+            f"`model` must be a path in the model store, such as {MODEL_STORE}/SmolLM2-135M-Instruct, of letters,"
+            f" digits and ._+=- with no segment that starts with a dot; got {model[:200]!r}."
+            " GET /v1/models lists those there are.",
             param="model",
             code="invalid_value",
         )
@@ -283,7 +278,7 @@ def model_path(model: str) -> str:
 
 
 def invalid_field(error: ValidationError) -> InvalidRequestError:
-    """The first wrong field of a validated body, named, with what would be right."""
+    """The error for the first wrong field of a body: its name, and what would be right."""
     first = error.errors(include_url=False, include_context=False)[0]
     param = ".".join(str(part) for part in first["loc"]) or None
     message = first["msg"][:1].lower() + first["msg"][1:]
@@ -299,7 +294,8 @@ def _json_object(raw: bytes) -> dict[str, Any]:
         raw.count(b"[") + raw.count(b"{") > _MOST_CONTAINERS or raw.count(b",") > _MOST_VALUES
     ):
         raise InvalidRequestError(
-            f"The body is more complex than this router takes: more than {_MOST_CONTAINERS} lists and objects, or {_MOST_VALUES} values.",
+            f"The body is more complex than this router takes: more than {_MOST_CONTAINERS} lists and objects,"
+            f" or {_MOST_VALUES} values.",
             code="too_complex",
         )
     try:
@@ -311,13 +307,13 @@ def _json_object(raw: bytes) -> dict[str, Any]:
     return body  # pyright: ignore[reportUnknownVariableType] (JSON: string keys, any values)
 
 
-def _written(body: dict[str, Any]) -> bytes:
-    """The body as JSON, without the model. It has a prompt at least. Raises InvalidRequestError."""
+def _without_model(body: dict[str, Any]) -> bytes:
+    """The body as JSON, without the model. It has at least a prompt. Raises InvalidRequestError."""
     del body["model"]
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError as error:
-        # What JSON can say it can say again, but for what is nested too deeply.
+        # Everything that was parsed from JSON can be written again, unless it is nested too deeply.
         raise InvalidRequestError(f"The body is nested deeper than {_DEEPEST} levels.", code="invalid_json") from error
 
 
@@ -326,7 +322,7 @@ def _stated(settings: Profile) -> dict[str, Any]:
 
 
 def _with_profile(settings: Profile, name: str, profiles: Mapping[str, Profile]) -> Profile:
-    """What the request states, and what the profile states besides. Raises InvalidRequestError."""
+    """What the request states, and what the profile adds. Raises InvalidRequestError."""
     profile = profiles.get(name)
     if profile is None:
         there = f"It has {', '.join(sorted(profiles))}" if profiles else "It has none"
@@ -343,7 +339,7 @@ def _with_profile(settings: Profile, name: str, profiles: Mapping[str, Profile])
 
 
 def _refuse_contradiction(stated: Mapping[str, Any], origin: str) -> None:
-    """Raises InvalidRequestError where a setting is of another engine than the backend or the other settings, or of another device."""
+    """Raises InvalidRequestError where settings exclude each other, or the backend, or the device."""
     if has_layers_without_gpu(stated):
         raise InvalidRequestError(
             f"`n_gpu_layers` is {stated['n_gpu_layers']}, and layers can be on a GPU only with device cuda;"
@@ -351,10 +347,10 @@ def _refuse_contradiction(stated: Mapping[str, Any], origin: str) -> None:
             param="n_gpu_layers",
             code="invalid_value",
         )
-    stranger = stranger_among(stated)
-    if stranger is None:
+    misplaced = setting_of_other_engine(stated)
+    if misplaced is None:
         return
-    engine = ENGINE_OF_SETTING[stranger]
+    engine = ENGINE_OF_SETTING[misplaced]
     other = next((name for name in ENGINE_OF_SETTING if name in stated and ENGINE_OF_SETTING[name] is not engine), "")
     beside = (
         f"backend {stated['backend']}"
@@ -362,12 +358,12 @@ def _refuse_contradiction(stated: Mapping[str, Any], origin: str) -> None:
         else f"`{other}`, a setting of backend {ENGINE_OF_SETTING[other]}"
     )
     raise InvalidRequestError(
-        f"`{stranger}` is a setting of backend {engine}; leave it out with {beside}.{origin}",
-        param=stranger,
+        f"`{misplaced}` is a setting of backend {engine}; leave it out with {beside}.{origin}",
+        param=misplaced,
         code="invalid_value",
     )
 
 
 def _setting_of_an_engine(settings: Profile) -> str | None:
-    """The first setting of one engine alone that is stated, if any is."""
+    """The first stated setting that only one engine has. None: there is none."""
     return next((name for name in ENGINE_OF_SETTING if getattr(settings, name) is not None), None)

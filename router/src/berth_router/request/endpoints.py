@@ -1,4 +1,4 @@
-"""The inference paths of the API: what a request to each must have, and what of the API's own its body can carry."""
+"""The inference paths: what a request to each must have, and which of the API's own fields it may have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ class Endpoint:
     summary: str
     """What it does, for the API's page."""
     prompts: tuple[str, ...]
-    """The fields of which a request must have one."""
+    """A request must have one of these fields."""
     prompt_types: tuple[type[str] | type[list[Any]], ...]
-    """What such a field can be."""
+    """The types that such a field may have."""
     output_limit: str | None = None
-    """The field that bounds the tokens of the answer; None where the answer has none."""
+    """The field that limits the tokens of the answer. None: the answer has no tokens."""
     output_limit_required: bool = False
-    """Whether the API has the caller state it, so that there is no default."""
+    """Whether the API requires that field, so that it has no default."""
     samples: bool = False
     """Whether the API's sampling defaults apply."""
     streams: bool = False
     """Whether `stream` makes the answer server-sent events."""
     dialect: Dialect = Dialect.OPENAI
-    """Whose errors its clients understand."""
+    """The shape of errors that its clients understand."""
 
     def check_prompt(self, body: Mapping[str, Any]) -> None:
         """Raises InvalidRequestError where the body has nothing to answer."""
@@ -74,7 +74,7 @@ INFERENCE_PATHS: Mapping[str, Endpoint] = {
             samples=True,
             streams=True,
         ),
-        # Its own defaults, other than OpenAI's, are the engine's to apply.
+        # Anthropic's API has other defaults than OpenAI's. The engine applies them.
         Endpoint(
             MESSAGES,
             "Answer a conversation, by Anthropic's API",

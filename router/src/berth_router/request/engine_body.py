@@ -1,4 +1,4 @@
-"""The body that an engine gets to see: the caller's, without what is Berth's or unsafe, with the API's defaults."""
+"""The body that an engine gets: the caller's, without Berth's and unsafe fields, with the API's defaults."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,38 +23,35 @@ UNSAFE_FIELDS: Mapping[Backend, Mapping[str, str]] = {
         "vllm_xargs": "arguments of the administrator's plugins",
     },
     Backend.TRANSFORMERS: {
-        "generation_config": "replaces the whole configuration of a generation: kinds of cache, code to load, no bounds",
+        "generation_config": "replaces the whole configuration of a generation: kinds of cache, code to load, limits",
     },
     Backend.LLAMACPP: {
         "id_slot": "picks the slot, and with it the cached prompt, of another caller",
         "lora": "changes the weights of adapters; requests that differ in them cannot be computed together",
     },
 }
-"""Fields by which one caller could reach into an engine that others share, with the reason.
-
-No engine gets any of them.
-"""
+"""Fields by which one caller could affect an engine that others share, with the reason. No engine gets any of them."""
 
 UNSAFE_TEMPLATE_ARGUMENTS = ("chat_template", "return_dict", "return_tensors", "tokenize")
-"""What `chat_template_kwargs` must not set:
-vLLM and Transformers pass it on to a function that has these parameters too.
-"""
+"""What `chat_template_kwargs` must not set: vLLM and Transformers pass it to a function that has these parameters."""
 
 _UNSAFE = frozenset(field for fields in UNSAFE_FIELDS.values() for field in fields)
 
 SAMPLING_TURNED_ON = {"generation_config": '{"do_sample":true}'}
-"""For `transformers serve`, which is greedy with most models whatever temperature it is told. What else the model's own configuration says,
-it takes from there."""
+"""For `transformers serve`: without this it is greedy with most models, at any temperature.
+
+It takes the other settings from the model's own configuration.
+"""
 
 
 def engine_body(body: dict[str, Any], own_fields: frozenset[str], endpoint: Endpoint) -> dict[str, Any]:
-    """The engine's body, made of the caller's, which is used up. `own_fields` are Berth's."""
+    """The body for the engine. It is `body` itself, changed. `own_fields`: the fields that are Berth's."""
     for field in body.keys() & (own_fields | _UNSAFE):
         del body[field]
     if "chat_template_kwargs" in body:
         _clean_template_arguments(body["chat_template_kwargs"])
     if endpoint.streams and body.get("stream") is None:
-        body["stream"] = False  # not every engine's default, on every path
+        body["stream"] = False  # some engines have another default on some paths
     if endpoint.samples:
         _add_sampling_defaults(body, endpoint)
     if endpoint.path == TOKENIZE:

@@ -19,9 +19,9 @@ ENGINE_OF_SETTING: Mapping[str, Backend] = {
 
 
 class Profile(BaseModel):
-    """What a request that names the profile states by it. Unset: not stated."""
+    """What a request states by naming the profile. Unset: not stated."""
 
-    # A misspelt setting must not be ignored in silence.
+    # A misspelt setting must be an error.
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backend: Backend | None = Field(default=None, description="The engine.")
@@ -39,10 +39,10 @@ class Profile(BaseModel):
 
     @model_validator(mode="after")
     def _settings_are_of_one_engine(self) -> Self:
-        stranger = stranger_among(self.model_dump(exclude_none=True))
-        if stranger:
+        misplaced = setting_of_other_engine(self.model_dump(exclude_none=True))
+        if misplaced:
             raise ValueError(
-                f"{stranger} is a setting of {ENGINE_OF_SETTING[stranger]}, which is not this profile's engine"
+                f"{misplaced} is a setting of {ENGINE_OF_SETTING[misplaced]}, which is not this profile's engine"
             )
         if has_layers_without_gpu(self.model_dump(exclude_none=True)):
             raise ValueError("n_gpu_layers: layers can be on a GPU only with device cuda; with cpu it is 0 or left out")
@@ -50,14 +50,14 @@ class Profile(BaseModel):
 
 
 def has_layers_without_gpu(stated: Mapping[str, Any]) -> bool:
-    """Whether layers are to be on a GPU and the device is not one. `stated`: as for `stranger_among`."""
+    """Whether layers are to be on a GPU, but the device is not one. `stated`: see `setting_of_other_engine`."""
     return bool(stated.get("n_gpu_layers")) and stated.get("device") == Device.CPU
 
 
-def stranger_among(stated: Mapping[str, Any]) -> str | None:
-    """The first setting that is of another engine than the stated backend, or than the settings before it; None where all fit.
+def setting_of_other_engine(stated: Mapping[str, Any]) -> str | None:
+    """The first setting of another engine than the stated backend, or than the settings before it. None: all fit.
 
-    `stated` holds fields of the API that are not None, `backend` among them.
+    `stated`: the API's fields that are not None, with `backend`.
     """
     backend = stated.get("backend")
     for setting, engine in ENGINE_OF_SETTING.items():

@@ -1,2 +1,1 @@
-"""The byte path: every socket of a client and of an engine, from the first byte of a request to the last of its
-answer."""
+"""The byte path: every socket of a client or an engine, from a request's first byte to the last of its answer."""

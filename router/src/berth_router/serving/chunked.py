@@ -1,18 +1,18 @@
-"""HTTP/1.1's chunked coding, read strictly: RFC 9112, section 7.1."""
+"""Reads HTTP/1.1's chunked coding strictly: RFC 9112, section 7.1."""
 
 import re
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?")
-"""A chunk's size, and extensions, which nobody here knows and which are left out."""
+"""A chunk's size, and extensions, which are left out."""
 
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
-"""A trailer, which is left out. What is none could be the next message, behind a body that ends otherwise."""
+"""A trailer, which is left out. Anything else could be the next message, for a peer that sees the body end earlier."""
 
-_LONGEST_LINE = 512
+_MAX_LINE = 512
 """Bytes of a line with a size and extensions."""
 
-_MOST_TRAILERS = 8 * 1024
+_MAX_TRAILERS = 8 * 1024
 """Bytes of all trailers, which are left out."""
 
 
@@ -21,8 +21,10 @@ class ChunkError(Exception):
 
 
 def whole_chunks(data: bytes) -> int:
-    """How many bytes of a body these are, if they are whole chunks, without extensions and without the last one; else
-    0."""
+    """How many bytes of a body are in this data if it is whole chunks alone; else 0.
+
+    Chunks with extensions, and the last chunk, do not count as such.
+    """
     position, length, payload = 0, len(data), 0
     while position < length:
         line = _SIZE.match(data, position)
@@ -38,24 +40,24 @@ def whole_chunks(data: bytes) -> int:
 
 
 class ChunkedDecoder:
-    """Takes a body out of the coding as it comes, in pieces cut anywhere."""
+    """Decodes a body as it comes, in pieces cut anywhere."""
 
-    __slots__ = ("_left", "_line", "_trailers", "ended", "rest")
+    __slots__ = ("_line", "_remaining", "_trailers", "ended", "rest")
 
     def __init__(self) -> None:
         self._line: bytes | None = b""
-        """What came of a line that is not whole; None inside of a chunk."""
-        self._left = 0
-        """Bytes that the chunk still has, with the line end behind it."""
+        """What came of a line that is not whole; None within a chunk."""
+        self._remaining = 0
+        """Bytes of the chunk that are still to come, with the line end behind it."""
         self._trailers = -1
         """Bytes of trailers so far; -1 before the last chunk."""
         self.ended = False
         self.rest = b""
-        """What came behind the end."""
+        """What came behind the body."""
 
     @property
     def between_chunks(self) -> bool:
-        """Whether all chunks that have begun have come whole."""
+        """Whether no chunk has begun without its end."""
         return self._line == b"" and self._trailers < 0
 
     def feed(self, data: bytes) -> bytes:
@@ -69,16 +71,16 @@ class ChunkedDecoder:
         return body[0] if len(body) == 1 else b"".join(body)
 
     def _in_chunk(self, data: bytes, position: int, body: list[bytes]) -> int:
-        end = min(position + self._left, len(data))
-        ends = position + self._left - 2
+        end = min(position + self._remaining, len(data))
+        ends = position + self._remaining - 2
         """Where the chunk's own bytes end, and its line end begins."""
         if position < ends:
             body.append(data[position : min(ends, end)])
         for at in range(max(position, ends), end):
             if data[at] != b"\r\n"[at - ends]:
                 raise ChunkError("a chunk is longer than its size says")
-        self._left -= end - position
-        if self._left == 0:
+        self._remaining -= end - position
+        if self._remaining == 0:
             self._line = b""
         return end
 
@@ -111,9 +113,9 @@ class ChunkedDecoder:
         if size == 0:
             self._trailers = 0
         else:
-            self._left = size + 2
+            self._remaining = size + 2
             self._line = None
 
     def _check_length(self, length: int) -> None:
-        if length > _LONGEST_LINE if self._trailers < 0 else self._trailers + length > _MOST_TRAILERS:
+        if length > _MAX_LINE if self._trailers < 0 else self._trailers + length > _MAX_TRAILERS:
             raise ChunkError("a line is too long")

@@ -1,61 +1,54 @@
-"""A client's connection: requests are taken from it one after the other, each within its bounds, and answered in their
-order."""
+"""A client's connection: it reads one request after the other, each within its bounds, and answers in their order."""
 
 import asyncio
 from enum import Enum, auto
 from math import inf
 from typing import Protocol, cast
 
-import orjson
-
-from berth_router.errors import (
-    APIError,
-    RequestTimeoutError,
-    UnavailableError,
-    new_request_id,
-)
-from berth_router.serving.answers import CONTINUE, answer_head, header_lines
+from berth_router.errors import APIError, RequestTimeoutError, ServiceUnavailableError, new_request_id
+from berth_router.serving.answers import CONTINUE, answer_head, error_answer
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import RequestHead
-from berth_router.serving.incoming import Destination, IncomingBody, check_length, no_room
-from berth_router.serving.incoming_heads import IncomingHeads
-from berth_router.serving.limits import EARLY_BYTES, LINGER_SECONDS, Budget, Limits
-from berth_router.serving.sockets import end_with_reset
+from berth_router.serving.incoming import (
+    Backlog,
+    Destination,
+    IncomingBody,
+    IncomingHeads,
+    check_body_length,
+    no_room_error,
+)
+from berth_router.serving.interfaces import ExchangeHost
+from berth_router.serving.limits import LINGER_SECONDS, ByteBudget
+from berth_router.serving.sockets import reset_connection
 
 
-class Front(Protocol):
+class ConnectionHost(ExchangeHost, Protocol):
     """What a connection needs of its server."""
 
-    limits: Limits
-    loop: asyncio.AbstractEventLoop
-    budget: Budget
-    """Room for bodies."""
-    heads: Budget
+    head_budget: ByteBudget
     """Room for heads that have not come whole."""
-    early: Budget
+    pipelined_budget: ByteBudget
     """Room for what comes behind requests that are being answered."""
-    idle: "dict[ClientConnection, float]"
-    """Since when a connection waits for a request, on the loop's clock; the one first that has waited for longest."""
+    idle_since: "dict[ClientConnection, float]"
+    """When each idle connection began to wait for a request, on the loop's clock; the longest wait comes first."""
 
-    @property
-    def draining(self) -> bool:
-        """Whether each answer is to be the last on its connection."""
-        ...
+    draining: bool
+    """Whether each answer is to be the last on its connection."""
 
-    def enter(self, connection: "ClientConnection") -> bool:
+    def add_connection(self, connection: "ClientConnection") -> bool:
         """Takes note of a connection; False where there are too many."""
         ...
 
-    def leave(self, connection: "ClientConnection") -> None:
+    def remove_connection(self, connection: "ClientConnection") -> None:
         """Forgets a connection."""
         ...
 
-    def destination(self, exchange: Exchange) -> Destination:
-        """Who answers the request of this head. Raises APIError where nobody does, or where it is not let in."""
+    def dispatch(self, exchange: Exchange, /) -> Destination:
+        """Who answers the request, by its head. Raises APIError, such as for a key that does not allow it."""
         ...
 
 
-class Stage(Enum):
+class ClientStage(Enum):
     """What a connection waits for."""
 
     HEAD = auto()
@@ -65,20 +58,18 @@ class Stage(Enum):
     CLOSED = auto()
 
 
-# Bound once: looking a member up in its class takes Python 3.11 longer than all that is done with it.
-_HEAD, _BODY, _ROOM, _ANSWER, _CLOSED = Stage
+# Bound once: Python 3.11 takes long to look a member up in its class.
+_HEAD, _BODY, _ROOM, _ANSWER, _CLOSED = ClientStage
 
 
 class ClientConnection(asyncio.Protocol):
-    """One connection of a client."""
+    """One connection of a client. It is the ClientWriter of its exchanges."""
 
     __slots__ = (
-        "_early",
-        "_early_room",
-        "_front",
+        "_backlog",
         "_heads",
+        "_host",
         "_incoming",
-        "_overrun",
         "_reading",
         "_transport",
         "_unsent",
@@ -88,88 +79,79 @@ class ClientConnection(asyncio.Protocol):
         "stage",
     )
 
-    def __init__(self, front: Front) -> None:
-        self._front = front
+    def __init__(self, host: ConnectionHost) -> None:
+        self._host = host
         self._transport: asyncio.Transport | None = None
-        self._heads = IncomingHeads(front.limits.head_bytes, front.heads)
-        self._early = b""
-        """What came behind the request that is being answered."""
-        self._early_room = 0
-        """Bytes of the budget that are taken for it."""
-        self._overrun = False
-        """Whether there was no room for something that came, so that the answer in hand is the last one."""
+        self._heads = IncomingHeads(host.limits.head_bytes, host.head_budget)
+        self._backlog = Backlog(host.pipelined_budget)
         self._incoming: IncomingBody | None = None
         self._reading = True
         self._unsent = 0
-        """Bytes that the client had not taken when that was last looked at."""
+        """Bytes that the client had not taken at the last look."""
         self.stage = _HEAD
         self.exchange: Exchange | None = None
         self.slow = False
         self.deadline = inf
-        """When `on_deadline` is due, on the loop's clock."""
+        """When the server calls `on_deadline`, on the loop's clock."""
 
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands."""
+        """Waits for a request, or refuses the connection where there are too many."""
         self._transport = cast("asyncio.Transport", transport)
-        now = self._front.loop.time()
-        if self._front.enter(self):
-            self.deadline = now + self._front.limits.head_seconds
-            self._front.idle[self] = now
+        now = self._host.loop.time()
+        if self._host.add_connection(self):
+            self.deadline = now + self._host.limits.head_seconds
+            self._host.idle_since[self] = now
         else:
-            self._tell(
-                UnavailableError(
-                    "This router has as many connections as it takes.", code="too_many_connections", retry_after=1
-                )
-            )
+            text = "This router has as many connections as it takes."
+            self._write_error(ServiceUnavailableError(text, code="too_many_connections", retry_after=1))
             self._close()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Reads the bytes as a part of what the connection waits for."""
         stage = self.stage
-        if stage is _HEAD and not self._early:  # what came early is taken up in a moment, and comes first
+        if stage is _HEAD and not self._backlog.data:  # the backlog is read in a moment, and comes first
             self._on_head_bytes(data)
         elif stage is _BODY:
             self._on_body_bytes(data)
         elif stage is _ANSWER:
-            self._keep_early(data)
+            self._add_pipelined(data)
         elif stage is not _CLOSED:
-            self._early += data
-            if len(self._early) > EARLY_BYTES:
+            self._backlog.add(data)
+            if self._backlog.full:
                 self._pause_reading()
 
     def eof_received(self) -> bool:
-        """The client sends no more, which means that it has left: nobody could tell the two apart. The event loop
-        closes the connection, once what is kept of whole answers has been taken."""
+        """Ends the request in hand: nobody can tell a client that sends no more from one that left."""
         exchange, self.exchange = self.exchange, None
         if exchange:
-            exchange.client_left()
+            exchange.on_client_left()
             self.abort()
         elif self.stage is not _CLOSED:
             self.stage = _CLOSED
-            self.deadline = self._front.loop.time() + self._front.limits.stalled_client_seconds
-        return False
+            self.deadline = self._host.loop.time() + self._host.limits.stalled_client_seconds
+        return False  # the event loop closes the connection, once the client has taken what is kept of whole answers
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self._front.leave(self)
+        """Ends the request in hand, and gives back all room."""
+        self._host.remove_connection(self)
         self._transport = None
         self.stage = _CLOSED
         self.deadline = inf
         self._heads.drop()
-        self._take_kept()
+        self._backlog.take()
         self._drop_incoming()
         if self.exchange:
-            self.exchange.client_left()
+            self.exchange.on_client_left()
 
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it comes."""
         self.slow = True
         self._unsent = 0
-        self.deadline = self._front.loop.time()  # at the next look at the clock it is noted what has not been taken
+        self.deadline = self._host.loop.time()  # at the next sweep `_abort_if_stalled` notes what is not taken
         if self.exchange:
-            self.exchange.client_slow()
+            self.exchange.on_client_slow()
 
     def resume_writing(self) -> None:
         """The client has taken what was kept for it."""
@@ -178,16 +160,16 @@ class ClientConnection(asyncio.Protocol):
             return
         self.deadline = inf
         if self.exchange:
-            self.exchange.client_ready()
-        else:  # the answer was over before
-            self._next()
+            self.exchange.on_client_caught_up()
+        else:  # the answer ended before the client took it
+            self._await_request()
 
-    # -- for the exchange: see ClientSide
+    # -- for the exchange: a ClientWriter
 
     @property
-    def closing(self) -> bool:
+    def closes_after_answer(self) -> bool:
         """Whether the connection ends after the answer that begins now."""
-        last = self._overrun or self._front.draining or self.stage is _BODY or self.stage is _ROOM
+        last = self._backlog.overflowed or self._host.draining or self.stage is _BODY or self.stage is _ROOM
         return last or self.exchange is None or not self.exchange.head.keep_alive
 
     def write(self, data: bytes) -> None:
@@ -196,45 +178,48 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def exchange_done(self, exchange: Exchange, *, whole: bool, reusable: bool) -> None:
-        """The exchange is over."""
+        """Waits for the next request, or closes the connection."""
         if self.exchange is not exchange or self._transport is None:
             return
         self.exchange = None
         self._drop_incoming()
         if not whole:
             self.stage = _CLOSED
-            if exchange.head.http10:  # whose answers end with their connection
-                end_with_reset(self._transport)
+            if exchange.head.http10:  # a plain close would end an HTTP/1.0 answer as if it were whole
+                reset_connection(self._transport)
             self._transport.abort()
         elif not reusable:
             self._linger()
         elif not self.slow:
-            self._next()
+            self._await_request()
 
-    # -- the life of a connection
+    # -- for the server
 
     def close_idle(self) -> None:
         """Closes the connection, which waits for a request."""
-        self._front.idle.pop(self, None)
+        self._host.idle_since.pop(self, None)
         self._close()
 
+    def abort(self) -> None:
+        """Cuts the connection."""
+        if self._transport:
+            self._transport.abort()
+
     def on_deadline(self) -> None:
-        """What was waited for has not come in time."""
-        limits = self._front.limits
+        """Ends what the connection waits for: it has not come in time."""
+        limits, exchange = self._host.limits, self.exchange
         if self.stage is _HEAD and not self._heads.partial:
             self._close()
         elif self.stage is _HEAD:
-            self._refuse(
-                RequestTimeoutError(f"The head of the request was not whole within {limits.head_seconds:g} s.")
+            seconds = limits.head_seconds
+            self._refuse(RequestTimeoutError(f"The head of the request was not whole within {seconds:g} s."))
+        elif self.stage is _BODY and exchange:
+            silence = limits.body_silence_seconds
+            exchange.fail(
+                RequestTimeoutError(f"The body of the request was silent for {silence:g} s, or took too long.")
             )
-        elif self.stage is _BODY and self.exchange:
-            self.exchange.fail(
-                RequestTimeoutError(
-                    f"The body of the request was silent for {limits.body_silence_seconds:g} s, or took too long."
-                )
-            )
-        elif self.stage is _ROOM and self.exchange:
-            self.exchange.fail(no_room())
+        elif self.stage is _ROOM and exchange:
+            exchange.fail(no_room_error())
         else:
             self._abort_if_stalled()
 
@@ -245,60 +230,43 @@ class ClientConnection(asyncio.Protocol):
         unsent = self._transport.get_write_buffer_size()
         if unsent and unsent != self._unsent:
             self._unsent = unsent
-            self.deadline = self._front.loop.time() + self._front.limits.stalled_client_seconds
+            self.deadline = self._host.loop.time() + self._host.limits.stalled_client_seconds
         else:
             self._transport.abort()
 
-    def abort(self) -> None:
-        """Cuts the connection."""
-        if self._transport:
-            self._transport.abort()
+    # -- between requests
 
-    def _next(self) -> None:
+    def _await_request(self) -> None:
         """Waits for the next request, or begins the one that has come."""
-        if self._overrun:
+        if self._backlog.overflowed:
             self._linger()
             return
         self.stage = _HEAD
-        front = self._front
-        now = front.loop.time()
-        self.deadline = now + front.limits.keep_alive_seconds
-        if self._early:
+        host = self._host
+        now = host.loop.time()
+        self.deadline = now + host.limits.keep_alive_seconds
+        if self._backlog.data:
             # Not from here: a thousand requests that came at once would be a thousand calls deep.
-            front.loop.call_soon(self._take_early)
+            host.loop.call_soon(self._read_backlog)
         else:
-            front.idle[self] = now
+            host.idle_since[self] = now
             self._resume_reading()
 
-    def _take_early(self) -> None:
-        if self.stage is _HEAD and self._transport and self._early:
-            self._on_head_bytes(self._take_kept())
+    def _read_backlog(self) -> None:
+        if self.stage is _HEAD and self._transport and self._backlog.data:
+            self._on_head_bytes(self._backlog.take())
             if self.stage is _HEAD:
                 self._resume_reading()
 
-    def _keep_early(self, data: bytes) -> None:
-        """Keeps what came behind the request in hand. Where there is no room for it, nothing more is answered than that
-        one."""
-        if self._front.early.reserve(len(data)):
-            self._early_room += len(data)
-            self._early += data
-        else:
-            self._overrun = True
-        if self._overrun or len(self._early) > EARLY_BYTES:
+    def _add_pipelined(self, data: bytes) -> None:
+        self._backlog.add_pipelined(data)
+        if self._backlog.full:
             self._pause_reading()
-
-    def _take_kept(self) -> bytes:
-        """What was kept, which takes no room any more."""
-        early, self._early = self._early, b""
-        room, self._early_room = self._early_room, 0
-        if room:
-            self._front.early.release(room)
-        return early
 
     def _linger(self) -> None:
         """Closes the connection once its client has had the time to take what was sent."""
         self.stage = _CLOSED
-        self._take_kept()
+        self._backlog.take()
         self._heads.drop()
         if self._transport is None:
             return
@@ -307,8 +275,8 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write_eof()
         except OSError:  # the client has reset the connection
             self._transport.abort()
-        limits = self._front.limits
-        self.deadline = self._front.loop.time() + (limits.stalled_client_seconds if self.slow else LINGER_SECONDS)
+        limits = self._host.limits
+        self.deadline = self._host.loop.time() + (limits.stalled_client_seconds if self.slow else LINGER_SECONDS)
 
     def _close(self) -> None:
         self.stage = _CLOSED
@@ -316,18 +284,13 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def _refuse(self, error: APIError) -> None:
-        """Answers what is no request that could be answered, and closes."""
-        self._tell(error)
+        """Answers what cannot be read as a request, and closes."""
+        self._write_error(error)
         self._linger()
 
-    def _tell(self, error: APIError) -> None:
-        body = orjson.dumps(error.content())
-        headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
-        headers.append((b"content-type", b"application/json"))
-        self.write(
-            answer_head(error.status, header_lines(headers), new_request_id(), len(body), chunked=False, closing=True)
-            + body
-        )
+    def _write_error(self, error: APIError) -> None:
+        headers, body = error_answer(error)
+        self.write(answer_head(error.status, headers, new_request_id(), len(body), chunked=False, closes=True) + body)
 
     def _pause_reading(self) -> None:
         if self._reading and self._transport:
@@ -342,74 +305,75 @@ class ClientConnection(asyncio.Protocol):
     # -- a request
 
     def _on_head_bytes(self, data: bytes) -> None:
-        front, heads = self._front, self._heads
+        host, heads = self._host, self._heads
         try:
             found = heads.feed(data)
         except APIError as error:
-            front.idle.pop(self, None)
+            host.idle_since.pop(self, None)
             self._refuse(error)
             return
         if found:
-            front.idle.pop(self, None)
+            host.idle_since.pop(self, None)
             head, length, data, end = found
             self._on_head(head, length, data, end)
         elif heads.begun:
-            front.idle.pop(self, None)
-            self.deadline = front.loop.time() + front.limits.head_seconds
+            host.idle_since.pop(self, None)
+            self.deadline = host.loop.time() + host.limits.head_seconds
         elif not heads.partial:  # an empty line, as old clients send behind a body
-            front.idle.setdefault(self, front.loop.time())
+            host.idle_since.setdefault(self, host.loop.time())
 
     def _on_head(self, head: RequestHead, length: int, data: bytes, end: int) -> None:
-        """A request begins. `length` and the rest: see IncomingHeads.feed."""
-        front = self._front
-        exchange = self.exchange = Exchange(front, self, head)
+        """Begins a request. The arguments are what IncomingHeads.feed returned."""
+        host = self._host
+        exchange = self.exchange = Exchange(host, self, head)
         self.stage = _BODY
         self.deadline = inf
         body_end = end + length
         came_whole = not head.chunked and len(data) >= body_end
         try:
-            destination = front.destination(exchange)
-            check_length(1 if head.chunked else length, destination)  # of a body in chunks nobody knows more yet
+            destination = host.dispatch(exchange)
+            check_body_length(
+                1 if head.chunked else length, destination
+            )  # the length of a chunked body is not known yet
         except APIError as error:
             if came_whole:
-                self._whole(data[body_end:])
+                self._on_request_whole(data[body_end:])
             exchange.fail(error)
             return
         if came_whole:
-            # It is in memory, and waits for none: those who send their bodies slowly must not hold up all others.
-            front.budget.take(length)
-            exchange.room = length
-            self._whole(data[body_end:])
+            # The body is in memory already, and does not wait: clients that send slowly must not hold up all others.
+            host.body_budget.reserve_beyond(length)
+            exchange.body_room = length
+            self._on_request_whole(data[body_end:])
             destination.serve(exchange, data[end:body_end])
         else:
             self._begin_body(exchange, destination, length, data[end:])
 
-    def _whole(self, early: bytes) -> None:
-        """The request is whole. `early`: what came behind it."""
+    def _on_request_whole(self, rest: bytes) -> None:
+        """The request is whole. `rest`: what came behind it."""
         self.stage = _ANSWER
         self.deadline = inf
         if not self._reading:
             self._resume_reading()
-        if early:
-            self._keep_early(early)
+        if rest:
+            self._add_pipelined(rest)
 
     def _begin_body(self, exchange: Exchange, destination: Destination, length: int, data: bytes) -> None:
-        front = self._front
-        now = front.loop.time()
-        body = self._incoming = IncomingBody(
-            exchange, destination, length, front.budget, now + front.limits.body_seconds
-        )
-        if body.take_room(self._read_body_on):
+        host = self._host
+        now = host.loop.time()
+        deadline = now + host.limits.body_seconds
+        body = self._incoming = IncomingBody(exchange, destination, length, host.body_budget, deadline)
+        if body.reserve_room(self._on_room):
             self._read_body(body, data)
         else:
             self.stage = _ROOM
-            self.deadline = now + front.limits.body_silence_seconds
-            self._early = data
+            self.deadline = now + host.limits.body_silence_seconds
+            self._backlog.add(data)
             self._resume_reading()
 
-    def _read_body_on(self) -> None:
+    def _on_room(self) -> None:
         if self._incoming:
-            self._read_body(self._incoming, self._take_kept())
+            self._read_body(self._incoming, self._backlog.take())
 
     def _read_body(self, body: IncomingBody, data: bytes) -> None:
         """Reads the body, for which there is room. `data`: what has come of it."""
@@ -429,10 +393,10 @@ class ClientConnection(asyncio.Protocol):
             body.exchange.fail(error)
             return
         if rest is None:
-            self.deadline = min(self._front.loop.time() + self._front.limits.body_silence_seconds, body.until)
+            self.deadline = min(self._host.loop.time() + self._host.limits.body_silence_seconds, body.deadline)
             return
         self._incoming = None
-        self._whole(rest)
+        self._on_request_whole(rest)
         body.serve()
 
     def _drop_incoming(self) -> None:

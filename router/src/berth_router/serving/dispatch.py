@@ -1,4 +1,4 @@
-"""Who answers a request, decided on its head alone: whoever is not let in has no body read."""
+"""Who answers a request, decided on its head alone: the router reads no body of a client that may not ask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ from berth_router.errors import Dialect, MethodNotAllowedError, TooManyRequestsE
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Destination
 from berth_router.serving.inference import InferencePath
-from berth_router.serving.limits import Share
+from berth_router.serving.limits import ConcurrencyLimit
 
 
 @dataclass(frozen=True, slots=True)
-class _Routed:
-    """What requests with one and the same head come to."""
+class _Route:
+    """Where all requests with the same head go."""
 
     destination: Destination
     key: str | None
     dialect: Dialect
     keys_read: int
-    """How often the keys had been read when that was found out: it holds no longer."""
+    """`ApiKeys.times_read` when the route was found. The route holds until the keys are read again."""
 
 
 class _WithoutBody:
-    """Passes on what has no body. Of whoever needs no key a body would take room that others need."""
+    """Accepts only requests without a body: a client without a key must not take room that others need."""
 
     body_limit = 0
 
@@ -32,7 +32,7 @@ class _WithoutBody:
 
 
 class Dispatcher:
-    """Inference paths go to engines, everything else to the management API."""
+    """Sends requests to inference paths to engines, and all others to the management API."""
 
     def __init__(
         self,
@@ -43,47 +43,48 @@ class Dispatcher:
     ) -> None:
         self._inference = inference
         self._management = management
-        self._open = _WithoutBody(management)
+        self._keyless = _WithoutBody(management)
         self._keys = keys
-        self._in_hand = Share(requests_per_key)
+        self._in_hand = ConcurrencyLimit(requests_per_key)
 
-    def route(self, exchange: Exchange) -> Destination:
-        """The request's destination. Raises APIError."""
+    def dispatch(self, exchange: Exchange) -> Destination:
+        """Who answers the request. Counts it for its key. Raises APIError."""
         head = exchange.head
         keys_read = self._keys.times_read if self._keys else 0
-        known = head.routed
-        if not isinstance(known, _Routed) or known.keys_read != keys_read:
-            known = head.routed = self._find(exchange, keys_read)
-        exchange.dialect = known.dialect
-        if known.key is not None:
-            exchange.key = known.key
-            self._count(exchange, known.key)
-        return known.destination
+        route = head.route
+        if not isinstance(route, _Route) or route.keys_read != keys_read:
+            route = head.route = self._find(exchange, keys_read)
+        exchange.dialect = route.dialect
+        if route.key is not None:
+            exchange.key = route.key
+            self._count_for_key(exchange, route.key)
+        return route.destination
 
-    def _find(self, exchange: Exchange, keys_read: int) -> "_Routed":
-        """Where requests with this head go, and with whose key. Raises APIError."""
+    def _find(self, exchange: Exchange, keys_read: int) -> _Route:
+        """Where requests with this head go. Raises APIError where the key does not allow them."""
         head = exchange.head
         path = self._inference.get(head.path)
         if path:
-            exchange.dialect = path.endpoint.dialect  # of the refusals to come
+            exchange.dialect = path.endpoint.dialect  # for the errors below
         key = None
         if self._keys:
             needed = scopes_that_allow(head.path, self._inference)
             if needed is None:
-                return _Routed(self._open, None, exchange.dialect, keys_read)
+                return _Route(self._keyless, None, exchange.dialect, keys_read)
             key = self._keys.check(head.headers, needed)
         if path and head.method != "POST":
             raise MethodNotAllowedError(head.method, path.endpoint.path, "POST")
-        return _Routed(path or self._management, key, exchange.dialect, keys_read)
+        return _Route(path or self._management, key, exchange.dialect, keys_read)
 
-    def _count(self, exchange: Exchange, key: str) -> None:
-        if not self._in_hand.take(key):
+    def _count_for_key(self, exchange: Exchange, key: str) -> None:
+        if not self._in_hand.try_acquire(key):
             raise TooManyRequestsError(
-                f"{self._in_hand.most} requests with the key {key!r} are in hand, which is as many as this router takes at once.",
+                f"{self._in_hand.limit} requests with the key {key!r} are in hand,"
+                " which is as many as this router takes at once.",
                 code="too_many_requests",
             )
-        exchange.when_done(self._counted)
+        exchange.call_when_done(self._release_key)
 
-    def _counted(self, exchange: Exchange) -> None:
+    def _release_key(self, exchange: Exchange) -> None:
         if exchange.key:
-            self._in_hand.give_back(exchange.key)
+            self._in_hand.release(exchange.key)

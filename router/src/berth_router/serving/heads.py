@@ -1,8 +1,8 @@
-"""The heads of HTTP/1.1 messages, read strictly: what leaves room for two readings is refused.
+"""Reads the heads of HTTP/1.1 messages strictly: a head that could be read in two ways is refused.
 
-llhttp (httptools) reads the lines. It is given a whole head and nothing else, so what it costs has a bound, and no byte
-behind the head can be taken for a part of it. What it lets through and a proxy must not, is refused here: RFC 9112,
-sections 3.2, 6.1 and 11.2.
+llhttp (httptools) reads the lines. It gets a whole head and nothing else, so its cost has a bound, and it cannot take a
+byte behind the head for a part of it. Some heads that llhttp accepts are refused here, because a proxy must not forward
+them: RFC 9112, sections 3.2, 6.1 and 11.2.
 """
 
 import re
@@ -21,7 +21,7 @@ BODILESS = frozenset({204, 304})
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 """The first line of an answer. llhttp reads RTSP's too, and lets control characters into the reason."""
 
-_NOT_PASSED_ON = frozenset(
+_NOT_FORWARDED = frozenset(
     {
         # Hop by hop, RFC 9110 section 7.6.1.
         b"connection",
@@ -32,7 +32,7 @@ _NOT_PASSED_ON = frozenset(
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
-        # The router's own to say.
+        # The router states these itself.
         b"access-control-allow-origin",
         b"content-length",
         b"date",
@@ -40,21 +40,20 @@ _NOT_PASSED_ON = frozenset(
         b"x-request-id",
     }
 )
-"""Headers of an engine's answer that its client does not get."""
+"""Headers of an engine's answer that the client does not get."""
 
-_ABSOLUTE = re.compile(
+_ABSOLUTE_TARGET = re.compile(
     rb"https?://(?:\[[0-9a-f:.]+\]|[\w.~%!$&'()*+,;=@-]+)(?::[0-9]*)?(/[^?]*)?(\?.*)?",
     re.IGNORECASE,
 )
-"""A target in the absolute form, which every server must take: RFC 9112 section 3.2.2. Whose it is, is nothing to this
-server."""
+"""A target in the absolute form, which every server must take: RFC 9112 section 3.2.2. Its host is ignored."""
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, in the order in which they came."""
 
 
 class HeadError(Exception):
-    """The head is refused. `status` is what its sender is told, where it is a client."""
+    """The head is refused. `status` is the HTTP status of the answer, where the head is a client's."""
 
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(message)
@@ -75,7 +74,7 @@ class RequestHead:
         "length",
         "method",
         "path",
-        "routed",
+        "route",
         "target",
     )
 
@@ -89,13 +88,13 @@ class RequestHead:
         self.path = ""
         """The path, decoded."""
         self.length = 0
-        """Bytes of the body; 0 where it is chunked, since nobody knows."""
+        """Bytes of the body; 0 where it is chunked, and its length not known."""
         self.chunked = False
         self.http10 = False
         self.keep_alive = False
         self.expects_continue = False
-        self.routed: object = None
-        """What the dispatcher has found out about requests with this head."""
+        self.route: object = None
+        """Where the dispatcher sends requests with this head; for the dispatcher alone."""
         self._url = b""
 
     def on_url(self, url: bytes) -> None:
@@ -107,7 +106,7 @@ class RequestHead:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Hears from the parser that the head is whole."""
+        """The parser calls this when the head is whole."""
         self.target = self._url
 
 
@@ -136,7 +135,7 @@ def parse_request_head(head: bytes) -> RequestHead:
             raise HeadError("The request has no Host header.")
         request.keep_alive = b"connection" not in fields or b"close" not in _connection_tokens(request.headers)
     elif version == "1.0":
-        request.http10 = True  # one request a connection: RFC 9112 section 9.3 leaves more to whoever wants it
+        request.http10 = True  # one request a connection: RFC 9112 section 9.3 requires no more
     else:
         raise HeadError("This server speaks HTTP/1.1.", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     if not head.startswith(b"%b %b HTTP/" % (method, request.target)):
@@ -153,7 +152,7 @@ def parse_request_head(head: bytes) -> RequestHead:
 
 
 def _check_names(headers: Headers, fields: dict[bytes, bytes]) -> None:
-    """Raises HeadError where a header came twice that must not, or where there are too many."""
+    """Raises HeadError for too many headers, or for one that came twice and must not."""
     if len(headers) > MAX_HEADERS:
         raise HeadError(f"There are more than {MAX_HEADERS} headers.", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
     if len(fields) == len(headers):
@@ -184,7 +183,7 @@ def _read_target(request: RequestHead) -> None:
     if b"#" in target:
         raise HeadError("The target of the request has a fragment, which is its sender's own.")
     if not target.startswith(b"/"):
-        absolute = _ABSOLUTE.fullmatch(target)
+        absolute = _ABSOLUTE_TARGET.fullmatch(target)
         if absolute is None:
             raise HeadError("The target of the request is neither a path nor a URL of HTTP.")
         request.target = target = (absolute[1] or b"/") + (absolute[2] or b"")
@@ -196,19 +195,29 @@ def _read_target(request: RequestHead) -> None:
 
 
 def _without_white_space(headers: Headers) -> Headers:
-    """White space behind a value is no part of it: RFC 9110 section 5.5. llhttp leaves it there."""
+    """The headers without white space behind their values: RFC 9110 section 5.5. llhttp leaves it there."""
     return [(name, value.rstrip(b" \t")) for name, value in headers]
 
 
 def _connection_tokens(headers: Headers) -> set[bytes]:
-    """What all Connection headers say together."""
+    """The options of all Connection headers together."""
     return {token.strip() for name, value in headers if name == b"connection" for token in value.lower().split(b",")}
 
 
 class ResponseHead:
     """The head of an engine's answer."""
 
-    __slots__ = ("_whole", "chunked", "fields", "headers", "keep_alive", "length", "passed", "status", "streams_events")
+    __slots__ = (
+        "_complete",
+        "chunked",
+        "fields",
+        "forwarded_lines",
+        "headers",
+        "keep_alive",
+        "length",
+        "status",
+        "streams_events",
+    )
 
     def __init__(self) -> None:
         self.headers: Headers = []
@@ -221,13 +230,13 @@ class ResponseHead:
         self.keep_alive = False
         self.streams_events = False
         """Whether the body is server-sent events."""
-        self.passed = b""
-        """The lines that a client gets of it."""
-        self._whole = False
+        self.forwarded_lines = b""
+        """The lines that the client gets."""
+        self._complete = False
 
     @property
     def bodiless(self) -> bool:
-        """Whether the status allows no body, whatever length is told."""
+        """Whether the status allows no body, whatever length the head states."""
         return self.status in BODILESS
 
     @property
@@ -240,12 +249,12 @@ class ResponseHead:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Hears from the parser that the head is whole."""
-        self._whole = True
+        """The parser calls this when the head is whole."""
+        self._complete = True
 
-    def complete(self, parser: httptools.HttpResponseParser, head: bytes) -> None:
-        """Reads what the lines mean. Raises HeadError."""
-        if not self._whole:
+    def interpret(self, parser: httptools.HttpResponseParser, head: bytes) -> None:
+        """Reads the lines' meaning. Raises HeadError."""
+        if not self._complete:
             raise HeadError("its first line is not complete")
         self.status = parser.get_status_code()
         if not _STATUS_LINE.match(head) or self.status < 100:
@@ -258,7 +267,9 @@ class ResponseHead:
         tokens = _connection_tokens(self.headers) if b"connection" in fields else ()
         self.keep_alive = b"close" not in tokens if http11 else b"keep-alive" in tokens
         self.streams_events = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
-        self.passed = b"".join([b"%b: %b\r\n" % pair for pair in self.headers if pair[0] not in _NOT_PASSED_ON])
+        self.forwarded_lines = b"".join(
+            [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] not in _NOT_FORWARDED]
+        )
         coding = fields.get(b"transfer-encoding")
         if coding is not None and (coding.lower() != b"chunked" or not http11):
             raise HeadError("its transfer coding is not chunked")
@@ -282,7 +293,42 @@ def parse_response_head(head: bytes) -> ResponseHead:
         raise HeadError("it switches protocols") from error
     except httptools.HttpParserError as error:
         raise HeadError(str(error)) from error
-    response.complete(parser, head)
+    response.interpret(parser, head)
     if response.status == 101:
         raise HeadError("it switches protocols")
     return response
+
+
+_LENGTH_LINE = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+_MAX_LENGTH_DIGITS = 15
+
+
+class KnownHead:
+    """Recognizes a head that was read before, so that it need not be read again.
+
+    The heads of one connection mostly differ in the body's length alone. So a head is known by the bytes before and
+    after the digits of its Content-Length.
+    """
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, head: bytes) -> None:
+        """`head` is whole, has one length at most, and ends with the empty line."""
+        found = _LENGTH_LINE.search(head)
+        self._before = head[: found.start(1)] if found else head
+        self._after = head[found.end(1) :] if found else b""
+
+    def body_length(self, data: bytes, end: int) -> int:
+        """The body's length by the head in `data[:end]` where that is the known head; else -1.
+
+        0 for a head without a length that is the very same.
+        """
+        before, after = self._before, self._after
+        if not data.startswith(before):
+            return -1
+        if not after:
+            return 0 if end == len(before) else -1
+        digits = data[len(before) : end - len(after)]
+        if not data.startswith(after, end - len(after)) or not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS:
+            return -1
+        return int(digits)

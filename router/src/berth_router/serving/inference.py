@@ -1,7 +1,7 @@
-"""Requests to models: which engine gets each, and what becomes of it when the engine is not there, or breaks.
+"""Requests to models: which engine gets each, and what happens when the engine is not there, or breaks.
 
 A request whose model is ready goes on without a task: from the call in which its last byte came, into an idle
-connection of its engine. A task is made only for what has to wait.
+connection of its engine. Only a request that has to wait gets a task.
 """
 
 from dataclasses import dataclass
@@ -10,38 +10,41 @@ from typing import Any
 import structlog
 
 from berth_api.inference import answered_models, name_in_engine
-from berth_router.errors import APIError, EngineFailedError, InternalError, TooManyRequestsError, UnavailableError
-from berth_router.lifecycle.activator import Activator, Progress
-from berth_router.lifecycle.lease_keeper import Hold
+from berth_router.errors import (
+    APIError,
+    EngineFailedError,
+    InternalError,
+    ServiceUnavailableError,
+    TooManyRequestsError,
+)
+from berth_router.lifecycle.activator import Activator, ProgressListener
+from berth_router.lifecycle.lease_keeper import Claim
 from berth_router.metrics import Metrics
 from berth_router.request.ask import InferenceRequest, RequestParser
 from berth_router.request.endpoints import Endpoint
-from berth_router.serving.ending import Ending
-from berth_router.serving.engine import BrokenError, EngineConnection
+from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.heads import ResponseHead
-from berth_router.serving.limits import Share
-from berth_router.serving.pool import Address, ConnectError, EnginePool, address_of
-from berth_router.serving.refusals import refusal_of
-from berth_router.serving.renaming import Renaming
+from berth_router.serving.limits import ConcurrencyLimit
+from berth_router.serving.pool import EngineAddress, EngineConnectError, EnginePool, engine_address
+from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, refusal_content
 
 _log = structlog.get_logger(__name__)
 
-_ATTEMPTS = 5
-"""How often one request is given to an engine: one that refuses connections, or that somebody took away, is
-replaced."""
+_MAX_ENGINES = 5
+"""How often the router chooses an engine for one request, where engines refuse connections or somebody deletes their
+pods."""
 
-_NEWS_SECONDS = 2.0
-"""How long an engine that refuses connections is given to be seen as not ready any more, or to be back."""
+_CHANGE_SECONDS = 2.0
+"""How long a request waits for a change of an engine that refuses connections: not ready any more, or back."""
 
 _REASON_SECONDS = 3.0
-"""How long a client whose answer broke waits for the reason: the operator mostly has it within a second."""
+"""How long a client whose answer broke waits for the reason. The operator mostly finds it within a second."""
 
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
+class InferenceContext:
     """What all inference requests share."""
 
     activator: Activator
@@ -50,21 +53,21 @@ class Inference:
     parser: RequestParser
     engine_store: str
     """Where engines have the model store."""
-    in_hand: Share
+    in_hand: ConcurrencyLimit
     """Requests in hand, by model."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferencePath:
-    """Answers the requests to one path."""
+    """The Destination of the requests to one inference path. `body_limit` is in bytes."""
 
-    inference: Inference
+    context: InferenceContext
     endpoint: Endpoint
     body_limit: int
 
     def serve(self, exchange: Exchange, body: bytes) -> None:
         """Answers the request; every failure becomes an answer in the API's shape."""
-        call = _Call(self.inference, self.endpoint, exchange)
+        call = _InferenceCall(self.context, self.endpoint, exchange)
         try:
             call.begin(body)
         except APIError as error:
@@ -74,219 +77,221 @@ class InferencePath:
             exchange.fail(InternalError(exchange.request_id))
 
 
-class _Call:
+class _InferenceCall:
     """One request on its way to an engine that answers it. It is the AnswerRules of the request's exchange."""
 
     __slots__ = (
-        "_alone",
+        "_claim",
+        "_context",
         "_deadline",
         "_endpoint",
+        "_engines_chosen",
         "_exchange",
-        "_given",
-        "_hold",
-        "_inference",
         "_model",
+        "_only_request",
         "_request",
         "_resent",
-        "ending",
-        "renaming",
+        "done_appender",
+        "name_replacer",
     )
 
-    def __init__(self, inference: Inference, endpoint: Endpoint, exchange: Exchange) -> None:
-        self._inference = inference
+    def __init__(self, context: InferenceContext, endpoint: Endpoint, exchange: Exchange) -> None:
+        self._context = context
         self._endpoint = endpoint
         self._exchange = exchange
         self._request: InferenceRequest | None = None
         """The request, until an engine has begun to answer it."""
         self._model: str | None = None
-        """The model among whose requests in hand this one is counted."""
-        self._hold: Hold | None = None
+        """The model for which `in_hand` counts the request."""
+        self._claim: Claim | None = None
         self._deadline = 0.0
-        self._given = 0
+        self._engines_chosen = 0
         """How often an engine was chosen."""
         self._resent = False
-        self._alone = False
+        self._only_request = False
         """Whether no other request for the model was in hand when the engine broke off."""
-        self.renaming: Renaming | None = None
-        self.ending: Ending | None = None
-        inference.metrics.hot.in_flight += 1
-        exchange.when_done(self._done)
+        self.name_replacer: ModelNameReplacer | None = None
+        self.done_appender: DoneAppender | None = None
+        context.metrics.hot.in_flight += 1
+        exchange.call_when_done(self._on_done)
 
     def begin(self, body: bytes) -> None:
-        """Passes the request on at once where its model is ready, and has a task wait where it is not. Raises
-        APIError."""
-        inference = self._inference
-        request = self._request = inference.parser.parse(body, self._endpoint)
+        """Forwards the request at once if its model is ready; else a task waits for the model. Raises APIError."""
+        context = self._context
+        request = self._request = context.parser.parse(body, self._endpoint)
         model = request.ask.model
-        if not inference.in_hand.take(model):
+        if not context.in_hand.try_acquire(model):
             raise TooManyRequestsError(
-                f"{inference.in_hand.most} requests for {model} are in hand, which is as many as this router takes at once.",
+                f"{context.in_hand.limit} requests for {model} are in hand,"
+                " which is as many as this router takes at once.",
                 code="too_many_requests",
             )
         self._model = model
-        hold = self._hold = inference.activator.claim_ready(request.ask)
-        if hold is None:
-            self._exchange.run(self._activate(request))
+        claim = self._claim = context.activator.claim_ready(request.ask)
+        if claim is None:
+            self._exchange.run(self._wait_and_forward(request))
             return
-        self._given = 1
-        address = _address(hold)
-        connection = inference.pool.idle(address)
+        self._engines_chosen = 1
+        address = _address(claim)
+        connection = context.pool.take_idle(address)
         if connection is None:
-            self._exchange.run(self._connect(request, hold))
+            self._exchange.run(self._connect_and_forward(request, claim))
         else:
-            self._forward(request, hold, address, connection)
+            self._forward(request, claim, address, connection)
 
     # -- AnswerRules
 
-    def answered(self, head: ResponseHead) -> None:
-        """The engine has begun to answer: the request is not needed any more, since it is never sent again from here
-        on."""
+    def on_engine_answered(self) -> None:
+        """Forgets the request: from here on it is never sent again."""
         self._request = None
-        self._exchange.release_room()
+        self._exchange.release_body()
 
-    def refusal(self, head: ResponseHead, content: bytes) -> dict[str, Any] | None:
+    def refusal_content(self, status: int, content: bytes) -> dict[str, Any] | None:
         """The engine's refusal in the API's shape."""
-        return refusal_of(head.status, content, self._exchange.dialect)
+        return refusal_content(status, content, self._exchange.dialect)
 
-    def broken(self, error: BrokenError, *, stale: bool) -> None:
-        """Another engine, or a word on why there is none."""
-        request, hold = self._request, self._hold
-        if hold is None:
+    def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
+        """Sends the request to another engine, or reports to the client why its answer broke off."""
+        request, claim = self._request, self._claim
+        if claim is None:
             return
-        self._alone = self._inference.in_hand.count(hold.deployment.spec.model) == 1
-        _log.warning(
-            "engine_broke_off", deployment=hold.deployment.name, error=str(error), request_id=self._exchange.request_id
-        )
-        self._exchange.run(self._replace(request, hold, error, stale=stale) if request else self._explain(hold, error))
+        self._only_request = self._context.in_hand.count(claim.deployment.spec.model) == 1
+        self._log_engine("engine_broke_off", claim, error)
+        if request:
+            self._exchange.run(self._resend_or_fail(request, claim, error, stale=stale))
+        else:
+            self._exchange.run(self._fail_with_reason(claim, error))
 
     # -- the way to an engine
 
-    async def _activate(self, request: InferenceRequest) -> None:
-        """Waits for an engine and gives it the request. Raises APIError."""
-        activator = self._inference.activator
+    async def _wait_and_forward(self, request: InferenceRequest) -> None:
+        """Waits for an engine and forwards the request to it. Raises APIError."""
+        activator = self._context.activator
         self._deadline = self._deadline or activator.deadline()
         progress = _comments(request.ask.model, self._exchange) if request.ask.stream else None
-        while self._given < _ATTEMPTS:
-            hold = await activator.activate(request.ask, self._deadline, progress, again=self._given > 0)
-            if self._exchange.done:  # its client left in the moment in which the model became ready
-                activator.release(hold)
+        while self._engines_chosen < _MAX_ENGINES:
+            claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)
+            if self._exchange.done:  # its client left at the moment at which the model became ready
+                activator.release(claim)
                 return
-            self._hold = hold
-            self._given += 1
-            if await self._reached(request, hold):
+            self._claim = claim
+            self._engines_chosen += 1
+            if await self._forward_if_reachable(request, claim):
                 return
-        raise UnavailableError(
+        raise ServiceUnavailableError(
             f"The engine of {request.ask.model} cannot be reached.", code="engine_unreachable", retry_after=2
         )
 
-    async def _connect(self, request: InferenceRequest, hold: Hold) -> None:
-        if not await self._reached(request, hold):
-            await self._activate(request)
+    async def _connect_and_forward(self, request: InferenceRequest, claim: Claim) -> None:
+        if not await self._forward_if_reachable(request, claim):
+            await self._wait_and_forward(request)
 
-    async def _reached(self, request: InferenceRequest, hold: Hold) -> bool:
-        """Gives the request to the engine; False where that cannot be reached, so that nothing has been sent."""
-        inference, address = self._inference, _address(hold)
+    async def _forward_if_reachable(self, request: InferenceRequest, claim: Claim) -> bool:
+        """Forwards the request to the claimed engine. False if no connection came about, so that nothing was sent."""
+        context, address = self._context, _address(claim)
         try:
-            connection = inference.pool.idle(address) or await inference.pool.connect(address)
-        except ConnectError as error:
-            _log.warning(
-                "engine_unreachable",
-                deployment=hold.deployment.name,
-                error=str(error),
-                request_id=self._exchange.request_id,
-            )
-            inference.metrics.engine_retries.inc()
-            await inference.activator.await_change(hold.deployment, _NEWS_SECONDS)
-            self._let_go()
+            connection = context.pool.take_idle(address) or await context.pool.connect(address)
+        except EngineConnectError as error:
+            self._log_engine("engine_unreachable", claim, error)
+            context.metrics.engine_retries.inc()
+            await context.activator.await_change(claim.deployment, _CHANGE_SECONDS)
+            self._release_claim()
             return False
-        self._forward(request, hold, address, connection)
+        self._forward(request, claim, address, connection)
         return True
 
-    def _forward(self, request: InferenceRequest, hold: Hold, address: Address, connection: EngineConnection) -> None:
-        spec = hold.deployment.spec
-        pool = self._inference.pool
-        name = name_in_engine(spec, self._inference.engine_store)
-        self.renaming = Renaming.needed(answered_models(spec.backend, name), request.name)
-        self.ending = Ending.needed(spec.backend, self._endpoint.path) if request.ask.stream else None
+    def _forward(
+        self, request: InferenceRequest, claim: Claim, address: EngineAddress, connection: EngineConnection
+    ) -> None:
+        spec = claim.deployment.spec
+        pool = self._context.pool
+        name = name_in_engine(spec, self._context.engine_store)
+        self.name_replacer = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
+        self.done_appender = DoneAppender.if_needed(spec.backend, self._endpoint.path) if request.ask.stream else None
         body = request.body_for(spec, name)
         head = _request_head(address, self._endpoint.path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))
-        except BrokenError as error:  # closed since it was taken
-            self.broken(error, stale=True)
+        except BrokenAnswerError as error:  # the engine has closed the connection since it was taken
+            self.on_engine_broken(error, stale=True)
 
-    async def _replace(self, request: InferenceRequest, hold: Hold, error: BrokenError, *, stale: bool) -> None:
-        """Sends a request again of whose answer nothing has come, where that can do no harm. Raises APIError.
+    async def _resend_or_fail(
+        self, request: InferenceRequest, claim: Claim, error: BrokenAnswerError, *, stale: bool
+    ) -> None:
+        """Sends the request again if that can do no harm; nothing of its answer has come. Raises APIError.
 
-        A request that killed its engine must not kill the next one. So it is sent again only where the engine still
-        takes connections, having closed an idle one, or where somebody took the engine away on purpose.
+        A request that killed its engine must not kill the next one. So the router sends a request again only if the
+        engine had closed an idle connection and still accepts new ones, or if somebody deleted the engine's pod.
         """
-        inference = self._inference
+        context = self._context
         if stale and not self._resent:
             self._resent = True
-            address = _address(hold)
+            address = _address(claim)
             try:
-                connection = await inference.pool.connect(address)
-            except ConnectError:
+                connection = await context.pool.connect(address)
+            except EngineConnectError:
                 pass
             else:
-                inference.metrics.engine_retries.inc()
-                self._forward(request, hold, address, connection)
+                context.metrics.engine_retries.inc()
+                self._forward(request, claim, address, connection)
                 return
-        fate = await inference.activator.fate_of(hold.deployment, _REASON_SECONDS)
-        if fate and fate.planned and self._given < _ATTEMPTS:
-            inference.metrics.engine_retries.inc()
-            self._let_go()
-            await self._activate(request)
+        fate = await context.activator.fate_of(claim.deployment, _REASON_SECONDS)
+        if fate and fate.planned and self._engines_chosen < _MAX_ENGINES:
+            context.metrics.engine_retries.inc()
+            self._release_claim()
+            await self._wait_and_forward(request)
             return
-        raise self._failed(hold, error, fate.text if fate else None)
+        raise self._engine_failed(claim, error, fate.text if fate else None)
 
-    async def _explain(self, hold: Hold, error: BrokenError) -> None:
-        """Tells a client whose answer broke off. Raises EngineFailedError."""
-        can_tell = self._exchange.streams_events
-        fate = await self._inference.activator.fate_of(hold.deployment, _REASON_SECONDS) if can_tell else None
-        raise self._failed(hold, error, fate.text if fate else None)
+    async def _fail_with_reason(self, claim: Claim, error: BrokenAnswerError) -> None:
+        """Ends an answer that broke off. Raises EngineFailedError, with the reason where the client can get it."""
+        can_report = self._exchange.streams_events
+        fate = await self._context.activator.fate_of(claim.deployment, _REASON_SECONDS) if can_report else None
+        raise self._engine_failed(claim, error, fate.text if fate else None)
 
-    def _failed(self, hold: Hold, error: BrokenError, reason: str | None) -> EngineFailedError:
-        inference, model = self._inference, hold.deployment.spec.model
-        inference.metrics.engine_failures.inc()
-        text = f"The engine of {model} broke off its answer: {reason or error}"
-        return EngineFailedError(text, alone=reason is not None and self._alone)
+    def _engine_failed(self, claim: Claim, error: BrokenAnswerError, reason: str | None) -> EngineFailedError:
+        self._context.metrics.engine_failures.inc()
+        text = f"The engine of {claim.deployment.spec.model} broke off its answer: {reason or error}"
+        return EngineFailedError(text, only_request=reason is not None and self._only_request)
 
-    def _let_go(self) -> None:
-        hold, self._hold = self._hold, None
-        if hold:
-            self._inference.activator.release(hold)
+    def _log_engine(self, event: str, claim: Claim, error: Exception) -> None:
+        _log.warning(event, deployment=claim.deployment.name, error=str(error), request_id=self._exchange.request_id)
 
-    def _done(self, exchange: Exchange) -> None:
-        hot = self._inference.metrics.hot
+    def _release_claim(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim:
+            self._context.activator.release(claim)
+
+    def _on_done(self, exchange: Exchange) -> None:
+        hot = self._context.metrics.hot
         hot.in_flight -= 1
-        hot.response_bytes += exchange.passed_bytes
+        hot.response_bytes += exchange.answer_bytes
         hot.answered[self._endpoint.path, exchange.status] += 1
         if self._model:
-            self._inference.in_hand.give_back(self._model)
-        self._let_go()
+            self._context.in_hand.release(self._model)
+        self._release_claim()
         self._request = None
 
 
-def _address(hold: Hold) -> Address:
-    return address_of(hold.deployment.status.endpoint or "")
+def _address(claim: Claim) -> EngineAddress:
+    return engine_address(claim.deployment.status.endpoint or "")
 
 
-def _comments(model: str, exchange: Exchange) -> Progress:
+def _comments(model: str, exchange: Exchange) -> ProgressListener:
     async def comment(text: str) -> None:
         exchange.comment(f"waiting for {model}: {text}")
 
     return comment
 
 
-def _request_head(address: Address, path: str, length: int, exchange: Exchange) -> bytes:
+def _request_head(address: EngineAddress, path: str, length: int, exchange: Exchange) -> bytes:
     fields = exchange.head.fields
     traces = b""
-    if b"traceparent" in fields:  # without which the other says nothing: W3C's Trace Context, section 3.3
+    if b"traceparent" in fields:  # tracestate says nothing without it: W3C's Trace Context, section 3.3
         traces = b"".join([b"%b: %b\r\n" % (name, fields[name]) for name in _TRACE_HEADERS if name in fields])
     return (
-        b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n"
+        b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+        b"x-request-id: %b\r\n%b\r\n"
         % (
             address.base_path,
             path.encode(),

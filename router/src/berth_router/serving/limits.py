@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the byte path. Settings of the same names, with BERTH_ before them, set what an administrator may
-    choose."""
+    """Bounds of the byte path. An administrator sets some of them with the settings: see `Settings.limits`."""
 
     head_bytes: int = 64 * 1024
     """Longest head of a request or of an engine's answer."""
     head_seconds: float = 10
-    """From a head's first byte to its last; also what a new connection has to send a first byte."""
+    """From a head's first byte to its last; also from a new connection to its first byte."""
     keep_alive_seconds: float = 120
     """How long a client's connection may be idle between two requests."""
     body_silence_seconds: float = 60
@@ -27,44 +26,46 @@ class Limits:
     bodies_bytes: int = 256 * 1024 * 1024
     """Bodies in hand of all requests together.
 
-    What has no room waits, unread; what came whole with its head does not.
+    A body for which there is no room waits, unread. A body that came whole with its head does not wait.
     """
     heads_bytes: int = 16 * 1024 * 1024
     """Heads of all requests together that have not come whole."""
-    early_bytes: int = 16 * 1024 * 1024
-    """What all clients together have sent behind requests that are being answered. Whoever sends more than there is
-    room for gets the answer in hand, and is closed."""
+    pipelined_bytes: int = 16 * 1024 * 1024
+    """Bytes that all clients together have sent behind requests that are being answered.
+
+    Where there is no room for more, the answer in hand is the connection's last.
+    """
     stalled_client_seconds: float = 60
     """How long a client that takes nothing of its answer keeps its connection."""
     connections: int = 16_384
     """Clients' connections at once."""
     requests_per_model: int = 512
-    """Requests in hand for one model, held and forwarded together."""
+    """Requests in hand for one model, queued and forwarded together."""
     requests_per_key: int = 512
     """Requests in hand for one API key."""
     connect_seconds: float = 5
     """To connect to an engine."""
     first_byte_seconds: float = 600
-    """From a request to the first byte of an engine's answer. An answer that is not streamed is computed whole in this
-    time."""
+    """From a request to the first byte of an engine's answer. An answer that is no stream is computed in this time."""
     silence_seconds: float = 300
     """Longest silence within an engine's answer."""
     peer_seconds: float = 60
-    """How long a peer that acknowledges nothing, as that of a dead node, keeps its connection."""
+    """How long a connection lasts whose peer acknowledges nothing, such as a dead node's."""
 
 
 LINGER_SECONDS = 2.0
-"""How long a client that was refused in the middle of its request has to take the refusal: a socket that is closed
-while its client still
-sends is reset, and the refusal with it."""
+"""How long a client that was refused in the middle of its request has to read the refusal. If the router closed the
+socket at once, while the client still sends, the kernel would reset the connection, and the refusal would be lost."""
 
-EARLY_BYTES = 64 * 1024
-"""Bytes of further requests on a connection that are read while one is answered. Reading on is how the router notices
-that a client left."""
+PIPELINED_BYTES = 64 * 1024
+"""Bytes of further requests on a connection that are read while one is answered.
+
+The router goes on reading because that is how it notices that a client left.
+"""
 
 
-class Budget:
-    """Room in memory. Whoever has none may wait in turn; what has begun has room for all of it."""
+class ByteBudget:
+    """Room in memory, in bytes, that requests share. A request that finds none may wait; waiters get room in turn."""
 
     def __init__(self, total: int) -> None:
         self._free = total
@@ -72,25 +73,27 @@ class Budget:
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
 
     @property
-    def taken(self) -> int:
-        """Bytes that are promised to bodies now."""
+    def reserved(self) -> int:
+        """Bytes that are reserved now."""
         return self._total - self._free
 
     def reserve(self, size: int) -> bool:
-        """Whether there is room at once; it is taken then. A body longer than the whole budget gets all of it; what has
-        no body needs no room, and waits for nobody."""
+        """Reserves room if there is enough now and no request waits; whether it did.
+
+        Whatever is larger than the whole budget gets all of it. Zero bytes need no room, and never wait.
+        """
         size = min(size, self._total)
         if size and (self._waiting or size > self._free):
             return False
         self._free -= size
         return True
 
-    def take(self, size: int) -> None:
-        """Takes room that is needed in any case, also where there is none: whoever waits then waits for longer."""
+    def reserve_beyond(self, size: int) -> None:
+        """Reserves room even where there is none. Those who wait then wait longer."""
         self._free -= min(size, self._total)
 
     def wait(self, size: int, granted: Callable[[], None]) -> Callable[[], None]:
-        """Has `granted` called once the room is taken. Returns what gives the wait up."""
+        """Reserves room once there is some, then calls `granted`. Returns a function that ends the wait."""
         entry = (min(size, self._total), granted)
         self._waiting.append(entry)
 
@@ -102,7 +105,7 @@ class Budget:
         return give_up
 
     def release(self, size: int) -> None:
-        """Gives room back."""
+        """Gives back room that was reserved for `size` bytes."""
         self._free += min(size, self._total)
         if self._waiting:
             self._grant()
@@ -114,17 +117,17 @@ class Budget:
             granted()
 
 
-class Share:
-    """Counts what is in hand by name, up to a bound for each."""
+class ConcurrencyLimit:
+    """Counts the requests in hand by a name, such as a model's or a key's, up to a limit for each name."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._counts: dict[str, int] = {}
 
-    def take(self, name: str) -> bool:
-        """Whether another one is within the bound; it is counted then."""
+    def try_acquire(self, name: str) -> bool:
+        """Counts one more if the limit allows it; whether it did."""
         count = self._counts.get(name, 0)
-        if count >= self.most:
+        if count >= self.limit:
             return False
         self._counts[name] = count + 1
         return True
@@ -133,8 +136,8 @@ class Share:
         """How many are in hand."""
         return self._counts.get(name, 0)
 
-    def give_back(self, name: str) -> None:
-        """Ends what `take` began."""
+    def release(self, name: str) -> None:
+        """Counts one less, which `try_acquire` had counted."""
         count = self._counts[name]
         if count > 1:
             self._counts[name] = count - 1

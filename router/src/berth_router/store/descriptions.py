@@ -1,8 +1,7 @@
-"""What the models of the store say of themselves: headers and manifests, read once and kept.
+"""What the headers and manifests of the models in the store say. They are read once and kept.
 
-A model's header takes from one to some tens of milliseconds, so that a store of a thousand models is not read while
-somebody waits: whoever asks gets what is known by then, and reading goes on in a thread of its own. A model is read
-again when its files have changed.
+Reading a model takes one to some tens of milliseconds, so a request does not wait for a thousand models: it gets what
+is known by then, and a thread reads on. A model is read again when its files have changed.
 """
 
 import asyncio
@@ -20,15 +19,15 @@ from berth_formats.errors import FormatError
 from berth_formats.model import ModelDescription
 from berth_formats.stream import content_of
 from berth_hub.publishing import MANIFEST
-from berth_router.errors import UnavailableError
-from berth_router.store.store import ModelStore, StoredModel
+from berth_router.errors import ServiceUnavailableError
+from berth_router.store.model_store import ModelStore, StoredModel
 
 _log = structlog.get_logger(__name__)
 
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 _AGAIN_SECONDS = 30.0
-"""What could not be read is tried again after this time: a file system that failed once tells nothing of the model."""
+"""After this time a model that could not be read is tried again: the file system may have failed, not the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,38 +40,38 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A model with what its files say."""
+    """A model, and what its files say."""
 
     model: StoredModel
     description: ModelDescription | None = None
     broken: str | None = None
-    """Why no engine could load it; None where one could, as far as headers tell, or where they have not been read yet."""
+    """Why no engine could load it. None: one could, as far as headers say, or they are not read yet."""
     origin: Origin | None = None
     read: bool = False
     """Whether its files have been read."""
     again: bool = False
-    """Whether reading them failed in a way that says nothing of the model itself."""
+    """Whether reading them failed for a reason outside the model, so that it is tried again."""
 
 
 class Descriptions:
-    """Reads models, and remembers them. `clock` counts seconds."""
+    """Reads models and keeps the results. `clock` counts seconds."""
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
         self._clock = clock
         self._known: dict[str, Described] = {}
         self._again_at: dict[str, float] = {}
-        """When what could not be read is tried again, by the path."""
+        """When a model that could not be read is tried again, by its path."""
         self._wanted: Sequence[StoredModel] = ()
         self._reading: asyncio.Task[None] | None = None
         self._waiting = 0
         self._closed = False
         self._answer: Sequence[Described] = ()
         self.read_models = 0
-        """How many models were read in all."""
+        """How many models were read so far."""
 
     async def of(self, models: Sequence[StoredModel], within: float) -> Sequence[Described]:
-        """The models, with what is known of them after so many seconds at the latest. Reading the others goes on.
+        """The models, with what is known of them after `within` seconds at the latest. Reading the others goes on.
 
         The same object as before where nothing has changed.
         """
@@ -92,20 +91,20 @@ class Descriptions:
             if fault := reading.exception():
                 _log.error("headers_not_read", exc_info=fault)
                 break
-            # The reading may have been at its very end when more was wanted of it: then another one goes on.
+            # The thread may have been about to end when models were added: then another one goes on.
         answer = tuple(self._of(model) or Described(model) for model in models)
         if answer != self._answer:
             self._answer = answer
         return self._answer
 
     async def begin(self, store: ModelStore) -> None:
-        """Begins to read all that the store has, so that it is known when somebody asks.
+        """Begins to read all models of the store, so that they are known when somebody asks.
 
-        Where the store fails, whoever asks begins.
+        If the store fails, the first request begins.
         """
         try:
             await self.of(await store.models(), 0)
-        except UnavailableError as error:
+        except ServiceUnavailableError as error:
             _log.warning("headers_not_read", error=error.message)
 
     async def close(self) -> None:
@@ -124,7 +123,7 @@ class Descriptions:
         return next((model for model in self._wanted if self._of(model) is None), None)
 
     def _read_all(self) -> None:
-        """Reads what is wanted and not known; others may come to want more meanwhile."""
+        """Reads the models that are not known. Requests may add models meanwhile."""
         while not self._closed and self._next() is not None:
             wanted = self._wanted
             for model in wanted:
@@ -136,9 +135,7 @@ class Descriptions:
                     described = read_model(self._root, model)
                     self._again_at[model.path] = self._clock() + _AGAIN_SECONDS
                     self._known[model.path] = described
-                    if (
-                        not self._waiting
-                    ):  # requests are being answered in the same process: they get every other moment
+                    if not self._waiting:  # the same process answers requests: it gets half of the time
                         time.sleep(time.monotonic() - began)
             present = {model.path for model in wanted}
             for path in self._known.keys() - present:
@@ -146,7 +143,7 @@ class Descriptions:
 
 
 def read_model(root: Path, model: StoredModel) -> Described:
-    """The model with what its files say. `root`: where the store is."""
+    """The model, and what its files say. `root`: where the store is."""
     if model.unreadable:
         return Described(model, broken=f"it cannot be read: {model.unreadable}", read=True, again=True)
     place = root / model.name
@@ -172,16 +169,13 @@ def read_model(root: Path, model: StoredModel) -> Described:
 
 
 def origin_of(place: Path) -> Origin | None:
-    """Where the model in a directory came from; None where it was not downloaded.
-
-    Raises FormatError where its manifest is damaged.
-    """
+    """Where the model in a directory came from. None: it was not downloaded. Raises FormatError: a damaged manifest."""
     manifest = _manifest(place)
     return None if manifest is None else _origin(manifest)
 
 
 def _manifest(place: Path) -> Mapping[str, Any] | None:
-    """What the download wrote of the model; None where it was not downloaded."""
+    """What the download wrote about the model. None: it was not downloaded."""
     path = place / MANIFEST
     if not path.exists():
         return None
@@ -203,7 +197,7 @@ def _origin(manifest: Mapping[str, Any]) -> Origin:
 
 
 def _check_files(manifest: Mapping[str, Any], model: StoredModel) -> None:
-    """Every file that was downloaded must still be there."""
+    """Raises FormatError where a downloaded file is missing or has another size."""
     sizes = {file.name: file.size for file in model.files}
     match manifest.get("files"):
         case [*stated]:

@@ -1,7 +1,6 @@
-"""Takes models out of the store: aside first, by one rename, and then off the disk.
+"""Deletes models from the store: one rename moves the model aside, then its files are deleted.
 
-A model is never half there under its own name. What a crash leaves of one that was moved aside is deleted at a later
-start.
+So no model is ever half there under its own name. If the router crashes in between, a later start deletes the rest.
 """
 
 import asyncio
@@ -18,17 +17,23 @@ import structlog
 
 from berth_api.model_deployment import MODEL_STORE
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS, Cluster, ClusterError, Object
-from berth_router.errors import APIError, ConflictError, ForbiddenError, ModelNotFoundError, UnavailableError
-from berth_router.store.downloads import unfinished
-from berth_router.store.store import is_absence, store_unavailable
+from berth_router.errors import (
+    APIError,
+    NotOfferedError,
+    RequestConflictError,
+    ServiceUnavailableError,
+    UnknownModelError,
+)
+from berth_router.store.model_downloads import unfinished
+from berth_router.store.model_store import is_absence, store_unavailable
 
 _log = structlog.get_logger(__name__)
 
 ASIDE = ".deleted-"
-"""What the name of a model that is being deleted begins with; hidden, so that it is no model any more."""
+"""The name of a model that is being deleted begins with this. It is hidden, so it is no model any more."""
 
 LEFT_OVER_SECONDS = 3600
-"""A model that was moved aside so long ago is nobody's work any more."""
+"""After this time no router is still deleting a model that was moved aside."""
 
 _NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -42,17 +47,17 @@ class Remover:
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def remove(self, name: str) -> None:
-        """Deletes the model of this name below the store, which must be one.
+        """Deletes the model of this name below the store. The name must be a model's.
 
-        Raises ConflictError where something uses it, ForbiddenError where the store does not let it, ModelNotFoundError
-        where somebody else has just deleted it, UnavailableError where the cluster cannot be asked or the store fails.
+        Raises RequestConflictError where something uses it, NotOfferedError where the store is not writable, UnknownModelError
+        where it has just been deleted, ServiceUnavailableError where the cluster does not answer or the store fails.
         """
         await self._check_unused(name)
         place = self._root / name
         aside = self._root / f"{ASIDE}{secrets.token_hex(8)}"
         await _moved(place, aside, name)
         try:
-            # A deployment may have been made meanwhile. One that is made from now on finds no model.
+            # A deployment may have been created meanwhile. One that is created from now on finds no model.
             await self._check_unused(name)
         except BaseException:
             await _moved_back(aside, place)
@@ -64,10 +69,9 @@ class Remover:
         _log.info("model_deleted", model=f"{MODEL_STORE}/{name}")
 
     def begin_sweep(self) -> threading.Thread:
-        """Begins to delete what an earlier router moved aside and did not live to delete; what goes wrong is logged.
+        """Begins to delete what earlier routers moved aside and did not delete. Failures are logged.
 
-        It has a thread of its own, which nobody waits for: neither the start nor the end of a router depends on how
-        fast the store is.
+        A thread of its own does it, and nobody waits for it: a slow store delays neither start nor end of a router.
         """
         sweeping = threading.Thread(target=_sweep, args=(self._root, time.time()), name="sweep", daemon=True)
         sweeping.start()
@@ -79,14 +83,14 @@ class Remover:
             deployments = (await self._cluster.list(MODEL_DEPLOYMENTS)).items
             downloads = (await self._cluster.list(MODEL_DOWNLOADS)).items
         except ClusterError as error:
-            raise UnavailableError(
+            raise ServiceUnavailableError(
                 f"Whether {path} is in use cannot be known now: {error}", code="cluster_unavailable"
             ) from error
         users = [one["metadata"]["name"] for one in deployments if _is_within(_model_of(one), path)]
         if users:
-            raise ConflictError(
-                f"{path} is in use by {_listed('ModelDeployment', users)}. Unload it (POST /v1/models/unload), and delete what a person"
-                " declared, before the model is deleted.",
+            raise RequestConflictError(
+                f"{path} is in use by {_listed('ModelDeployment', users)}. Unload it (POST /v1/models/unload), and"
+                " delete what a person declared, before the model is deleted.",
                 code="model_in_use",
             )
         fillers = [
@@ -95,14 +99,15 @@ class Remover:
             if _is_within(f"{MODEL_STORE}/{download.destination}", path)
         ]
         if fillers:
-            raise ConflictError(
-                f"{path} is being downloaded by {_listed('ModelDownload', fillers)}. Cancel it with DELETE /v1/models/download/JOB_ID.",
+            raise RequestConflictError(
+                f"{path} is being downloaded by {_listed('ModelDownload', fillers)}."
+                " Cancel it with DELETE /v1/models/download/JOB_ID.",
                 code="model_in_use",
             )
 
 
 def _model_of(deployment: Object) -> str:
-    """The path of its model, also where all else of it is of another version; empty where it has none."""
+    """The path of its model, even where this version cannot read the rest. Empty: it has none."""
     match deployment:
         case {"spec": {"model": str(model)}}:
             return model
@@ -127,21 +132,22 @@ async def _moved(source: Path, target: Path, name: str) -> None:
 
 def _not_moved(error: OSError, name: str) -> APIError:
     if is_absence(error):
-        return ModelNotFoundError(
+        return UnknownModelError(
             f"{MODEL_STORE}/{name} is not in the model store any more.",
             param="name",
             code="model_not_found",
         )
     if error.errno in _NOT_WRITABLE:
-        return ForbiddenError(
-            f"{MODEL_STORE}/{name} cannot be moved in the store: {error.strerror}. Does the store belong to the router's user?",
+        return NotOfferedError(
+            f"{MODEL_STORE}/{name} cannot be moved in the store: {error.strerror}."
+            " Does the store belong to the router's user?",
             code="store_not_writable",
         )
     return store_unavailable(error)
 
 
 async def _moved_back(aside: Path, place: Path) -> None:
-    """Undoes a move. Where that fails, the log tells how a person can."""
+    """Undoes a move. If that fails, the log says how a person can undo it."""
     try:
         await asyncio.to_thread(aside.rename, place)
     except OSError as error:
@@ -156,7 +162,7 @@ async def _moved_back(aside: Path, place: Path) -> None:
 
 
 def _remove_if_empty(folder: Path, root: Path) -> None:
-    """An organization's folder goes with its last model."""
+    """Deletes an organization's folder with its last model."""
     if folder != root:
         with suppress(OSError):
             folder.rmdir()
@@ -168,7 +174,7 @@ def _delete(aside: Path) -> None:
             shutil.rmtree(aside)
         else:
             aside.unlink()
-    except OSError as error:  # tried again by a later sweep
+    except OSError as error:  # a later sweep tries again
         _log.warning("model_not_deleted", path=str(aside), error=str(error))
 
 
@@ -181,12 +187,12 @@ def _sweep(root: Path, now: float) -> None:
     except OSError as error:
         if not is_absence(error):  # there is no store yet
             _log.warning("store_not_swept", path=str(root), error=str(error))
-    except Exception:  # noqa: BLE001 (nobody waits for this thread: the log is the only one to tell)
+    except Exception:  # noqa: BLE001 (nobody waits for this thread: only the log can show it)
         _log.exception("store_not_swept", path=str(root))
 
 
 def _changed_at(entry: Path, now: float) -> float:
-    """When it was moved aside; now where it is gone already: another router sweeps too."""
+    """When the entry was moved aside. `now`: it is gone, since another router deletes such entries too."""
     try:
         return entry.lstat().st_ctime
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A slow look at something, shared by all who want to know at the same time."""
+"""A slow call, shared by all who need its result at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 class SharedCall(Generic[T]):
-    """Calls `function`, never twice at once; who asks gets the result of a call that began after the asking.
+    """Calls `function`, never twice at once. A caller gets the result of a call that began after it asked.
 
-    What happened before the asking is so always in the answer; a call that is under way may have looked already.
-    However many ask meanwhile, one more call serves all of them.
+    So everything that happened before it asked is in the result. However many ask while a call is under way, one more
+    call serves all of them.
     """
 
     def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
@@ -20,13 +20,10 @@ class SharedCall(Generic[T]):
         self._next: asyncio.Task[T] | None = None
 
     async def __call__(self) -> T:
-        """The result.
-
-        Raises what the function raises. A caller that leaves does not end the call, which others may wait for.
-        """
+        """The result. Raises what the function raises. A caller that is cancelled does not end the call for others."""
         if self._next is None:
             self._next = asyncio.create_task(self._call(self._running))
-            self._next.add_done_callback(_take_note)
+            self._next.add_done_callback(_retrieve_exception)
         return await asyncio.shield(self._next)
 
     async def _call(self, before: asyncio.Task[T] | None) -> T:
@@ -36,7 +33,7 @@ class SharedCall(Generic[T]):
         return await self._function()
 
 
-def _take_note(task: asyncio.Task[T]) -> None:
-    """Whoever waits has the exception; where nobody does any more, nobody has to be told."""
+def _retrieve_exception(task: asyncio.Task[T]) -> None:
+    """Whoever waits gets the exception. Read here, asyncio does not log it where nobody waits any more."""
     if not task.cancelled():
         task.exception()

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 
-class Engine(NamedTuple):
-    """One engine: how to call it, as a person would.
+class EngineProgram(NamedTuple):
+    """The program of one engine, and how to call it.
 
-    `add_options` declares the engine's own options (the launcher declares --model, --port and --alias, which every
-    engine has). `command` checks the model and returns the program and its arguments, with the extra arguments that
-    followed `--` at the end, where they override the others; it raises `LaunchError`. `environment` returns variables
-    that the engine is to have where nobody has set them.
+    `add_options` declares the engine's own options; the launcher declares --model, --port and --alias, which every
+    engine has. `command` checks the model and returns the program and its arguments. What followed `--` comes last,
+    where it overrides the rest. It raises `LaunchError`. `environment` returns the variables that the engine gets,
+    unless somebody has set them.
     """
 
     summary: str

@@ -9,23 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from berth_runtime.engines.engine import Engine, at_least
+from berth_runtime.container import every_address, has_ipv6, usable_processors
+from berth_runtime.engines.engine import EngineProgram, at_least
 from berth_runtime.gguf import GgufFiles, find_gguf
-from berth_runtime.network import every_address, has_ipv6
-from berth_runtime.processors import usable_processors
 
 PROGRAM = "llama-server"
 
-# Each open connection occupies a thread. The server adds threads when none is idle, but a burst can find one idle
-# and queue two requests on it; with this many at hand a health check does not wait behind a stream.
+# Each open connection occupies a thread. The server adds threads when none is idle, but a burst can queue two requests
+# on one idle thread. With this many threads a health check does not wait behind a stream.
 HTTP_THREADS = 64
 
 _GPU_LIBRARIES = {"libggml-cuda.so": "CUDA", "libggml-hip.so": "ROCm"}
-"""Where the server has one of these beside it, it calls its GPUs so, with a number."""
+"""Libraries beside the server, and the name that it then gives its GPUs, before a number."""
 
 
-class Settings(NamedTuple):
-    """What was asked for, and what the machine says; all that the command line depends on."""
+class LlamaCppLaunchSettings(NamedTuple):
+    """All that the command line depends on: what was asked for, and what the machine has."""
 
     files: GgufFiles
     port: int
@@ -42,7 +41,7 @@ class Settings(NamedTuple):
     host: str | None = None
     """The address to serve on. None: every one."""
     gpus: Sequence[str] = ()
-    """The server's names of the GPUs that it has to find, and uses. None at all: whichever it finds."""
+    """The server's names of the GPUs that it must use. Empty: those that it finds."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -70,7 +69,7 @@ def add_options(parser: ArgumentParser) -> None:
 def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     """The call of `llama-server` for a parsed command line; looks at the model's files and at the machine."""
     return server_command(
-        Settings(
+        LlamaCppLaunchSettings(
             files=find_gguf(options.model, options.quantization),
             port=options.port,
             alias=options.alias,
@@ -93,17 +92,17 @@ def _on_path(program: str) -> Path | None:
 
 
 def gpu_names(count: int, server: Path | None) -> list[str]:
-    """The names of the first GPUs of this `llama-server`; none where its libraries do not tell.
+    """The names of the first GPUs of this `llama-server`. Empty: its libraries do not tell.
 
-    A server that is given none computes on the processor where it finds no GPU, for want of a driver's library too, and
-    says so in its log alone. One that is given names ends.
+    Without names the server computes on the processor if it finds no GPU or no driver, and says so in its log alone.
+    With names it ends then.
     """
     beside = server.resolve().parent if server else None
     kind = next((name for library, name in _GPU_LIBRARIES.items() if beside and (beside / library).exists()), None)
     return [f"{kind}{number}" for number in range(count)] if kind else []
 
 
-def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+def server_command(settings: LlamaCppLaunchSettings, extra: Sequence[str] = ()) -> list[str]:
     """The whole command line of `llama-server`; `extra` comes last, where the server lets it override the rest."""
     call = [PROGRAM, "--model", str(settings.files.model)]
     if settings.files.projector:
@@ -132,4 +131,4 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(summary="GGUF models with llama.cpp", add_options=add_options, command=command)
+ENGINE = EngineProgram(summary="GGUF models with llama.cpp", add_options=add_options, command=command)

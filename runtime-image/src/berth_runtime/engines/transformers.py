@@ -9,23 +9,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from berth_runtime.checkpoint import find_checkpoint
-from berth_runtime.engines.engine import Engine
+from berth_runtime.container import usable_memory, usable_processors
+from berth_runtime.engines.engine import EngineProgram
 from berth_runtime.errors import InvalidArgumentsError
-from berth_runtime.memory import usable_memory
-from berth_runtime.processors import usable_processors
 
 PROGRAM = "transformers"
 
 CPU_CACHE_BYTES = 2 << 30
-"""What continuous batching keeps for contexts on a CPU:
-all of it is taken at the first request, and others use the memory too.
-"""
+"""Memory for the contexts of continuous batching on a CPU. All of it is taken at the first request."""
 
 LARGEST_CPU_CACHE_SHARE = 0.6
-"""The server's own share of the memory on a GPU where it has more to do than generate."""
+"""The share that the server itself takes on a GPU if it does more than generate."""
 
 
-class Settings(NamedTuple):
+class TransformersLaunchSettings(NamedTuple):
     """What was asked for; all that the command line depends on."""
 
     model: Path
@@ -34,14 +31,9 @@ class Settings(NamedTuple):
     device: str
     continuous_batching: bool
     cpu_cache_share: float | None
-    """Share of the memory for continuous batching's contexts, on a CPU. None:
-    on GPUs, where the server measures what is free.
-    """
+    """Share of the memory for continuous batching's contexts, on a CPU. None: on GPUs, where the server decides."""
     host: str = ""
-    """The address to serve on.
-
-    None at all is every address of both families; of "::" its server would make IPv6 alone.
-    """
+    """The address to serve on. Empty: every address of both families; "::" would mean IPv6 alone to its server."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -61,7 +53,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             f"--alias {options.alias}: Transformers knows a model only by its path, {options.model}"
         )
     return server_command(
-        Settings(
+        TransformersLaunchSettings(
             model=find_checkpoint(options.model, "transformers").directory,
             port=options.port,
             device=options.device,
@@ -74,7 +66,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
 
 
 def environment(_options: Namespace) -> dict[str, str]:
-    """As many threads as a limit leaves processors; torch counts those of the machine."""
+    """As many threads as a limit leaves processors. Torch would count those of the machine."""
     threads = usable_processors()
     return {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
 
@@ -84,7 +76,7 @@ def cpu_cache_share(memory_bytes: int) -> float:
     return round(min(LARGEST_CPU_CACHE_SHARE, CPU_CACHE_BYTES / memory_bytes), 4)
 
 
-def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+def server_command(settings: TransformersLaunchSettings, extra: Sequence[str] = ()) -> list[str]:
     """The whole command line of `transformers serve`; `extra` comes last, where it overrides the rest."""
     call = [PROGRAM, "serve", str(settings.model)]
     call += ["--host", settings.host, "--port", str(settings.port), "--device", settings.device]
@@ -95,6 +87,6 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(
+ENGINE = EngineProgram(
     summary="safetensors models with Transformers", add_options=add_options, command=command, environment=environment
 )

@@ -9,23 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from berth_formats.checkpoint import attention_of, context_length_of
+from berth_formats.memory import kv_cache_bytes
+from berth_formats.model import AttentionShape
 from berth_runtime.checkpoint import Checkpoint, find_checkpoint
-from berth_runtime.engines.engine import Engine, at_least, share
-from berth_runtime.memory import usable_memory
-from berth_runtime.network import every_address, has_ipv6
-from berth_runtime.processors import usable_cores
+from berth_runtime.container import every_address, has_ipv6, usable_cores, usable_memory
+from berth_runtime.engines.engine import EngineProgram, at_least, share
 
 PROGRAM = "vllm"
 
 CPU_REQUESTS = 4
-"""Requests of full length that the cache on a CPU has room for; more, where they are shorter."""
+"""Requests of full length that the cache on a CPU has room for; of shorter ones there may be more."""
 
 MIN_CPU_CACHE_BYTES = 256 << 20
 MAX_CPU_CACHE_BYTES = 4 << 30
-"""All of the cache is written when the engine starts, which takes 4 s for each GiB, and others use a processor's memory too."""
+"""The engine writes all of its cache when it starts, which takes 4 s per GiB; and others need memory too."""
 
 
-class Settings(NamedTuple):
+class VllmLaunchSettings(NamedTuple):
     """What was asked for, and what the machine says; all that the command line depends on."""
 
     model: Path
@@ -34,17 +35,15 @@ class Settings(NamedTuple):
     gpu_memory_utilization: float
     """Share of each GPU's memory, or on a CPU of the container's, that vLLM may take."""
     max_model_len: int | None
-    """Tokens that one request may use, prompt and answer together. None:
-    what the model was made for, as far as memory allows.
-    """
+    """Tokens that one request may use, prompt and answer together. None: the model's own, as far as memory allows."""
     devices: int
     cpu_cache_bytes: int | None
-    """Memory for what requests have computed, on a CPU. None: on GPUs, where vLLM measures it."""
+    """Memory for the cache of keys and values on a CPU. None: on GPUs, where vLLM measures it."""
     ipv6: bool
     single_process: bool = False
-    """Whether the process that schedules computes too."""
+    """Whether the process that schedules also computes."""
     positions: int | None = None
-    """What the model's `max_position_embeddings` has to be taken for; None: what it says."""
+    """What vLLM shall take for the model's `max_position_embeddings`. None: the model's own."""
     host: str | None = None
     """The address to serve on. None: every one."""
 
@@ -74,7 +73,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     """The call of `vllm serve` for a parsed command line; looks at the model's files and at the machine."""
     checkpoint = find_checkpoint(options.model, "vllm")
     return server_command(
-        Settings(
+        VllmLaunchSettings(
             model=checkpoint.directory,
             port=options.port,
             alias=options.alias,
@@ -92,12 +91,11 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
 
 
 def environment(options: Namespace) -> dict[str, str]:
-    """What makes vLLM share processors with others; nothing on GPUs.
+    """The variables that make vLLM share processors with others; none on GPUs.
 
-    By itself it takes one core away from the computing, for a process that waits for each token by asking without a
-    pause, and binds its threads to the cores of lowest number, where several containers of a node all meet. On two
-    cores, two small models that answered at once made 14 tokens/s together so, and 27 with this; one alone made 17 and
-    18.
+    By default it gives one core to a process that polls for each token without a pause, and binds its threads to the
+    cores of lowest number, where those of every other container on the node run too. On two cores, two small models
+    that answered at once made 14 tokens/s together by default and 27 with this; one alone made 17 and 18.
     """
     if not computes_in_one_process(options):
         return {}
@@ -109,12 +107,14 @@ def environment(options: Namespace) -> dict[str, str]:
 
 
 def computes_in_one_process(options: Namespace) -> bool:
-    """Whether there is one model on the processors, and so nothing for a second process to do."""
+    """Whether one process computes all: then a second one would have nothing to do."""
     return options.device == "cpu" and options.devices == 1
 
 
 def scaled_positions(config: dict[str, Any], max_model_len: int | None) -> int | None:
-    """The positions that YaRN scales the model to, where a stated length needs more than `max_position_embeddings` says; else None.
+    """The positions that YaRN scales the model to, if a stated length needs more than `max_position_embeddings`.
+
+    None: it does not.
 
     Model cards (Qwen3's among them) tell people to add `rope_scaling` and nothing else; vLLM takes
     `max_position_embeddings` for the length that has been scaled already, and refuses every longer one.
@@ -130,31 +130,26 @@ def scaled_positions(config: dict[str, Any], max_model_len: int | None) -> int |
 def _cpu_cache_bytes(checkpoint: Checkpoint, options: Namespace) -> int:
     weights_bytes = sum(file.stat().st_size for file in checkpoint.directory.glob("*.safetensors"))
     usable_bytes = int(options.gpu_memory_utilization * usable_memory()) - weights_bytes
-    return cpu_cache_bytes(checkpoint.config, options.max_model_len, usable_bytes)
+    attention, context_length = attention_of(checkpoint.config), context_length_of(checkpoint.config)
+    return cpu_cache_bytes(attention, context_length, options.max_model_len, usable_bytes)
 
 
-def cpu_cache_bytes(config: dict[str, Any], max_model_len: int | None, usable_bytes: int) -> int:
-    """Memory for the cache on a CPU:
-    `CPU_REQUESTS` of full length within bounds, and one where its length was stated.
+def cpu_cache_bytes(
+    attention: AttentionShape | None, context_length: int | None, max_model_len: int | None, usable_bytes: int
+) -> int:
+    """Memory for the cache on a CPU: room for `CPU_REQUESTS` of full length, within bounds.
+
+    A length that was stated (`max_model_len`) has room for one such request, however long it is. `context_length` is
+    what the model was made for. `usable_bytes`: what the weights leave.
     """
-    token_bytes, length = cache_bytes_per_token(config), max_model_len or config.get("max_position_embeddings")
-    if not token_bytes or not length:
+    one = kv_cache_bytes(attention, max_model_len or context_length or 0)
+    if not one:
         return min(MAX_CPU_CACHE_BYTES, max(MIN_CPU_CACHE_BYTES, usable_bytes))
-    one = token_bytes * length
     wanted = max(min(CPU_REQUESTS * one, MAX_CPU_CACHE_BYTES), one if max_model_len else 0)
     return max(MIN_CPU_CACHE_BYTES, min(wanted, usable_bytes))
 
 
-def cache_bytes_per_token(config: dict[str, Any]) -> int | None:
-    """What one token of context takes in all layers, in 16 bits a number; None where the `config.json` says it in another way."""
-    text: dict[str, Any] = config.get("text_config") or config
-    heads: int | None = text.get("num_attention_heads")
-    size = text.get("head_dim") or (heads and text.get("hidden_size", 0) // heads)
-    layers = text.get("num_hidden_layers")
-    return 2 * 2 * layers * (text.get("num_key_value_heads") or heads) * size if layers and heads and size else None
-
-
-def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
+def server_command(settings: VllmLaunchSettings, extra: Sequence[str] = ()) -> list[str]:
     """The whole command line of `vllm serve`; `extra` comes last, where it overrides the rest."""
     call = [PROGRAM, "serve", str(settings.model), "--served-model-name", settings.alias]
     call += ["--host", settings.host or every_address(ipv6=settings.ipv6), "--port", str(settings.port)]
@@ -174,6 +169,6 @@ def server_command(settings: Settings, extra: Sequence[str] = ()) -> list[str]:
     return [*call, *extra]
 
 
-ENGINE = Engine(
+ENGINE = EngineProgram(
     summary="safetensors models with vLLM", add_options=add_options, command=command, environment=environment
 )

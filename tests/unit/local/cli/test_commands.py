@@ -10,7 +10,7 @@ import yaml
 
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_cluster.cluster import MODEL_DOWNLOADS
-from berth_local.serve.state import held
+from berth_local.serve.state import locked_state
 from berth_router.settings import Settings
 from tests.unit.local.cli.conftest import Command, Ran, run_command
 from tests.unit.memory_cluster import MemoryCluster
@@ -233,11 +233,11 @@ async def test_a_wrong_command_line_is_told_in_one_line(berth: Command, argument
 def test_a_server_of_its_own_that_cannot_start_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leave_the_log(*_: object) -> None:
+    def leave_the_log(*_: object, **__: object) -> None:
         """The log is this whole process's."""
 
     monkeypatch.setattr("berth_local.serve.background.configure_log", leave_the_log)
-    with held(tmp_path):
+    with locked_state(tmp_path):
         command = ("run", "--models", str(tmp_path), "tiny", "Hi")
         ran = run_command(command, {"BERTH_HOME": str(tmp_path), "BERTH_URL": ""})
     assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)

@@ -1,4 +1,4 @@
-"""docs/cli.md: it has every command and every exit code."""
+"""docs/reference/cli.md: it has every command and every exit code."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from berth_local.cli import errors
 from berth_local.cli.main import app
 
-PAGE = (Path(__file__).parents[4] / "docs/cli.md").read_text()
+PAGE = (Path(__file__).parents[4] / "docs/reference/cli.md").read_text()
 
 
 def test_the_page_has_every_command() -> None:

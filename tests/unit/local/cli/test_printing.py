@@ -30,19 +30,8 @@ def test_what_does_not_fit_is_seen_to_be_cut() -> None:
     assert table(COLUMNS, ROWS, 22).splitlines()[1] == "SmolLM2-135M-…   98 MB"
 
 
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (98_362_432, "98 MB"),
-        (4_683_073_184, "4.7 GB"),
-        (999_700_000, "1.0 GB"),
-        (None, "-"),
-    ],
-)
-def test_sizes(given: int | None, shown: str) -> None:
-    assert size(given) == shown
+def test_a_size_that_is_not_known_is_a_dash() -> None:
+    assert (size(98_362_432), size(None)) == ("98 MB", "-")
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from berth_local.engines import llama_server
-from berth_runtime.engines.llamacpp import Settings, server_command
+from berth_runtime.engines.llamacpp import LlamaCppLaunchSettings, server_command
 from berth_runtime.errors import InvalidArgumentsError
 from berth_runtime.gguf import GgufFiles
 
-ALL = Settings(
+ALL = LlamaCppLaunchSettings(
     files=GgufFiles(Path("/m/a.gguf"), Path("/m/mmproj.gguf")),
     port=41234,
     alias="/models/a",

@@ -92,6 +92,17 @@ def test_last_words_are_those_written_or_the_end_of_the_output(
     assert termination_message({"terminationMessagePolicy": policy}, log, lines, code) == message
 
 
+@pytest.mark.parametrize(
+    ("lines", "rest"), [([], ""), (["loading"], "; its last lines:\nloading")], ids=["silent", "with a log"]
+)
+def test_who_was_killed_for_lack_of_memory_is_told_so_in_words_of_one_machine(
+    tmp_path: Path, lines: list[str], rest: str
+) -> None:
+    container = {"name": "engine", "terminationMessagePolicy": "FallbackToLogsOnError"}
+    message = "OutOfMemory: the engine needed more memory than this machine has left, and was killed"
+    assert termination_message(container, tmp_path / "log", lines, 137, out_of_memory=True) == message + rest
+
+
 def test_an_engine_that_knows_only_paths_is_told_the_path_as_the_models_name() -> None:
     container = {"args": ["transformers", "--model", "/models/a", "--alias", "/models/a"]}
     assert arguments_here(container, STORE) == [

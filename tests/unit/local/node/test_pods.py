@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import LABEL_DEPLOYMENT, PODS, NotFoundError, Object
-from berth_local.node.admission import Ports
+from berth_local.node.admission import Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
 from berth_local.node.output import OutputBuffer
 from berth_local.node.pods import PodRunner, Report
@@ -97,7 +97,7 @@ class Node:
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     ports = Ports()
-    cluster = LocalCluster({PODS.plural: ports.admit})
+    cluster = LocalCluster({PODS.plural: pod_admission(ports)})
     async with Processes() as processes:
         installing = Installing()
         images = {"shell": Shell(processes), "unlaunchable": Unlaunchable(), "installing": installing}
@@ -147,18 +147,19 @@ async def test_a_pod_that_ended_says_how(node: Node, script: str, terminated: Ob
 @pytest.mark.parametrize(
     ("image", "why"), [("unlaunchable", "too many processes"), ("absent", "no absent on this machine")]
 )
-async def test_a_container_that_cannot_be_made_says_why(node: Node, image: str, why: str) -> None:
+async def test_a_program_that_cannot_be_started_says_why(node: Node, image: str, why: str) -> None:
     await node.run("true", image=image)
-    pod = await node.until(lambda pod: "waiting" in state(pod))
-    assert state(pod)["waiting"]["reason"] == "CreateContainerError"
-    assert why in state(pod)["waiting"]["message"]
+    pod = await node.until(lambda pod: phase(pod) == "Failed")
+    assert state(pod)["terminated"]["exitCode"] == 127
+    assert state(pod)["terminated"]["message"].startswith("NotStarted: ")
+    assert why in state(pod)["terminated"]["message"]
     await node.cluster.delete(PODS, "p")
     await node.gone()
 
 
 async def test_a_pod_whose_program_is_still_to_come_says_how_far_it_is_and_goes_when_it_is_deleted(node: Node) -> None:
     await node.run("true", image="installing")
-    pod = await node.until(lambda pod: "waiting" in state(pod))
+    pod = await node.until(lambda pod: state(pod)["waiting"]["message"] != "the engine is being started")
     assert phase(pod) == "Pending"
     assert state(pod)["waiting"] == {"reason": "ContainerCreating", "message": "half of it is here"}
     await node.cluster.delete(PODS, "p")

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from berth_local.cli.connection import Target, connect_or_serve
-from berth_local.cli.errors import NotFoundError
+from berth_local.cli.errors import UnknownNameError
 from berth_local.cli.options import ApiKeyOption, ModelArgument, OutputFormat, OutputOption, UrlOption
 from berth_local.cli.printing import Column, count, model_name, print_json, print_note, print_table, size, without_empty
 
@@ -67,9 +67,9 @@ def remove(
 def _checked_name(model: str) -> str:
     """The model's path below the store.
 
-    Raises NotFoundError where it would lead out of there, and so to another part of the API.
+    Raises UnknownNameError if it would lead out of there, and so to another part of the API.
     """
     name = model_name(model)
     if any(part in ("", ".", "..") for part in name.split("/")):
-        raise NotFoundError(f"no model is called {model!r}: `berth list` shows those there are")
+        raise UnknownNameError(f"no model is called {model!r}: `berth list` shows those there are")
     return name

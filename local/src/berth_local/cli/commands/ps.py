@@ -1,6 +1,6 @@
 """berth ps: what runs."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from berth_local.cli.connection import Target, connect
@@ -16,6 +16,7 @@ from berth_local.cli.printing import (
     size,
     without_empty,
 )
+from berth_process.clock import utc_now
 
 _COLUMNS = (
     Column("MODEL"),
@@ -37,7 +38,7 @@ def ps(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key
     if output is OutputFormat.JSON:
         print_json(loaded)
     elif loaded["loaded_models"]:
-        now = datetime.now(UTC)
+        now = utc_now()
         print_table(*without_empty(_COLUMNS, [row(model, now) for model in loaded["loaded_models"]]))
     else:
         print_note("no model runs: `berth run MODEL` starts one")

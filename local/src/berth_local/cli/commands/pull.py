@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from berth_local.cli.connection import Target, connect_or_serve
-from berth_local.cli.errors import FailedError, InterruptedByUserError, NotFoundError, UsageError
+from berth_local.cli.errors import FailedError, InterruptedByUserError, UnknownNameError, UsageError
 from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
 from berth_local.cli.printing import model_name, print_json, size
 from berth_local.cli.progress import DownloadProgress
@@ -54,7 +54,7 @@ def pull(
 ) -> None:
     """Fetch a model from the hub.
 
-    What was interrupted goes on where it was.
+    A download that was interrupted goes on where it was.
     """
     source, quantization = parsed_repository(repository)
     wanted = {
@@ -73,7 +73,7 @@ def pull(
     if output is OutputFormat.JSON:
         print_json(done)
     if done["phase"] == _FAILED:
-        error = NotFoundError if done["reason"] in _ABSENT else FailedError
+        error = UnknownNameError if done["reason"] in _ABSENT else FailedError
         raise error(f"{repository} was not fetched: {done['message'] or done['reason']}", done["reason"])
     if output is OutputFormat.TABLE:
         name = model_name(done["destination"])

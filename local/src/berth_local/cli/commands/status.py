@@ -14,7 +14,7 @@ def status(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api
     with connect(Target(url, api_key)) as client:
         stats, loaded, inventory = (client.get(f"/v1/models/{name}") for name in ("stats", "loaded", "inventory"))
         address = client.url
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "url": address,
         "models_in_store": inventory["total_models"],
         "store_bytes": round(inventory["total_size_gb"] * _GB),
@@ -24,15 +24,15 @@ def status(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api
         "found_running": stats["cache_hits"],
     }
     if output is OutputFormat.JSON:
-        print_json(told)
+        print_json(summary)
         return
-    share = f", {stats['hit_rate']:.0%} found their model running" if told["requests"] else ""
-    running, under_way = counted(told["models_running"], "model"), counted(told["requests_in_flight"], "request")
+    share = f", {stats['hit_rate']:.0%} found their model running" if summary["requests"] else ""
+    running, under_way = counted(summary["models_running"], "model"), counted(summary["requests_in_flight"], "request")
     lines = {
         "Server": f"{address}/v1",
-        "Store": f"{counted(told['models_in_store'], 'model')}, {size(told['store_bytes'])}",
+        "Store": f"{counted(summary['models_in_store'], 'model')}, {size(summary['store_bytes'])}",
         "Running": f"{running}, {under_way} under way",
-        "Requests": f"{told['requests']}{share}",
+        "Requests": f"{summary['requests']}{share}",
     }
     for name, value in lines.items():
         print(f"{name:<9} {value}")

@@ -1,0 +1,61 @@
+"""docs/reference/cli.md, from the commands in local/src/berth_local/cli."""
+
+from collections.abc import Iterator
+
+from typer.main import get_group
+
+from berth_local.cli import errors
+from berth_local.cli.main import app
+from reference.markdown import page, paragraph
+
+_WIDTH = 100
+"""Columns of the help in the page."""
+
+
+def cli_page() -> str:
+    """The page: the help of each command, and the exit codes."""
+    intro = paragraph(
+        "What `berth COMMAND --help` prints. [One machine](../how-to/one-machine.md) shows the commands in use, "
+        "which server a command speaks to, and where files are."
+    )
+    codes = paragraph("An error is one line on stderr: what is wrong, and what would be right.")
+    return page(
+        "The command berth",
+        "the commands in local/src/berth_local/cli",
+        intro,
+        *_commands(),
+        "## Exit codes",
+        codes,
+        "\n".join(["| code | meaning |", "| --- | --- |", "| 0 | The command is done. |", *_exit_codes()]),
+    )
+
+
+def _commands() -> Iterator[str]:
+    group = get_group(app)
+    for name, command in group.commands.items():
+        if not command.hidden:
+            context = command.make_context(
+                f"berth {name}",
+                [],
+                resilient_parsing=True,
+                terminal_width=_WIDTH,
+                help_option_names=["-h", "--help"],
+            )
+            yield f"## `berth {name}`"
+            yield f"```text\n{command.get_help(context)}\n```"
+            yield from _other_names(name)
+
+
+def _other_names(name: str) -> Iterator[str]:
+    """A line for each hidden command that does the same."""
+    same = next(command.callback for command in app.registered_commands if command.name == name)
+    for other in app.registered_commands:
+        if other.hidden and other.callback is same:
+            yield f"`berth {other.name}` is the same."
+
+
+def _exit_codes() -> Iterator[str]:
+    ends = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.CommandError)]
+    for end in sorted(ends, key=lambda one: one.exit_code):
+        if end is not errors.CommandError:
+            yield f"| {end.exit_code} | {(end.__doc__ or '').splitlines()[0]} |"

@@ -1,0 +1,3 @@
+"""tests/unit/router/test_health.py, on a real API server."""
+
+from tests.unit.router.test_health import *  # noqa: F403

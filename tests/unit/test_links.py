@@ -1,0 +1,49 @@
+"""The project's pages: every link leads to a file and a heading that are there, and every file that a page names is."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FOLDERS = [
+    *("benchmarks", "charts", "cluster", "crds", "examples", "formats", "hub", "local", "operator", "process"),
+    *("router", "runtime-image", "scripts", "tests"),
+]
+"""Where the files lie that pages name."""
+
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!\w+:)(?P<path>[^)#\s]*)(?:#(?P<heading>[^)\s]*))?\)")
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    dead: list[str] = []
+    for link in LINK.finditer(FENCE.sub("", page.read_text())):
+        target = (page.parent / link["path"]).resolve() if link["path"] else page
+        if not target.exists() or (link["heading"] and link["heading"] not in anchors(target)):
+            dead.append(link[0])
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(r"[\w./-]*\b\w[\w-]*\.(?:py|tpl|toml)\b", page.read_text())
+    files = [str(file.relative_to(ROOT)) for folder in FOLDERS for file in (ROOT / folder).rglob("*") if file.is_file()]
+    named = [name for name in named if "NAME" not in name]
+    assert {name for name in named if not any(f"/{file}".endswith(f"/{name.lstrip('./')}") for file in files)} == set()
+
+
+def test_the_index_has_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
