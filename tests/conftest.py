@@ -13,20 +13,19 @@ from tests.kubectl import Kubectl
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much is tried of what is tried at random, and what was tried before."""
+    """Which cluster, how much is tried of what is tried at random, and what was tried before."""
+    parser.addoption(
+        "--cluster",
+        choices=("memory", "kubernetes"),
+        default="memory",
+        help="what holds the objects of the unit level's tests; with kubernetes, only those that have any are run",
+    )
     storm = parser.getgroup("storm")
     storm.addoption("--storm-seconds", type=float, default=25, help="how long each storm of clients lasts")
     storm.addoption("--storm-seed", type=int, help="the seed of an earlier storm, to have the same clients again")
     worlds = parser.getgroup("worlds")
     worlds.addoption("--worlds", type=int, default=40, help="how many orders of events the leases are put through")
     worlds.addoption("--worlds-seed", type=int, help="the seed of earlier ones, to have the same again")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Says what the marks mean."""
-    config.addinivalue_line(
-        "markers", "in_memory(why): of the router's suite, but only the local cluster can be made to do this"
-    )
 
 
 def missing(what: str, how: str) -> None:

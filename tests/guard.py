@@ -9,7 +9,7 @@ TEST_CLUSTER_LABEL = "berth.dev/test-cluster"
 
 
 def refusal(nodes: Sequence[Object]) -> str | None:
-    """Why a cluster of these nodes must not be used; None where every node says that it is a test cluster's, or anyone may be used."""
+    """Why a cluster of these nodes must not be used; None where it may be."""
     unmarked = [
         node["metadata"]["name"]
         for node in nodes
@@ -18,6 +18,7 @@ def refusal(nodes: Sequence[Object]) -> str | None:
     if not unmarked or os.environ.get("BERTH_TEST_ANY_CLUSTER") == "1":
         return None
     return (
-        f"these nodes are not marked as a test cluster's: {', '.join(unmarked)}. Namespaces and CRDs are created and deleted; "
-        f"if this cluster may be used, run: kubectl label nodes --all {TEST_CLUSTER_LABEL}=true, or set BERTH_TEST_ANY_CLUSTER=1"
+        f"these nodes are not marked as a test cluster's: {', '.join(unmarked)}. Namespaces and CRDs are created and "
+        f"deleted; if this cluster may be used, run: kubectl label nodes --all {TEST_CLUSTER_LABEL}=true, "
+        "or set BERTH_TEST_ANY_CLUSTER=1"
     )

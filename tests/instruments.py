@@ -42,6 +42,7 @@ class Instrumented(Instruments):
     def __init__(self, cluster: Cluster) -> None:
         super().__init__()
         self._cluster = cluster
+        self.namespace: str = getattr(cluster, "namespace", "")
 
     async def get(self, kind: Kind, name: str) -> Object:
         self.called("get")

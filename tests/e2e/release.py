@@ -50,7 +50,7 @@ CAPITAL: list[ChatCompletionMessageParam] = [
     {"role": "assistant", "content": "The capital of Germany is Berlin."},
     *user("What is the capital of France?"),
 ]
-"""A conversation that even the smallest model goes on with in one way, on every processor; asked outright, it may say anything."""
+"""A conversation that even the smallest model goes on with in one way, on every processor."""
 
 
 def install(

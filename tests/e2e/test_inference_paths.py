@@ -126,6 +126,7 @@ async def test_a_path_that_the_engine_has(berth: Release, backend: Backend, path
     assert "".join(piece_of(path, part) for part in parts) == text
 
 
+@pytest.mark.covers("temperature with transformers")
 @pytest.mark.parametrize("backend", list(ENGINE_PATHS))
 async def test_chance_has_the_part_in_an_answer_that_the_request_gives_it(berth: Release, backend: Backend) -> None:
     async def answers(**fields: Any) -> set[str]:
@@ -155,7 +156,7 @@ async def test_a_model_that_answers_does_not_embed(berth: Release, backend: Back
 
 
 def embedding_model(gguf: bytes) -> bytes:
-    """The same model, whose header says that a text's vector is that of its last token, as embedding models' headers do."""
+    """The same model, whose header says that the vector of a text is that of its last token."""
     uint32, last = 4, 3
     entries = b"".join(
         struct.pack(f"<Q{len(key)}sII", len(key), key, uint32, value)

@@ -1,4 +1,4 @@
-"""A crash of any part of Berth in the middle of a cold start loses nobody's answer."""
+"""A crash of any part of Berth during a cold start costs the crashed router's own connections and no more."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -33,9 +33,9 @@ async def test_kill_9_of_the_operator_and_of_a_router_during_a_cold_start(berth:
         berth.kill_9(router, "berth-router")
         answers = await asyncio.gather(*clients)
         statuses = [status for status, _ in answers]
-        # Those that the dead router held saw their connection break, which every OpenAI client tries again; all others
-        # were answered.
-        assert set(statuses) <= {0, 200, 502, 503}, answers
+        # The dead router's clients saw their connection break, and ask again, as OpenAI's clients do by themselves.
+        # Nobody was told of a failure.
+        assert set(statuses) <= {0, 200}, answers
         assert 200 in statuses, answers
         again = await asyncio.gather(*(ask(berth) for status in statuses if status != 200))
         assert [status for status, _ in again] == [200] * len(again)

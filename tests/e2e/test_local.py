@@ -12,7 +12,8 @@ import pytest
 
 from berth_local.cli.sample_model import MODEL
 from tests.e2e.test_local_command import sample
-from tests.unit.local.running import Berth, until
+from tests.integration.local.running import Berth
+from tests.waiting import until
 
 __all__ = ["sample"]
 

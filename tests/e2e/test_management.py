@@ -27,6 +27,7 @@ def told(objects: dict[str, Object]) -> int:
     return sum(entry["hits"] + entry["misses"] for entry in entries)
 
 
+@pytest.mark.covers("loaded_models[].ttl")
 async def test_loaded_then_unloaded(berth: Release) -> None:
     await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 1, "ttl": 77})
     loaded = await berth.get("/v1/models/loaded")
@@ -98,6 +99,7 @@ async def test_the_inventory_lists_the_stores_files(berth: Release) -> None:
     assert inventory["total_models"] == len(inventory["models"])
 
 
+@pytest.mark.covers("total_requests", "cache_hits", "cache_misses")
 async def test_stats_are_those_of_all_replicas_and_outlive_their_restarts(berth: Release) -> None:
     before = await berth.get("/v1/models/stats")
     pods = berth.pods_of("router")
@@ -119,6 +121,7 @@ async def test_stats_are_those_of_all_replicas_and_outlive_their_restarts(berth:
     assert (after["total_models"], after["active_models"]) == (1, 1)
 
 
+@pytest.mark.covers("draining")
 async def test_unload_all_waits_for_a_stream_that_runs_through_another_router(berth: Release) -> None:
     one, other = (router_url(pod) for pod in berth.pods_of("router"))
     await berth.openai(base_url=one).chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=1)

@@ -1,4 +1,4 @@
-"""Makes tiny models with random weights and scaled positions, as Qwen3 and Phi-3 have them: `tiny_models.py TOKENIZER_FROM TO`.
+"""`tiny_models.py TOKENIZER_FROM TO` makes tiny models with scaled positions, as Qwen3 and Phi-3 have them.
 
 Runs in the transformers image. TO gets a directory for each way in which a `config.json` may scale positions.
 """

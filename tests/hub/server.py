@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub that its real client talks to: the API, files with LFS and redirects, ranges, gates, and faults.
+"""A stand-in for the Hugging Face Hub: its API, files with LFS and redirects, ranges, gates, and faults.
 
 Large files come from a second port, as the hub's come from a content network: another origin, to which no token may go.
 """

@@ -1,4 +1,7 @@
-"""The Cluster interface over a real API server: what every Cluster does, and what is Kubernetes' own."""
+"""The Cluster interface over a real API server: what is Kubernetes' own.
+
+What every Cluster does is in tests/unit/local/node/test_cluster_contract.py, which runs on Kubernetes too.
+"""
 
 from typing import Any
 
@@ -6,9 +9,6 @@ import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, ExpiredError, UnavailableError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
-from tests.unit.local.node.test_cluster_contract import *  # noqa: F403
-
-del cluster  # noqa: F821 (the local one: here it is tests/conftest.py's)
 
 
 async def test_a_version_that_is_too_old_is_told_apart(cluster: KubernetesCluster) -> None:

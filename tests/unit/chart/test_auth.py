@@ -35,6 +35,7 @@ def test_keys_are_made_at_random() -> None:
     assert len(set(keys)) == 4
 
 
+@pytest.mark.covers("auth.enabled, auth.existingSecret", "auth.keys")
 def test_the_routers_get_the_keys_and_their_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = router(auth={"keys": {"ci": {"scopes": ["inference"]}, "client": None}})
     [container] = spec["containers"]

@@ -73,6 +73,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert (settings.timing.start_deadline, settings.timing.first_retry) == (31536000, 0.5)
 
 
+@pytest.mark.covers("operator.timing.resync")
 def test_the_cleanup_interval_of_the_environment_goes_before_the_value(tmp_path: Path) -> None:
     file = tmp_path / "operator.yaml"
     file.write_text(render().one("ConfigMap", "berth-operator-settings")["data"]["operator.yaml"])

@@ -46,6 +46,27 @@ def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatc
     assert given == RouterSettings.model_validate({"POD_NAME": "berth-router-0", **expected})
 
 
+@pytest.mark.covers(
+    "router.defaultTtlSeconds",
+    "router.maxTtlSeconds: the longest ttl of a request that counts; 0: any",
+    "router.port",
+    "router.host",
+    "router.limits.requestsPerModel",
+    "router.limits.requestsPerKey",
+    "router.limits.connections",
+    "router.limits.bodyBytes",
+    "router.limits.bodiesBytes",
+    "router.timeouts.head",
+    "router.timeouts.keepAlive",
+    "router.timeouts.bodySilence",
+    "router.timeouts.body",
+    "router.timeouts.stalledClient",
+    "router.timeouts.engineConnect",
+    "router.timeouts.engineFirstByte",
+    "router.timeouts.engineSilence",
+    "router.timeouts.peer",
+    "profiles",
+)
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
     settings = settings_of(
         engines={"llamacpp": CUDA, "vllm": None, "transformers": None},

@@ -73,6 +73,7 @@ def test_a_chat_template_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert describe(tmp_path).has_chat_template
 
 
+@pytest.mark.covers("models[].quantization")
 def test_the_quantization_is_what_the_name_says_and_else_what_the_header_says(tmp_path: Path) -> None:
     assert describe(write_gguf(tmp_path / "a" / "tiny.Q4_K_M.gguf")).quantization == "Q4_K_M"
     assert describe(write_gguf(tmp_path / "b" / "tiny.gguf", file_type=15)).quantization == "Q4_K_M"

@@ -1,7 +1,4 @@
-"""A router served on loopback, with a cluster, an engine on loopback, and an operator played by the test.
-
-The cluster is the local one here; tests/integration/router runs the same tests with Kubernetes in its place.
-"""
+"""A router served on loopback, with a cluster, an engine on loopback, and an operator played by the test."""
 
 import asyncio
 import socket
@@ -21,7 +18,6 @@ from berth_router.app import Router
 from berth_router.serving.server import HttpServer
 from berth_router.settings import RouterSettings
 from tests.instruments import InstrumentedCluster
-from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.engine import Engine
 
 MODEL = "/models/tiny"
@@ -168,11 +164,6 @@ class Serving:
             writer.close()
         reply.status = parser.get_status_code()
         return reply
-
-
-@pytest.fixture
-def cluster() -> InstrumentedCluster:
-    return MemoryCluster()
 
 
 @pytest.fixture

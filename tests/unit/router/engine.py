@@ -6,6 +6,8 @@ from typing import Any, Self
 
 import orjson
 
+from tests.unit.addresses import own_address
+
 COMPLETION = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -108,7 +110,7 @@ class Engine:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, own_address(), 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -85,6 +85,7 @@ def test_what_is_stated_is_kept_and_nothing_else(fields: dict[str, Any], ask: As
     assert parsed(**fields)[0] == ask
 
 
+@pytest.mark.covers("a setting of another engine", "any of these out of its bounds")
 @pytest.mark.parametrize(
     ("fields", "param", "says"),
     [
@@ -156,6 +157,7 @@ def test_a_missing_model_is_named() -> None:
         PARSER.parse(b'{"messages": []}', INFERENCE_PATHS[CHAT])
 
 
+@pytest.mark.covers("temperature", "top_p")
 def test_the_engine_gets_the_sampling_defaults_where_nothing_is_stated() -> None:
     assert parsed()[1] == {
         "model": "/models/tiny",
@@ -167,6 +169,7 @@ def test_the_engine_gets_the_sampling_defaults_where_nothing_is_stated() -> None
     }
 
 
+@pytest.mark.covers("other fields of the API")
 def test_the_engine_gets_what_is_stated_as_it_is() -> None:
     stated: dict[str, Any] = {
         "temperature": 0,
@@ -223,6 +226,7 @@ OWN = {
 }
 
 
+@pytest.mark.covers("unsafe fields of the engines")
 @pytest.mark.parametrize("fields", [OWN, {"n_ctx": 512, "n_gpu_layers": 0}, *({field: "x"} for field in ALL_UNSAFE)])
 def test_the_engine_does_not_get_berths_fields_nor_unsafe_ones(fields: dict[str, Any]) -> None:
     assert not fields.keys() & parsed(**fields)[1].keys()
@@ -255,6 +259,7 @@ def test_the_bounds_are_those_of_the_resource(field: str, block: Any, setting: s
     assert Profile.model_fields[field].metadata == block.model_fields[setting].metadata
 
 
+@pytest.mark.covers("/v1/embeddings", "max_tokens")
 @pytest.mark.parametrize(
     ("path", "fields", "adds"),
     [
@@ -312,20 +317,21 @@ def test_only_a_path_that_streams_is_streamed() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "told"),
     [
-        {"n_ctx": 512, "max_model_len": 512},
-        {"backend": "vllm", "n_ctx": 512},
-        {"device": "cpu", "n_gpu_layers": -1},
-        {"contxt": 3},
-        {"gpu_memory_utilization": 2},
+        ({"n_ctx": 512, "max_model_len": 512}, "max_model_len is a setting of vllm"),
+        ({"backend": "vllm", "n_ctx": 512}, "n_ctx is a setting of llamacpp"),
+        ({"device": "cpu", "n_gpu_layers": -1}, "n_gpu_layers: layers can be on a GPU only with device cuda"),
+        ({"contxt": 3}, r"contxt\n.*not permitted"),
+        ({"gpu_memory_utilization": 2}, r"gpu_memory_utilization\n.*less than or equal to 1"),
     ],
 )
-def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
+def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
         Profile.model_validate(settings)
 
 
+@pytest.mark.covers("ttl")
 @pytest.mark.parametrize(("stated", "counted"), [(None, None), (5, 5), (60, 60), (61, 60), (0, 60)])
 def test_no_request_keeps_a_model_for_longer_than_the_administrator_allows(
     stated: int | None, counted: int | None

@@ -54,6 +54,7 @@ async def ask(serving: Serving, method: str, path: str, header: str = "") -> Rep
     return await serving.raw(method, path, headers=f"{header}\r\n" if header else "")
 
 
+@pytest.mark.covers("the inference paths", "GET /v1/models", "everything below /v1/models/", "everything else")
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
@@ -75,11 +76,13 @@ async def test_a_key_opens_what_its_scopes_say(guarded: Serving, method: str, pa
     assert (await ask(guarded, method, path)).status == 401
 
 
+@pytest.mark.covers("/healthz, /readyz, /metrics, /docs, /openapi.json")
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
 async def test_probes_metrics_and_the_docs_need_no_key(guarded: Serving, path: str) -> None:
     assert (await ask(guarded, "GET", path)).status == 200
 
 
+@pytest.mark.covers("401, WWW-Authenticate: Bearer")
 @pytest.mark.parametrize(
     ("header", "code"),
     [
@@ -102,6 +105,7 @@ async def test_without_a_valid_key_the_answer_is_openais_401(guarded: Serving, h
     assert reply.headers["x-request-id"]
 
 
+@pytest.mark.covers("403")
 async def test_without_the_scope_the_answer_is_openais_403(guarded: Serving) -> None:
     reply = await ask(guarded, "POST", "/v1/models/unload-all", f"Authorization: Bearer {CLIENT}")
     error = orjson.loads(reply.body)["error"]
@@ -114,6 +118,7 @@ async def test_the_ways_to_send_a_key(guarded: Serving, header: str) -> None:
     assert (await ask(guarded, "GET", "/v1/models", header)).status == 200
 
 
+@pytest.mark.covers("in /v1/messages")
 async def test_a_client_of_anthropics_api_gets_its_refusals(guarded: Serving) -> None:
     for header, status, kind in (("", 401, "authentication_error"), (f"x-api-key: {MANAGER}", 403, "permission_error")):
         reply = await ask(guarded, "POST", "/v1/messages", header)

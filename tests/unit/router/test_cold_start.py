@@ -13,6 +13,7 @@ from tests.unit.router.conftest import MODEL, PROMPT, Serving, served
 from tests.unit.router.engine import Call, chunk
 
 
+@pytest.mark.covers("ttl")
 async def test_the_first_request_creates_the_deployment_and_is_answered_when_it_is_ready(serving: Serving) -> None:
     asking = asyncio.create_task(serving.ask(extra_body={"ttl": 60, "n_ctx": 4096}))
     name = await serving.created()
@@ -189,6 +190,7 @@ async def test_a_cluster_that_forbids_says_so(serving: Serving) -> None:
         await serving.ask()
 
 
+@pytest.mark.covers("stream")
 async def test_a_stream_begins_with_comments_while_the_model_starts(serving: Serving) -> None:
     body = orjson.dumps({"model": MODEL, "messages": PROMPT, "stream": True})
     asking = asyncio.create_task(serving.raw("POST", "/v1/chat/completions", body))

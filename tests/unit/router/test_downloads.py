@@ -40,6 +40,12 @@ def publish(settings: RouterSettings, destination: str, repository: str = "acme/
     (place / ".berth-manifest.json").write_text(json.dumps(manifest))
 
 
+@pytest.mark.covers(
+    "POST /v1/models/download: url (request)",
+    "POST /v1/models/download: include (request)",
+    "POST /v1/models/download: exclude (request)",
+    "POST /v1/models/download: destination",
+)
 async def test_a_request_makes_a_modeldownload(serving: Serving) -> None:
     status, answer = await request(
         serving,
@@ -63,6 +69,9 @@ async def test_a_request_makes_a_modeldownload(serving: Serving) -> None:
     }
 
 
+@pytest.mark.covers(
+    "POST /v1/models/download: quantization (request)", "POST /v1/models/download: destination (request)"
+)
 async def test_the_destination_is_the_repositorys_name_and_the_quantization(serving: Serving) -> None:
     _, answer = await request(serving, "acme/other")
     assert answer["destination"] == "/models/other"
@@ -70,12 +79,14 @@ async def test_the_destination_is_the_repositorys_name_and_the_quantization(serv
     assert answer["destination"] == "/models/other-Q8_0"
 
 
+@pytest.mark.covers("POST /v1/models/download: job_id")
 async def test_the_same_content_is_one_download(serving: Serving) -> None:
     answers = await asyncio.gather(*(request(serving, "acme/other") for _ in range(5)))
     assert {answer["job_id"] for _, answer in answers} == {(await downloads(serving))[0]["metadata"]["name"]}
     assert len(await downloads(serving)) == 1
 
 
+@pytest.mark.covers("409 destination_taken")
 async def test_another_content_for_a_place_that_is_being_filled_is_refused(serving: Serving) -> None:
     _, first = await request(serving, "acme/other")
     for fields in (
@@ -91,6 +102,7 @@ async def test_another_content_for_a_place_that_is_being_filled_is_refused(servi
     assert (await request(serving, "acme/other@v2"))[0] == 200
 
 
+@pytest.mark.covers("404 download_not_found, never")
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("job_id", ["x%3Fwatch=true", "..", "%2e%2e", "x%23y", "a%20b", "X", "x" * 300, "%00"])
 async def test_what_cannot_be_a_downloads_name_is_not_found_at_once(serving: Serving, method: str, job_id: str) -> None:
@@ -100,6 +112,7 @@ async def test_what_cannot_be_a_downloads_name_is_not_found_at_once(serving: Ser
     assert (serving.cluster.calls["get"], serving.cluster.calls["delete"]) == (0, 0)
 
 
+@pytest.mark.covers("409 destination_taken by a model")
 async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "byhand").mkdir()
     (Path(settings.model_store) / "byhand" / "model.gguf").write_bytes(b"GGUF")
@@ -118,6 +131,7 @@ async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, setting
     assert (await request(serving, "acme/tiny", destination="published"))[0] == 200
 
 
+@pytest.mark.covers("status", "POST /v1/models/download: message")
 async def test_one_that_failed_is_tried_again_and_one_that_succeeded_is_told(
     serving: Serving, settings: RouterSettings
 ) -> None:
@@ -144,6 +158,45 @@ async def test_one_whose_files_are_gone_is_made_anew(serving: Serving) -> None:
     assert second["status"] == "Pending"
 
 
+@pytest.mark.covers(
+    "downloads[].job_id",
+    "downloads[].repository",
+    "downloads[].revision",
+    "downloads[].quantization",
+    "downloads[].destination",
+    "downloads[].phase",
+    "downloads[].reason",
+    "downloads[].message",
+    "downloads[].commit",
+    "downloads[].bytes_done",
+    "downloads[].bytes_total",
+    "downloads[].bytes_fetched",
+    "downloads[].bytes_per_second",
+    "downloads[].eta_seconds",
+    "downloads[].files_done",
+    "downloads[].files_total",
+    "downloads[].started_at",
+    "downloads[].finished_at",
+    "GET /v1/models/download: total_count",
+    "GET /v1/models/download/{job_id}: job_id",
+    "GET /v1/models/download/{job_id}: repository",
+    "GET /v1/models/download/{job_id}: revision",
+    "quantization",
+    "GET /v1/models/download/{job_id}: destination",
+    "phase",
+    "reason",
+    "GET /v1/models/download/{job_id}: message",
+    "GET /v1/models/download/{job_id}: commit",
+    "bytes_done",
+    "bytes_total",
+    "bytes_fetched",
+    "bytes_per_second",
+    "eta_seconds",
+    "files_done",
+    "files_total",
+    "started_at",
+    "finished_at",
+)
 async def test_a_download_tells_how_far_it_is(serving: Serving) -> None:
     _, made = await request(serving, "acme/other@v2", quantization="Q8_0")
     progress = {
@@ -183,6 +236,11 @@ async def test_a_download_tells_how_far_it_is(serving: Serving) -> None:
     assert await call(serving, "GET", "/v1/models/download") == (200, {"downloads": [download], "total_count": 1})
 
 
+@pytest.mark.covers(
+    "404 download_not_found",
+    "DELETE /v1/models/download/{job_id}: job_id",
+    "DELETE /v1/models/download/{job_id}: message",
+)
 async def test_cancelling_deletes_it(serving: Serving) -> None:
     _, made = await request(serving, "acme/other")
     status, cancelled = await call(serving, "DELETE", f"/v1/models/download/{made['job_id']}")
@@ -193,6 +251,7 @@ async def test_cancelling_deletes_it(serving: Serving) -> None:
         assert (status, answer["error"]["code"]) == (404, "download_not_found")
 
 
+@pytest.mark.covers("400")
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -239,6 +298,7 @@ class OfAnotherVersion(MemoryCluster):
 POISON: list[Any] = [None, {}, {"repository": "a--b/c"}, {"repository": 7}, {"source": {"ollama": "x"}}, [], "x"]
 
 
+@pytest.mark.covers("500 download_not_understood")
 @pytest.mark.in_memory("a real API server refuses such an object, unless it is of another version")
 @pytest.mark.parametrize("spec", POISON)
 async def test_a_download_that_cannot_be_read_is_told_deleted_and_in_nobodys_way(

@@ -23,6 +23,7 @@ async def test_a_router_is_ready_once_it_has_heard_from_the_cluster(serving: Ser
     assert (await serving.raw("GET", "/readyz")).status == 200
 
 
+@pytest.mark.covers("GET /healthz")
 @pytest.mark.in_memory("a fault of the cluster's adapter")
 async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: RouterSettings, engine: Engine) -> None:
     class Broken(MemoryCluster):
@@ -36,6 +37,7 @@ async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: Router
         assert (reply.status, orjson.loads(reply.body)["reason"]) == (503, "the task 'view' ended")
 
 
+@pytest.mark.covers("GET /readyz")
 @pytest.mark.in_memory("its cluster is never to be reached")
 async def test_a_cluster_that_is_away_is_no_reason_to_restart(settings: RouterSettings, engine: Engine) -> None:
     class Away(MemoryCluster):

@@ -63,6 +63,7 @@ def policy(default_device: Device, vllm: list[Device]) -> Policy:
     )
 
 
+@pytest.mark.covers("n_ctx", "n_gpu_layers", "gpu_memory_utilization", "max_model_len")
 @pytest.mark.parametrize(("there", "says", "outcome"), rows("Cases"))
 def test_cases_of_identity(there: str, says: str, outcome: str) -> None:
     if outcome.startswith("refused"):
@@ -85,6 +86,7 @@ def test_cases_of_identity(there: str, says: str, outcome: str) -> None:
     }
 
 
+@pytest.mark.covers("backend", "device")
 @pytest.mark.parametrize(("files", "says", "default_device", "engine"), rows("Which engine is started"))
 def test_the_engine_follows_from_the_files(files: str, says: str, default_device: str, engine: str) -> None:
     weights = frozenset(FileType(kind) for kind in files.split() if kind != "none")

@@ -23,6 +23,7 @@ def body(**fields: Any) -> bytes:
     return orjson.dumps({"model": MODEL, **fields})
 
 
+@pytest.mark.covers("/v1/completions", "/v1/responses", "/v1/messages", "/tokenize")
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
@@ -42,6 +43,7 @@ async def test_a_path_of_the_engine_reaches_it(ready: Serving, path: str, fields
     assert fields.items() <= ready.engine.calls[-1].body.items()
 
 
+@pytest.mark.covers("a path that the stated engine lacks, or every engine for the model's files")
 @pytest.mark.parametrize("settings", [TRANSFORMERS], indirect=True)
 async def test_a_path_that_the_engine_lacks_is_404_with_the_engines_that_have_it(ready: Serving) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
@@ -95,6 +97,7 @@ async def stream_with_error(call: Call) -> None:
     await call.stream(b"")
 
 
+@pytest.mark.covers("a stream of completions ends with data: [DONE], whichever engine makes it")
 @pytest.mark.parametrize("settings", [TRANSFORMERS], indirect=True)
 @pytest.mark.parametrize(
     ("path", "fields", "behaviour", "done"),
@@ -159,6 +162,7 @@ async def test_files_that_no_engine_reads_are_said(serving: Serving, settings: R
         await serving.ask(extra_body={"backend": "llamacpp"})
 
 
+@pytest.mark.covers("model: NAME@PROFILE")
 @pytest.mark.parametrize("settings", [PROFILES], indirect=True)
 async def test_a_profile_states_what_the_request_does_not(serving: Serving) -> None:
     asking = asyncio.create_task(serving.client.chat.completions.create(model="tiny@long", messages=PROMPT))
@@ -187,6 +191,7 @@ async def echo_model(call: Call) -> None:
     await call.stream(b"")
 
 
+@pytest.mark.covers("model")
 @pytest.mark.parametrize("name", [MODEL, "tiny", "/models/tiny/"])
 async def test_the_answer_names_the_model_as_it_was_asked_for(ready: Serving, name: str) -> None:
     ready.engine.behaviour = echo_model
@@ -210,6 +215,7 @@ async def test_a_renamed_answer_that_breaks_off_is_cut_off_too(ready: Serving) -
     assert not reply.complete
 
 
+@pytest.mark.covers("an engine's refusal comes in OpenAI's shape")
 async def test_a_refusal_in_another_shape_becomes_openais(ready: Serving) -> None:
     async def refuse(call: Call) -> None:
         await call.answer({"detail": "Unexpected fields in the request: {'top_k'}"}, "422 Unprocessable Entity")
@@ -230,6 +236,7 @@ async def test_a_refusal_that_is_no_json_becomes_openais(ready: Serving) -> None
     assert raised.value.code == "engine_error"
 
 
+@pytest.mark.covers("/v1/messages has Anthropic's errors")
 async def test_clients_of_anthropics_api_get_its_errors(ready: Serving) -> None:
     reply = await ready.raw("POST", "/v1/messages", body(messages=PROMPT))
     assert reply.status == 400

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
-from berth_router.errors import UnknownModelError
+from berth_router.errors import APIError, UnknownModelError
 from berth_router.management import inventory
 from berth_router.settings import RouterSettings
 from berth_router.store import descriptions, removal
@@ -44,6 +44,13 @@ def store(settings: RouterSettings) -> Path:
     return Path(settings.model_store)
 
 
+@pytest.mark.covers(
+    "models[].format",
+    "models[].architecture",
+    "models[].parameters",
+    "models[].context_length",
+    "models[].has_chat_template",
+)
 async def test_headers_tell_what_a_model_is(serving: Serving, store: Path) -> None:
     write_gguf(store / "smol" / "smol.Q4_K_M.gguf")
     write_gguf(store / "alone.gguf")
@@ -75,6 +82,7 @@ async def test_headers_tell_what_a_model_is(serving: Serving, store: Path) -> No
     assert (found["org/checkpoint"]["format"], found["org/checkpoint"]["parameters"]) == ("safetensors", 650)
 
 
+@pytest.mark.covers("models[].broken")
 async def test_a_broken_directory_is_marked_and_the_others_are_there(serving: Serving, store: Path) -> None:
     write_gguf(store / "whole" / "model.gguf")
     (store / "html").mkdir()
@@ -101,6 +109,7 @@ def write_manifest(place: Path, **changed: Any) -> None:
     (place / ".berth-manifest.json").write_text(json.dumps(manifest | changed))
 
 
+@pytest.mark.covers("models[].manifest.repository", "models[].manifest.commit")
 async def test_a_downloaded_model_tells_where_it_came_from(serving: Serving, store: Path) -> None:
     write_gguf(store / "tiny" / "model.gguf")
     write_manifest(store / "tiny")
@@ -110,6 +119,7 @@ async def test_a_downloaded_model_tells_where_it_came_from(serving: Serving, sto
     assert [file["name"] for file in found["tiny"]["files"]] == ["model.gguf"]
 
 
+@pytest.mark.covers("models[].manifest")
 async def test_a_downloaded_model_that_lost_a_file_is_broken(store: Path) -> None:
     write_checkpoint(store / "lost")
     write_manifest(store / "lost")
@@ -120,6 +130,7 @@ async def test_a_downloaded_model_that_lost_a_file_is_broken(store: Path) -> Non
     assert "names no repository and commit" in str(read_model(store, lost).broken)
 
 
+@pytest.mark.covers("models[].headers")
 async def test_what_is_not_read_in_time_is_pending_and_read_later(
     serving: Serving, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +176,7 @@ async def test_only_models_that_changed_are_read_again(store: Path) -> None:
     await known.close()
 
 
+@pytest.mark.covers("deleted", "DELETE /v1/models/inventory/{name}: message")
 @pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
 @pytest.mark.parametrize("name", ["org/mine", "file.gguf", "models/org/mine"])
 async def test_a_model_is_deleted_from_the_store(serving: Serving, store: Path, name: str) -> None:
@@ -180,17 +192,19 @@ async def test_a_model_is_deleted_from_the_store(serving: Serving, store: Path, 
             await models(serving)
 
 
+@pytest.mark.covers("404 model_not_found")
 @pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
 @pytest.mark.parametrize("name", ["absent", "org", "../tiny", "tiny/..", "tiny/model.gguf", ".deleted-x", ""])
 async def test_what_is_no_model_is_not_deleted(serving: Serving, store: Path, name: str) -> None:
     write_gguf(store / "tiny" / "model.gguf")
     write_gguf(store / "org" / "mine" / "model.gguf")
     status, _ = await delete(serving, name)
-    assert status in (404, 405)
+    assert status == 404
     assert (store / "tiny" / "model.gguf").exists()
     assert (store / "org" / "mine" / "model.gguf").exists()
 
 
+@pytest.mark.covers("409 model_in_use")
 @pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
 @pytest.mark.parametrize("model", [MODEL, f"{MODEL}/model.gguf"])
 async def test_a_model_that_a_deployment_uses_is_not_deleted(serving: Serving, store: Path, model: str) -> None:
@@ -207,6 +221,7 @@ async def test_a_model_that_a_deployment_uses_is_not_deleted(serving: Serving, s
     assert (await delete(serving, "tiny"))[0] == 200
 
 
+@pytest.mark.covers("409 model_in_use by a download")
 @pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
 async def test_a_model_that_is_being_downloaded_is_not_deleted(serving: Serving) -> None:
     _, made = await call(serving, "POST", "/v1/models/download", url="acme/tiny")
@@ -247,11 +262,12 @@ async def test_a_deployment_that_is_made_meanwhile_gets_its_model_back(
 ) -> None:
     write_gguf(store / "tiny" / "model.gguf")
     meanwhile: Any = MadeMeanwhile(cluster)
-    with pytest.raises(Exception, match="in use by the ModelDeployment new"):
+    with pytest.raises(APIError, match="in use by the ModelDeployment new"):
         await Remover(meanwhile, store).remove("tiny")
     assert (store / "tiny" / "model.gguf").exists()
 
 
+@pytest.mark.covers("403 store_not_writable")
 async def test_a_router_that_may_only_read_deletes_nothing(serving: Serving, store: Path) -> None:
     status, answer = await delete(serving, "tiny")
     assert (status, answer["error"]["code"]) == (403, "store_not_writable")
@@ -313,6 +329,7 @@ async def test_a_model_that_somebody_else_has_just_deleted_is_not_found(
         await Remover(cluster, tmp_path).remove("gone")
 
 
+@pytest.mark.covers("models[].broken, unreadable")
 async def test_a_model_that_could_not_be_read_is_read_again(store: Path) -> None:
     write_gguf(store / "one" / "model.gguf")
     [one] = [model for model in await ModelStore(store).models() if model.name == "one"]
@@ -356,6 +373,7 @@ async def test_who_asks_when_a_reading_is_at_its_end_is_not_left_without(store: 
     await known.close()
 
 
+@pytest.mark.covers("503 store_unavailable")
 async def test_a_store_that_fails_is_told_with_when_to_try_again(
     serving: Serving,
     monkeypatch: pytest.MonkeyPatch,

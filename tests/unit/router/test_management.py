@@ -44,6 +44,7 @@ async def until_refused(serving: Serving) -> Reply:
                 )
 
 
+@pytest.mark.covers("data[].id")
 async def test_models_are_those_of_the_store(serving: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "large.gguf").write_bytes(b"GGUF")
     for not_a_model in (".partial", "lost+found"):
@@ -52,6 +53,7 @@ async def test_models_are_those_of_the_store(serving: Serving, settings: RouterS
     assert [model.id async for model in serving.client.models.list()] == ["/models/large.gguf", MODEL]
 
 
+@pytest.mark.covers("object", "data[].object", "data[].created", "data[].owned_by")
 async def test_models_are_in_openais_shape(serving: Serving, settings: RouterSettings) -> None:
     changed = int((Path(settings.model_store) / "tiny").stat().st_mtime)
     assert await get(serving, "/v1/models") == {
@@ -60,6 +62,16 @@ async def test_models_are_in_openais_shape(serving: Serving, settings: RouterSet
     }
 
 
+@pytest.mark.covers(
+    "loaded_models[].cache_key",
+    "loaded_models[].model_path",
+    "loaded_models[].backend",
+    "loaded_models[].device",
+    "loaded_models[].deployment",
+    "loaded_models[].phase",
+    "loaded_models[].in_flight",
+    "GET /v1/models/loaded: total_count",
+)
 async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
     await ready.told_in_flight(0)
     listed = await get(ready, "/v1/models/loaded")
@@ -76,6 +88,13 @@ async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
             pass
 
 
+@pytest.mark.covers(
+    "loaded_models[].loaded_at",
+    "loaded_models[].expires_at",
+    "loaded_models[].start_steps[].name",
+    "loaded_models[].start_steps[].seconds",
+    "loaded_models[].memory_bytes",
+)
 async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving) -> None:
     name = await ready.created()
     step = {"name": "EngineReady", "at": datetime.now(UTC).isoformat(), "seconds": 1.5}
@@ -91,6 +110,15 @@ async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving)
     assert model["memory_bytes"] == 350_000_000
 
 
+@pytest.mark.covers(
+    "models[].name",
+    "models[].path",
+    "models[].size_gb",
+    "models[].files[].name",
+    "models[].files[].size_mb",
+    "GET /v1/models/inventory: total_models",
+    "total_size_gb",
+)
 @pytest.mark.parametrize("settings", [{"engines": {"llamacpp": ["cpu"]}}], indirect=True)
 async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, settings: RouterSettings) -> None:
     store = Path(settings.model_store)
@@ -121,6 +149,7 @@ async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, set
     assert inventory["models"][1]["files"][0]["name"] == "renamed.gguf"
 
 
+@pytest.mark.covers("models[].recommended_backends")
 @pytest.mark.parametrize(
     ("types", "devices", "expected"),
     [
@@ -137,6 +166,7 @@ def test_recommended_backends_are_installed_ones_that_take_the_files(
     assert recommended_backends(frozenset(types), devices) == expected
 
 
+@pytest.mark.covers("GET /v1/models/stats: total_models", "active_models")
 async def test_stats_count_hits_and_misses(ready: Serving) -> None:
     await ready.ask()
     await ready.ask()
@@ -153,6 +183,7 @@ async def test_stats_count_hits_and_misses(ready: Serving) -> None:
     }
 
 
+@pytest.mark.covers("hit_rate")
 async def test_stats_before_any_request(serving: Serving) -> None:
     stats = await get(serving, "/v1/models/stats")
     assert (stats["total_models"], stats["total_requests"], stats["hit_rate"]) == (0, 0, 0.0)
@@ -170,6 +201,7 @@ async def test_a_request_that_is_sent_again_is_counted_once(ready: Serving) -> N
     assert (stats["total_requests"], stats["cache_hits"]) == (2, 1)
 
 
+@pytest.mark.covers("model (request)", "POST /v1/models/unload: unloaded", "POST /v1/models/unload: message")
 async def test_unload_deletes_the_deployments_of_the_model(ready: Serving) -> None:
     name = await ready.created()
     assert await unload(ready, model="tiny") == (200, {"unloaded": [name], "message": f"{MODEL} is unloaded."})
@@ -178,6 +210,7 @@ async def test_unload_deletes_the_deployments_of_the_model(ready: Serving) -> No
     assert (status, answer["error"]["code"]) == (404, "model_not_loaded")
 
 
+@pytest.mark.covers("model (request): NAME@PROFILE")
 @pytest.mark.parametrize("settings", [{"profiles": {"long": {"n_ctx": 8192}, "short": {"n_ctx": 512}}}], indirect=True)
 async def test_unload_of_a_profile_leaves_what_is_not_as_it_states(ready: Serving) -> None:
     status, answer = await unload(ready, model="tiny@long")
@@ -248,6 +281,7 @@ async def test_unload_waits_for_the_answers_of_other_replicas_which_take_no_new_
     assert await ready.deployments() == []
 
 
+@pytest.mark.covers("its bound")
 async def test_unload_waits_no_longer_than_its_bound(
     ready: Serving, second: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +299,7 @@ async def test_unload_waits_no_longer_than_its_bound(
     answering.cancel()
 
 
+@pytest.mark.covers("POST /v1/models/unload-all: unloaded", "POST /v1/models/unload-all: message")
 async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "other").mkdir()
     name = await ready.created()
@@ -284,12 +319,14 @@ async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving,
     assert (again.status, orjson.loads(again.body)["unloaded"]) == (200, [])
 
 
+@pytest.mark.covers("backend (request)")
 async def test_unload_of_another_backend_leaves_the_model_alone(ready: Serving) -> None:
     status, _ = await unload(ready, model=MODEL, backend="vllm")
     assert status == 404
     assert len(await ready.deployments()) == 1
 
 
+@pytest.mark.covers("device (request)")
 async def test_unload_of_another_device_leaves_the_model_alone(ready: Serving) -> None:
     status, _ = await unload(ready, model=MODEL, device="cuda")
     assert status == 404
@@ -303,6 +340,7 @@ async def test_unload_that_the_cluster_refuses_leaves_the_model_in_service(ready
     assert await ready.ask() == "Paris."
 
 
+@pytest.mark.covers("GET /metrics")
 async def test_metrics_count_requests_by_status(ready: Serving) -> None:
     await ready.raw("POST", "/v1/chat/completions", b"no JSON")
     metrics = (await ready.raw("GET", "/metrics")).body.decode()
@@ -311,6 +349,7 @@ async def test_metrics_count_requests_by_status(ready: Serving) -> None:
     assert 'berth_router_hold_seconds_count{outcome="ready"} 1.0' in metrics
 
 
+@pytest.mark.covers("GET /docs, GET /openapi.json")
 async def test_the_openapi_page_describes_inference_too(serving: Serving) -> None:
     assert (await serving.raw("GET", "/docs")).status == 200
     schema = await get(serving, "/openapi.json")
@@ -320,6 +359,7 @@ async def test_the_openapi_page_describes_inference_too(serving: Serving) -> Non
     assert {"model", "messages", "stream", "ttl", "n_ctx", "n_gpu_layers", "backend", "device"} <= set(fields)
 
 
+@pytest.mark.covers("shape")
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code", "says"),
     [

@@ -3,6 +3,7 @@
 from typing import Any
 
 import orjson
+import pytest
 
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_cluster.cluster import MODEL_DEPLOYMENTS
@@ -14,6 +15,7 @@ async def manifest(serving: Serving, query: str) -> Any:
     return orjson.loads(reply.body)
 
 
+@pytest.mark.covers("model (query)", "apiVersion", "kind")
 async def test_a_model_that_does_not_run_has_the_manifest_that_a_request_would_make(serving: Serving) -> None:
     shown = await manifest(serving, "model=tiny")
     assert (shown["apiVersion"], shown["kind"]) == ("berth.dev/v1alpha1", "ModelDeployment")
@@ -24,6 +26,7 @@ async def test_a_model_that_does_not_run_has_the_manifest_that_a_request_would_m
     assert await serving.deployments() == []
 
 
+@pytest.mark.covers("metadata.name", "spec")
 async def test_a_running_model_has_the_manifest_of_its_deployment(ready: Serving) -> None:
     shown = await manifest(ready, f"model={MODEL}")
     (live,) = await ready.deployments()
@@ -44,6 +47,7 @@ async def test_what_a_person_declared_is_told_as_it_is(serving: Serving) -> None
     assert shown["spec"]["idle"] == spec["idle"]
 
 
+@pytest.mark.covers("backend, device (query)")
 async def test_the_manifest_is_of_the_engine_that_is_asked_for(serving: Serving) -> None:
     shown = await manifest(serving, "model=tiny&backend=vllm&device=cpu")
     assert (shown["spec"]["backend"], shown["spec"]["device"]) == ("vllm", "cpu")

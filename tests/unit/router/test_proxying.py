@@ -15,6 +15,7 @@ REQUEST = orjson.dumps({"model": MODEL, "messages": PROMPT})
 STREAM = orjson.dumps({"model": MODEL, "messages": PROMPT, "stream": True})
 
 
+@pytest.mark.covers("/v1/chat/completions")
 async def test_the_engine_sees_the_request_without_berths_fields_and_with_the_defaults(ready: Serving) -> None:
     await ready.ask(
         seed=7,
@@ -162,6 +163,7 @@ async def test_a_dead_idle_connection_is_replaced_without_the_client_noticing(re
     assert ready.engine.connections == 2
 
 
+@pytest.mark.covers("a stream that breaks ends with an error event and without [DONE]")
 async def test_a_stream_whose_engine_dies_ends_with_an_error_and_the_reason(ready: Serving) -> None:
     begun = asyncio.Event()
 

@@ -235,6 +235,7 @@ async def test_what_was_put_there_just_now_is_there_for_whoever_asks_next(root: 
     assert "/models/new" in await after
 
 
+@pytest.mark.covers("models[].files[].type")
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

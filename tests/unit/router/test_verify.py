@@ -44,6 +44,19 @@ async def verify(serving: Serving, **fields: Any) -> tuple[int, Any]:
     return await call(serving, "POST", "/v1/models/verify-repo", **fields)
 
 
+@pytest.mark.covers(
+    "POST /v1/models/verify-repo: url (request)",
+    "POST /v1/models/verify-repo: include (request)",
+    "POST /v1/models/verify-repo: exclude (request)",
+    "POST /v1/models/verify-repo: repository",
+    "private",
+    "POST /v1/models/verify-repo: revision",
+    "POST /v1/models/verify-repo: destination",
+    "files[].name",
+    "files[].size",
+    "total_bytes",
+    "recommended_backends",
+)
 async def test_a_repository_that_can_be_downloaded(asking: Serving, hub: HubServer) -> None:
     status, found = await verify(asking, url=f"{hub.url}/acme/tiny")
     assert status == 200
@@ -66,6 +79,9 @@ async def test_a_repository_that_can_be_downloaded(asking: Serving, hub: HubServ
     assert (await verify(asking, url="acme/tiny", include=["README.md"]))[1]["total_bytes"] == 1
 
 
+@pytest.mark.covers(
+    "POST /v1/models/verify-repo: quantization (request)", "quantizations[].name", "quantizations[].size"
+)
 async def test_of_several_quantizations_one_must_be_named(asking: Serving, hub: HubServer) -> None:
     hub.repository("acme/many").commit({"many-Q4_K_M.gguf": b"GGUF" * 10, "many-Q8_0.gguf": b"GGUF" * 20})
     _, found = await verify(asking, url="acme/many")
@@ -78,6 +94,7 @@ async def test_of_several_quantizations_one_must_be_named(asking: Serving, hub: 
     assert "no engine that takes these files" in found["warnings"][0]
 
 
+@pytest.mark.covers("exists", "POST /v1/models/verify-repo: commit")
 async def test_what_does_not_exist_is_told(asking: Serving) -> None:
     status, found = await verify(asking, url="acme/absent")
     assert (status, found["exists"], found["downloadable"]) == (200, False, False)
@@ -86,6 +103,7 @@ async def test_what_does_not_exist_is_told(asking: Serving) -> None:
     assert found["warnings"]
 
 
+@pytest.mark.covers("gated", "downloadable")
 async def test_a_gated_repository_needs_the_token(
     asking: Serving, hub: HubServer, cluster: InstrumentedCluster, settings: RouterSettings
 ) -> None:
@@ -106,6 +124,7 @@ async def test_a_gated_repository_needs_the_token(
     assert TOKEN not in str(found)
 
 
+@pytest.mark.covers("POST /v1/models/verify-repo: destination (request)", "warnings")
 async def test_a_place_that_is_taken_is_told(asking: Serving, settings: RouterSettings) -> None:
     (Path(settings.model_store) / "tiny" / "model.gguf").write_bytes(b"GGUF")
     _, found = await verify(asking, url="acme/tiny")
@@ -113,6 +132,7 @@ async def test_a_place_that_is_taken_is_told(asking: Serving, settings: RouterSe
     assert "/models/tiny holds something that was not downloaded" in found["warnings"][0]
 
 
+@pytest.mark.covers("free_bytes")
 async def test_a_model_that_does_not_fit_is_told(asking: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     def free(_: Space) -> int:
         return 5101
@@ -129,6 +149,7 @@ async def test_a_hub_that_fails_is_503(asking: Serving, hub: HubServer) -> None:
     assert (status, answer["error"]["code"]) == (503, "hub_unavailable")
 
 
+@pytest.mark.covers("503 hub_unavailable")
 async def test_a_hub_that_hangs_holds_nobody_up(
     asking: Serving, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import pytest
 import uvloop
 
-from tests.unit.router.conftest import MODEL, Serving, cluster, engine, ready, serving, settings
+from tests.unit.router.conftest import MODEL, Serving, engine, ready, serving, settings
 from tests.unit.router.engine import Engine
 from tests.unit.serving.raw_engine import RawEngine, RawEngineConnection, counted
 from tests.unit.serving.wire import PATIENCE_SECONDS, Wire, chat, request
 
-__all__ = ["cluster", "engine", "ready", "serving", "settings"]
+__all__ = ["engine", "ready", "serving", "settings"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import orjson
 
+from tests.unit.addresses import own_address
 from tests.unit.serving.wire import PATIENCE_SECONDS
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -97,7 +98,7 @@ class RawEngine:
     """The listener. Use as a context."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((own_address(), 0))
         self._listener.setblocking(False)
         self._connections: list[RawEngineConnection] = []
 

@@ -61,6 +61,7 @@ async def test_a_body_that_is_not_in_the_coding_is_refused(ready: Serving) -> No
     assert ready.server.body_budget.reserved == 0
 
 
+@pytest.mark.covers("408 request_timeout")
 @pytest.mark.parametrize("settings", [SHORT], indirect=True)
 async def test_half_a_body_has_its_time(serving: Serving) -> None:
     chunks = request(headers=CHUNKED)
@@ -156,6 +157,7 @@ async def test_whoever_leaves_leaves_the_room_to_others(ready: Serving) -> None:
     await room_taken(ready, 0)
 
 
+@pytest.mark.covers("413 request_too_large")
 @pytest.mark.parametrize("settings", [{"max_body_bytes": 10 * KB}], indirect=True)
 async def test_a_body_that_is_too_long_is_refused_unread(serving: Serving) -> None:
     for data in (

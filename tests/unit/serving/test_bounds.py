@@ -33,6 +33,7 @@ class Gate:
         await call.answer()
 
 
+@pytest.mark.covers("429 too_many_requests, Retry-After")
 @pytest.mark.parametrize("settings", [{"max_requests_per_model": 8}], indirect=True)
 async def test_400_requests_at_once_for_a_model_that_runs(ready: Serving) -> None:
     gate = ready.engine.behaviour = Gate()
@@ -70,6 +71,7 @@ async def test_a_request_that_ends_in_any_way_makes_room_for_the_next(ready: Ser
         await connections(ready, 0)
 
 
+@pytest.mark.covers("503 server_ending, too_many_connections, Retry-After")
 @pytest.mark.parametrize("settings", [{"max_connections": MOST}], indirect=True)
 async def test_a_connection_too_many_is_told_so(ready: Serving) -> None:
     gate = ready.engine.behaviour = Gate()

@@ -35,6 +35,7 @@ async def test_a_head_may_come_byte_by_byte(serving: Serving) -> None:
         assert (await wire.answer()).status == 200
 
 
+@pytest.mark.covers("431 head_too_large")
 @pytest.mark.parametrize("piece", [1 << 27, 40_000, 1000])
 async def test_a_head_that_never_ends_is_refused_while_it_comes(serving: Serving, piece: int) -> None:
     async def never_end(wire: Wire) -> None:

@@ -59,6 +59,7 @@ async def test_a_request_whose_engine_dies_of_it_goes_to_no_other(raw: Raw, aske
         assert (await wire.answer()).status == 200
 
 
+@pytest.mark.covers("502 engine_failed")
 async def test_requests_that_were_not_alone_may_be_sent_again_by_their_clients(raw: Raw) -> None:
     with await Wire.connect(raw.port) as first, await Wire.connect(raw.port) as second:
         await first.send(ASK)

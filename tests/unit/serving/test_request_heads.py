@@ -81,6 +81,7 @@ REFUSED_FRAMING = [
 ]
 
 
+@pytest.mark.covers("400 invalid_http, 501, 505")
 @pytest.mark.parametrize("fields", REFUSED_FRAMING)
 def test_what_leaves_room_for_two_readings_is_refused(fields: bytes) -> None:
     with pytest.raises(HeadError):

@@ -14,9 +14,9 @@ import orjson
 import pytest
 
 from berth_local.cli.main import exit_code
-from tests.unit.router.conftest import Serving, cluster, engine, ready, serving, settings
+from tests.unit.router.conftest import Serving, engine, ready, serving, settings
 
-__all__ = ["cluster", "engine", "ready", "serving", "settings"]
+__all__ = ["engine", "ready", "serving", "settings"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""What every Cluster does, asked of the one in memory.
-
-tests/integration/test_kubernetes_cluster.py asks the same of a real API server.
-"""
+"""What every Cluster does: the one in memory, and with --cluster=kubernetes a real API server."""
 
 import asyncio
 from typing import Any
@@ -24,7 +21,6 @@ from berth_cluster.cluster import (
     WatchEvent,
 )
 from berth_cluster.following import Snapshot, follow
-from berth_local.node.cluster import LocalCluster
 
 DOWNLOAD: Object = {"repository": "org/name", "revision": "main"}
 
@@ -32,11 +28,6 @@ DOWNLOAD: Object = {"repository": "org/name", "revision": "main"}
 def manifest(**spec: Any) -> Object:
     spec = {"model": "/models/SmolLM2", "backend": "llamacpp", "device": "cpu", **spec}
     return {"apiVersion": "berth.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "smol"}, "spec": spec}
-
-
-@pytest.fixture
-def cluster() -> Cluster:
-    return LocalCluster()
 
 
 def status(phase: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import Processes
-from tests.unit.local.running import until
+from tests.waiting import until
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 PROMISED_SECONDS = 2

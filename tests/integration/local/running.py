@@ -3,17 +3,14 @@
 import asyncio
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 import openai
 
-from tests.unit.local.engine import install
-
-PATIENCE_SECONDS = 30
+from tests.integration.local.engine import install
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 class Berth:
@@ -37,15 +34,23 @@ class Berth:
     async def __aexit__(self, *_: object) -> None:
         if self._process and self._process.returncode is None:
             self._process.terminate()
-            await self._process.wait()
+            try:
+                await asyncio.wait_for(self._process.wait(), PATIENCE_SECONDS)
+            except TimeoutError:
+                await self.kill()
+                raise
 
     async def start(self) -> None:
-        """Starts it, and waits until it listens."""
+        """Starts it, and waits until it listens. Where that takes too long, no process of it is left."""
         if not self._real_engine:
             install(self._directory / "bin")
         self._process = await self.command("up", "--models", str(self.models), "--port", "0")
         process = self._process
-        await until(lambda: (self.home / "berth.json").exists() or process.returncode is not None)
+        try:
+            await until(lambda: (self.home / "berth.json").exists() or process.returncode is not None)
+        except BaseException:
+            await self.kill()
+            raise
         self.url = json.loads((self.home / "berth.json").read_text())["url"]
 
     async def command(self, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
@@ -65,7 +70,8 @@ class Berth:
     async def kill(self) -> None:
         """What nobody can handle."""
         assert self._process
-        self._process.send_signal(signal.SIGKILL)
+        if self._process.returncode is None:
+            self._process.kill()
         await self._process.wait()
 
     def client(self) -> openai.AsyncOpenAI:
@@ -84,10 +90,3 @@ class Berth:
         except OSError:
             return False
         return f"BERTH_HOME={self.home}".encode() in environment.split(b"\0")
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Returns once the condition holds. Raises TimeoutError."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 (other processes: nothing here could set an event)
-            await asyncio.sleep(0.02)

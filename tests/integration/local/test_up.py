@@ -10,9 +10,10 @@ from typing import Any
 import openai
 import pytest
 
-from tests.unit.local.engine import install
-from tests.unit.local.running import PATIENCE_SECONDS, Berth, until
+from tests.integration.local.engine import install
+from tests.integration.local.running import Berth
 from tests.unit.runtime.model_files import put
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -25,6 +26,15 @@ async def berth(tmp_path: Path) -> AsyncIterator[Berth]:
     put(tmp_path / "models" / "tiny", "tiny-Q4_K_M.gguf")
     put(tmp_path / "models" / "other", "other-Q4_K_M.gguf")
     async with Berth(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Berth]:
+    """One for the tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("shared")
+    put(folder / "models" / "tiny", "tiny-Q4_K_M.gguf")
+    async with Berth(folder) as running:
         yield running
 
 
@@ -90,12 +100,12 @@ async def test_an_engines_children_go_with_it(berth: Berth) -> None:
     assert len(berth.family()) <= len(before) + 2  # a spare may have been made meanwhile
 
 
-async def test_a_second_one_says_that_there_is_one(berth: Berth) -> None:
-    second = await berth.command("up", "--port", "0", stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+async def test_a_second_one_says_that_there_is_one(shared: Berth) -> None:
+    second = await shared.command("up", "--port", "0", stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
     _, said = await second.communicate()
     assert second.returncode == 1
     assert said.decode().count("\n") == 1
-    assert f"running already with {berth.home}, at {berth.url}" in said.decode()
+    assert f"running already with {shared.home}, at {shared.url}" in said.decode()
 
 
 async def test_a_command_that_serves_another_one_too_ends_when_that_has_its_answer(tmp_path: Path) -> None:
@@ -124,12 +134,22 @@ async def test_a_command_that_serves_another_one_too_ends_when_that_has_its_answ
     assert ((await first.communicate())[0], first.returncode) == (b"is.\n", 0)
 
 
-async def test_a_network_is_let_in_with_a_key_only(berth: Berth) -> None:
-    refused = await berth.command("up", "--host", "0.0.0.0", "--port", "0", stderr=asyncio.subprocess.PIPE)
+async def test_a_network_is_let_in_with_a_key_only(shared: Berth) -> None:
+    refused = await shared.command("up", "--host", "0.0.0.0", "--port", "0", stderr=asyncio.subprocess.PIPE)
     _, said = await refused.communicate()
     assert refused.returncode == 1
     assert said.decode().count("\n") == 1
     assert "BERTH_API_KEY" in said.decode()
+
+
+async def test_a_start_that_takes_too_long_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what these tests stand on: a server that nobody ends would disturb all that come after."""
+    put(tmp_path / "models" / "tiny", "tiny-Q4_K_M.gguf")
+    started = Berth(tmp_path)
+    monkeypatch.setattr("tests.waiting.PATIENCE_SECONDS", 0)
+    with pytest.raises(TimeoutError):
+        await started.start()
+    assert started.family() == set()
 
 
 async def test_logs_tell_what_every_engine_of_the_model_wrote(berth: Berth) -> None:

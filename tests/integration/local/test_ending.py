@@ -12,9 +12,10 @@ from typing import Any
 import openai
 import pytest
 
-from tests.unit.local.engine import install
-from tests.unit.local.running import PATIENCE_SECONDS, Berth, until
+from tests.integration.local.engine import install
+from tests.integration.local.running import Berth
 from tests.unit.runtime.model_files import put
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.unit.local.running import PATIENCE_SECONDS, Berth
+from tests.integration.local.running import Berth
 from tests.unit.runtime.model_files import put
+from tests.waiting import PATIENCE_SECONDS
 
 KUBERNETES = re.compile(r"\b(?:pods?|nodes?|images?|containers?|kubelet|kubectl|cluster|Job)\b", re.IGNORECASE)
 

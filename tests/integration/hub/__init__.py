@@ -1,0 +1,1 @@
+"""Whole download programs, and what ends them."""

@@ -1,0 +1,1 @@
+"""Whole `berth up` processes."""

@@ -1,1 +1,0 @@
-"""The router's test-suite on a real API server."""
