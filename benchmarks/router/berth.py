@@ -2,7 +2,7 @@
 
     python -m benchmarks.router.berth ENGINE_URL
 
-RouterSettings come from the environment, as in a cluster. What an operator would do is little here: a deployment that the
+The settings come from the environment, as in a cluster. What an operator would do is little here: a deployment that the
 router makes is ready at once, and its engine is at ENGINE_URL.
 """
 

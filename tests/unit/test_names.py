@@ -7,19 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CLASS = re.compile(r"^ *class (\w+)[(:\[]", re.MULTILINE)
 
-NOT_YET = "to be renamed"
-
-DEFINED_TWICE: dict[str, str] = {
-    "Downloads": NOT_YET,
-    "Engine": NOT_YET,
-    "Evictor": NOT_YET,
-    "ModelStore": NOT_YET,
-    "Observed": NOT_YET,
-    "Plan": NOT_YET,
-    "Settings": NOT_YET,
-    "WriteStatus": NOT_YET,
-}
-"""Names that several classes have, and why."""
+DEFINED_TWICE: dict[str, str] = {}
+"""Names that several classes have on purpose, each with the reason. There are none."""
 
 
 def definitions() -> dict[str, list[str]]:

@@ -62,7 +62,7 @@ class HubLookup:
         self._places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
     async def preview(self, source: Source, requested: RequestedFiles) -> RepositoryPreview:
-        """What the repository has, and what a download would take. Raises ServiceUnavailableError: the hub gives no answer."""
+        """What the repository has, and what a download would take. Raises ServiceUnavailableError: no answer."""
         try:
             async with asyncio.timeout(LOOKUP_SECONDS), self._places:
                 return await asyncio.to_thread(self._preview, source, requested)

@@ -97,8 +97,8 @@ class Downloads:
     async def request(self, spec: ModelDownloadSpec) -> ModelDownload:
         """The download of this content: the existing one, or a new one.
 
-        One that failed, or whose files are gone, is replaced. Raises RequestConflictError where its place is not free, or
-        another APIError.
+        One that failed, or whose files are gone, is replaced. Raises RequestConflictError where its place is not free,
+        or another APIError.
         """
         name = download_name(spec)
         try:
@@ -228,8 +228,8 @@ def _is_there(place: Path) -> bool:
 def _what_is_there(root: Path, destination: str, repository: str) -> str | None:
     """What at its place prevents a download: a text to follow the place's name. None: nothing does.
 
-    A model of the same repository does not: the download compares the files. Raises ServiceUnavailableError where the store
-    fails.
+    A model of the same repository does not: the download compares the files. Raises ServiceUnavailableError where the
+    store fails.
     """
     place = root / destination
     try:

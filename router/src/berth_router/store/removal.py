@@ -49,8 +49,9 @@ class Remover:
     async def remove(self, name: str) -> None:
         """Deletes the model of this name below the store. The name must be a model's.
 
-        Raises RequestConflictError where something uses it, NotOfferedError where the store is not writable, UnknownModelError
-        where it has just been deleted, ServiceUnavailableError where the cluster does not answer or the store fails.
+        Raises RequestConflictError where something uses it, NotOfferedError where the store is not writable,
+        UnknownModelError where it has just been deleted, ServiceUnavailableError where the cluster does not
+        answer or the store fails.
         """
         await self._check_unused(name)
         place = self._root / name
