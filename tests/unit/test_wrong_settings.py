@@ -41,6 +41,24 @@ def none_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def levels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The levels that a log was configured with. It is not: the log is this whole process's."""
+    taken: list[str] = []
+
+    def configure_log(stream: TextIO, level: str, **_: object) -> None:
+        taken.append(level)
+
+    for module in (
+        "berth_router.main",
+        "berth_operator.main",
+        "berth_local.serve.foreground",
+        "berth_local.serve.background",
+    ):
+        monkeypatch.setattr(f"{module}.configure_log", configure_log)
+    return taken
+
+
 def is_one_line_about(name: str, text: str) -> bool:
     return text.count("\n") == text.endswith("\n") and name in text and not any(word in text for word in LIBRARYS_WORDS)
 
@@ -232,20 +250,6 @@ def test_a_download_names_the_variable_and_is_final(tmp_path: Path, name: str, v
     assert "Traceback" not in running.output.read_text()
 
 
-@pytest.fixture
-def levels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The levels that a log was configured with. It is not: the log is this whole process's."""
-    taken: list[str] = []
-
-    def configure_log(stream: TextIO, level: str, **_: object) -> None:
-        taken.append(level)
-
-    for module in ("berth_local.serve.foreground", "berth_local.serve.background"):
-        monkeypatch.setattr(f"{module}.configure_log", configure_log)
-    return taken
-
-
-@pytest.mark.usefixtures("levels")
 @pytest.mark.parametrize("command", ["list", "up --port 0"])
 @pytest.mark.parametrize(
     ("name", "value", "told"),

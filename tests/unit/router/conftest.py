@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,11 @@ async def served(cluster: InstrumentedCluster, engine: Engine, settings: RouterS
 
 
 @pytest.fixture
-async def serving(cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings) -> AsyncIterator[Serving]:
+async def serving(
+    cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Serving]:
+    # A lease is given back so long after the last request, and several tests wait for that.
+    monkeypatch.setattr("berth_router.lifecycle.lease_rules.SETTLE", timedelta(seconds=0.2))
     async with served(cluster, engine, settings) as running:
         await running.until_ready()
         yield running

@@ -1,6 +1,6 @@
 """The router's byte path on real sockets, on both event loops that it runs on.
 
-`berth-router` and `berth up` use uvloop; `berth run` uses asyncio's own loop in its background.
+`berth-router` and `berth up` use uvloop; `berth run` uses asyncio's own loop in its background (only CI=true tries it).
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 import uvloop
 
+from tests.unit.examples import EVERYTHING
 from tests.unit.router.conftest import MODEL, Serving, engine, ready, serving, settings
 from tests.unit.router.engine import Engine
 from tests.unit.serving.raw_engine import RawEngine, RawEngineConnection, counted
@@ -19,8 +20,12 @@ __all__ = ["engine", "ready", "serving", "settings"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test runs on each."""
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    """The loops on which every test runs."""
+    both: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
+        "uvloop": uvloop.new_event_loop,
+        "asyncio": asyncio.new_event_loop,
+    }
+    return both if EVERYTHING else {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(autouse=True)
