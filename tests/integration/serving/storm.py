@@ -48,7 +48,8 @@ SETTINGS: dict[str, Any] = {
     "keep_alive_seconds": 15,
     "stalled_client_seconds": STALLED_SECONDS,
     "engine_connect_seconds": 2,
-    "engine_first_byte_seconds": 3,
+    # A request may go to five silent engines, one after the other, before it fails: within the patience of a client.
+    "engine_first_byte_seconds": 2,
     "engine_silence_seconds": 3,
     "cold_start_deadline": 20,
     "max_deployments": 100,
