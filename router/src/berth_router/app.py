@@ -37,6 +37,7 @@ from berth_router.serving.dispatch import Dispatcher
 from berth_router.serving.inference import InferenceContext, InferencePath
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.management_bridge import ManagementBridge
+from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
 from berth_router.serving.server import HttpServer
 from berth_router.settings import RouterSettings
@@ -136,9 +137,9 @@ class Router:
             management = ManagementBridge(
                 self._management, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes
             )
-            server = HttpServer(
-                Dispatcher(paths, management, self._keys, limits.requests_per_key).dispatch, limits, pool
-            )
+            origins = OriginPolicy(settings.cors_origins, settings.allowed_hosts)
+            dispatcher = Dispatcher(paths, management, self._keys, limits.requests_per_key, origins)
+            server = HttpServer(dispatcher.dispatch, limits, pool)
             await server.listen(listener)
             try:
                 yield server

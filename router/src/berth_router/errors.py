@@ -5,6 +5,7 @@ APIError
 │   ├── AuthenticationError      401  no API key, or one that is not valid
 │   ├── PermissionDeniedError    403  the API key lacks a scope
 │   ├── NotOfferedError          403  this installation does not do that
+│   ├── ForeignPageError         403  a web page asks that may not
 │   ├── UnknownModelError        404  no such model in the store
 │   ├── UnknownPathError         404  no such path in this API
 │   ├── MethodNotAllowedError    405
@@ -121,6 +122,12 @@ class PermissionDeniedError(InvalidRequestError):
 
 class NotOfferedError(InvalidRequestError):
     """This installation offers what was asked to nobody."""
+
+    status = 403
+
+
+class ForeignPageError(InvalidRequestError):
+    """A web page asks whose origin, or whose name for this server, is not among those allowed."""
 
     status = 403
 

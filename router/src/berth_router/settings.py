@@ -21,6 +21,7 @@ from berth_process.settings_validation import settings_error
 from berth_router.auth import KeyScope
 from berth_router.request.profiles import PROFILE_NAME_PATTERN, Profile
 from berth_router.serving.limits import Limits
+from berth_router.serving.origins import OF_PROGRAMS, OF_THIS_MACHINE, is_host_pattern, is_origin_pattern
 
 MIB = 1024 * 1024
 
@@ -55,6 +56,10 @@ def _from_json(value: Any) -> Any:
         raise WrongValueError(f"a JSON object ({error})") from None
 
 
+def _from_list(value: object) -> object:
+    return tuple(part.strip().lower() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 def _listening_address(host: str) -> str:
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -65,8 +70,23 @@ def _listening_address(host: str) -> str:
     return host
 
 
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(is_origin_pattern, origins)):
+        raise WrongValueError("origins with commas between, such as https://chat.example.com, http://localhost:* or *")
+    return origins
+
+
+def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(is_host_pattern, hosts)):
+        raise WrongValueError("names of hosts with commas between, such as berth.example.com or *.example.com")
+    return hosts
+
+
 JSON = (NoDecode, BeforeValidator(_from_json))
 """Annotations of a setting whose variable holds JSON."""
+
+LIST = (NoDecode, BeforeValidator(_from_list))
+"""Annotations of a setting whose variable holds a list with commas between."""
 
 
 class RouterSettings(BaseSettings):
@@ -158,6 +178,18 @@ class RouterSettings(BaseSettings):
         default_factory=dict[str, list[KeyScope]],
         alias="BERTH_API_KEY_SCOPES",
         description="What each API key allows, as a JSON object: its name and a list of inference and manage.",
+    )
+    cors_origins: Annotated[tuple[str, ...], *LIST, AfterValidator(_origins)] = Field(
+        default=(*OF_THIS_MACHINE, *OF_PROGRAMS),
+        alias="BERTH_CORS_ORIGINS",
+        description="Origins of web pages that may ask, with commas between: https://chat.example.com, https://*.example.com,"
+        " http://localhost:*, or * for every page.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], *LIST, AfterValidator(_hosts)] = Field(
+        default=(),
+        alias="BERTH_ALLOWED_HOSTS",
+        description="Names under which a router without API keys is reached, with commas between; a request for another"
+        " name is refused. Addresses are always allowed. Unset: any name.",
     )
     stats_config_map: str | None = Field(
         default=None,

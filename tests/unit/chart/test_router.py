@@ -49,6 +49,8 @@ def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatc
 @pytest.mark.covers(
     "router.defaultTtlSeconds",
     "router.maxTtlSeconds: the longest ttl of a request that counts; 0: any",
+    "router.corsOrigins",
+    "router.allowedHosts",
     "router.port",
     "router.host",
     "router.limits.requestsPerModel",
@@ -74,6 +76,8 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
             "defaultDevice": "cuda",
             "defaultTtlSeconds": 31536000,
             "maxTtlSeconds": 7200,
+            "corsOrigins": ["https://*.example.com", "http://localhost:*"],
+            "allowedHosts": ["berth.example.com"],
             "coldStartDeadlineSeconds": 60,
             "maxDeployments": 5,
             "drainSeconds": 7,
@@ -110,6 +114,10 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         "https://hub.example.com/hf",
         True,
         False,
+    )
+    assert (settings.cors_origins, settings.allowed_hosts) == (
+        ("https://*.example.com", "http://localhost:*"),
+        ("berth.example.com",),
     )
     assert settings.min_free_bytes == 7
     assert (settings.host, settings.port) == ("::", 9000)

@@ -1,6 +1,7 @@
 """The settings of the router and the operator on one machine. All others come from the environment, as in a cluster."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _REPLICA = "local"
 _KEY_NAME = "berth"
 _DRAIN_SECONDS = 5
 """The time that answers under way get at a shutdown. It is short, because a user sits at the terminal."""
+
+_OWN_NAMES = f"localhost,*.localhost,{socket.gethostname()}"
 
 _GRACE_SECONDS = 5
 """The time that an engine gets to end. It has nothing to save."""
@@ -50,6 +53,8 @@ def router_settings(engines: Engines, store: Path, host: str, port: int) -> Rout
         "BERTH_DEFAULT_BACKEND": backend,
         "BERTH_DEFAULT_DEVICE": engines[backend][0],
         "BERTH_STORE_WRITABLE": True,
+        # Only this machine can connect without a key. A web page must not do so under a name of its own.
+        "BERTH_ALLOWED_HOSTS": os.environ.get("BERTH_ALLOWED_HOSTS") or _OWN_NAMES,
         "BERTH_DRAIN_SECONDS": os.environ.get("BERTH_DRAIN_SECONDS") or _DRAIN_SECONDS,
     }
     return RouterSettings.of_environment(**settings)

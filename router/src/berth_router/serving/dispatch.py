@@ -9,6 +9,7 @@ from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Destination
 from berth_router.serving.inference import InferencePath
 from berth_router.serving.limits import ConcurrencyLimit
+from berth_router.serving.origins import OriginPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class _Route:
     destination: Destination
     key: str | None
     dialect: Dialect
+    answer_lines: bytes
+    """Header lines that every answer has, for a browser."""
     keys_read: int
     """`ApiKeys.times_read` when the route was found. The route holds until the keys are read again."""
 
@@ -31,6 +34,18 @@ class _WithoutBody:
         self.serve = destination.serve
 
 
+class _Preflight:
+    """Answers a browser that asks whether a page may ask."""
+
+    body_limit = 0
+
+    def __init__(self, lines: bytes) -> None:
+        self._lines = lines
+
+    def serve(self, exchange: Exchange, body: bytes) -> None:
+        exchange.answer(204, self._lines, b"")
+
+
 class Dispatcher:
     """Sends requests to inference paths to engines, and all others to the management API."""
 
@@ -40,11 +55,13 @@ class Dispatcher:
         management: Destination,
         keys: ApiKeys | None,
         requests_per_key: int,
+        origins: OriginPolicy,
     ) -> None:
         self._inference = inference
         self._management = management
         self._keyless = _WithoutBody(management)
         self._keys = keys
+        self._origins = origins
         self._in_hand = ConcurrencyLimit(requests_per_key)
 
     def dispatch(self, exchange: Exchange) -> Destination:
@@ -55,26 +72,31 @@ class Dispatcher:
         if not isinstance(route, _Route) or route.keys_read != keys_read:
             route = head.route = self._find(exchange, keys_read)
         exchange.dialect = route.dialect
+        exchange.answer_lines = route.answer_lines
         if route.key is not None:
             exchange.key = route.key
             self._count_for_key(exchange, route.key)
         return route.destination
 
     def _find(self, exchange: Exchange, keys_read: int) -> _Route:
-        """Where requests with this head go. Raises APIError where the key does not allow them."""
+        """Where requests with this head go. Raises APIError where the key, or the page that asks, does not allow it."""
         head = exchange.head
+        preflight = self._origins.preflight_lines(head)
+        if preflight is not None:
+            return _Route(_Preflight(preflight), None, exchange.dialect, b"", keys_read)
         path = self._inference.get(head.path)
         if path:
             exchange.dialect = path.endpoint.dialect  # for the errors below
+        lines = exchange.answer_lines = self._origins.answer_lines(head, has_keys=self._keys is not None)
         key = None
         if self._keys:
             needed = scopes_that_allow(head.path, self._inference)
             if needed is None:
-                return _Route(self._keyless, None, exchange.dialect, keys_read)
+                return _Route(self._keyless, None, exchange.dialect, lines, keys_read)
             key = self._keys.check(head.headers, needed)
         if path and head.method != "POST":
             raise MethodNotAllowedError(head.method, path.endpoint.path, "POST")
-        return _Route(path or self._management, key, exchange.dialect, keys_read)
+        return _Route(path or self._management, key, exchange.dialect, lines, keys_read)
 
     def _count_for_key(self, exchange: Exchange, key: str) -> None:
         if not self._in_hand.try_acquire(key):

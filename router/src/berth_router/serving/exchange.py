@@ -68,6 +68,7 @@ class Exchange:
         "_unsent_head",
         "accepts_chunks",
         "answer_bytes",
+        "answer_lines",
         "body_room",
         "dialect",
         "done",
@@ -93,6 +94,8 @@ class Exchange:
         """The status that was sent; 0 before; CLIENT_LEFT where the client left before."""
         self.streams_events = False
         """Whether the answer that has begun is a stream of events."""
+        self.answer_lines = b""
+        """Header lines that the answer has besides its own."""
         self.answer_bytes = 0
         """Bytes of the engine's answer so far."""
         self.accepts_chunks = False
@@ -171,7 +174,7 @@ class Exchange:
         self._chunked = length is None and not http10 and not self._bodyless
         self._closes = client.closes_after_answer or (length is None and http10)
         self._unsent_head = answer_head(
-            status, headers, self.request_id, length, chunked=self._chunked, closes=self._closes
+            status, headers + self.answer_lines, self.request_id, length, chunked=self._chunked, closes=self._closes
         )
 
     def _flush_head(self) -> None:

@@ -33,7 +33,12 @@ _NOT_FORWARDED = frozenset(
         b"transfer-encoding",
         b"upgrade",
         # The router states these itself.
+        b"access-control-allow-credentials",
+        b"access-control-allow-headers",
+        b"access-control-allow-methods",
         b"access-control-allow-origin",
+        b"access-control-expose-headers",
+        b"access-control-max-age",
         b"content-length",
         b"date",
         b"server",
