@@ -22,6 +22,9 @@ MODEL_STORE = "/models"
 MODEL_PATH_PATTERN = rf"^{MODEL_STORE}(/[A-Za-z0-9_][A-Za-z0-9._+=-]*)+$"
 """No segment begins with a dot, so no path leads out of the store."""
 
+MODEL_PATH_LENGTH = 512
+"""Characters of a path at most."""
+
 
 NAME_LENGTH = 63
 """A deployment's name is a label of its pods. The API server refuses a longer label."""
@@ -175,7 +178,7 @@ class ModelDeploymentSpec(Schema):
     """What to serve, with which engine, and for how long without a request."""
 
     model: str = Field(
-        max_length=512,
+        max_length=MODEL_PATH_LENGTH,
         pattern=MODEL_PATH_PATTERN,
         description="Path of the model in the model store: a directory or a .gguf file, such as "
         f"{MODEL_STORE}/SmolLM2-135M-Instruct.",

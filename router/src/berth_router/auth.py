@@ -40,7 +40,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 ANY_SCOPE: Scopes = frozenset(KeyScope)
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
 """Paths that need no key: probes and monitoring, which have none, and the API's page, which is the same everywhere."""
 
 

@@ -23,7 +23,7 @@ async def test_a_router_is_ready_once_it_has_heard_from_the_cluster(serving: Ser
     assert (await serving.raw("GET", "/readyz")).status == 200
 
 
-@pytest.mark.covers("GET /healthz")
+@pytest.mark.covers("GET /health, GET /healthz")
 @pytest.mark.in_memory("a fault of the cluster's adapter")
 async def test_a_router_that_lost_its_view_asks_to_be_restarted(settings: RouterSettings, engine: Engine) -> None:
     class Broken(MemoryCluster):

@@ -41,7 +41,7 @@ async def test_ten_requests_at_once_are_answered_in_their_order(ready: Serving) 
     with await Wire.connect(ready.port) as wire:
         await wire.send(b"".join(requests))
         answers = [await wire.answer("HEAD" if number == 8 else "POST") for number in range(10)]
-        assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200, 400, 405, 405, 200]
+        assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200, 400, 405, 200, 200]
         assert all(answer.whole and not answer.closes for answer in answers)
         for number, word in ((0, b"one"), (2, b"two"), (5, b"three"), (9, b"four")):
             assert word in answers[number].body

@@ -1,6 +1,7 @@
 """The FastAPI application of everything but inference, with OpenAI's shape for its errors too."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import structlog
@@ -82,8 +83,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 
 def unknown_path(api: FastAPI, path: str) -> UnknownPathError:
-    """The error for a path that the API does not have. It lists the paths that it has."""
-    paths = ", ".join(sorted(api.openapi()["paths"]))
-    return UnknownPathError(
-        f"There is no {path} here. There are {paths}; GET /docs describes them.", code="unknown_path"
-    )
+    """The error for a path that the API does not have. It names the nearest one that it has."""
+    nearest = get_close_matches(path, api.openapi()["paths"], n=1)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    return UnknownPathError(f"There is no {path} here.{hint} GET /docs describes all paths.", code="unknown_path")

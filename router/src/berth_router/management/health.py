@@ -16,6 +16,7 @@ def health_routes(
     """
     routes = APIRouter(tags=["operations"])
 
+    @routes.get("/health", summary="Whether the router lives, by the name that other servers have for it")
     @routes.get("/healthz", summary="Whether the router lives")
     async def healthz(response: Response) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         """503: only a restart helps. A router that cannot reach the cluster still serves the models that run."""

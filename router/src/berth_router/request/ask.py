@@ -13,6 +13,7 @@ from berth_api.inference import samples_only_when_told
 from berth_api.model_deployment import (
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_GPU_MEMORY_UTILIZATION,
+    MODEL_PATH_LENGTH,
     MODEL_PATH_PATTERN,
     MODEL_STORE,
     Backend,
@@ -27,7 +28,7 @@ from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
 _MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
-_MAX_MODEL_LENGTH = 512
+_MAX_NAME_LENGTH = MODEL_PATH_LENGTH
 
 
 def _description(schema: type[BaseModel], field: str) -> str | None:
@@ -41,7 +42,7 @@ class BerthFields(BaseModel):
 
     model: str = Field(
         min_length=1,
-        max_length=_MAX_MODEL_LENGTH,
+        max_length=_MAX_NAME_LENGTH,
         description=(
             f"The model's path in the store, such as {MODEL_STORE}/SmolLM2-135M-Instruct;"
             f" the part after {MODEL_STORE}/ is enough."
@@ -266,6 +267,12 @@ def model_path(model: str) -> str:
     """The path in the store of a model's name. Raises InvalidRequestError."""
     trimmed = model.rstrip("/")
     path = trimmed if trimmed.startswith("/") else f"{MODEL_STORE}/{trimmed}"
+    if len(path) > MODEL_PATH_LENGTH:
+        raise InvalidRequestError(
+            f"`model` must have at most {MODEL_PATH_LENGTH} characters, {MODEL_STORE}/ included; it has {len(path)}.",
+            param="model",
+            code="invalid_value",
+        )
     if not _MODEL_PATH.match(path) or path.endswith("\n"):
         raise InvalidRequestError(
             f"`model` must be a path in the model store, such as {MODEL_STORE}/SmolLM2-135M-Instruct, of letters,"

@@ -29,11 +29,9 @@ _log = structlog.get_logger(__name__)
 MAX_ERROR_BYTES = 64 * 1024
 """Bytes of an engine's refusal that are read to put it into the API's shape. A longer one passes as it is."""
 
-_EVENT_STREAM = (
-    b"content-type: text/event-stream; charset=utf-8\r\n"
-    b"cache-control: no-cache\r\n"
-    b"x-accel-buffering: no\r\n"  # a proxy in between must pass each event on as it comes
-)
+_EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+_UNBUFFERED = b"x-accel-buffering: no\r\n"
+"""A proxy in between must pass each event on as it comes."""
 
 _STALE_SECONDS = 1.0
 """How soon a connection breaks that its engine had closed before. If it breaks later, the engine has worked on the
@@ -41,7 +39,7 @@ request."""
 
 _FIRST_REFUSAL = 400  # statuses from here on are refusals and failures
 
-_OPENAI = Dialect.OPENAI  # Python 3.11 takes long to look a member up in its class
+_OPENAI, _ANTHROPIC = Dialect.OPENAI, Dialect.ANTHROPIC  # Python 3.11 takes long to look a member up in its class
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -169,6 +167,10 @@ class Exchange:
             return
         self.status = status
         self.streams_events = streams_events
+        if streams_events:
+            headers += _UNBUFFERED
+        if self.dialect is _ANTHROPIC:
+            headers += b"request-id: %b\r\n" % self.request_id.encode()
         http10 = self.head.http10
         self._bodyless = self._bodyless or status in BODILESS
         self._chunked = length is None and not http10 and not self._bodyless

@@ -42,6 +42,7 @@ _NOT_FORWARDED = frozenset(
         b"content-length",
         b"date",
         b"server",
+        b"x-accel-buffering",
         b"x-request-id",
     }
 )
@@ -181,6 +182,12 @@ def _read_framing(request: RequestHead) -> None:
         request.length = int(length)
 
 
+def _plain(target: bytes) -> bytes:
+    """The target with one slash before its path, and none after it: clients join a base URL and a path as they like."""
+    path, mark, query = target.partition(b"?")
+    return b"/" + path.strip(b"/") + mark + query
+
+
 def _read_target(request: RequestHead) -> None:
     target = request.target
     if target == b"*" or request.method == "CONNECT":
@@ -192,6 +199,8 @@ def _read_target(request: RequestHead) -> None:
         if absolute is None:
             raise HeadError("The target of the request is neither a path nor a URL of HTTP.")
         request.target = target = (absolute[1] or b"/") + (absolute[2] or b"")
+    if target.startswith(b"//") or b"/?" in target or target.endswith(b"/"):
+        request.target = target = _plain(target)
     path = target.partition(b"?")[0] if b"?" in target else target
     try:
         request.path = unquote(path.decode("ascii"), errors="strict") if b"%" in path else path.decode("ascii")

@@ -104,7 +104,9 @@ class _UnchangedAnswer:
 
 def _request(exchange: Exchange, body: bytes) -> bytes:
     head = exchange.head
-    lines = [b"%b %b HTTP/1.1\r\n" % (head.method.encode(), head.target)]
+    # What GET answers, HEAD answers without a body, and the exchange leaves that out.
+    method = "GET" if head.method == "HEAD" else head.method
+    lines = [b"%b %b HTTP/1.1\r\n" % (method.encode(), head.target)]
     lines += [b"%b: %b\r\n" % pair for pair in head.headers if pair[0] not in _NOT_FORWARDED]
     if head.http10 and b"host" not in head.fields:
         lines.append(b"host: localhost\r\n")
