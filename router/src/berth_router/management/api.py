@@ -84,6 +84,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 def unknown_path(api: FastAPI, path: str) -> UnknownPathError:
     """The error for a path that the API does not have. It names the nearest one that it has."""
-    nearest = get_close_matches(path, api.openapi()["paths"], n=1)
+    paths: list[str] = [*api.openapi()["paths"]]
+    nearest = get_close_matches(path, paths, n=1)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     return UnknownPathError(f"There is no {path} here.{hint} GET /docs describes all paths.", code="unknown_path")
