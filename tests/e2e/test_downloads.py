@@ -123,7 +123,7 @@ async def test_several_quantizations_and_none_named(store: Release) -> None:
     failed = await applied(store, manifest(f"unnamed-{UNIQUE}", REPOSITORY))
     assert (failed.status.phase, failed.status.reason) == (DownloadPhase.FAILED, "QuantizationRequired")
     assert "Q4_1 (" in (failed.status.message or "")
-    assert "Q4_1_K (4.9 KiB)" in (failed.status.message or "")
+    assert "Q4_1_K (5 kB)" in (failed.status.message or "")
     assert absent(store, failed.destination)
 
 
@@ -179,7 +179,7 @@ async def test_a_model_that_does_not_fit(store: Release, hub: HubServer) -> None
     files["huge.safetensors"] = replace(files["huge.safetensors"], size=1 << 50)
     failed = await applied(store, manifest(f"huge-{UNIQUE}", "acme/huge"))
     assert (failed.status.phase, failed.status.reason) == (DownloadPhase.FAILED, "InsufficientStorage")
-    assert "needs 1024.0 TiB, but the model store has" in (failed.status.message or "")
+    assert "needs 1.1 PB, but the model store has" in (failed.status.message or "")
     assert "huge.safetensors" not in hub.sent, "refused before the first byte"
     assert absent(store, failed.destination)
 
