@@ -71,14 +71,14 @@ class DeleteJob:
     uid: str
 
 
-Action = CreateJob | DeleteJob | WriteStatus | DeleteResource
+DownloadAction = CreateJob | DeleteJob | WriteStatus | DeleteResource
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadPlan:
     """What to do, in this order; the status that should be; and when to look again."""
 
-    actions: list[Action]
+    actions: list[DownloadAction]
     status: ModelDownloadStatus
     progress: ProgressTarget | None = None
     """The pod to ask for progress from now on."""
