@@ -7,7 +7,7 @@ from berth_api.download_report import DownloadReport
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
 from berth_operator.downloads.plan import CleanupPlan, CreateJob, DeleteJob, DownloadAction, DownloadPlan
-from berth_operator.downloads.progress import ReportedProgress
+from berth_operator.downloads.reported_progress import ReportedProgress
 from berth_operator.reconciling.writer import DeleteResource
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
