@@ -45,7 +45,7 @@ from benchmarks.router.contenders import (
     NGINX,
     SPLICE,
     VLLM_ROUTER,
-    Start,
+    ContenderStart,
     berth,
     nginx,
     nginx_program,
@@ -60,9 +60,9 @@ from benchmarks.router.wrk import wrk_missing
 NAMES = (NGINX, SPLICE, BERTH, VLLM_ROUTER)
 
 
-def contenders(names: Sequence[str]) -> tuple[dict[str, Start], list[str]]:
+def contenders(names: Sequence[str]) -> tuple[dict[str, ContenderStart], list[str]]:
     """The contenders that are installed, and lines for people: their versions, and why others are missing."""
-    found: dict[str, Start] = {}
+    found: dict[str, ContenderStart] = {}
     remarks: list[str] = []
     if NGINX in names:
         if program := nginx_program():
@@ -114,7 +114,7 @@ def machine() -> str:
     return f"{os.cpu_count()} processors ({model}), Linux {platform.release()}, {when}"
 
 
-async def run(plan: RoundPlan, found: dict[str, Start]) -> Measured:
+async def run(plan: RoundPlan, found: dict[str, ContenderStart]) -> Measured:
     """Measures everything."""
     where = processors()
     os.sched_setaffinity(0, {where.load})  # what this process starts is there too, where nothing else is said

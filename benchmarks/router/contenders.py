@@ -45,7 +45,7 @@ class Place(NamedTuple):
     processor: int
 
 
-Start = Callable[[Place], AbstractAsyncContextManager[Running]]
+ContenderStart = Callable[[Place], AbstractAsyncContextManager[Running]]
 """Starts a contender, which ends with the context."""
 
 

@@ -15,7 +15,7 @@ import aiohttp
 
 from benchmarks.contenders import free_port
 from benchmarks.processes import below, cpu_ns, processor_seconds_now, resident_bytes
-from benchmarks.router.contenders import Place, Running, Start, module, process
+from benchmarks.router.contenders import ContenderStart, Place, Running, module, process
 from benchmarks.router.streams import ENDING_SECONDS, Streams, opened
 from benchmarks.router.traffic import Pace
 from benchmarks.router.wrk import Wrk, WrkError, WrkLoad
@@ -126,7 +126,7 @@ class RouterBench:
         self._streams = 0
         self._places = 0
 
-    async def measure(self, starts: Mapping[str, Start]) -> Measured:
+    async def measure(self, starts: Mapping[str, ContenderStart]) -> Measured:
         """Measures the contenders, but those that do not come up.
 
         Raises RuntimeError if one that has come up does not answer as it should.

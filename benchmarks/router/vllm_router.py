@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmarks.contenders import free_port
-from benchmarks.router.contenders import MOST_STREAMS, VLLM_ROUTER, Place, Running, Start, process
+from benchmarks.router.contenders import MOST_STREAMS, VLLM_ROUTER, ContenderStart, Place, Running, process
 
 VERSION = "0.1.17"
 
@@ -45,7 +45,7 @@ def _commands(folder: Path) -> list[list[str]]:
     return [[sys.executable, "-m", "venv", str(folder)], [str(folder / "bin/pip"), "install", "--quiet", package]]
 
 
-def vllm_router(program: Path) -> Start:
+def vllm_router(program: Path) -> ContenderStart:
     """Starts it before one engine, with its own defaults except for the number of requests at once."""
 
     @asynccontextmanager

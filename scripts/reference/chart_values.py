@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from reference.markdown import Schema, allowed, entry, literal, page, paragraph
+from reference.markdown import JsonSchema, allowed, entry, literal, page, paragraph
 
 _KEY = re.compile(r"^(?P<indent> *)(?P<name>[A-Za-z]\w*):")
 _MEANING = "-- "
@@ -70,7 +70,7 @@ def _at(values: Any, path: tuple[str, ...]) -> Any:
     return values
 
 
-def _schema_at(schema: Schema, path: tuple[str, ...]) -> Schema:
+def _schema_at(schema: JsonSchema, path: tuple[str, ...]) -> JsonSchema:
     part = schema
     for name in path:
         part = part.get("properties", {}).get(name, {})
@@ -79,7 +79,7 @@ def _schema_at(schema: Schema, path: tuple[str, ...]) -> Schema:
     return _resolved(part, schema)
 
 
-def _resolved(part: Schema, schema: Schema) -> Schema:
+def _resolved(part: JsonSchema, schema: JsonSchema) -> JsonSchema:
     """The schema of a list with the schema of its items in place."""
     items = part.get("items", {})
     if reference := items.get("$ref"):

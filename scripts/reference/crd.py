@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from berth_api.crd import custom_resource_definitions
-from reference.markdown import Schema, allowed, entry, literal, page, paragraph
+from reference.markdown import JsonSchema, allowed, entry, literal, page, paragraph
 
 
 def crd_page() -> str:
@@ -38,7 +38,7 @@ def _resource(spec: dict[str, Any]) -> Iterator[str]:
     yield "\n".join(_column(column) for column in version["additionalPrinterColumns"])
 
 
-def _fields(block: Schema, depth: int = 0) -> Iterator[str]:
+def _fields(block: JsonSchema, depth: int = 0) -> Iterator[str]:
     required = block.get("required", [])
     for name, field in block.get("properties", {}).items():
         facts = [allowed(field) or "object"]
@@ -47,7 +47,7 @@ def _fields(block: Schema, depth: int = 0) -> Iterator[str]:
         if "default" in field and not field.get("properties"):
             facts.append(f"default {literal(field['default'])}")
         yield entry(name, facts, field.get("description", ""), depth)
-        inner: Schema = field.get("items") or field.get("additionalProperties") or field
+        inner: JsonSchema = field.get("items") or field.get("additionalProperties") or field
         yield from _fields(inner, depth + 1)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 _WIDTH = 120
 
-Schema = dict[str, Any]
+JsonSchema = dict[str, Any]
 
 
 def page(title: str, source: str, *parts: str) -> str:
@@ -39,7 +39,7 @@ def literal(value: object) -> str:
     return f"`{json.dumps(value)}`"
 
 
-def allowed(schema: Schema) -> str:
+def allowed(schema: JsonSchema) -> str:
     """What a JSON schema allows, in words; empty where that is any object."""
     if choices := schema.get("enum"):
         return ", ".join(f"`{choice}`" if choice else "empty" for choice in choices)
@@ -59,7 +59,7 @@ def allowed(schema: Schema) -> str:
     return " or ".join(names)
 
 
-def _bounds(schema: Schema) -> str:
+def _bounds(schema: JsonSchema) -> str:
     low, high, above = schema.get("minimum"), schema.get("maximum"), schema.get("exclusiveMinimum")
     if low is not None and high is not None:
         return f", {low} to {high}"

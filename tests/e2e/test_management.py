@@ -20,8 +20,8 @@ def router_url(pod: Object) -> str:
     return f"http://{pod['status']['podIP']}:8080/v1"
 
 
-def told(objects: dict[str, Object]) -> int:
-    """Requests that all routers have told of."""
+def requests_reported(objects: dict[str, Object]) -> int:
+    """Requests that all routers have reported."""
     data: dict[str, str] = objects[f"{RELEASE}-stats"].get("data") or {}
     entries = [json.loads(text) for text in data.values()]
     return sum(entry["hits"] + entry["misses"] for entry in entries)
@@ -108,13 +108,15 @@ async def test_stats_are_those_of_all_replicas_and_outlive_their_restarts(berth:
         for _ in range(2):
             await client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=1)
     expected = before["total_requests"] + 2 * len(pods)
-    counted = await berth.until(CONFIG_MAPS, lambda objects: told(objects) if told(objects) >= expected else None)
+    counted = await berth.until(
+        CONFIG_MAPS, lambda objects: requests_reported(objects) if requests_reported(objects) >= expected else None
+    )
     for pod in pods:
         berth.kill_9(pod, "berth-router")
     names = {pod["metadata"]["name"] for pod in pods}
     await berth.until(PODS, lambda found: True if all(_restarted_and_ready(found[name]) for name in names) else None)
     after: Any = await berth.openai(base_url=router_url(pods[0])).get("/models/stats", cast_to=object)
-    # At least: what a replica counted before this test may have been told only in the course of it.
+    # At least: what a replica counted before this test may have been reported only in the course of it.
     assert after["total_requests"] >= counted
     assert after["cache_misses"] >= before["cache_misses"] + 1
     assert after["cache_hits"] + after["cache_misses"] == after["total_requests"]

@@ -55,8 +55,8 @@ async def when(cluster: KubernetesCluster, kind: Kind, holds: Callable[[list[Obj
     """All objects of the kind, as soon as that holds of them."""
     items: dict[str, Object] = {}
     async with asyncio.timeout(60):
-        async for news in follow(cluster, kind):
-            match news:
+        async for change in follow(cluster, kind):
+            match change:
                 case Snapshot(found):
                     items = {item["metadata"]["name"]: item for item in found}
                 case WatchEvent("DELETED", item):

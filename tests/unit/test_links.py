@@ -43,6 +43,18 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert {name for name in named if not any(f"/{file}".endswith(f"/{name.lstrip('./')}") for file in files)} == set()
 
 
+@pytest.mark.parametrize(
+    ("title", "most"),
+    [("A stream whose model does not run", 10), ("A model that nobody asks for any more", 6), ("A download", 12)],
+)
+def test_a_journey_through_the_code_is_short_and_comes_by_no_file_twice(title: str, most: int) -> None:
+    section = (ROOT / "ARCHITECTURE.md").read_text().partition(f"### {title}\n")[2].partition("\n#")[0]
+    files = re.findall(r"^\d+\. `([\w./-]+)`", section, re.MULTILINE)
+    assert 0 < len(files) <= most
+    assert len({*files}) == len(files)
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
 def test_the_index_has_every_page() -> None:
     index = (ROOT / "docs/README.md").read_text()
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}

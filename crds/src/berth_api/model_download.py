@@ -59,10 +59,10 @@ RepositoryName = Annotated[
     str, Field(max_length=REPOSITORY_LENGTH, pattern=REPOSITORY_PATTERN), AfterValidator(checked_repository)
 ]
 Revision = Annotated[str, Field(max_length=REVISION_LENGTH, pattern=REVISION_PATTERN), AfterValidator(checked_revision)]
-Destination = Annotated[
+DestinationName = Annotated[
     str, Field(max_length=DESTINATION_LENGTH, pattern=DESTINATION_PATTERN), AfterValidator(checked_destination)
 ]
-Quantization = Annotated[str, Field(max_length=QUANTIZATION_LENGTH, pattern=QUANTIZATION_PATTERN)]
+QuantizationName = Annotated[str, Field(max_length=QUANTIZATION_LENGTH, pattern=QUANTIZATION_PATTERN)]
 Glob = Annotated[str, Field(max_length=GLOB_LENGTH, pattern=GLOB_PATTERN)]
 Include = Annotated[list[Glob], Field(max_length=GLOBS), AfterValidator(lambda globs: checked_globs("include", globs))]
 Exclude = Annotated[list[Glob], Field(max_length=GLOBS), AfterValidator(lambda globs: checked_globs("exclude", globs))]
@@ -78,12 +78,12 @@ class ModelDownloadSpec(Schema):
         default=DEFAULT_REVISION,
         description="A branch, a tag or a commit. What it means at the start is downloaded: see status.commit.",
     )
-    destination: Destination | None = Field(
+    destination: DestinationName | None = Field(
         default=None,
         description="Folder of the model in the model store, as NAME or FOLDER/NAME. "
         "Unset: the repository's name, with -QUANTIZATION, in capitals, after it where one is given.",
     )
-    quantization: Quantization | None = Field(
+    quantization: QuantizationName | None = Field(
         default=None,
         description="Which quantization to download from a repository with several, such as Q4_K_M, in any case.",
     )

@@ -35,7 +35,7 @@ class KeyScope(StrEnum):
 
 Scopes = frozenset[KeyScope]
 
-Headers = Iterable[tuple[bytes, bytes]]
+HeaderPairs = Iterable[tuple[bytes, bytes]]
 """Names in lower case, and values."""
 
 ANY_SCOPE: Scopes = frozenset(KeyScope)
@@ -117,7 +117,7 @@ class ApiKeys:
             return self._digests.get(name)
         return self._digest(key) if key else None
 
-    def check(self, headers: Headers, allowing: Scopes) -> str:
+    def check(self, headers: HeaderPairs, allowing: Scopes) -> str:
         """The name of the key in the headers, which must have one of the scopes `allowing`.
 
         Raises AuthenticationError where there is no valid key, PermissionDeniedError where the key lacks the scopes.
@@ -151,7 +151,7 @@ class ApiKeys:
         return hashlib.blake2b(key, digest_size=32, key=self._secret).digest()
 
 
-def _presented(headers: Headers) -> bytes | None:
+def _presented(headers: HeaderPairs) -> bytes | None:
     """The key in a request's headers: OpenAI's clients send a bearer token, Anthropic's clients x-api-key."""
     other = None
     for name, value in headers:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contenders import free_port
-from benchmarks.router.contenders import Place, Running, Start, berth, module, process, splice
+from benchmarks.router.contenders import ContenderStart, Place, Running, berth, module, process, splice
 from benchmarks.router.streams import opened
 from benchmarks.router.traffic import ANSWER_BYTES, CHUNK_BYTES, DONE, Pace, answer, plain_body
 
@@ -43,7 +43,7 @@ async def go(place: Place) -> None:
 
 
 @pytest.mark.parametrize("start", [nobody, splice, berth])
-async def test_streams_come_whole_and_wait_for_the_last_one(place: Place, start: Start) -> None:
+async def test_streams_come_whole_and_wait_for_the_last_one(place: Place, start: ContenderStart) -> None:
     async with start(place) as contender, opened(contender.port, PACES) as streams:
         assert streams.open == len(PACES)
         assert streams.chunks <= len(PACES)  # no stream has gone further than its first

@@ -35,7 +35,7 @@ class Asked:
         """What a terminal sends."""
         self.process.send_signal(signal.SIGINT)
 
-    async def told(self) -> None:
+    async def says_that_it_waits(self) -> None:
         """Returns when it has said that it waits for the answer."""
         await until(lambda: HINT in self.said.read_text())
 
@@ -49,7 +49,7 @@ class Asked:
             pass
 
     async def ended(self) -> None:
-        """Returns when it has ended, as a program does that was told to, and has taken all with it."""
+        """Returns when it has ended, as a program does after a signal, and has taken all with it."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await self.process.wait() == 0
         await until(lambda: not self.berth.family())
@@ -84,7 +84,7 @@ async def test_the_second_ctrl_c_ends_an_answer_with_an_error(tmp_path: Path, mo
     monkeypatch.setenv("BERTH_DRAIN_SECONDS", "600")
     async with asked(tmp_path, "on and on") as running:
         running.ctrl_c()
-        await running.told()
+        await running.says_that_it_waits()
         assert await running.word() == "and on ", "the first one lets it go on"
         running.ctrl_c()
         with pytest.raises(openai.APIError, match="This server ends"):
@@ -96,7 +96,7 @@ async def test_after_the_first_ctrl_c_an_answer_ends_whole(tmp_path: Path, monke
     monkeypatch.setenv("BERTH_DRAIN_SECONDS", "600")
     async with asked(tmp_path, f"until {tmp_path / 'go'}") as running:
         running.ctrl_c()
-        await running.told()
+        await running.says_that_it_waits()
         with pytest.raises(openai.APIConnectionError):
             await running.berth.client().models.list()
         (tmp_path / "go").touch()
@@ -112,7 +112,7 @@ async def test_an_answer_that_takes_too_long_ends_with_an_error(
     monkeypatch.setenv("BERTH_DRAIN_SECONDS", "1")
     async with asked(tmp_path, "on and on") as running:
         running.ctrl_c()
-        await running.told()
+        await running.says_that_it_waits()
         with pytest.raises(openai.APIError, match="This server ends"):
             await running.all_words()
         await running.ended()

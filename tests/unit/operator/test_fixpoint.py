@@ -154,12 +154,12 @@ def test_every_state_of_a_download_comes_to_rest(case: downloads_test_plan.Case)
 
 
 @pytest.mark.parametrize("case", [*test_plan.CASES, *test_serving.CASES], ids=lambda case: case.name)
-def test_a_deployments_plan_needs_no_news_of_its_own_writes(case: Case) -> None:
+def test_a_deployments_plan_waits_for_no_report_of_its_own_writes(case: Case) -> None:
     check_looks(deployment_rounds(case, timedelta(0)))
 
 
 @pytest.mark.parametrize("case", downloads_test_plan.CASES, ids=lambda case: case.name)
-def test_a_downloads_plan_needs_no_news_of_its_own_writes(case: downloads_test_plan.Case) -> None:
+def test_a_downloads_plan_waits_for_no_report_of_its_own_writes(case: downloads_test_plan.Case) -> None:
     rounds = download_rounds(case, timedelta(0))
     if not any("deletes" in done for done in rounds.done[0]):  # the end of a Job is a change
         check_looks(rounds)

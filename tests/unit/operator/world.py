@@ -228,7 +228,6 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def ask(self, url: str, seconds: float) -> str | None:
-        """See Prober.ask."""
         address = url.removeprefix("http://").partition(":")[0]
         if self._heard.get(address) != self.engines.get(address):
             self._heard[address] = self.engines.get(address)

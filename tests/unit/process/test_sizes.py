@@ -3,6 +3,7 @@
 import pytest
 
 from berth_process.sizes import readable
+from berth_runtime.model_path import readable_size
 
 SIZES = [
     (0, "0 B"),
@@ -21,3 +22,4 @@ SIZES = [
 @pytest.mark.parametrize(("size", "text"), SIZES)
 def test_sizes(size: int, text: str) -> None:
     assert readable(size) == text
+    assert readable_size(size) == text, "an engine's image has its own copy, which must say the same"

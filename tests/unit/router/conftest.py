@@ -94,7 +94,7 @@ class Serving:
         """The name of the only deployment, as soon as it is there."""
         return (await self.until(lambda found: len(found) == 1))[0]["metadata"]["name"]
 
-    async def told_in_flight(self, count: int) -> None:
+    async def reported_in_flight(self, count: int) -> None:
         """Returns when router-1 has reported so many requests in flight."""
         await self.until(
             lambda found: found[0].get("status", {}).get("activity", {}).get("router-1", {}).get("inFlight") == count

@@ -32,11 +32,23 @@ def chunk(text: str) -> bytes:
 class Call:
     """One request to the engine, and the ways to answer it."""
 
-    def __init__(self, path: str, headers: dict[str, str], body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        path: str,
+        headers: dict[str, str],
+        body: dict[str, Any],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         self.path = path
         self.headers = headers
         self.body = body
+        self._reader = reader
         self._writer = writer
+
+    async def think_until_the_client_leaves(self) -> None:
+        """No answer. Returns when the other side has closed the connection."""
+        assert await self._reader.read() == b""
 
     async def answer(self, content: Any = COMPLETION, status: str = "200 OK") -> None:
         """A whole answer."""
@@ -155,4 +167,4 @@ async def _read_call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     request, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     body = orjson.loads(await reader.readexactly(int(headers["content-length"])))
-    return Call(request.split(" ")[1], headers, body, writer)
+    return Call(request.split(" ")[1], headers, body, reader, writer)

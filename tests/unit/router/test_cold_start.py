@@ -70,7 +70,7 @@ async def test_a_deployment_deleted_under_a_waiting_request_is_made_again(servin
 
 async def test_a_sleeping_deployment_is_woken_by_a_lease(ready: Serving) -> None:
     name = await ready.created()
-    await ready.told_in_flight(0)
+    await ready.reported_in_flight(0)
     await ready.set_status(name, phase="Sleeping", endpoint=None, activity={"router-1": None})
 
     asking = asyncio.create_task(ready.ask())
@@ -82,7 +82,7 @@ async def test_a_sleeping_deployment_is_woken_by_a_lease(ready: Serving) -> None
 
 async def test_a_request_for_a_model_whose_engine_gives_no_answer_waits_until_it_does(ready: Serving) -> None:
     name = await ready.created()
-    await ready.told_in_flight(0)
+    await ready.reported_in_flight(0)
     silent = {"type": "Reconciling", "status": "True", "reason": "EngineNotAnswering", "message": "the engine is asked"}
     await ready.set_status(name, phase="Unresponsive", endpoint=None, conditions=[silent])
 
@@ -168,7 +168,7 @@ async def test_a_client_that_leaves_does_not_undo_the_start(serving: Serving) ->
     with pytest.raises(openai.APITimeoutError):
         await serving.ask(timeout=0.3)
     name = await serving.created()
-    await serving.told_in_flight(0)
+    await serving.reported_in_flight(0)
 
     await serving.make_ready(name)
     assert await serving.ask() == "Paris."

@@ -12,7 +12,7 @@ from berth_cluster.cluster import Kind, ObjectList, UnavailableError
 from berth_router import stats
 from berth_router.settings import RouterSettings
 from tests.instruments import Instrumented
-from tests.unit.crds.api_server import api_server
+from tests.unit.cluster.api_server import api_server
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.router.conftest import Serving, served
 from tests.unit.router.engine import Engine

@@ -73,7 +73,7 @@ async def test_models_are_in_openais_shape(serving: Serving, settings: RouterSet
     "GET /v1/models/loaded: total_count",
 )
 async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
-    await ready.told_in_flight(0)
+    await ready.reported_in_flight(0)
     listed = await get(ready, "/v1/models/loaded")
     assert listed["total_count"] == 1
     (model,) = listed["loaded_models"]

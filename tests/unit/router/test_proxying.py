@@ -256,14 +256,14 @@ async def test_the_engine_stops_when_the_client_leaves(ready: Serving) -> None:
     await parts.close()
     async with asyncio.timeout(10):
         await ready.engine.left.wait()
-    await ready.told_in_flight(0)
+    await ready.reported_in_flight(0)
 
 
 @pytest.mark.in_memory("which of two writes comes first is in nobody's hand")
 async def test_a_deployment_that_went_while_the_lease_was_written_is_made_again(ready: Serving) -> None:
     """The view still shows it ready, the lease write finds it gone: the request must not be lost."""
     name = await ready.created()
-    await ready.told_in_flight(0)
+    await ready.reported_in_flight(0)
     long_ago = "2020-01-01T00:00:00Z"
     entry = {"lastActivity": long_ago, "keepUntil": long_ago, "inFlight": 0}
     await ready.set_status(name, loadedAt=long_ago, activity={"router-1": entry})
@@ -275,7 +275,7 @@ async def test_a_deployment_that_went_while_the_lease_was_written_is_made_again(
 
 async def test_a_lease_near_its_end_is_written_before_the_request_is_forwarded(ready: Serving) -> None:
     name = await ready.created()
-    await ready.told_in_flight(0)
+    await ready.reported_in_flight(0)
     long_ago = "2020-01-01T00:00:00Z"
     await ready.set_status(
         name, loadedAt=long_ago, activity={"router-1": {"lastActivity": long_ago, "keepUntil": long_ago, "inFlight": 0}}

@@ -21,18 +21,20 @@ async def endless(call: Call) -> None:
 
 
 async def test_a_client_that_leaves_before_the_answer_begins_frees_the_engine(ready: Serving) -> None:
-    asked = asyncio.Event()
+    asked, left = asyncio.Event(), asyncio.Event()
 
     async def think(call: Call) -> None:
         asked.set()
-        await asyncio.Event().wait()
+        await call.think_until_the_client_leaves()
+        left.set()
 
     ready.engine.behaviour = think
-    ready.engine.left.clear()
     asking = asyncio.create_task(ready.raw("POST", "/v1/chat/completions", REQUEST))
     await asked.wait()
     asking.cancel()
-    await ready.told_in_flight(0)
+    async with asyncio.timeout(10):
+        await left.wait()
+    await ready.reported_in_flight(0)
 
 
 async def test_a_connection_is_closed_after_the_answer_where_the_client_wants_that(ready: Serving) -> None:
@@ -76,7 +78,7 @@ async def test_a_stream_never_goes_to_another_client_than_its_own(ready: Serving
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the close is a reset
         writer.close()
         await ready.engine.left.wait()
-    await ready.told_in_flight(0)
+    await ready.reported_in_flight(0)
     # The next connection is given the number of the one that was closed.
     reader, writer = await asyncio.open_connection("127.0.0.1", ready.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -7,7 +7,7 @@ import pytest
 
 from berth_router.serving.client import ClientConnection
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.incoming import Destination
+from berth_router.serving.incoming import Responder
 from berth_router.serving.limits import LINGER_SECONDS, ByteBudget, Limits
 from tests.unit.serving.wire import get, request
 
@@ -96,7 +96,7 @@ class Bench:
     def remove_connection(self, connection: ClientConnection) -> None:
         """Nobody counts."""
 
-    def dispatch(self, exchange: Exchange) -> Destination:
+    def dispatch(self, exchange: Exchange) -> Responder:
         return self
 
     def serve(self, exchange: Exchange, body: bytes) -> None:

@@ -38,7 +38,7 @@ class DeletePod:
     """What its process gets to end. None: what the pod says, so that answers under way are finished."""
 
 
-Action = CreatePod | DeletePod | WriteStatus | DeleteResource
+DeploymentAction = CreatePod | DeletePod | WriteStatus | DeleteResource
 
 
 class ProbeTarget(NamedTuple):
@@ -54,7 +54,7 @@ class ProbeTarget(NamedTuple):
 class DeploymentPlan:
     """What to do, in this order; the status that should be; and when to look again."""
 
-    actions: list[Action]
+    actions: list[DeploymentAction]
     status: ModelDeploymentStatus
     probe: ProbeTarget | None = None
     """The engine to probe from now on."""

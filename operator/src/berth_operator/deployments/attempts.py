@@ -14,7 +14,13 @@ from berth_api.identity import attempt_of
 from berth_api.model_deployment import Failure, ModelDeployment, Phase
 from berth_cluster.cluster import Object, Preconditions
 from berth_operator.deployments import status as states
-from berth_operator.deployments.actions import Action, CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.actions import (
+    CreatePod,
+    DeletePod,
+    DeploymentAction,
+    DeploymentPlan,
+    ObservedDeployment,
+)
 from berth_operator.deployments.idle import failed_until
 from berth_operator.deployments.pod_maker import PodMaker
 from berth_operator.deployments.start_steps import POD_CREATED, has_been_ready, pod_created
@@ -92,7 +98,7 @@ def failed(situation: Situation, pod: Object | None, cause: Cause, made_from: st
     following = _next_attempt(deployment, now, record)
     if wait:
         status = states.waiting_to_retry(following, record)
-        actions: list[Action] = [WriteStatus(), *_delete(pod, HUNG_GRACE_SECONDS)]
+        actions: list[DeploymentAction] = [WriteStatus(), *_delete(pod, HUNG_GRACE_SECONDS)]
         return DeploymentPlan(actions, status, wake_at=record.retry_at, next_attempt=following)
     if pod and not has_ended(pod):  # it hangs: without the status another operator would have to find that out again
         return _write_status_first(situation, following, pod, cause, HUNG_GRACE_SECONDS)
@@ -202,7 +208,7 @@ def _write_status_first(
     """The next attempt, where the earlier engine may still be well: write the status before anything else."""
     maker = situation.maker
     create = [CreatePod(maker.pod(following))] if isinstance(maker, PodMaker) else []
-    actions: list[Action] = [WriteStatus(), *create, *_delete(pod, grace)]
+    actions: list[DeploymentAction] = [WriteStatus(), *create, *_delete(pod, grace)]
     status = states.restarting(following, why)
     return DeploymentPlan(actions, status, wake_at=situation.now, next_attempt=following)
 

@@ -9,7 +9,13 @@ from berth_api.model_deployment import ModelDeployment
 from berth_cluster.cluster import Object
 from berth_operator.deployments import attempts, serving
 from berth_operator.deployments import status as states
-from berth_operator.deployments.actions import Action, CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.actions import (
+    CreatePod,
+    DeletePod,
+    DeploymentAction,
+    DeploymentPlan,
+    ObservedDeployment,
+)
 from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.idle import idle_since, is_asleep
 from berth_operator.deployments.pod_maker import PodMaker, pod_maker
@@ -67,7 +73,7 @@ def pod_name_taken(
 
 def without_pod(plan: DeploymentPlan) -> DeploymentPlan:
     """The rest of a plan whose pod was not created: first its status must say that the attempt before is over."""
-    actions: list[Action] = [action for action in plan.actions if not isinstance(action, CreatePod)]
+    actions: list[DeploymentAction] = [action for action in plan.actions if not isinstance(action, CreatePod)]
     return replace(plan, actions=actions, status=plan.status.model_copy(update={"pod_name": None, "start_steps": []}))
 
 

@@ -11,7 +11,7 @@ from berth_api.download_report import FINAL_EXITS, DownloadReport
 from berth_api.model_download import ModelDownload, ModelDownloadStatus
 from berth_cluster.cluster import Object, Preconditions
 from berth_operator.downloads import status as states
-from berth_operator.downloads.progress import ProgressTarget, ReportedProgress
+from berth_operator.downloads.reported_progress import ProgressTarget, ReportedProgress
 from berth_operator.objects.parts import condition, is_deleting, is_true, owned_by, status_of
 from berth_operator.objects.pod_failure import Cause, pod_failure
 from berth_operator.objects.pods import base_url, has_ended, has_node, is_running, terminated, unschedulable_since
@@ -71,14 +71,14 @@ class DeleteJob:
     uid: str
 
 
-Action = CreateJob | DeleteJob | WriteStatus | DeleteResource
+DownloadAction = CreateJob | DeleteJob | WriteStatus | DeleteResource
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadPlan:
     """What to do, in this order; the status that should be; and when to look again."""
 
-    actions: list[Action]
+    actions: list[DownloadAction]
     status: ModelDownloadStatus
     progress: ProgressTarget | None = None
     """The pod to ask for progress from now on."""

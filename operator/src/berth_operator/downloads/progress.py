@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import aiohttp
 import structlog
 
 from berth_api.download_report import REPORT_BYTES, DownloadReport
+from berth_operator.downloads.reported_progress import ProgressTarget, ReportedProgress
 
 _log = structlog.get_logger(__name__)
 
@@ -24,34 +24,6 @@ _FIRST_ANSWER_SECONDS = 0.2
 
 _SPEED_SECONDS = 10.0
 """The speed is the average over this time: long enough to be steady, short enough to be up to date."""
-
-
-class ProgressTarget(NamedTuple):
-    """A running download to ask for its progress again and again."""
-
-    pod: str
-    """uid of its pod."""
-    url: str
-    """Answers with a DownloadReport."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedProgress:
-    """What a running download last reported, and how fast it is."""
-
-    pod: str
-    """uid of the pod that reported it."""
-
-    report: DownloadReport
-    bytes_per_second: int | None
-    """None before the second report."""
-
-    @property
-    def eta_seconds(self) -> int | None:
-        """Seconds that the download still takes at this speed; None where that cannot be known."""
-        if self.report.bytes_total is None or self.report.bytes_done is None or not self.bytes_per_second:
-            return None
-        return round(max(0, self.report.bytes_total - self.report.bytes_done) / self.bytes_per_second)
 
 
 class Speedometer:

@@ -11,7 +11,7 @@ from berth_api.download_report import DownloadReport, DownloadStep
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import DownloadPhase, ModelDownload, ModelDownloadStatus
 from berth_cluster.cluster import Object
-from berth_operator.downloads.progress import ReportedProgress
+from berth_operator.downloads.reported_progress import ReportedProgress
 from berth_operator.objects.pod_failure import Cause
 
 _STEPS = {

@@ -11,9 +11,9 @@ from berth_router.serving.exchange import Exchange
 from berth_router.serving.heads import RequestHead
 from berth_router.serving.incoming import (
     Backlog,
-    Destination,
     IncomingBody,
     IncomingHeads,
+    Responder,
     check_body_length,
     no_room_error,
 )
@@ -43,7 +43,7 @@ class ConnectionHost(ExchangeHost, Protocol):
         """Forgets a connection."""
         ...
 
-    def dispatch(self, exchange: Exchange, /) -> Destination:
+    def dispatch(self, exchange: Exchange, /) -> Responder:
         """Who answers the request, by its head. Raises APIError, such as for a key that does not allow it."""
         ...
 
@@ -331,10 +331,8 @@ class ClientConnection(asyncio.Protocol):
         body_end = end + length
         came_whole = not head.chunked and len(data) >= body_end
         try:
-            destination = host.dispatch(exchange)
-            check_body_length(
-                1 if head.chunked else length, destination
-            )  # the length of a chunked body is not known yet
+            responder = host.dispatch(exchange)
+            check_body_length(1 if head.chunked else length, responder)  # the length of a chunked body is not known yet
         except APIError as error:
             if came_whole:
                 self._on_request_whole(data[body_end:])
@@ -345,9 +343,9 @@ class ClientConnection(asyncio.Protocol):
             host.body_budget.reserve_beyond(length)
             exchange.body_room = length
             self._on_request_whole(data[body_end:])
-            destination.serve(exchange, data[end:body_end])
+            responder.serve(exchange, data[end:body_end])
         else:
-            self._begin_body(exchange, destination, length, data[end:])
+            self._begin_body(exchange, responder, length, data[end:])
 
     def _on_request_whole(self, rest: bytes) -> None:
         """The request is whole. `rest`: what came behind it."""
@@ -358,11 +356,11 @@ class ClientConnection(asyncio.Protocol):
         if rest:
             self._add_pipelined(rest)
 
-    def _begin_body(self, exchange: Exchange, destination: Destination, length: int, data: bytes) -> None:
+    def _begin_body(self, exchange: Exchange, responder: Responder, length: int, data: bytes) -> None:
         host = self._host
         now = host.loop.time()
         deadline = now + host.limits.body_seconds
-        body = self._incoming = IncomingBody(exchange, destination, length, host.body_budget, deadline)
+        body = self._incoming = IncomingBody(exchange, responder, length, host.body_budget, deadline)
         if body.reserve_room(self._on_room):
             self._read_body(body, data)
         else:

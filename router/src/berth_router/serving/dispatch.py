@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from berth_router.auth import ApiKeys, scopes_that_allow
 from berth_router.errors import Dialect, MethodNotAllowedError, TooManyRequestsError
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.incoming import Destination
+from berth_router.serving.incoming import Responder
 from berth_router.serving.inference import InferencePath
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.origins import OriginPolicy
@@ -16,7 +16,7 @@ from berth_router.serving.origins import OriginPolicy
 class _Route:
     """Where all requests with the same head go."""
 
-    destination: Destination
+    responder: Responder
     key: str | None
     dialect: Dialect
     answer_lines: bytes
@@ -30,8 +30,8 @@ class _WithoutBody:
 
     body_limit = 0
 
-    def __init__(self, destination: Destination) -> None:
-        self.serve = destination.serve
+    def __init__(self, responder: Responder) -> None:
+        self.serve = responder.serve
 
 
 class _Preflight:
@@ -52,7 +52,7 @@ class Dispatcher:
     def __init__(
         self,
         inference: Mapping[str, InferencePath],
-        management: Destination,
+        management: Responder,
         keys: ApiKeys | None,
         requests_per_key: int,
         origins: OriginPolicy,
@@ -64,7 +64,7 @@ class Dispatcher:
         self._origins = origins
         self._in_hand = ConcurrencyLimit(requests_per_key)
 
-    def dispatch(self, exchange: Exchange) -> Destination:
+    def dispatch(self, exchange: Exchange) -> Responder:
         """Who answers the request. Counts it for its key. Raises APIError."""
         head = exchange.head
         keys_read = self._keys.times_read if self._keys else 0
@@ -76,7 +76,7 @@ class Dispatcher:
         if route.key is not None:
             exchange.key = route.key
             self._count_for_key(exchange, route.key)
-        return route.destination
+        return route.responder
 
     def _find(self, exchange: Exchange, keys_read: int) -> _Route:
         """Where requests with this head go. Raises APIError where the key, or the page that asks, does not allow it."""

@@ -106,7 +106,7 @@ class IncomingHeads:
         )
 
 
-class Destination(Protocol):
+class Responder(Protocol):
     """Answers the requests of some paths."""
 
     @property
@@ -130,16 +130,16 @@ class IncomingBody:
         "_size",
         "_stop_waiting",
         "deadline",
-        "destination",
         "exchange",
+        "responder",
     )
 
     def __init__(
-        self, exchange: Exchange, destination: Destination, length: int, budget: ByteBudget, deadline: float
+        self, exchange: Exchange, responder: Responder, length: int, budget: ByteBudget, deadline: float
     ) -> None:
         """`length` is in bytes, and counts for nothing where the body is chunked."""
         self.exchange = exchange
-        self.destination = destination
+        self.responder = responder
         self.deadline = deadline
         """When the body must be whole, on the loop's clock."""
         self._stop_waiting: Callable[[], None] | None = None
@@ -183,7 +183,7 @@ class IncomingBody:
         except ChunkError as error:
             raise InvalidHttpError(f"The body of the request is not in the chunked coding: {error}.") from error
         self._size += len(part)
-        check_body_length(self._size, self.destination)
+        check_body_length(self._size, self.responder)
         if not self._budget.reserve(len(part)):
             raise no_room_error()
         self.exchange.body_room += len(part)
@@ -197,10 +197,10 @@ class IncomingBody:
             self._parts.append(part)
 
     def serve(self) -> None:
-        """Has the destination answer the request, whose body is whole."""
+        """Has the responder answer the request, whose body is whole."""
         body = b"".join(self._parts)
         self._parts.clear()
-        self.destination.serve(self.exchange, body)
+        self.responder.serve(self.exchange, body)
 
     def drop(self) -> None:
         """Stops waiting for room: the body is not needed any more."""
@@ -248,9 +248,9 @@ class Backlog:
         return data
 
 
-def check_body_length(length: int, destination: Destination) -> None:
-    """Raises RequestTooLargeError for a body of more bytes than its destination takes."""
-    limit = destination.body_limit
+def check_body_length(length: int, responder: Responder) -> None:
+    """Raises RequestTooLargeError for a body of more bytes than its responder takes."""
+    limit = responder.body_limit
     if length > limit:
         raise RequestTooLargeError(
             f"The body is larger than the {limit} bytes that this router takes.", code="request_too_large"

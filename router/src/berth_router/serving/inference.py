@@ -59,7 +59,7 @@ class InferenceContext:
 
 @dataclass(frozen=True, slots=True)
 class InferencePath:
-    """The Destination of the requests to one inference path. `body_limit` is in bytes."""
+    """Answers the requests to one inference path. `body_limit` is in bytes."""
 
     context: InferenceContext
     endpoint: Endpoint

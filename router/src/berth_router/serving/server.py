@@ -11,7 +11,7 @@ import structlog
 from berth_router.errors import ServiceUnavailableError
 from berth_router.serving.client import ClientConnection
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.incoming import Destination
+from berth_router.serving.incoming import Responder
 from berth_router.serving.limits import ByteBudget, Limits
 from berth_router.serving.pool import EnginePool
 from berth_router.serving.sockets import set_peer_timeout
@@ -31,7 +31,7 @@ DRAIN_IDLE_SECONDS = 15.0
 connections for longer expects to find them closed. One that uses a connection sooner gets an answer with
 `Connection: close`."""
 
-Dispatch = Callable[[Exchange], Destination]
+Dispatch = Callable[[Exchange], Responder]
 """Returns who answers a request, by its head. Raises APIError, such as for a key that does not allow it."""
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from berth_api.download_report import DownloadReport
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
-from berth_operator.downloads.plan import Action, CleanupPlan, CreateJob, DeleteJob, DownloadPlan
-from berth_operator.downloads.progress import ReportedProgress
+from berth_operator.downloads.plan import CleanupPlan, CreateJob, DeleteJob, DownloadAction, DownloadPlan
+from berth_operator.downloads.reported_progress import ReportedProgress
 from berth_operator.reconciling.writer import DeleteResource
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
@@ -111,7 +111,7 @@ def progress(uid: str = POD_UID, speed: int | None = 58, **more: Any) -> Reporte
     return ReportedProgress(uid, DownloadReport.model_validate(report(**more)), speed)
 
 
-def actions(done: list[Action] | list[CreateJob | DeleteJob]) -> list[str]:
+def actions(done: list[DownloadAction] | list[CreateJob | DeleteJob]) -> list[str]:
     """The actions in short, as the tables state them."""
     names: list[str] = []
     for action in done:

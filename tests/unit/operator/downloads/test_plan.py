@@ -8,7 +8,7 @@ import pytest
 from berth_api.model_download import ModelDownload
 from berth_cluster.cluster import Object
 from berth_operator.downloads.plan import ObservedDownload, make_plan
-from berth_operator.downloads.progress import ReportedProgress
+from berth_operator.downloads.reported_progress import ReportedProgress
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, at
 from tests.unit.operator.downloads.building import (

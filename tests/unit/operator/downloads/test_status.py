@@ -5,7 +5,7 @@ from typing import Any
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_download import ModelDownloadStatus
 from berth_operator.downloads.plan import ObservedDownload, job_name_taken, job_refused, make_plan
-from berth_operator.downloads.progress import ProgressTarget
+from berth_operator.downloads.reported_progress import ProgressTarget
 from tests.unit.operator.building import NOW, at
 from tests.unit.operator.downloads.building import (
     POD_UID,

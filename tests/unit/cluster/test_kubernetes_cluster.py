@@ -25,7 +25,7 @@ from berth_cluster.cluster import (
 from berth_cluster.json_lines import lines_of
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_process.settings_error import SettingsError
-from tests.unit.crds.api_server import Answer, ApiServer, OneObject, api_server, kubeconfig
+from tests.unit.cluster.api_server import Answer, ApiServer, OneObject, api_server, kubeconfig
 
 DOWNLOADS = "/apis/berth.dev/v1alpha1/namespaces/ns/modeldownloads"
 
