@@ -150,9 +150,9 @@ class Release:
         while self._clients:
             await self._clients.pop().close()
 
-    async def post(self, path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
-        """Status, JSON and headers of one request."""
-        async with self._session() as session, session.post(f"{self.url}{path}", json=body) as response:
+    async def post(self, path: str, body: Any, url: str | None = None) -> tuple[int, Any, dict[str, str]]:
+        """Status, JSON and headers of one request. `url`: of one router, instead of the service's."""
+        async with self._session() as session, session.post(f"{url or self.url}{path}", json=body) as response:
             return (
                 response.status,
                 await response.json(),

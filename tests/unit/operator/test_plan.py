@@ -164,7 +164,7 @@ CASES = [
         wake_in=300,
     ),
     Case(
-        "what merely held up an earlier start is no failure",
+        "what merely blocked an earlier start is no failure",
         deployment(status={"attempt": 4, "lastFailure": failure(-30, count=3)}),
         [ended_pod(4)],
         ["status", "delete smol-4 in 1 s"],

@@ -102,7 +102,7 @@ def test_an_image_that_cannot_be_pulled_may_still_come() -> None:
     )
 
 
-def test_a_container_that_cannot_be_created_is_held_up() -> None:
+def test_a_container_that_cannot_be_created_is_blocked() -> None:
     failure = pod_failure(waiting("CreateContainerConfigError", 'secret "x" not found'), NOW, GRACE)
     assert failure is not None
     assert failure.reason == "ContainerNotCreated"

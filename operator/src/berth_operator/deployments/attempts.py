@@ -140,7 +140,7 @@ def blocked(
     now: datetime,
     deadline: datetime | None = None,
 ) -> DeploymentPlan:
-    """The start is held up by something that may go away. It is kept until its deadline, or until its TTL is over.
+    """Something that may go away blocks the start. It is kept until its deadline, or until its TTL is over.
 
     An earlier attempt's failure stays in the status with its count; the conditions say what holds this one up.
     """

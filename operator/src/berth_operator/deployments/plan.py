@@ -102,7 +102,7 @@ def _plan_without_pod(situation: Situation) -> DeploymentPlan:
 
 
 def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Object) -> DeploymentPlan:
-    """There is a pod: it has failed, is held up, is starting, or serves."""
+    """There is a pod: it has failed, is blocked, is starting, or serves."""
     deployment, settings, now = situation.deployment, situation.settings, situation.now
     grace = _unschedulable_grace(observed, pod, settings)
     cause = pod_failure(pod, now, grace)

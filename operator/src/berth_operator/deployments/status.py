@@ -161,7 +161,7 @@ def waiting_to_retry(deployment: ModelDeployment, failure: Failure) -> ModelDepl
 def blocked(
     deployment: ModelDeployment, pod: Object | None, cause: Cause, record: Failure, now: datetime
 ) -> ModelDeploymentStatus:
-    """The start is held up by something that may go away. `record`: what the status has as its last failure."""
+    """Something that may go away blocks the start. `record`: what the status has as its last failure."""
     steps = steps_done(deployment, pod, now) if pod else []
     started: dict[str, Any] = {}
     if pod:

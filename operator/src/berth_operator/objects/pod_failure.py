@@ -64,7 +64,7 @@ class Cause:
     message: str
     """For people."""
     ended: bool
-    """The pod or the Job is over. Otherwise it is held up, and may recover by itself."""
+    """The pod or the Job is over. Otherwise it is blocked, and may recover by itself."""
 
 
 def disruption(pod: Object) -> Cause | None:
@@ -90,7 +90,7 @@ def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta, proc
         state = state_of(container)
         if "terminated" in state and (state["terminated"].get("exitCode") != 0 or has_ended(pod)):
             return _process_ended(pod, state["terminated"], process)
-        if (waiting := state.get("waiting")) and (failure := _container_held_up(container, waiting)):
+        if (waiting := state.get("waiting")) and (failure := _container_blocked(container, waiting)):
             return failure
     if has_ended(pod):
         reason = status.get("reason") or "PodEnded"
@@ -140,7 +140,7 @@ def _exit(terminated: dict[str, Any], process: str) -> tuple[str, str]:
     return reason, f"the {process} was ended by {_SIGNALS.get(signal, f'signal {signal}')}"
 
 
-def _container_held_up(container: dict[str, Any], waiting: dict[str, Any]) -> Cause | None:
+def _container_blocked(container: dict[str, Any], waiting: dict[str, Any]) -> Cause | None:
     reason, message = waiting.get("reason", ""), waiting.get("message") or ""
     if reason in _IMAGE_REASONS:
         detail = message or reason
