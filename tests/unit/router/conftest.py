@@ -107,8 +107,13 @@ class Serving:
                 pass
 
     async def set_status(self, name: str, **status: Any) -> None:
-        """What an operator would write."""
-        await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)
+        """What an operator would write. Returns when the router has seen it: on a real cluster, a moment later."""
+        written = await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)
+        version = int(written["metadata"]["resourceVersion"])
+        view = self.router._deployments  # pyright: ignore[reportPrivateUsage]
+        async with asyncio.timeout(10):
+            while (seen := view.get(name)) and int(seen.resource_version) < version:
+                await view.change(name).wait()
 
     async def make_ready(self, name: str) -> None:
         """Says that the engine serves."""
