@@ -178,7 +178,7 @@ def test_a_sound_goes_as_one() -> None:
 
 
 def called(*names: str, **fields: Any) -> dict[str, Any]:
-    calls = [{"function": {"name": name, "arguments": {}}, **fields} for name in names]
+    calls: list[dict[str, Any]] = [{"function": {"name": name, "arguments": {}}, **fields} for name in names]
     return {"role": "assistant", "content": "", "tool_calls": calls}
 
 

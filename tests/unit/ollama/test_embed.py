@@ -44,8 +44,8 @@ def test_the_older_path_has_one_text() -> None:
 
 
 def test_without_a_text_the_model_is_loaded_or_unloaded() -> None:
-    for nothing in ({}, {"input": ""}, {"input": []}):
-        assert isinstance(embed_call({"model": "bge", **nothing}), LoadCall)
+    without: list[dict[str, Any]] = [{}, {"input": ""}, {"input": []}]
+    assert all(isinstance(embed_call({"model": "bge", **nothing}), LoadCall) for nothing in without)
     assert isinstance(embed_call({"model": "bge", "keep_alive": 0}), UnloadCall)
     assert isinstance(embeddings_call({"model": "bge", "prompt": ""}), LoadCall)
     assert orjson.loads(embed_loaded("bge", answer_clock()))["embeddings"] == []

@@ -1,11 +1,9 @@
 """Ollama's errors: a status, and a JSON object with one text."""
 
-from typing import Any
-
 import orjson
 
-_LONGEST_TEXT = 2000
-"""Characters of an engine's own words that an error repeats."""
+_LONGEST_NAME = 500
+"""Characters of a model's name that an error repeats."""
 
 
 class OllamaError(Exception):
@@ -28,7 +26,7 @@ class OllamaError(Exception):
 
 def model_not_found(name: str) -> OllamaError:
     """The error for a model that is not there, in the words that clients look for."""
-    return OllamaError(f"model '{name[:_LONGEST_TEXT]}' not found", status=404, field="model")
+    return OllamaError(f"model '{name[:_LONGEST_NAME]}' not found", status=404, field="model")
 
 
 def wrong_field(field: str, right: str) -> OllamaError:
@@ -39,18 +37,3 @@ def wrong_field(field: str, right: str) -> OllamaError:
 def error_content(text: str) -> bytes:
     """`{"error": text}` and a newline."""
     return orjson.dumps({"error": text}) + b"\n"
-
-
-def error_text(error: object) -> str:
-    """The words of an error in the shape of OpenAI's API, or of an engine: with or without its `error` around it."""
-    if isinstance(error, dict):
-        known: dict[str, Any] = error  # pyright: ignore[reportUnknownVariableType] (JSON: string keys, any values)
-        for name in ("error", "message", "detail"):
-            if known.get(name):
-                return error_text(known[name])
-    if isinstance(error, str):
-        return error[:_LONGEST_TEXT]
-    try:
-        return orjson.dumps(error).decode()[:_LONGEST_TEXT]
-    except TypeError:  # nested too deeply to be written
-        return "The engine failed, and what it says of that cannot be read."
