@@ -16,9 +16,9 @@ becomes lines of JSON. What the wiring does with them:
 - **unloads.** After the answer the model is unloaded, as soon as no request uses it. A LoadCall is queued as a request
   is, claims nothing, and leaves the TTL's promise. An UnloadCall is Berth's unload. Both are answered with
   `LineWriter.without_engine`; those of embeddings with `embed_loaded` and `embeddings_loaded`.
-- **The answer.** An AnswerClock is made when the request comes, and told when an engine gets it. While the model starts
-  nothing is sent, not even a head: Ollama's lines have no comments. A refusal before the first line has its own status,
-  and the body `error_content(text)`; a refusal of the router's or an engine's becomes text by `error_text`. Then the
+- **The answer.** An AnswerClock is made when the request comes, and `sent_to_engine` is called as an engine gets it.
+  While the model starts nothing is sent, not even a head: the lines have no comments. So a refusal before the first
+  line has its own status; its body is `error_content`, of `error_text` of what the router or the engine says. Then the
   head: 200, `application/x-ndjson`, and AnswerStream for `/api/chat` and `/api/generate`, `feed` for each piece of the
   engine's, `end` when there are no more. Without `streams`: `whole_answer`, `application/json`.
 - **404.** A model that is not in the store is `model_not_found`: clients look for the status, and offer a download.

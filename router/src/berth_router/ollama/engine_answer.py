@@ -13,7 +13,7 @@ _ERROR_FIELDS = ("error", "message", "detail")
 """Where an error has its words: in these, or in these of these."""
 _DEEPEST_ERROR = 4
 _LONGEST_TEXT = 2000
-"""Characters of an error's words that clients are told."""
+"""Characters of an error's words that clients get."""
 
 _LENGTH = ("length", "limit")
 """Reasons for an end at the limit of tokens: OpenAI's, and /infill's."""
@@ -38,7 +38,7 @@ class AnswerPart:
 
 @dataclass(frozen=True, slots=True)
 class EngineFigures:
-    """Counts of tokens, and durations in nanoseconds, as far as the engine tells them."""
+    """Counts of tokens, and durations in nanoseconds, as far as the engine reports them."""
 
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
@@ -46,7 +46,7 @@ class EngineFigures:
     answer_ns: int | None = None
 
     def updated(self, later: "EngineFigures | None") -> "EngineFigures":
-        """These, with what a later event knows better."""
+        """These, with what a later event reports."""
         if later is None:
             return self
         return EngineFigures(

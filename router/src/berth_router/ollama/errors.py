@@ -7,7 +7,7 @@ _LONGEST_NAME = 500
 
 
 class OllamaError(Exception):
-    """What Ollama's clients are told in place of an answer.
+    """What Ollama's clients get in place of an answer.
 
     400: a field of the request is wrong, and `field` names it, such as `messages[0].images[1]`; 404: there is no such
     model; 502: the engine's answer makes no sense.

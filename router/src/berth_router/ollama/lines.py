@@ -19,10 +19,10 @@ class AnswerShape(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the model said: a piece of it, or all."""
+class AnswerContent:
+    """What the model says: a piece of it, or all."""
 
-    content: str = ""
+    text: str = ""
     thinking: str = ""
     tool_calls: list[dict[str, Any]] | None = None
     """Whole calls, whose arguments are objects."""
@@ -48,38 +48,38 @@ class LineWriter:
         self._model = model
         self._clock = clock
 
-    def piece(self, said: Said) -> bytes:
+    def piece(self, content: AnswerContent) -> bytes:
         """A piece of an answer that goes on. Raises OllamaError (502)."""
-        return self._line(said, {"done": False})
+        return self._line(content, {"done": False})
 
-    def end(self, said: Said, end: AnswerEnd) -> bytes:
+    def end(self, content: AnswerContent, end: AnswerEnd) -> bytes:
         """The last line of an answer, or the only one. Raises OllamaError (502)."""
-        return self._line(said, {"done": True, "done_reason": end.reason, **self._figures(end)})
+        return self._line(content, {"done": True, "done_reason": end.reason, **self._figures(end)})
 
     def without_engine(self, reason: str) -> bytes:
         """The answer to a request that only loads or unloads a model. `reason`: load or unload."""
         durations = {"total_duration": self._clock.total(), "load_duration": self._clock.load()}
-        return self._line(Said(), {"done": True, "done_reason": reason, **durations})
+        return self._line(AnswerContent(), {"done": True, "done_reason": reason, **durations})
 
-    def _line(self, said: Said, state: dict[str, Any]) -> bytes:
+    def _line(self, content: AnswerContent, state: dict[str, Any]) -> bytes:
         line: dict[str, Any] = {"model": self._model, "created_at": self._clock.created_at()}
         if self._shape is AnswerShape.CHAT:
-            message: dict[str, Any] = {"role": "assistant", "content": said.content}
+            message: dict[str, Any] = {"role": "assistant", "content": content.text}
             line["message"] = message
         else:
             message = line
-            line["response"] = said.content
-        if said.thinking:
-            message["thinking"] = said.thinking
-        if said.tool_calls:
-            message["tool_calls"] = said.tool_calls
+            line["response"] = content.text
+        if content.thinking:
+            message["thinking"] = content.thinking
+        if content.tool_calls:
+            message["tool_calls"] = content.tool_calls
         line |= state
-        if said.logprobs:
-            line["logprobs"] = said.logprobs
+        if content.logprobs:
+            line["logprobs"] = content.logprobs
         return written(line, status=502) + b"\n"
 
     def _figures(self, end: AnswerEnd) -> dict[str, int]:
-        """Counts, where the engine told them, and durations: the engine's own, else what passed as seen from here.
+        """Counts, where the engine reports them, and durations: the engine's own, else what passed as seen from here.
 
         None of those of work is 0: clients divide by them.
         """

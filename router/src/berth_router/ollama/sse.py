@@ -24,13 +24,13 @@ class EventReader:
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             self._searched = 0
-            event = self._take(line.removesuffix(b"\r"))
+            event = self._read_line(line.removesuffix(b"\r"))
             if event is not None:
                 yield event
         self._searched = len(self._buffer)
         self._check_length()
 
-    def _take(self, line: bytes) -> bytes | None:
+    def _read_line(self, line: bytes) -> bytes | None:
         """The data of the event that this line ends; None where it ends none, or one without data."""
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))

@@ -5,7 +5,7 @@ from berth_router.ollama.engine_answer import AnswerPart, EngineFigures, part_of
 from berth_router.ollama.errors import OllamaError, error_content
 from berth_router.ollama.gathering import CallGatherer
 from berth_router.ollama.json_values import engine_object
-from berth_router.ollama.lines import AnswerEnd, AnswerShape, LineWriter, Said
+from berth_router.ollama.lines import AnswerContent, AnswerEnd, AnswerShape, LineWriter
 from berth_router.ollama.sse import EventReader
 
 _DONE = b"[DONE]"
@@ -68,13 +68,13 @@ class AnswerStream:
             self._first_token_at = self._clock.total()
         if not (part.content or part.thinking or part.logprobs):
             return b""
-        return self._lines.piece(Said(part.content, part.thinking, logprobs=part.logprobs))
+        return self._lines.piece(AnswerContent(part.content, part.thinking, logprobs=part.logprobs))
 
     def _last_lines(self) -> bytes:
         reason = self._reason or "stop"
         calls = self._calls.calls(cut_off=reason == "length")
-        called = self._lines.piece(Said(tool_calls=calls)) if calls else b""
-        last = self._lines.end(Said(), AnswerEnd(reason, self._figures, self._first_token_at))
+        called = self._lines.piece(AnswerContent(tool_calls=calls)) if calls else b""
+        last = self._lines.end(AnswerContent(), AnswerEnd(reason, self._figures, self._first_token_at))
         self.ended = True
         return called + last
 
@@ -90,5 +90,5 @@ def whole_answer(shape: AnswerShape, model: str, content: bytes, clock: AnswerCl
     gatherer.add(part.tool_calls)
     reason = part.reason or "stop"
     calls = gatherer.calls(cut_off=reason == "length")
-    said = Said(part.content, part.thinking, calls, part.logprobs)
-    return LineWriter(shape, model, clock).end(said, AnswerEnd(reason, part.figures or EngineFigures()))
+    whole = AnswerContent(part.content, part.thinking, calls, part.logprobs)
+    return LineWriter(shape, model, clock).end(whole, AnswerEnd(reason, part.figures or EngineFigures()))
