@@ -4,10 +4,13 @@ import base64
 from typing import Any
 
 import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 
 from berth_router.ollama.calls import Call, EngineWishes, InferenceCall, LoadCall, UnloadCall
 from berth_router.ollama.chat import chat_call
 from berth_router.ollama.errors import OllamaError
+from berth_router.ollama.requests import BERTH_FIELDS
+from berth_router.ollama.sampling import BEYOND_OPENAI
 from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 
@@ -110,6 +113,13 @@ def test_the_router_takes_every_body(stated: dict[str, Any]) -> None:
     assert isinstance(call, InferenceCall)
     request = RequestParser({}).parse(call.content(), INFERENCE_PATHS[call.path])
     assert request.ask.model == "/models/llama"
+
+
+@pytest.mark.parametrize("stated", [stated for stated, _ in FIELDS])
+def test_every_field_is_of_openais_api_or_known_not_to_be(stated: dict[str, Any]) -> None:
+    of_openai = CompletionCreateParamsStreaming.__required_keys__ | CompletionCreateParamsStreaming.__optional_keys__
+    assert not BEYOND_OPENAI & of_openai
+    assert chat_body(**stated).keys() <= BEYOND_OPENAI | of_openai | set(BERTH_FIELDS)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ becomes lines of JSON. What the wiring does with them:
 - **InferenceCall.** `content()` is the body for `path`, as if a client had sent it there. `max_tokens` null means no
   limit, so the API's default must not be put in its place: parse it for an Endpoint whose `output_limit` is None. The
   path `/infill` is llama.cpp's alone, and no inference path of Berth yet.
+  An engine that is Transformers must not get the fields in `sampling.BEYOND_OPENAI`: it refuses what it does not know.
 - **Wishes.** `target.wishes` are no statements: they say which settings a deployment may get that has to be started, of
   llama.cpp and within what the operator's defaults allow. They do not constrain which live one is used.
 - **unloads.** After the answer the model is unloaded, as soon as no request uses it. A LoadCall is queued as a request

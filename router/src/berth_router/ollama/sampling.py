@@ -22,6 +22,20 @@ _AS_THEY_ARE = (
 )
 """Options that engines know by the same name."""
 
+BEYOND_OPENAI = frozenset(
+    {
+        "chat_template_kwargs",
+        "json_schema",
+        "min_p",
+        "repeat_last_n",
+        "repeat_penalty",
+        "repetition_penalty",
+        "top_k",
+        "typical_p",
+    }
+)
+"""Fields of these bodies that OpenAI's API does not have. `transformers serve` refuses a body with one of them."""
+
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "max": "high"}
 """Levels of `think`, and the `reasoning_effort` of OpenAI's API, which ends at high."""
 
