@@ -44,6 +44,7 @@ class Dialect(Enum):
 
     OPENAI = auto()
     ANTHROPIC = auto()
+    OLLAMA = auto()
 
 
 _ANTHROPIC_TYPES = {
@@ -79,6 +80,8 @@ class APIError(Exception):
 
     def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
         """The JSON object that a client reads, in the dialect's shape."""
+        if dialect is Dialect.OLLAMA:
+            return {"error": self.message}
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         if dialect is Dialect.OPENAI:
             return {"error": error}
@@ -256,6 +259,11 @@ def new_request_id() -> str:
 
 
 def error_event(content: dict[str, Any], dialect: Dialect) -> bytes:
-    """The server-sent event of an error's JSON object. Anthropic's clients look at the event's name."""
+    """What ends a stream with an error: the event of its JSON object; in Ollama's API, whose streams are lines, a line.
+
+    Anthropic's clients look at the event's name.
+    """
+    if dialect is Dialect.OLLAMA:
+        return orjson.dumps(content) + b"\n"
     name = b"event: error\n" if dialect is Dialect.ANTHROPIC else b""
     return name + b"data: " + orjson.dumps(content) + b"\n\n"

@@ -296,7 +296,7 @@ def test_a_wrong_field_is_named(stated: dict[str, Any], field: str) -> None:
     with pytest.raises(OllamaError) as refused:
         chat(**stated)
     assert refused.value.status == 400
-    assert refused.value.field == field
+    assert refused.value.param == field
     assert f"`{field}`" in refused.value.message
 
 

@@ -59,7 +59,7 @@ def test_without_a_text_the_model_is_loaded_or_unloaded() -> None:
 def test_a_wrong_field_is_named(stated: dict[str, Any], field: str) -> None:
     with pytest.raises(OllamaError) as refused:
         embed_call({"model": "bge", **stated})
-    assert refused.value.field == field
+    assert refused.value.param == field
 
 
 def engine_answer(*vectors: Any) -> bytes:

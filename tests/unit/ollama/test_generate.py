@@ -123,4 +123,4 @@ def test_without_a_prompt_the_model_is_loaded_or_unloaded(prompt: Any) -> None:
 def test_what_cannot_be_done_is_refused_by_name(stated: dict[str, Any], field: str) -> None:
     with pytest.raises(OllamaError) as refused:
         generate(**stated)
-    assert (refused.value.status, refused.value.field) == (400, field)
+    assert (refused.value.status, refused.value.param) == (400, field)

@@ -2,26 +2,22 @@
 
 import orjson
 
+from berth_router.errors import APIError
+
 _LONGEST_NAME = 500
 """Characters of a model's name that an error repeats."""
 
 
-class OllamaError(Exception):
+class OllamaError(APIError):
     """What Ollama's clients get in place of an answer.
 
-    400: a field of the request is wrong, and `field` names it, such as `messages[0].images[1]`; 404: there is no such
-    model; 502: the engine's answer makes no sense.
+    400: a field of the request is wrong, and `param` names it, such as `messages[0].images[1]`; 404: there is no such
+    model; 501: this server does not do that; 502: the engine's answer makes no sense.
     """
 
     def __init__(self, message: str, *, status: int = 400, field: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(message, param=field)
         self.status = status
-        self.field = field
-
-    def content(self) -> bytes:
-        """The body of the answer, or a line of one that has begun."""
-        return error_content(self.message)
 
 
 def model_not_found(name: str) -> OllamaError:
@@ -35,5 +31,5 @@ def wrong_field(field: str, right: str) -> OllamaError:
 
 
 def error_content(text: str) -> bytes:
-    """`{"error": text}` and a newline."""
+    """The line that ends an answer which has begun: `{"error": text}` and a newline."""
     return orjson.dumps({"error": text}) + b"\n"
