@@ -39,6 +39,10 @@ _REQUEST_NUMBERS = itertools.count(1)
 _VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
+OLLAMA_PATHS = "/api/"
+"""With this begin the paths of Ollama's API, whose clients read its errors."""
+
+
 class Dialect(Enum):
     """The API in whose shape a client reads errors."""
 
@@ -135,9 +139,21 @@ class RequestConflictError(InvalidRequestError):
 
 
 class UnknownModelError(InvalidRequestError):
-    """The model is not in the model store."""
+    """The model is not in the model store. Clients of Ollama look for its words, which need `model`, the name."""
 
     status = 404
+
+    def __init__(
+        self, message: str, *, code: str | None = None, param: str | None = None, model: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, param=param)
+        self._model = model
+
+    def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
+        """The JSON object that a client reads, in the dialect's shape."""
+        if dialect is Dialect.OLLAMA and self._model:
+            return {"error": f"model '{self._model}' not found"}
+        return super().content(dialect)
 
 
 class UnknownPathError(InvalidRequestError):

@@ -19,6 +19,8 @@ from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, Conf
 from berth_router.errors import ServiceUnavailableError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
+from berth_router.lifecycle.resolve import matches
+from berth_router.request.ask import Ask
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +61,19 @@ class Unloader:
                 raise ServiceUnavailableError(
                     f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable"
                 )
+
+    async def unload_unused(self, ask: Ask) -> None:
+        """Unloads the deployments that meet the request and have no request in hand, as far as routers have reported.
+
+        Raises ServiceUnavailableError where the cluster refuses.
+        """
+        await self.unload(
+            [
+                one
+                for one in matches(ask, self._deployments.of_model(ask.model))
+                if not self._leases.in_flight(one.uid) and not self._leases.in_flight_elsewhere(one)
+            ]
+        )
 
     async def _unload(self, deployment: ModelDeployment, drain_seconds: float) -> ClusterError | None:
         """Unloads one. Returns the error, if it failed."""

@@ -19,6 +19,13 @@ class AnswerStream:
     what makes no sense, or breaks off. Nothing follows that line.
     """
 
+    head_lines = (
+        b"content-type: application/x-ndjson\r\n"
+        b"cache-control: no-cache\r\n"
+        b"x-accel-buffering: no\r\n"  # a proxy in between must pass each line on as it comes
+    )
+    begins_at_end = False
+
     def __init__(self, shape: AnswerShape, model: str, clock: AnswerClock) -> None:
         self._lines = LineWriter(shape, model, clock)
         self._clock = clock
