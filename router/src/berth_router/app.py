@@ -27,6 +27,8 @@ from berth_router.management.inventory import inventory_routes
 from berth_router.management.loaded import loaded_routes
 from berth_router.management.manifest import manifest_routes
 from berth_router.management.models import models_routes
+from berth_router.management.ollama_inventory import ollama_inventory_routes
+from berth_router.management.ollama_store import StoreChanges, ollama_store_routes
 from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
@@ -103,6 +105,8 @@ class Router:
             download_routes(downloads, settings.hub_endpoint),
             verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
             manifest_routes(store, deployments, _policy(settings)),
+            ollama_inventory_routes(store, self._descriptions, deployments, root),
+            ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
         ]
 

@@ -50,7 +50,8 @@ class PullProgress:
     """Turns what is known of a download into lines, as clients know them from Ollama's own downloads."""
 
     def __init__(self) -> None:
-        self._latest = b""
+        self.latest = b""
+        """The line of progress that was given last."""
         self.ended = False
         """Whether the last line has been given: success, or an error."""
         self.failed = False
@@ -66,10 +67,10 @@ class PullProgress:
         line = _progress(download)
         if phase is DownloadPhase.SUCCEEDED:
             self.ended = True
-            return (line if line != self._latest else b"") + success()
-        if line == self._latest:
+            return (line if line != self.latest else b"") + success()
+        if line == self.latest:
             return b""
-        self._latest = line
+        self.latest = line
         return line
 
     def gone(self) -> bytes:
