@@ -76,7 +76,7 @@ class InferencePath:
 
     def serve(self, exchange: Exchange, body: bytes) -> None:
         """Answers the request; every failure becomes an answer in the API's shape."""
-        call = EngineCall(self.context, self.endpoint.path, exchange)
+        call = EngineRequest(self.context, self.endpoint.path, exchange)
         try:
             call.begin(self.context.parser.parse(body, self.endpoint))
         except APIError as error:
@@ -99,7 +99,7 @@ class AnswerTranslation(Protocol):
         ...
 
 
-class EngineCall:
+class EngineRequest:
     """One request on its way to an engine that answers it. It is the AnswerRules of the request's exchange."""
 
     __slots__ = (

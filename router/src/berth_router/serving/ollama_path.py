@@ -29,7 +29,7 @@ from berth_router.request.ask import Ask, InferenceRequest, json_object
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.answers import JSON_TYPE
 from berth_router.serving.exchange import Exchange
-from berth_router.serving.inference import EngineCall, InferenceContext
+from berth_router.serving.inference import EngineRequest, InferenceContext
 from berth_router.serving.rewriting import AnswerRewriter
 from berth_router.store.model_store import ModelStore
 
@@ -87,27 +87,27 @@ class OllamaPath:
     def serve(self, exchange: Exchange, body: bytes) -> None:
         """Answers the request; every failure becomes an answer in the API's shape."""
         clock = AnswerClock(time.monotonic_ns, datetime.now(UTC))
-        engine_call = EngineCall(self.context, self.endpoint.path, exchange)
+        engine_request = EngineRequest(self.context, self.endpoint.path, exchange)
         try:
-            self._begin(engine_call, exchange, body, clock)
+            self._begin(engine_request, exchange, body, clock)
         except APIError as error:
             exchange.fail(error)
         except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
             _log.exception("request_failed", request_id=exchange.request_id)
             exchange.fail(InternalError(exchange.request_id))
 
-    def _begin(self, engine_call: EngineCall, exchange: Exchange, body: bytes, clock: AnswerClock) -> None:
+    def _begin(self, engine_request: EngineRequest, exchange: Exchange, body: bytes, clock: AnswerClock) -> None:
         endpoint = self.endpoint
         call = endpoint.call(json_object(body))
         name = call.target.name
         match call:
             case InferenceCall():
                 request = self._request(call)
-                engine_call.begin(request, _Translation(endpoint, call, clock))
+                engine_request.begin(request, _Translation(endpoint, call, clock))
                 if call.unloads:
                     exchange.call_when_done(lambda done: self._unload_after(done, request.ask))
             case LoadCall():
-                engine_call.load(self._ask(call.target), lambda: endpoint.without_engine(name, "load", clock))
+                engine_request.load(self._ask(call.target), lambda: endpoint.without_engine(name, "load", clock))
             case UnloadCall():
                 exchange.run(self._unload(exchange, call.target, clock))
 
