@@ -81,6 +81,17 @@ async def test_generate_answers_a_prompt(ready: Serving, client: Any) -> None:
     assert ready.engine.calls[-1].body["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
+async def test_what_is_between_two_texts_is_filled_in(ready: Serving, client: Any) -> None:
+    async def fill(call: Call) -> None:
+        assert (call.path, call.body["input_prefix"], call.body["input_suffix"]) == ("/infill", "def ", "return")
+        end = {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 2, "tokens_evaluated": 4}
+        await streamed(call, *(b"data: " + orjson.dumps(part) + b"\n\n" for part in ({"content": "f():"}, end)))
+
+    ready.engine.behaviour = fill
+    parts = [part async for part in await client.generate(NAME, "def ", suffix="return", stream=True)]
+    assert ([part.response for part in parts], parts[-1].eval_count) == (["f():", ""], 2)
+
+
 async def test_calls_of_tools_come_whole(ready: Serving, client: Any) -> None:
     async def call_a_tool(call: Call) -> None:
         assert call.body["tools"] == [WEATHER]
@@ -253,7 +264,6 @@ async def test_a_model_that_is_not_there_is_not_found(client: Any, name: str) ->
         ("/api/chat", b"{", 400, "The body is not JSON"),
         ("/api/chat", b"{}", 400, "`model` is missing."),
         ("/api/chat", b'{"model":"tiny","messages":[{"role":"king"}]}', 400, "`messages[0].role` must be one of"),
-        ("/api/generate", b'{"model":"tiny","prompt":"def ","suffix":"return"}', 400, "`suffix`"),
         ("/api/generate", b'{"model":"tiny","prompt":"a","options":{"temperature":9}}', 400, "`temperature`"),
         ("/api/nothing", b"{}", 404, "There is no /api/nothing here."),
     ],

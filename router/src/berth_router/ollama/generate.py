@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS
+from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, INFILL
 from berth_router.ollama.calls import Call, InferenceCall, LoadCall, UnloadCall
 from berth_router.ollama.chat import user_message
 from berth_router.ollama.errors import wrong_field
@@ -16,9 +16,6 @@ from berth_router.ollama.sampling import (
     text_format_fields,
     thinking_fields,
 )
-
-INFILL = "/infill"
-"""llama.cpp's path for the text between two others. No other engine has one."""
 
 
 def generate_call(body: object) -> Call:

@@ -22,11 +22,11 @@ from berth_router.ollama.answer_clock import AnswerClock
 from berth_router.ollama.calls import CallTarget, InferenceCall, LoadCall, UnloadCall
 from berth_router.ollama.collected import CollectedAnswer
 from berth_router.ollama.endpoints import OllamaEndpoint
-from berth_router.ollama.errors import OllamaError, model_not_found
+from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.sampling import BEYOND_OPENAI
 from berth_router.ollama.stream import AnswerStream
 from berth_router.request.ask import Ask, InferenceRequest, json_object
-from berth_router.request.endpoints import INFERENCE_PATHS
+from berth_router.request.endpoints import ENGINE_ENDPOINTS
 from berth_router.serving.answers import JSON_TYPE
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.inference import EngineRequest, InferenceContext
@@ -35,8 +35,8 @@ from berth_router.store.model_store import ModelStore
 
 _log = structlog.get_logger(__name__)
 
-_ENDPOINTS = {path: replace(endpoint, output_limit=None) for path, endpoint in INFERENCE_PATHS.items()}
-"""The inference paths, but without a limit of tokens where a request states none, as in Ollama's API."""
+_ENDPOINTS = {path: replace(endpoint, output_limit=None) for path, endpoint in ENGINE_ENDPOINTS.items()}
+"""The engines' paths, but without a limit of tokens where a request states none, as in Ollama's API."""
 
 
 class OllamaUnloads:
@@ -113,10 +113,7 @@ class OllamaPath:
 
     def _request(self, call: InferenceCall) -> "OllamaRequest":
         """The request for an engine. Raises APIError."""
-        endpoint = _ENDPOINTS.get(call.path)
-        if endpoint is None:
-            raise OllamaError("`suffix` is not taken: no engine here inserts text.", field="suffix")
-        parsed = self.context.parser.parse(call.content(), endpoint)
+        parsed = self.context.parser.parse(call.content(), _ENDPOINTS[call.path])
         ask = self._with_wishes(parsed.ask, call.target)
         return OllamaRequest(ask, parsed.name, parsed.content, parsed.samples)
 
