@@ -347,6 +347,29 @@ async def test_a_larger_num_ctx_starts_another_which_then_serves_all(ready: Serv
     assert len(await ready.deployments()) == 1
 
 
+async def test_num_ctx_is_kept_within_what_engines_take(serving: Serving, client: Any) -> None:
+    asking = asyncio.create_task(chat(client, options={"num_ctx": 2**50}))
+    await serving.make_ready(await serving.created())
+    assert (await asking).message.content == "Paris."
+    (deployment,) = await serving.deployments()
+    assert deployment["spec"]["llamacpp"]["contextSize"] == 1_048_576
+
+
+async def test_transformers_get_no_field_that_they_refuse(ready: Serving, client: Any) -> None:
+    spec = {"model": "/models/tiny", "backend": "transformers", "device": "cpu"}
+    (deployment,) = await ready.deployments()
+    body = {name: deployment[name] for name in ("apiVersion", "kind")}
+    await ready.cluster.create(MODEL_DEPLOYMENTS, {**body, "metadata": {"name": "other"}, "spec": spec})
+    await ready.make_ready("other")
+    await ready.cluster.delete(MODEL_DEPLOYMENTS, deployment["metadata"]["name"])
+    await ready.until(lambda found: len(found) == 1)
+    answer = await chat(client, think=False, options={"top_k": 5, "repeat_penalty": 1.1, "seed": 3})
+    assert answer.message.content == "Paris."
+    asked = ready.engine.calls[-1].body
+    assert asked["seed"] == 3
+    assert not asked.keys() & {"top_k", "repeat_penalty", "repetition_penalty", "chat_template_kwargs"}
+
+
 async def test_the_metrics_count_by_the_paths_of_this_api(ready: Serving, client: Any) -> None:
     await chat(client)
     metrics = (await ready.raw("GET", "/metrics")).body.decode()
