@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import ollama
 import orjson
 import pytest
 
-from berth_cluster.cluster import MODEL_DEPLOYMENTS
+from berth_api.activity import expires_at
+from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
 from berth_router.ollama import collected
 from tests.unit.router.conftest import Serving
 from tests.unit.router.engine import Call, chunk
@@ -21,6 +24,13 @@ WEATHER: Any = {"type": "function", "function": {"name": "weather", "parameters"
 
 def event(**choice: Any) -> bytes:
     return b"data: " + orjson.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": None, **choice}]}) + b"\n\n"
+
+
+def expired(deployments: list[Object]) -> bool:
+    """Whether the operator may remove the only deployment now."""
+    (deployment,) = map(ModelDeployment.parse, deployments)
+    end = expires_at(deployment)
+    return end is not None and end <= datetime.now(UTC)
 
 
 async def streamed(call: Call, *events: bytes) -> None:
@@ -295,13 +305,22 @@ async def test_without_a_prompt_the_model_is_loaded(serving: Serving, client: An
 async def test_with_keep_alive_0_the_model_goes_when_its_answer_is_complete(ready: Serving, client: Any) -> None:
     parts = await stream(client, keep_alive=0)
     assert parts[-1].done
-    await ready.until(lambda found: not found)
+    await ready.until(expired)
+
+
+async def test_requests_with_keep_alive_0_one_after_another_are_all_answered(ready: Serving, client: Any) -> None:
+    for _ in range(20):
+        assert (await chat(client, keep_alive=0)).message.content == "Paris."
+    await ready.until(expired)
+    assert ready.cluster.calls["patch_status"] < 20, "no write for each"
 
 
 async def test_with_keep_alive_0_and_no_prompt_the_model_goes_now(ready: Serving, client: Any) -> None:
     gone = await client.generate(NAME, "", keep_alive=0)
     assert (gone.done, gone.done_reason) == (True, "unload")
-    assert await ready.deployments() == []
+    await ready.until(expired)
+    await ready.cluster.delete(MODEL_DEPLOYMENTS, await ready.created())
+    await ready.until(lambda found: not found)
     again = await client.chat(NAME, [], keep_alive="0s")
     assert again.done_reason == "unload", "a model that does not run is no error"
 
@@ -325,7 +344,8 @@ async def test_with_keep_alive_0_a_model_that_others_use_stays(ready: Serving, c
     assert (await chat(client, keep_alive=0)).message.content == "Paris."
     go_on.set()
     assert [part.message.content async for part in parts] == ["is.", ""]
-    assert len(await ready.deployments()) == 1
+    await ready.told_in_flight(0)
+    assert not expired(await ready.deployments())
 
 
 async def test_a_smaller_num_ctx_is_met_by_what_runs(ready: Serving, client: Any) -> None:

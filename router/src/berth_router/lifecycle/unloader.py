@@ -58,9 +58,7 @@ class Unloader:
             tasks = [group.create_task(self._unload(deployment, DRAIN_SECONDS)) for deployment in deployments]
         for error in (task.result() for task in tasks):
             if error:
-                raise ServiceUnavailableError(
-                    f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable"
-                )
+                raise _not_unloaded(error)
 
     async def unload_unused(self, ask: Ask) -> None:
         """Unloads the deployments that meet the request and have no request in hand, as far as routers have reported.
@@ -74,6 +72,23 @@ class Unloader:
                 if not self._leases.in_flight(one.uid) and not self._leases.in_flight_elsewhere(one)
             ]
         )
+
+    async def end_promises(self, ask: Ask, *, of_used: bool) -> None:
+        """Ends what requests so far have promised for the deployments that meet the request.
+
+        The operator removes each of them when no lease protects it any more: no answer is cut, and no request is
+        refused. `of_used`: also where this router has requests in hand. Raises ServiceUnavailableError.
+        """
+        for deployment in matches(ask, self._deployments.of_model(ask.model)):
+            used = self._leases.in_flight(deployment.uid) > 0
+            if self._deployments.is_closed(deployment) or (used and not of_used):
+                continue
+            try:
+                await self._leases.unload(deployment)
+            except DeploymentGoneError:
+                pass
+            except ClusterError as error:
+                raise _not_unloaded(error) from error
 
     async def _unload(self, deployment: ModelDeployment, drain_seconds: float) -> ClusterError | None:
         """Unloads one. Returns the error, if it failed."""
@@ -136,3 +151,9 @@ class Unloader:
         self._deployments.reopen(deployment)
         with suppress(ClusterError, DeploymentGoneError):  # `closedUntil` ends by itself
             await self._leases.open_to_requests(deployment)
+
+
+def _not_unloaded(error: ClusterError) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable"
+    )

@@ -16,7 +16,6 @@ import structlog
 from berth_api.model_deployment import Backend, ModelDeploymentSpec
 from berth_router.errors import APIError, Dialect, InternalError
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.resolve import matches
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.ollama.answer_clock import AnswerClock
 from berth_router.ollama.calls import CallTarget, InferenceCall, LoadCall, UnloadCall
@@ -38,36 +37,55 @@ _log = structlog.get_logger(__name__)
 _ENDPOINTS = {path: replace(endpoint, output_limit=None) for path, endpoint in ENGINE_ENDPOINTS.items()}
 """The engines' paths, but without a limit of tokens where a request states none, as in Ollama's API."""
 
+_UNLOAD_SECONDS = 1.0
+"""Between two unloads of one model."""
+
 
 class OllamaUnloads:
-    """Unloads models for requests of Ollama's API: now, or when their answer is complete."""
+    """Unloads models for clients of Ollama's API, as it does: no answer is cut, and no request is refused.
+
+    The promises for the model end, so the operator removes it when the last lease is given back.
+    """
 
     def __init__(self, deployments: Deployments, unloader: Unloader, store: ModelStore) -> None:
         self._deployments = deployments
         self._unloader = unloader
         self._store = store
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        """By the model's path."""
+        self._again: dict[str, Ask] = {}
 
     async def unload(self, ask: Ask, name: str) -> None:
         """Unloads the model; one that does not run is no error. `name`: the client's. Raises APIError."""
-        found = matches(ask, self._deployments.of_model(ask.model))
-        if not found and not (await self._store.lookup(ask.model)).exists:
+        if not self._deployments.of_model(ask.model) and not (await self._store.lookup(ask.model)).exists:
             raise model_not_found(name)
-        await self._unloader.unload(found)
+        await self._unloader.end_promises(ask, of_used=True)
 
-    def begin_unload_unused(self, ask: Ask) -> None:
-        """Begins to unload the model, unless another request uses it: then that one says how long it stays."""
-        task = asyncio.create_task(self._unload_unused(ask))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+    def begin_unload(self, ask: Ask) -> None:
+        """Begins to unload the model, unless a request uses it: then that one says how long it stays.
 
-    async def _unload_unused(self, ask: Ask) -> None:
+        Each unload writes to the cluster. So there is one a second for a model, whatever clients send.
+        """
+        model = ask.model
+        if model in self._running:
+            self._again[model] = ask
+            return
+        task = self._running[model] = asyncio.create_task(self._unload(ask))
+        task.add_done_callback(lambda _: self._ended(model))
+
+    def _ended(self, model: str) -> None:
+        del self._running[model]
+        if ask := self._again.pop(model, None):
+            self.begin_unload(ask)
+
+    async def _unload(self, ask: Ask) -> None:
         try:
-            await self._unloader.unload_unused(ask)
+            await self._unloader.end_promises(ask, of_used=False)
         except APIError as error:
             _log.warning("model_not_unloaded", model=ask.model, error=error.message)
         except Exception:  # noqa: BLE001 (nobody waits for this task: only the log can show it)
             _log.exception("model_not_unloaded", model=ask.model)
+        await asyncio.sleep(_UNLOAD_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +152,7 @@ class OllamaPath:
 
     def _unload_after(self, exchange: Exchange, ask: Ask) -> None:
         if exchange.status == HTTPStatus.OK:
-            self.unloads.begin_unload_unused(ask)
+            self.unloads.begin_unload(ask)
 
 
 @dataclass(slots=True)
