@@ -268,6 +268,7 @@ async def test_a_model_that_is_not_there_is_not_found(client: Any, name: str) ->
     assert failed.value.status_code == 404
 
 
+@pytest.mark.covers("shape below /api/")
 @pytest.mark.parametrize(
     ("path", "body", "status", "error"),
     [

@@ -231,6 +231,7 @@ async def guarded(
         yield running
 
 
+@pytest.mark.covers("/api/pull, /api/delete, /api/copy, /api/create, /api/push", "everything else below /api/")
 @pytest.mark.parametrize(
     ("method", "path", "scope"),
     [
@@ -242,7 +243,9 @@ async def guarded(
         ("GET", "/api/version", "inference"),
         ("POST", "/api/pull", "manage"),
         ("DELETE", "/api/delete", "manage"),
+        ("POST", "/api/copy", "manage"),
         ("POST", "/api/create", "manage"),
+        ("POST", "/api/push", "manage"),
     ],
 )
 async def test_keys_hold_here_too(guarded: Serving, method: str, path: str, scope: str) -> None:
