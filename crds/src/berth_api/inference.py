@@ -13,12 +13,14 @@ EMBEDDINGS = "/v1/embeddings"
 RESPONSES = "/v1/responses"
 MESSAGES = "/v1/messages"
 TOKENIZE = "/tokenize"
+INFILL = "/infill"
+"""llama.cpp's path for the text between two others. Routers ask it for clients of Ollama's API, and do not offer it."""
 
 ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
     # Only embedding models give embeddings. For other models each engine refuses the request itself.
     Backend.VLLM: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE}),
     Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS, RESPONSES}),
-    Backend.LLAMACPP: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE}),
+    Backend.LLAMACPP: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE, INFILL}),
 }
 """The paths at which each engine answers a POST."""
 

@@ -1,7 +1,8 @@
 """The header of a GGUF file: its metadata, and what its tensors add up to.
 
 The format is described in ggml's docs/gguf.md. The limits are those of llama.cpp, or else
-well beyond what models have. Of long values (a vocabulary, a chat template) only the length is kept.
+well beyond what models have. Of long values (a vocabulary, a chat template) only the length is kept, unless one is
+asked for by its key.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ _DEFAULT_ALIGNMENT = 32
 _MAX_METADATA = 4096
 _MAX_KEY_BYTES = 1024
 _MAX_STRING_BYTES = 4096
+_MAX_LONG_TEXT_BYTES = 1024 * 1024
+"""Of a string that is asked for. The longest chat templates have some tens of thousands."""
 _MAX_ARRAY_KEPT = 1024
 _MAX_STRINGS = 4_000_000
 """Strings in all arrays of one file: the largest vocabularies, with their merges, have one million."""
@@ -108,6 +111,17 @@ def read_gguf(path: Path, name: str | None = None) -> GgufHeader:
         return _with_tensors(stream, metadata, tensor_count)
 
 
+def read_long_text(path: Path, key: str) -> str | None:
+    """The string under this key of the file's metadata; None where there is none, or one of more than a megabyte.
+
+    Raises FormatError as `read_gguf` does.
+    """
+    with header_of(path) as stream:
+        _, metadata_count = _preamble(stream)
+        value = _metadata(stream, metadata_count, long_text=key).get(key)
+    return value if isinstance(value, str) else None
+
+
 def _preamble(stream: HeaderStream) -> tuple[int, int]:
     """How many tensors and how many metadata there are."""
     wrong = why_not_gguf(stream.peek(BEGINNING_BYTES))
@@ -129,7 +143,8 @@ def _preamble(stream: HeaderStream) -> tuple[int, int]:
     return tensors, metadata
 
 
-def _metadata(stream: HeaderStream, count: int) -> dict[str, Value]:
+def _metadata(stream: HeaderStream, count: int, long_text: str | None = None) -> dict[str, Value]:
+    """All metadata. `long_text`: the key of a string that is kept even if it is long."""
     metadata: dict[str, Value] = {}
     strings_left = _MAX_STRINGS
     for _ in range(count):
@@ -138,8 +153,10 @@ def _metadata(stream: HeaderStream, count: int) -> dict[str, Value]:
         if kind == _ARRAY:
             value, strings = _array(stream, key, strings_left)
             strings_left -= strings
+        elif kind == _STRING:
+            value = _string(stream, _MAX_LONG_TEXT_BYTES if key == long_text else _MAX_STRING_BYTES)
         else:
-            value = _string(stream) if kind == _STRING else _scalar(stream, key, kind)
+            value = _scalar(stream, key, kind)
         if key in metadata:
             raise FormatError(f"{stream.name} has the metadata {key} twice: it is damaged")
         metadata[key] = value
@@ -170,9 +187,9 @@ def _scalar(stream: HeaderStream, key: str, kind: int) -> Scalar:
     return form.unpack(stream.take(form.size))[0]
 
 
-def _string(stream: HeaderStream) -> str | OmittedValue:
+def _string(stream: HeaderStream, limit: int) -> str | OmittedValue:
     length = stream.u64()
-    if length > _MAX_STRING_BYTES:
+    if length > limit:
         stream.skip(length)
         return OmittedValue(length)
     return stream.take(length).decode(errors="replace")

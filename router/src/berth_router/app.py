@@ -27,16 +27,20 @@ from berth_router.management.inventory import inventory_routes
 from berth_router.management.loaded import loaded_routes
 from berth_router.management.manifest import manifest_routes
 from berth_router.management.models import models_routes
+from berth_router.management.ollama_inventory import ollama_inventory_routes
+from berth_router.management.ollama_store import StoreChanges, ollama_store_routes
 from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
 from berth_router.metrics import Metrics
+from berth_router.ollama.endpoints import OLLAMA_ENDPOINTS
 from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
-from berth_router.serving.dispatch import Dispatcher
+from berth_router.serving.dispatch import Dispatcher, InferenceResponder
 from berth_router.serving.inference import InferenceContext, InferencePath
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.management_bridge import ManagementBridge
+from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
 from berth_router.serving.server import HttpServer
@@ -82,6 +86,8 @@ class Router:
             deadline_seconds=settings.cold_start_deadline,
             clock=clock,
         )
+        self._unloader = Unloader(cluster, self._deployments, self._leases)
+        self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
         self._parser = RequestParser(settings.profiles, settings.max_ttl)
         self._management = management_api([*self._management_routes(cluster), *more_routes])
 
@@ -94,12 +100,14 @@ class Router:
         return [
             models_routes(store, deployments),
             loaded_routes(deployments, self._leases),
-            unload_routes(deployments, Unloader(cluster, deployments, self._leases), self._parser),
+            unload_routes(deployments, self._unloader, self._parser),
             stats_routes(deployments, self._stats),
             inventory_routes(store, self._descriptions, self._remover, settings.engines),
             download_routes(downloads, settings.hub_endpoint),
             verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
             manifest_routes(store, deployments, _policy(settings)),
+            ollama_inventory_routes(store, self._descriptions, deployments, root),
+            ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
         ]
 
@@ -130,9 +138,13 @@ class Router:
                 settings.engine_store,
                 ConcurrencyLimit(limits.requests_per_model),
             )
-            paths = {
+            paths: dict[str, InferenceResponder] = {
                 path: InferencePath(inference, endpoint, limits.body_bytes)
                 for path, endpoint in INFERENCE_PATHS.items()
+            }
+            paths |= {
+                path: OllamaPath(inference, self._ollama_unloads, endpoint, limits.body_bytes)
+                for path, endpoint in OLLAMA_ENDPOINTS.items()
             }
             management = ManagementBridge(
                 self._management, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes

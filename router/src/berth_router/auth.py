@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from berth_router.errors import AuthenticationError, PermissionDeniedError
+from berth_router.errors import OLLAMA_PATHS, AuthenticationError, PermissionDeniedError
 
 _log = structlog.get_logger(__name__)
 
@@ -40,8 +40,11 @@ HeaderPairs = Iterable[tuple[bytes, bytes]]
 
 ANY_SCOPE: Scopes = frozenset(KeyScope)
 
-OPEN_PATHS = frozenset({"/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/"})
 """Paths that need no key: probes and monitoring, which have none, and the API's page, which is the same everywhere."""
+
+_OLLAMA_MANAGEMENT = frozenset({"/api/pull", "/api/delete", "/api/copy", "/api/create", "/api/push"})
+"""The paths of Ollama's API that change the store, or would; what the others show, its clients need to ask at all."""
 
 
 def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | None:
@@ -50,6 +53,8 @@ def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | No
         return None
     if path in inference_paths:
         return frozenset({KeyScope.INFERENCE})
+    if path.startswith(OLLAMA_PATHS):
+        return frozenset({KeyScope.MANAGE if path in _OLLAMA_MANAGEMENT else KeyScope.INFERENCE})
     if path.startswith("/v1/models/"):
         return frozenset({KeyScope.MANAGE})
     return ANY_SCOPE

@@ -40,11 +40,16 @@ _REQUEST_NUMBERS = itertools.count(1)
 _VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
+OLLAMA_PATHS = "/api/"
+"""With this begin the paths of Ollama's API, whose clients read its errors."""
+
+
 class Dialect(Enum):
     """The API in whose shape a client reads errors."""
 
     OPENAI = auto()
     ANTHROPIC = auto()
+    OLLAMA = auto()
 
 
 _ANTHROPIC_TYPES = {
@@ -80,6 +85,8 @@ class APIError(Exception):
 
     def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
         """The JSON object that a client reads, in the dialect's shape."""
+        if dialect is Dialect.OLLAMA:
+            return {"error": self.message}
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         if dialect is Dialect.OPENAI:
             return {"error": error}
@@ -139,9 +146,21 @@ class RequestConflictError(InvalidRequestError):
 
 
 class UnknownModelError(InvalidRequestError):
-    """The model is not in the model store."""
+    """The model is not in the model store. Clients of Ollama look for its words, which need `model`, the name."""
 
     status = 404
+
+    def __init__(
+        self, message: str, *, code: str | None = None, param: str | None = None, model: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, param=param)
+        self._model = model
+
+    def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
+        """The JSON object that a client reads, in the dialect's shape."""
+        if dialect is Dialect.OLLAMA and self._model:
+            return {"error": f"model '{self._model}' not found"}
+        return super().content(dialect)
 
 
 class UnknownPathError(InvalidRequestError):
@@ -263,6 +282,11 @@ def new_request_id() -> str:
 
 
 def error_event(content: dict[str, Any], dialect: Dialect) -> bytes:
-    """The server-sent event of an error's JSON object. Anthropic's clients look at the event's name."""
+    """What ends a stream with an error: the event of its JSON object; in Ollama's API, whose streams are lines, a line.
+
+    Anthropic's clients look at the event's name.
+    """
+    if dialect is Dialect.OLLAMA:
+        return orjson.dumps(content) + b"\n"
     name = b"event: error\n" if dialect is Dialect.ANTHROPIC else b""
     return name + b"data: " + orjson.dumps(content) + b"\n\n"

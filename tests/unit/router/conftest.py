@@ -21,7 +21,7 @@ from tests.instruments import InstrumentedCluster
 from tests.unit.router.engine import Engine
 
 MODEL = "/models/tiny"
-_NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Nothing here is TLS, and reading all certificate authorities for each client takes longer than most tests."""
 
 PROMPT: Any = [{"role": "user", "content": "What is the capital of France?"}]
@@ -61,7 +61,7 @@ class Serving:
             base_url=f"http://127.0.0.1:{port}/v1",
             api_key="none",
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(verify=_NO_AUTHORITIES),
+            http_client=openai.DefaultAsyncHttpxClient(verify=NO_AUTHORITIES),
         )
 
     async def ask(self, **fields: Any) -> str:

@@ -76,8 +76,8 @@ async def test_a_key_opens_what_its_scopes_say(guarded: Serving, method: str, pa
     assert (await ask(guarded, method, path)).status == 401
 
 
-@pytest.mark.covers("/health, /healthz, /readyz, /metrics, /docs, /openapi.json")
-@pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
+@pytest.mark.covers("/, /health, /healthz, /readyz, /metrics, /docs, /openapi.json")
+@pytest.mark.parametrize("path", ["/", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
 async def test_probes_metrics_and_the_docs_need_no_key(guarded: Serving, path: str) -> None:
     assert (await ask(guarded, "GET", path)).status == 200
 

@@ -68,6 +68,12 @@ def used(ask: Ask, *deployments: ModelDeployment) -> str | None:
         (Ask("/models/tiny", context_size=2048), live(context=8192)),
         (Ask("/models/tiny", gpu_layers=0), live()),
         (Ask("/models/tiny", gpu_layers=-1), live(device="cuda")),
+        (Ask("/models/tiny", wished_context_size=2048), live()),
+        (Ask("/models/tiny", wished_context_size=2048), live(context=8192)),
+        (Ask("/models/tiny", wished_context_size=8192), live(backend="vllm", device="cuda")),
+        (Ask("/models/tiny", context_size=512, wished_context_size=8192), live()),
+        (Ask("/models/tiny", wished_gpu_layers=5), live()),
+        (Ask("/models/tiny", wished_gpu_layers=5), live(device="cuda")),
     ],
 )
 def test_a_live_deployment_that_meets_what_is_stated_is_used(ask: Ask, deployment: ModelDeployment) -> None:
@@ -82,6 +88,7 @@ def test_a_live_deployment_that_meets_what_is_stated_is_used(ask: Ask, deploymen
         (Ask("/models/tiny", device=Device.CUDA), live()),
         (Ask("/models/tiny", Backend.VLLM), live()),
         (Ask("/models/tiny", Backend.LLAMACPP, context_size=4096), live()),
+        (Ask("/models/tiny", wished_context_size=4096), live()),
         (Ask("/models/tiny", Backend.LLAMACPP, gpu_layers=5), live()),
         (Ask("/models/tiny", Backend.LLAMACPP, context_size=256), live(backend="vllm", device="cuda")),
     ],
@@ -122,6 +129,31 @@ def test_what_is_created_has_the_stated_settings_the_defaults_and_the_name_of_it
         "idle": {"ttlSeconds": 0, "action": "Delete"},
     }
     assert decision.name == deployment_name(decision.spec)
+
+
+@pytest.mark.parametrize(
+    ("ask", "settings"),
+    [
+        (Ask("/models/tiny", wished_context_size=8192), (8192, 0)),
+        (Ask("/models/tiny", context_size=512, wished_context_size=8192), (512, 0)),
+        (Ask("/models/tiny", wished_gpu_layers=5), (2048, 0)),
+        (Ask("/models/tiny", device=Device.CUDA, wished_gpu_layers=5), (2048, 5)),
+        (Ask("/models/tiny", device=Device.CUDA, gpu_layers=7, wished_gpu_layers=5), (2048, 7)),
+    ],
+)
+def test_what_is_started_has_what_is_wished_for_and_not_stated(ask: Ask, settings: tuple[int, int]) -> None:
+    decision = resolve(ask, [], STORED, POLICY)
+    assert isinstance(decision, Create)
+    assert decision.spec.llamacpp
+    assert (decision.spec.llamacpp.context_size, decision.spec.llamacpp.gpu_layers) == settings
+
+
+def test_a_wish_excludes_no_engine() -> None:
+    wish = Ask("/models/tiny", wished_context_size=8192, wished_gpu_layers=5)
+    safetensors = ModelLookup(exists=True, weights=frozenset({FileType.SAFETENSORS}))
+    decision = resolve(wish, [], safetensors, POLICY)
+    assert isinstance(decision, Create)
+    assert decision.spec.backend is Backend.VLLM
 
 
 @pytest.mark.parametrize(

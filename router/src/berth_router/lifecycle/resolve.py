@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from berth_api.identity import deployment_name, with_defaults
 from berth_api.inference import ENGINE_PATHS
 from berth_api.model_deployment import (
+    MODEL_STORE,
     Backend,
     Device,
     IdleAction,
@@ -150,16 +151,16 @@ def _meets(ask: Ask, deployment: ModelDeployment) -> bool:
 
 
 def _meets_llamacpp(ask: Ask, spec: ModelDeploymentSpec) -> bool:
-    if ask.context_size is None and ask.gpu_layers is None:
+    if ask.context_size is None and ask.gpu_layers is None and ask.wished_context_size is None:
         return True
     settings = spec.llamacpp
     if settings is None or settings.context_size is None or settings.gpu_layers is None:
         settings = with_defaults(
             spec
         ).llamacpp  # what a router made has them all, so that this is not done for each request
-    if settings is None or settings.context_size is None:
-        return False
-    enough_context = ask.context_size is None or settings.context_size >= ask.context_size
+    if settings is None or settings.context_size is None:  # another engine, which only what is stated excludes
+        return ask.context_size is None and ask.gpu_layers is None
+    enough_context = settings.context_size >= (ask.context_size or ask.wished_context_size or 0)
     return enough_context and ask.gpu_layers in (None, settings.gpu_layers)
 
 
@@ -185,7 +186,11 @@ def _spec(ask: Ask, weights: frozenset[str], policy: Policy) -> ModelDeploymentS
     backend, device = engine
     llamacpp = vllm = None
     if backend is Backend.LLAMACPP:
-        llamacpp = LlamaCppSettings(context_size=ask.context_size, gpu_layers=ask.gpu_layers)
+        wished_layers = ask.wished_gpu_layers if device is Device.CUDA else None
+        llamacpp = LlamaCppSettings(
+            context_size=ask.context_size or ask.wished_context_size,
+            gpu_layers=wished_layers if ask.gpu_layers is None else ask.gpu_layers,
+        )
     elif backend is Backend.VLLM:
         vllm = VllmSettings(gpu_memory_utilization=ask.gpu_memory_utilization, max_model_len=ask.max_model_len)
     return with_defaults(
@@ -287,4 +292,5 @@ def _model_not_found(model: str, models: Sequence[str]) -> UnknownModelError:
         f"The model {model} is not in the model store. {there} GET /v1/models lists all of it.",
         param="model",
         code="model_not_found",
+        model=model.removeprefix(f"{MODEL_STORE}/"),
     )

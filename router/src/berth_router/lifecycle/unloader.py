@@ -19,6 +19,8 @@ from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, ClusterError, Conf
 from berth_router.errors import ServiceUnavailableError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.lease_keeper import DeploymentGoneError, Leases
+from berth_router.lifecycle.resolve import matches
+from berth_router.request.ask import Ask
 
 _log = structlog.get_logger(__name__)
 
@@ -56,9 +58,37 @@ class Unloader:
             tasks = [group.create_task(self._unload(deployment, DRAIN_SECONDS)) for deployment in deployments]
         for error in (task.result() for task in tasks):
             if error:
-                raise ServiceUnavailableError(
-                    f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable"
-                )
+                raise _not_unloaded(error)
+
+    async def unload_unused(self, ask: Ask) -> None:
+        """Unloads the deployments that meet the request and have no request in hand, as far as routers have reported.
+
+        Raises ServiceUnavailableError where the cluster refuses.
+        """
+        await self.unload(
+            [
+                one
+                for one in matches(ask, self._deployments.of_model(ask.model))
+                if not self._leases.in_flight(one.uid) and not self._leases.in_flight_elsewhere(one)
+            ]
+        )
+
+    async def end_promises(self, ask: Ask, *, of_used: bool) -> None:
+        """Ends what requests so far have promised for the deployments that meet the request.
+
+        The operator removes each of them when no lease protects it any more: no answer is cut, and no request is
+        refused. `of_used`: also where this router has requests in hand. Raises ServiceUnavailableError.
+        """
+        for deployment in matches(ask, self._deployments.of_model(ask.model)):
+            used = self._leases.in_flight(deployment.uid) > 0
+            if self._deployments.is_closed(deployment) or (used and not of_used):
+                continue
+            try:
+                await self._leases.unload(deployment)
+            except DeploymentGoneError:
+                pass
+            except ClusterError as error:
+                raise _not_unloaded(error) from error
 
     async def _unload(self, deployment: ModelDeployment, drain_seconds: float) -> ClusterError | None:
         """Unloads one. Returns the error, if it failed."""
@@ -121,3 +151,9 @@ class Unloader:
         self._deployments.reopen(deployment)
         with suppress(ClusterError, DeploymentGoneError):  # `closedUntil` ends by itself
             await self._leases.open_to_requests(deployment)
+
+
+def _not_unloaded(error: ClusterError) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"The cluster did not let a deployment be unloaded: {error}", code="cluster_unavailable"
+    )

@@ -11,7 +11,15 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from berth_router.errors import APIError, InternalError, InvalidRequestError, MethodNotAllowedError, UnknownPathError
+from berth_router.errors import (
+    OLLAMA_PATHS,
+    APIError,
+    Dialect,
+    InternalError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    UnknownPathError,
+)
 from berth_router.management.inference_schema import add_inference
 
 _log = structlog.get_logger(__name__)
@@ -48,7 +56,11 @@ def management_api(routers: Sequence[APIRouter]) -> FastAPI:
 async def _api_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, APIError):
         raise error
-    return JSONResponse(error.content(), error.status, error.headers())
+    return JSONResponse(error.content(_dialect(request)), error.status, error.headers())
+
+
+def _dialect(request: Request) -> Dialect:
+    return Dialect.OLLAMA if request.url.path.startswith(OLLAMA_PATHS) else Dialect.OPENAI
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -73,7 +85,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 404:
         return await _api_error(request, unknown_path(request.app, path))
     refused = InvalidRequestError(str(error.detail))
-    return JSONResponse(refused.content(), error.status_code, error.headers)
+    return JSONResponse(refused.content(_dialect(request)), error.status_code, error.headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -112,6 +112,14 @@ class DeletedModel(BaseModel):
     message: str
 
 
+def store_not_writable() -> NotOfferedError:
+    """The error where routers may not delete models."""
+    return NotOfferedError(
+        "This installation's routers may only read the model store (modelStore.routerMayDelete in the chart's values).",
+        code="store_not_writable",
+    )
+
+
 def inventory_routes(
     store: ModelStore, descriptions: Descriptions, remover: Remover | None, engines: Mapping[Backend, Sequence[Device]]
 ) -> APIRouter:
@@ -144,11 +152,7 @@ def inventory_routes(
     async def delete_model(name: str) -> DeletedModel:  # pyright: ignore[reportUnusedFunction]
         """Deletes the files of a model for good. 409: a deployment of anybody uses it, or a download fills it."""
         if remover is None:
-            raise NotOfferedError(
-                "This installation's routers may only read the model store"
-                " (modelStore.routerMayDelete in the chart's values).",
-                code="store_not_writable",
-            )
+            raise store_not_writable()
         names = {model.name for model in await store.models()}
         if name not in names:  # the whole path is allowed too
             name = name.removeprefix(f"{MODEL_STORE.removeprefix('/')}/")

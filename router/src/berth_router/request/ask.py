@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,12 +23,14 @@ from berth_api.model_deployment import (
     ModelDeploymentSpec,
 )
 from berth_router.errors import InvalidRequestError
-from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
+from berth_router.request.endpoints import ENGINE_ENDPOINTS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
 _MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
 _MAX_NAME_LENGTH = MODEL_PATH_LENGTH
+_LEAST_CONTEXT, _MOST_CONTEXT = 256, 1_048_576
+"""The bounds of `n_ctx`, in tokens."""
 
 
 def _description(schema: type[BaseModel], field: str) -> str | None:
@@ -69,8 +71,8 @@ class BerthFields(BaseModel):
     )
     n_ctx: int | None = Field(
         default=None,
-        ge=256,
-        le=1_048_576,
+        ge=_LEAST_CONTEXT,
+        le=_MOST_CONTEXT,
         description=(
             "llamacpp only. Tokens of context, prompt and answer together. A live deployment with at least as many is"
             f" used. Unset: any; one that must be started has {DEFAULT_CONTEXT_SIZE}."
@@ -157,6 +159,10 @@ class Ask:
     path: str | None = None
     """The inference path. The engine must have it."""
     stream: bool = False
+    wished_context_size: int | None = None
+    """Tokens of context that a deployment of llama.cpp must have at least. Others are not constrained."""
+    wished_gpu_layers: int | None = None
+    """Constrains nothing: what a deployment of llama.cpp on a GPU gets if it must be started."""
     implied_by: str | None = field(default=None, compare=False)
     """The field that decides the engine, where `backend` is not stated."""
 
@@ -190,10 +196,11 @@ class RequestParser:
         # Most requests ask of Berth what others have asked before. The cache is typed: without that, true would be 1.
         self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
         self._check_cached = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._check_items)
+        self._wishing = lru_cache(maxsize=_ASKS_KEPT)(_with_wishes)
 
     def parse(self, raw: bytes, endpoint: Endpoint) -> InferenceRequest:
         """Splits a body into what it asks of Berth and what the engine gets. Raises InvalidRequestError."""
-        body = _json_object(raw)
+        body = json_object(raw)
         try:
             ask, name, samples = self._check_cached(endpoint.path, *_checked_items(body))
         except (ValidationError, TypeError):  # a wrong value, or one that cannot be hashed, which is wrong too
@@ -201,10 +208,20 @@ class RequestParser:
         endpoint.check_prompt(body)
         return InferenceRequest(ask, name, _without_model(engine_body(body, _OWN_FIELDS, endpoint)), samples)
 
+    def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
+        """What a request without a prompt asks of Berth. Raises InvalidRequestError."""
+        return self._check(dict(fields), endpoint)[0]
+
+    def with_wishes(self, ask: Ask, context_size: int | None, gpu_layers: int | None) -> Ask:
+        """The same, with wishes for a deployment of llama.cpp, in tokens and in layers; within the API's bounds."""
+        if (context_size is None or ask.context_size) and gpu_layers is None:
+            return ask
+        return self._wishing(ask, context_size, gpu_layers)
+
     def _check_items(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
         """As `_check`, of the names and values of checked fields. Raises ValidationError too."""
         fields = dict(zip(items[::2], items[1::2], strict=True))
-        return self._ask_of_fields(RequestFields.model_validate(fields), INFERENCE_PATHS[path])
+        return self._ask_of_fields(RequestFields.model_validate(fields), ENGINE_ENDPOINTS[path])
 
     def _check(self, body: dict[str, Any], endpoint: Endpoint) -> tuple[Ask, str, bool]:
         """What the body asks of Berth, the model's name, and whether it is sampled. Raises InvalidRequestError."""
@@ -296,7 +313,8 @@ def invalid_field(error: ValidationError) -> InvalidRequestError:
     )
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
+def json_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object that is a request's body, read within bounds. Raises InvalidRequestError."""
     if len(raw) > _SMALL_BYTES and (
         raw.count(b"[") + raw.count(b"{") > _MOST_CONTAINERS or raw.count(b",") > _MOST_VALUES
     ):
@@ -322,6 +340,11 @@ def _without_model(body: dict[str, Any]) -> bytes:
     except orjson.JSONEncodeError as error:
         # Everything that was parsed from JSON can be written again, unless it is nested too deeply.
         raise InvalidRequestError(f"The body is nested deeper than {_DEEPEST} levels.", code="invalid_json") from error
+
+
+def _with_wishes(ask: Ask, context_size: int | None, gpu_layers: int | None) -> Ask:
+    context = None if context_size is None else min(max(context_size, _LEAST_CONTEXT), _MOST_CONTEXT)
+    return replace(ask, wished_context_size=context, wished_gpu_layers=gpu_layers)
 
 
 def _stated(settings: Profile) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES, TOKENIZE
+from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, INFILL, MESSAGES, RESPONSES, TOKENIZE
 from berth_router.errors import Dialect, InvalidRequestError
 
 _JSON_NAMES = {str: "a string", list: "a list"}
@@ -90,4 +90,10 @@ INFERENCE_PATHS: Mapping[str, Endpoint] = {
         Endpoint(TOKENIZE, "Turn a text into the model's tokens", ("prompt", "content", "messages"), (str, list)),
     )
 }
-"""Every inference path."""
+"""Every inference path that the router offers."""
+
+ENGINE_ENDPOINTS: Mapping[str, Endpoint] = {
+    **INFERENCE_PATHS,
+    INFILL: Endpoint(INFILL, "Fill in a text", ("input_prefix",), (str,), samples=True, streams=True),
+}
+"""Every path of engines that requests reach, be it by another API."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from berth_router.auth import ApiKeys, scopes_that_allow
-from berth_router.errors import Dialect, MethodNotAllowedError, TooManyRequestsError
+from berth_router.errors import OLLAMA_PATHS, Dialect, MethodNotAllowedError, TooManyRequestsError
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Responder
-from berth_router.serving.inference import InferencePath
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.origins import OriginPolicy
 
@@ -23,6 +23,15 @@ class _Route:
     """Header lines that every answer has, for a browser."""
     keys_read: int
     """`ApiKeys.times_read` when the route was found. The route holds until the keys are read again."""
+
+
+class InferenceResponder(Responder, Protocol):
+    """Answers the requests of one inference path."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The shape of its errors."""
+        ...
 
 
 class _WithoutBody:
@@ -51,7 +60,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        inference: Mapping[str, InferencePath],
+        inference: Mapping[str, InferenceResponder],
         management: Responder,
         keys: ApiKeys | None,
         requests_per_key: int,
@@ -86,7 +95,9 @@ class Dispatcher:
             return _Route(_Preflight(preflight), None, exchange.dialect, b"", keys_read)
         path = self._inference.get(head.path)
         if path:
-            exchange.dialect = path.endpoint.dialect  # for the errors below
+            exchange.dialect = path.dialect  # for the errors below
+        elif head.path.startswith(OLLAMA_PATHS):
+            exchange.dialect = Dialect.OLLAMA
         lines = exchange.answer_lines = self._origins.answer_lines(head, has_keys=self._keys is not None)
         key = None
         if self._keys:
@@ -95,7 +106,7 @@ class Dispatcher:
                 return _Route(self._keyless, None, exchange.dialect, lines, keys_read)
             key = self._keys.check(head.headers, needed)
         if path and head.method != "POST":
-            raise MethodNotAllowedError(head.method, path.endpoint.path, "POST")
+            raise MethodNotAllowedError(head.method, head.path, "POST")
         return _Route(path or self._management, key, exchange.dialect, lines, keys_read)
 
     def _count_for_key(self, exchange: Exchange, key: str) -> None:

@@ -13,6 +13,7 @@ An Exchange owns the client's turn on its connection and, while an engine answer
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -23,6 +24,7 @@ from berth_router.serving.answers import CLIENT_LEFT, JSON_TYPE, answer_head, er
 from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.heads import BODILESS, RequestHead, ResponseHead
 from berth_router.serving.interfaces import AnswerRules, ClientWriter, ExchangeHost
+from berth_router.serving.rewriting import AnswerRewriter
 
 _log = structlog.get_logger(__name__)
 
@@ -238,7 +240,8 @@ class Exchange:
         self._end(whole=False)
 
     def _fail_stream(self, content: dict[str, Any]) -> None:
-        self.finish((b"" if self._at_boundary else b"\n\n") + error_event(content, self.dialect))
+        separator = b"" if self._at_boundary or self.dialect is Dialect.OLLAMA else b"\n\n"  # its lines are whole
+        self.finish(separator + error_event(content, self.dialect))
 
     # -- the engine's side: an AnswerReceiver
 
@@ -307,7 +310,7 @@ class Exchange:
             return
         if self._done_appender:
             self._done_appender.feed(data)
-        self.write(rules.name_replacer.feed(data) if rules.name_replacer else data)
+        self.write(rules.rewriter.feed(data) if rules.rewriter else data)
 
     def on_end(self) -> None:
         """Releases the engine, and ends the client's answer."""
@@ -320,7 +323,11 @@ class Exchange:
         if self._refusal:
             self._pass_refusal(self._refusal, rules)
             return
-        rest = rules.name_replacer.end() if rules.name_replacer else b""
+        rewriter = rules.rewriter
+        if rewriter and self.status == 0:
+            self._answer_at_end(rewriter)
+            return
+        rest = rewriter.end() if rewriter else b""
         self.finish(rest + self._done_appender.end() if self._done_appender else rest)
 
     def on_broken(self, error: BrokenAnswerError) -> None:
@@ -333,12 +340,25 @@ class Exchange:
             rules.on_engine_broken(error, stale=stale)
 
     def _pass_head(self, head: ResponseHead, rules: AnswerRules) -> None:
-        changed = bool(rules.name_replacer or self._done_appender)
+        rewriter = rules.rewriter
+        if rewriter and rewriter.begins_at_end:
+            return
+        changed = bool(rewriter or self._done_appender)
         if not self.started:
             # A stream that breaks ends with an error. So no length is promised, even where the engine states one.
             length = None if changed or head.chunked or head.streams_events else head.length
-            self._begin(head.status, head.forwarded_lines, length, head.streams_events)
+            lines = rewriter.head_lines if rewriter and rewriter.head_lines else head.forwarded_lines
+            self._begin(head.status, lines, length, head.streams_events)
         self.accepts_chunks = self._chunked and not changed
+
+    def _answer_at_end(self, rewriter: AnswerRewriter) -> None:
+        """Sends an answer that is made of all of the engine's."""
+        try:
+            content = rewriter.end()
+        except APIError as error:
+            self.fail(error)
+        else:
+            self.answer(HTTPStatus.OK, rewriter.head_lines or JSON_TYPE, content)
 
     def _collect_refusal(self, head: ResponseHead, data: bytes, rules: AnswerRules) -> None:
         """Keeps an engine's refusal until it is whole. One that is too long passes as it is."""
@@ -346,7 +366,8 @@ class Exchange:
         if len(self._refusal_body) <= MAX_ERROR_BYTES:
             return
         self._refusal = None
-        if self.started:
+        rewriter = rules.rewriter
+        if self.started or (rewriter and rewriter.head_lines):  # what came is not in the API that has begun
             self.fail(EngineFailedError(f"The engine answered with status {head.status}.", code="engine_error"))
             return
         self._pass_head(head, rules)

@@ -4,14 +4,17 @@ A request whose model is ready goes on without a task: from the call in which it
 connection of its engine. Only a request that has to wait gets a task.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Protocol
 
 import structlog
 
 from berth_api.inference import answered_models, name_in_engine
 from berth_router.errors import (
     APIError,
+    Dialect,
     EngineFailedError,
     InternalError,
     ServiceUnavailableError,
@@ -20,13 +23,14 @@ from berth_router.errors import (
 from berth_router.lifecycle.activator import Activator, ProgressListener
 from berth_router.lifecycle.lease_keeper import Claim
 from berth_router.metrics import Metrics
-from berth_router.request.ask import InferenceRequest, RequestParser
+from berth_router.request.ask import Ask, InferenceRequest, RequestParser
 from berth_router.request.endpoints import Endpoint
+from berth_router.serving.answers import JSON_TYPE
 from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.pool import EngineAddress, EngineConnectError, EnginePool, engine_address
-from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, refusal_content
+from berth_router.serving.rewriting import AnswerRewriter, DoneAppender, ModelNameReplacer, refusal_content
 
 _log = structlog.get_logger(__name__)
 
@@ -65,11 +69,16 @@ class InferencePath:
     endpoint: Endpoint
     body_limit: int
 
+    @property
+    def dialect(self) -> Dialect:
+        """The shape of its errors."""
+        return self.endpoint.dialect
+
     def serve(self, exchange: Exchange, body: bytes) -> None:
         """Answers the request; every failure becomes an answer in the API's shape."""
-        call = _InferenceCall(self.context, self.endpoint, exchange)
+        call = EngineRequest(self.context, self.endpoint.path, exchange)
         try:
-            call.begin(body)
+            call.begin(self.context.parser.parse(body, self.endpoint))
         except APIError as error:
             exchange.fail(error)
         except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
@@ -77,28 +86,44 @@ class InferencePath:
             exchange.fail(InternalError(exchange.request_id))
 
 
-class _InferenceCall:
+class AnswerTranslation(Protocol):
+    """Makes an engine's answer one of another API."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the client has got the last of its answer, whatever the engine still sends."""
+        ...
+
+    def sent_to_engine(self) -> AnswerRewriter:
+        """What rewrites the answer to a request that an engine gets now, for the first time or again."""
+        ...
+
+
+class EngineRequest:
     """One request on its way to an engine that answers it. It is the AnswerRules of the request's exchange."""
 
     __slots__ = (
         "_claim",
         "_context",
         "_deadline",
-        "_endpoint",
         "_engines_chosen",
         "_exchange",
         "_model",
         "_only_request",
+        "_path",
         "_request",
         "_resent",
+        "_translation",
         "done_appender",
-        "name_replacer",
+        "rewriter",
     )
 
-    def __init__(self, context: InferenceContext, endpoint: Endpoint, exchange: Exchange) -> None:
+    def __init__(self, context: InferenceContext, path: str, exchange: Exchange) -> None:
+        """`path`: the client's, under which the metrics count the request."""
         self._context = context
-        self._endpoint = endpoint
+        self._path = path
         self._exchange = exchange
+        self._translation: AnswerTranslation | None = None
         self._request: InferenceRequest | None = None
         """The request, until an engine has begun to answer it."""
         self._model: str | None = None
@@ -110,22 +135,21 @@ class _InferenceCall:
         self._resent = False
         self._only_request = False
         """Whether no other request for the model was in hand when the engine broke off."""
-        self.name_replacer: ModelNameReplacer | None = None
+        self.rewriter: AnswerRewriter | None = None
         self.done_appender: DoneAppender | None = None
         context.metrics.hot.in_flight += 1
         exchange.call_when_done(self._on_done)
 
-    def begin(self, body: bytes) -> None:
-        """Forwards the request at once if its model is ready; else a task waits for the model. Raises APIError."""
+    def begin(self, request: InferenceRequest, translation: AnswerTranslation | None = None) -> None:
+        """Forwards the request at once if its model is ready; else a task waits for the model. Raises APIError.
+
+        `translation`: None where the client speaks the engine's API.
+        """
         context = self._context
-        request = self._request = context.parser.parse(body, self._endpoint)
+        self._request, self._translation = request, translation
         model = request.ask.model
         if not context.in_hand.try_acquire(model):
-            raise TooManyRequestsError(
-                f"{context.in_hand.limit} requests for {model} are in hand,"
-                " which is as many as this router takes at once.",
-                code="too_many_requests",
-            )
+            raise _too_many(context.in_hand, model)
         self._model = model
         claim = self._claim = context.activator.claim_ready(request.ask)
         if claim is None:
@@ -138,6 +162,22 @@ class _InferenceCall:
             self._exchange.run(self._connect_and_forward(request, claim))
         else:
             self._forward(request, claim, address, connection)
+
+    def load(self, ask: Ask, answer: Callable[[], bytes]) -> None:
+        """Answers, as JSON, once the model is ready; it stays for the request's TTL. Raises APIError.
+
+        The request is queued as one for an engine is.
+        """
+        context = self._context
+        if not context.in_hand.try_acquire(ask.model):
+            raise _too_many(context.in_hand, ask.model)
+        self._model = ask.model
+        self._exchange.run(self._load(ask, answer))
+
+    async def _load(self, ask: Ask, answer: Callable[[], bytes]) -> None:
+        activator = self._context.activator
+        activator.release(await activator.activate(ask, activator.deadline()))
+        self._exchange.answer(HTTPStatus.OK, JSON_TYPE, answer())
 
     # -- AnswerRules
 
@@ -155,6 +195,9 @@ class _InferenceCall:
         request, claim = self._request, self._claim
         if claim is None:
             return
+        if self._translation and self._translation.complete:
+            self._exchange.finish()
+            return
         self._only_request = self._context.in_hand.count(claim.deployment.spec.model) == 1
         self._log_engine("engine_broke_off", claim, error)
         if request:
@@ -168,7 +211,8 @@ class _InferenceCall:
         """Waits for an engine and forwards the request to it. Raises APIError."""
         activator = self._context.activator
         self._deadline = self._deadline or activator.deadline()
-        progress = _comments(request.ask.model, self._exchange) if request.ask.stream else None
+        has_comments = request.ask.stream and self._translation is None
+        progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
             claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)
             if self._exchange.done:  # its client left at the moment at which the model became ready
@@ -206,10 +250,14 @@ class _InferenceCall:
         spec = claim.deployment.spec
         pool = self._context.pool
         name = name_in_engine(spec, self._context.engine_store)
-        self.name_replacer = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
-        self.done_appender = DoneAppender.if_needed(spec.backend, self._endpoint.path) if request.ask.stream else None
+        path = request.ask.path or self._path
+        if self._translation:
+            self.rewriter = self._translation.sent_to_engine()
+        else:
+            self.rewriter = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
+            self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
         body = request.body_for(spec, name)
-        head = _request_head(address, self._endpoint.path, len(body), self._exchange)
+        head = _request_head(address, path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))
         except BrokenAnswerError as error:  # the engine has closed the connection since it was taken
@@ -266,11 +314,18 @@ class _InferenceCall:
         hot = self._context.metrics.hot
         hot.in_flight -= 1
         hot.response_bytes += exchange.answer_bytes
-        hot.answered[self._endpoint.path, exchange.status] += 1
+        hot.answered[self._path, exchange.status] += 1
         if self._model:
             self._context.in_hand.release(self._model)
         self._release_claim()
         self._request = None
+
+
+def _too_many(in_hand: ConcurrencyLimit, model: str) -> TooManyRequestsError:
+    return TooManyRequestsError(
+        f"{in_hand.limit} requests for {model} are in hand, which is as many as this router takes at once.",
+        code="too_many_requests",
+    )
 
 
 def _address(claim: Claim) -> EngineAddress:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from berth_router.serving.engine import BrokenAnswerError
 from berth_router.serving.limits import ByteBudget, Limits
-from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer
+from berth_router.serving.rewriting import AnswerRewriter, DoneAppender
 
 
 class ExchangeHost(Protocol):
@@ -43,8 +43,8 @@ class AnswerRules(Protocol):
     """How an engine's answer is changed on its way to the client, and what happens when there is none."""
 
     @property
-    def name_replacer(self) -> ModelNameReplacer | None:
-        """What replaces the model's name in the answer; None where the name stays."""
+    def rewriter(self) -> AnswerRewriter | None:
+        """What changes the answer; None where it passes as it is."""
         ...
 
     @property

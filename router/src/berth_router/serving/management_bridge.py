@@ -84,7 +84,7 @@ class ManagementBridge:
 class _UnchangedAnswer:
     """The AnswerRules of the management API: its answer passes as it is."""
 
-    name_replacer = None
+    rewriter = None
     done_appender = None
 
     def __init__(self, exchange: Exchange) -> None:

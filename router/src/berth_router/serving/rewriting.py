@@ -1,14 +1,18 @@
-"""What the router changes in an engine's answer: the model's name, a missing `[DONE]`, a refusal's shape."""
+"""What the router changes in an engine's answer: the model's name, a missing `[DONE]`, a refusal's shape.
+
+Whoever speaks another API than the engine brings a rewriter of its own.
+"""
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import orjson
 
 from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, ENDS_WITHOUT_DONE
 from berth_api.model_deployment import Backend
 from berth_router.errors import APIError, Dialect, EngineFailedError, UnknownPathError
+from berth_router.ollama.engine_answer import error_text
 
 DONE_EVENT = b"data: [DONE]\n\n"
 
@@ -21,12 +25,37 @@ _MAX_ENGINE_TEXT = 1000
 """Bytes of an engine's own text that are passed on where the engine sends no error object."""
 
 
+class AnswerRewriter(Protocol):
+    """Changes an engine's answer, which comes in pieces that are cut anywhere."""
+
+    @property
+    def head_lines(self) -> bytes | None:
+        """Lines of the answer's head in place of the engine's; None: the engine's stay, as the API does."""
+        ...
+
+    @property
+    def begins_at_end(self) -> bool:
+        """Whether the client's answer begins when the engine's is whole. Until then it can become an error."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client gets of this piece, and of those before it."""
+        ...
+
+    def end(self) -> bytes:
+        """What is left when no more comes. Raises APIError, but only where `begins_at_end`."""
+        ...
+
+
 class ModelNameReplacer:
     """Replaces `"model":"OLD"`, for each of the old names, by `"model":"NEW"`, without parsing the answer.
 
     The answer may come in pieces that are cut anywhere. A match cannot lie inside a JSON string: there, a backslash
     stands before every quotation mark.
     """
+
+    head_lines = None
+    begins_at_end = False
 
     def __init__(self, old: Iterable[str], new: str) -> None:
         self._forms = tuple(
@@ -101,7 +130,7 @@ def refusal_content(status: int, content: bytes, dialect: Dialect) -> dict[str, 
         parsed = None
     sent: dict[str, Any] = parsed if isinstance(parsed, dict) else {}  # pyright: ignore[reportUnknownVariableType]
     if sent.get("error"):
-        return sent
+        return {"error": error_text(sent)} if dialect is Dialect.OLLAMA else sent
     detail = sent.get("detail")  # FastAPI's field
     text = detail if isinstance(detail, str) else content[:_MAX_ENGINE_TEXT].decode(errors="replace")
     error: APIError = EngineFailedError(f"The engine answered with status {status}: {text}", code="engine_error")

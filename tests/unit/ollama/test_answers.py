@@ -1,0 +1,397 @@
+"""Ollama's own client asks a router for answers; the engine and the operator are played by the test."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import ollama
+import orjson
+import pytest
+
+from berth_api.activity import expires_at
+from berth_api.model_deployment import ModelDeployment
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
+from berth_router.ollama import collected
+from tests.unit.router.conftest import Serving
+from tests.unit.router.engine import Call, chunk
+
+NAME = "tiny:latest"
+QUESTION: Any = [{"role": "user", "content": "What is the capital of France?"}]
+DONE = b"data: [DONE]\n\n"
+WEATHER: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+
+
+def event(**choice: Any) -> bytes:
+    return b"data: " + orjson.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": None, **choice}]}) + b"\n\n"
+
+
+def expired(deployments: list[Object]) -> bool:
+    """Whether the operator may remove the only deployment now."""
+    (deployment,) = map(ModelDeployment.parse, deployments)
+    end = expires_at(deployment)
+    return end is not None and end <= datetime.now(UTC)
+
+
+async def streamed(call: Call, *events: bytes) -> None:
+    await call.begin_stream()
+    for each in events:
+        await call.stream(each)
+    await call.stream(b"")
+
+
+async def stream(client: Any, **fields: Any) -> list[ollama.ChatResponse]:
+    return [part async for part in await client.chat(NAME, QUESTION, stream=True, **fields)]
+
+
+async def chat(client: Any, **fields: Any) -> ollama.ChatResponse:
+    return await client.chat(NAME, QUESTION, **fields)
+
+
+async def test_a_cold_chat_creates_the_deployment_and_is_answered_when_it_is_ready(
+    serving: Serving, client: Any
+) -> None:
+    asking = asyncio.create_task(stream(client, keep_alive="10m"))
+    name = await serving.created()
+    await serving.set_status(name, phase="Starting")
+    await serving.make_ready(name)
+
+    parts = await asking
+    assert [part.message.content for part in parts] == ["Par", "is.", ""]
+    assert [part.done for part in parts] == [False, False, True]
+    assert {part.model for part in parts} == {NAME}
+    assert parts[-1].done_reason == "stop"
+    assert parts[-1].load_duration
+    (deployment,) = await serving.deployments()
+    assert deployment["spec"]["idle"]["ttlSeconds"] == 600
+
+
+async def test_the_head_says_that_lines_come(ready: Serving) -> None:
+    reply = await ready.raw("POST", "/api/chat", orjson.dumps({"model": "tiny", "messages": QUESTION}))
+    assert reply.headers["content-type"] == "application/x-ndjson"
+    assert reply.headers["x-accel-buffering"] == "no"
+    assert [json.loads(line)["done"] for line in reply.body.splitlines()] == [False, False, True]
+
+
+async def test_a_chat_without_a_stream_is_one_object(ready: Serving, client: Any) -> None:
+    answer = await chat(client, stream=False, options={"num_predict": 7, "temperature": 0})
+    assert (answer.message.content, answer.done, answer.done_reason) == ("Paris.", True, "stop")
+    asked = ready.engine.calls[-1]
+    assert (asked.path, asked.body["max_tokens"], asked.body["temperature"]) == ("/v1/chat/completions", 7, 0)
+
+
+async def test_without_a_limit_the_engine_gets_none(ready: Serving, client: Any) -> None:
+    await chat(client)
+    assert ready.engine.calls[-1].body["max_tokens"] is None
+
+
+async def test_generate_answers_a_prompt(ready: Serving, client: Any) -> None:
+    answer = await client.generate(NAME, "What is the capital of France?", system="Be brief.")
+    assert (answer.response, answer.done) == ("Paris.", True)
+    assert ready.engine.calls[-1].body["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+async def test_what_is_between_two_texts_is_filled_in(ready: Serving, client: Any) -> None:
+    async def fill(call: Call) -> None:
+        assert (call.path, call.body["input_prefix"], call.body["input_suffix"]) == ("/infill", "def ", "return")
+        end = {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 2, "tokens_evaluated": 4}
+        await streamed(call, *(b"data: " + orjson.dumps(part) + b"\n\n" for part in ({"content": "f():"}, end)))
+
+    ready.engine.behaviour = fill
+    parts = [part async for part in await client.generate(NAME, "def ", suffix="return", stream=True)]
+    assert ([part.response for part in parts], parts[-1].eval_count) == (["f():", ""], 2)
+
+
+async def test_calls_of_tools_come_whole(ready: Serving, client: Any) -> None:
+    async def call_a_tool(call: Call) -> None:
+        assert call.body["tools"] == [WEATHER]
+        pieces = [
+            {"index": 0, "id": "call_1", "function": {"name": "weather", "arguments": '{"city":'}},
+            {"index": 0, "function": {"arguments": '"Paris"}'}},
+        ]
+        deltas = [event(delta={"tool_calls": [piece]}) for piece in pieces]
+        await streamed(call, *deltas, event(finish_reason="tool_calls"), DONE)
+
+    ready.engine.behaviour = call_a_tool
+    parts = await stream(client, tools=[WEATHER])
+    (called,) = [call for part in parts for call in part.message.tool_calls or []]
+    assert (called.function.name, called.function.arguments) == ("weather", {"city": "Paris"})
+    assert parts[-1].done
+
+
+async def test_thinking_comes_apart_from_the_answer(ready: Serving, client: Any) -> None:
+    async def think(call: Call) -> None:
+        assert call.body["chat_template_kwargs"]["enable_thinking"] is True
+        await streamed(call, event(delta={"reasoning_content": "France..."}), chunk("Paris."), DONE)
+
+    ready.engine.behaviour = think
+    parts = await stream(client, think=True)
+    assert "".join(part.message.thinking or "" for part in parts) == "France..."
+    assert "".join(part.message.content or "" for part in parts) == "Paris."
+
+
+async def test_vectors_have_the_length_1(ready: Serving, client: Any) -> None:
+    async def embed(call: Call) -> None:
+        data = [{"index": at, "embedding": [3.0, 4.0]} for at, _ in enumerate(call.body["input"])]
+        await call.answer({"data": data, "usage": {"prompt_tokens": 5}})
+
+    ready.engine.behaviour = embed
+    answer = await client.embed(NAME, ["a", "b"])
+    assert answer.embeddings == [[0.6, 0.8], [0.6, 0.8]]
+    assert (answer.model, answer.prompt_eval_count) == (NAME, 5)
+    older = await client.embeddings(NAME, "a")
+    assert list(older.embedding) == [3.0, 4.0]
+    assert ready.engine.calls[-1].path == "/v1/embeddings"
+
+
+async def test_an_engines_refusal_has_its_status_and_its_words(ready: Serving, client: Any) -> None:
+    async def refuse(call: Call) -> None:
+        await call.answer({"error": {"message": "the prompt is too long", "code": 400}}, "400 Bad Request")
+
+    ready.engine.behaviour = refuse
+    for asking in (stream(client), chat(client), client.embed(NAME, "a")):
+        with pytest.raises(ollama.ResponseError) as refused:
+            await asking
+        assert (refused.value.status_code, refused.value.error) == (400, "the prompt is too long")
+
+
+async def test_a_long_refusal_ends_in_an_error_of_this_api(ready: Serving, client: Any) -> None:
+    async def refuse(call: Call) -> None:
+        await call.answer({"error": "x" * 100_000}, "500 Internal Server Error")
+
+    ready.engine.behaviour = refuse
+    for streams in (True, False):
+        body = orjson.dumps({"model": "tiny", "messages": QUESTION, "stream": streams})
+        reply = await ready.raw("POST", "/api/chat", body)
+        assert reply.status == 502
+        assert orjson.loads(reply.body) == {"error": "The engine answered with status 500."}
+
+
+async def test_an_error_within_the_stream_is_its_last_line(ready: Serving, client: Any) -> None:
+    async def fail(call: Call) -> None:
+        await streamed(call, chunk("Par"), b'data: {"error": {"message": "out of memory"}}\n\n')
+
+    ready.engine.behaviour = fail
+    with pytest.raises(ollama.ResponseError, match="out of memory"):
+        await stream(client)
+
+
+async def test_an_engine_that_dies_in_the_stream_ends_it_with_the_reason(ready: Serving) -> None:
+    async def die(call: Call) -> None:
+        await call.begin_stream()
+        await call.stream(chunk("Par"))
+        call.break_off()
+
+    ready.engine.behaviour = die
+    name = await ready.created()
+    body = orjson.dumps({"model": "tiny", "messages": QUESTION})
+    asking = asyncio.create_task(ready.raw("POST", "/api/chat", body))
+    await ready.engine.left.wait()
+    await ready.make_stalled(name, "OOMKilled", "it needs more than 1Gi")
+    reply = await asking
+    first, last = map(json.loads, reply.body.splitlines())
+    assert (reply.status, reply.complete, first["message"]["content"]) == (200, True, "Par")
+    assert "broke off its answer" in last["error"]
+    assert "it needs more than 1Gi" in last["error"]
+
+
+async def test_an_engine_that_dies_after_the_last_event_spoils_nothing(ready: Serving) -> None:
+    async def die_late(call: Call) -> None:
+        await call.begin_stream()
+        await call.stream(chunk("Paris.") + DONE)
+        await call.break_off_after_sending()
+
+    ready.engine.behaviour = die_late
+    reply = await ready.raw("POST", "/api/chat", orjson.dumps({"model": "tiny", "messages": QUESTION}))
+    assert reply.complete
+    assert [json.loads(line)["done"] for line in reply.body.splitlines()] == [False, True]
+
+
+async def test_an_engine_that_dies_in_a_whole_answer_is_an_error(ready: Serving, client: Any) -> None:
+    async def die(call: Call) -> None:
+        call.begin_answer(1000, b'{"choices": [')
+        await call.break_off_after_sending()
+
+    ready.engine.behaviour = die
+    with pytest.raises(ollama.ResponseError, match="broke off") as failed:
+        await chat(client)
+    assert failed.value.status_code == 502
+
+
+async def test_an_answer_that_makes_no_sense_or_does_not_end_is_an_error(
+    ready: Serving, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def babble(call: Call) -> None:
+        await call.answer(["Paris."])
+
+    ready.engine.behaviour = babble
+    with pytest.raises(ollama.ResponseError, match="not a JSON object") as failed:
+        await chat(client)
+    assert failed.value.status_code == 502
+    monkeypatch.setattr(collected, "MOST_BYTES", 3)
+    with pytest.raises(ollama.ResponseError, match="more than 3 bytes"):
+        await chat(client)
+
+
+async def test_a_client_that_leaves_ends_the_engines_work(ready: Serving, client: Any) -> None:
+    async def go_on(call: Call) -> None:
+        await call.begin_stream()
+        while True:
+            await call.stream(chunk("la "))
+            await asyncio.sleep(0.01)
+
+    ready.engine.behaviour = go_on
+    parts = await client.chat(NAME, QUESTION, stream=True)
+    assert (await anext(parts)).message.content == "la "
+    ready.engine.left.clear()
+    await parts.aclose()
+    await asyncio.wait_for(ready.engine.left.wait(), 10)
+    await ready.in_hand(0)
+
+
+async def test_a_model_that_cannot_start_says_why(serving: Serving, client: Any) -> None:
+    asking = asyncio.create_task(stream(client))
+    await serving.make_stalled(await serving.created(), "OOMKilled", "it needs more than 1Gi")
+    with pytest.raises(ollama.ResponseError, match="it needs more than 1Gi") as failed:
+        await asking
+    assert failed.value.status_code == 503
+
+
+@pytest.mark.parametrize("name", ["nothing", "nothing:latest", "a b", "gpt-4o:mini"])
+async def test_a_model_that_is_not_there_is_not_found(client: Any, name: str) -> None:
+    for keep_alive in (None, 0):
+        with pytest.raises(ollama.ResponseError, match="not found") as failed:
+            await client.generate(name, "", keep_alive=keep_alive)
+        assert (failed.value.status_code, failed.value.error[:7]) == (404, "model '")
+    with pytest.raises(ollama.ResponseError, match="not found") as failed:
+        await client.chat(name, QUESTION)
+    assert failed.value.status_code == 404
+
+
+@pytest.mark.covers("shape below /api/")
+@pytest.mark.parametrize(
+    ("path", "body", "status", "error"),
+    [
+        ("/api/chat", b"{", 400, "The body is not JSON"),
+        ("/api/chat", b"{}", 400, "`model` is missing."),
+        ("/api/chat", b'{"model":"tiny","messages":[{"role":"king"}]}', 400, "`messages[0].role` must be one of"),
+        ("/api/generate", b'{"model":"tiny","prompt":"a","options":{"temperature":9}}', 400, "`temperature`"),
+        ("/api/nothing", b"{}", 404, "There is no /api/nothing here."),
+    ],
+)
+async def test_a_wrong_request_is_refused_in_one_text(
+    serving: Serving, path: str, body: bytes, status: int, error: str
+) -> None:
+    reply = await serving.raw("POST", path, body)
+    assert reply.status == status
+    assert orjson.loads(reply.body)["error"].startswith(error)
+
+
+async def test_a_path_takes_posts_only(serving: Serving) -> None:
+    reply = await serving.raw("GET", "/api/chat")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert orjson.loads(reply.body)["error"].startswith("/api/chat does not take GET")
+
+
+async def test_without_a_prompt_the_model_is_loaded(serving: Serving, client: Any) -> None:
+    loading = asyncio.create_task(client.generate(NAME, keep_alive=-1))
+    await serving.make_ready(await serving.created())
+    loaded = await loading
+    assert (loaded.done, loaded.done_reason, loaded.response) == (True, "load", "")
+    assert not serving.engine.calls
+    (deployment,) = await serving.deployments()
+    assert deployment["spec"]["idle"]["ttlSeconds"] == 0
+
+
+async def test_with_keep_alive_0_the_model_goes_when_its_answer_is_complete(ready: Serving, client: Any) -> None:
+    parts = await stream(client, keep_alive=0)
+    assert parts[-1].done
+    await ready.until(expired)
+
+
+async def test_requests_with_keep_alive_0_one_after_another_are_all_answered(ready: Serving, client: Any) -> None:
+    for _ in range(20):
+        assert (await chat(client, keep_alive=0)).message.content == "Paris."
+    await ready.until(expired)
+    assert ready.cluster.calls["patch_status"] < 20, "no write for each"
+
+
+async def test_with_keep_alive_0_and_no_prompt_the_model_goes_now(ready: Serving, client: Any) -> None:
+    gone = await client.generate(NAME, "", keep_alive=0)
+    assert (gone.done, gone.done_reason) == (True, "unload")
+    await ready.until(expired)
+    await ready.cluster.delete(MODEL_DEPLOYMENTS, await ready.created())
+    await ready.until(lambda found: not found)
+    again = await client.chat(NAME, [], keep_alive="0s")
+    assert again.done_reason == "unload", "a model that does not run is no error"
+
+
+async def test_with_keep_alive_0_a_model_that_others_use_stays(ready: Serving, client: Any) -> None:
+    go_on = asyncio.Event()
+
+    async def halting(call: Call) -> None:
+        if call.body["stream"]:
+            await call.begin_stream()
+            await call.stream(chunk("Par"))
+            await go_on.wait()
+            await call.stream(chunk("is.") + DONE)
+            await call.stream(b"")
+        else:
+            await call.answer()
+
+    ready.engine.behaviour = halting
+    parts = await client.chat(NAME, QUESTION, stream=True)
+    await anext(parts)
+    assert (await chat(client, keep_alive=0)).message.content == "Paris."
+    go_on.set()
+    assert [part.message.content async for part in parts] == ["is.", ""]
+    await ready.reported_in_flight(0)
+    assert not expired(await ready.deployments())
+
+
+async def test_a_smaller_num_ctx_is_met_by_what_runs(ready: Serving, client: Any) -> None:
+    for size in (None, 100, 1024, 2048):
+        assert (await chat(client, options={"num_ctx": size})).message.content == "Paris."
+    assert len(await ready.deployments()) == 1
+
+
+async def test_a_larger_num_ctx_starts_another_which_then_serves_all(ready: Serving, client: Any) -> None:
+    asking = asyncio.create_task(chat(client, options={"num_ctx": 8192}))
+    found = await ready.until(lambda found: len(found) == 2)
+    large = next(one for one in found if one["spec"]["llamacpp"]["contextSize"] == 8192)
+    await ready.make_ready(large["metadata"]["name"])
+    assert (await asking).message.content == "Paris."
+    small = next(one for one in found if one is not large)
+    await ready.cluster.delete(MODEL_DEPLOYMENTS, small["metadata"]["name"])
+    for size in (None, 4096):
+        assert (await chat(client, options={"num_ctx": size})).message.content == "Paris."
+    assert len(await ready.deployments()) == 1
+
+
+async def test_num_ctx_is_kept_within_what_engines_take(serving: Serving, client: Any) -> None:
+    asking = asyncio.create_task(chat(client, options={"num_ctx": 2**50}))
+    await serving.make_ready(await serving.created())
+    assert (await asking).message.content == "Paris."
+    (deployment,) = await serving.deployments()
+    assert deployment["spec"]["llamacpp"]["contextSize"] == 1_048_576
+
+
+async def test_transformers_get_no_field_that_they_refuse(ready: Serving, client: Any) -> None:
+    spec = {"model": "/models/tiny", "backend": "transformers", "device": "cpu"}
+    (deployment,) = await ready.deployments()
+    body = {name: deployment[name] for name in ("apiVersion", "kind")}
+    await ready.cluster.create(MODEL_DEPLOYMENTS, {**body, "metadata": {"name": "other"}, "spec": spec})
+    await ready.make_ready("other")
+    await ready.cluster.delete(MODEL_DEPLOYMENTS, deployment["metadata"]["name"])
+    await ready.until(lambda found: len(found) == 1)
+    answer = await chat(client, think=False, options={"top_k": 5, "repeat_penalty": 1.1, "seed": 3})
+    assert answer.message.content == "Paris."
+    asked = ready.engine.calls[-1].body
+    assert asked["seed"] == 3
+    assert not asked.keys() & {"top_k", "repeat_penalty", "repetition_penalty", "chat_template_kwargs"}
+
+
+async def test_the_metrics_count_by_the_paths_of_this_api(ready: Serving, client: Any) -> None:
+    await chat(client)
+    metrics = (await ready.raw("GET", "/metrics")).body.decode()
+    assert 'berth_router_requests_total{path="/api/chat",status="200"} 1.0' in metrics
