@@ -74,7 +74,7 @@ def ask(request: Callable[[object], Any], body: object) -> None:
 
 @pytest.mark.parametrize("request_of", REQUESTS)
 @given(body=BODIES)
-@settings(max_examples=examples(500))
+@settings(max_examples=examples(150))
 def test_any_body_is_a_call_or_refused(request_of: Callable[[object], Any], body: object) -> None:
     ask(request_of, body)
 
@@ -87,7 +87,7 @@ def test_any_field_may_be_deep(request_of: Callable[[object], Any], field: str) 
 
 
 @given(st.lists(JSON | st.sampled_from([b"[DONE]", b"{", b"\xff"]), max_size=6))
-@settings(max_examples=examples(500))
+@settings(max_examples=examples(150))
 def test_any_stream_is_lines_that_end_once(events: list[Any]) -> None:
     data = [event if isinstance(event, bytes) else orjson.dumps(event) for event in events]
     answer = AnswerStream(AnswerShape.CHAT, "llama", answer_clock())

@@ -45,15 +45,15 @@ def ollama_inventory_routes(
         described = await descriptions.of(await store.models(), READ_SECONDS)
         return {each.model.path: each for each in described}
 
-    @routes.api_route("/", methods=["GET", "HEAD"])
+    @routes.get("/")
     async def greet() -> Response:  # pyright: ignore[reportUnusedFunction]
         return Response(_GREETING, media_type="text/plain")
 
-    @routes.api_route("/api/version", methods=["GET", "HEAD"])
+    @routes.get("/api/version")
     async def show_version() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         return VERSION
 
-    @routes.api_route("/api/tags", methods=["GET", "HEAD"])
+    @routes.get("/api/tags")
     async def list_models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         return tags(_known(each) for each in (await known_models()).values())
 

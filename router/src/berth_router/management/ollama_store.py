@@ -86,7 +86,7 @@ def ollama_store_routes(changes: StoreChanges) -> APIRouter:
     @routes.post("/api/copy")
     @routes.post("/api/create")
     @routes.post("/api/push")
-    @routes.api_route("/api/blobs/{digest}", methods=["HEAD", "POST"])
+    @routes.api_route("/api/blobs/{digest}", methods=["GET", "POST"])  # HEAD comes as GET
     async def refuse(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         raise OllamaError(
             f"{request.url.path} is not answered here: models come from the hub, by /api/pull.",
