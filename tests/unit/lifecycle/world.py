@@ -181,6 +181,9 @@ class World:
         """It crashes, and a new process begins. Answers through it are cut: that breaks no rule of leases."""
         router = self.routers[name]
         router.die()
+        for each in self.accepted:
+            if each.router is router:  # its last lease may have promised for what was in hand until now
+                self.demand.add(self.now(), each.claim.ttl)
         self.accepted = [each for each in self.accepted if each.router is not router]
         self.start(name)
 
