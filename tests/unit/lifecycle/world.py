@@ -366,7 +366,8 @@ class World:
         now = seconds()
         if not (cut.leased or cut.has_lease(self.now())) and (why == "unloaded" or self._unload):
             return True  # passed on while its router could not write: nothing but an unload may end it
-        could_not_renew = now < cut.router.wire.out_until + _AFTER_OUTAGE
+        # The operator stops an engine so many seconds after it has put the deployment to sleep.
+        could_not_renew = now < cut.router.wire.out_until + _AFTER_OUTAGE + self.operator_seconds
         if why == "unloaded":
             drained = self.closed_at is not None and now - self.closed_at >= unloader.DRAIN_SECONDS - 0.01
             return drained or (could_not_renew and not cut.has_lease(self.now()))
