@@ -22,6 +22,6 @@ def test_the_example_of_a_download_is_one() -> None:
     assert (manifest["kind"], spec.quantization, spec.destination) == (
         "ModelDownload",
         "Q4_K_M",
-        "SmolLM2-135M-Instruct",
+        "SmolLM2-135M-Instruct-Q4_K_M",
     )
     assert default_destination(spec.repository, spec.quantization) == "SmolLM2-135M-Instruct-GGUF-Q4_K_M"
