@@ -46,6 +46,10 @@ class Release:
         return deployments | {found["metadata"]["name"]: found["spec"] for found in self.of_kind("Pod")}
 
 
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where PyYAML was built with it: the schemas of the CRDs are long."""
+
+
 @functools.cache
 def helm() -> str:
     """Path of helm: $HELM, the one on PATH, or the one that was built for the test cluster.
@@ -77,7 +81,7 @@ def _render(release: str, namespace: str, values: str) -> Release:
     done = subprocess.run(command, input=values, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RefusedError(done.stderr)
-    return Release([manifest for manifest in yaml.safe_load_all(done.stdout) if manifest])
+    return Release([manifest for manifest in yaml.load_all(done.stdout, _YAML_LOADER) if manifest])
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:

@@ -28,7 +28,7 @@ OF_THIS_MACHINE = (
 OF_PROGRAMS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
 """Origins of programs with a browser inside, as Ollama allows them too. No web page can have one of these."""
 
-_SAME_ANSWER_SECONDS = 600
+_PREFLIGHT_SECONDS = 600
 """How long a browser may keep the answer to a preflight."""
 
 _METHODS = b"GET, HEAD, POST, DELETE, OPTIONS"
@@ -85,7 +85,7 @@ class OriginPolicy:
             b"access-control-allow-origin: %b\r\n" % origin,
             b"access-control-allow-methods: %b\r\n" % _METHODS,
             b"access-control-allow-headers: %b\r\n" % asked if _HEADER_NAMES.fullmatch(asked) else b"",
-            b"access-control-max-age: %d\r\n" % _SAME_ANSWER_SECONDS,
+            b"access-control-max-age: %d\r\n" % _PREFLIGHT_SECONDS,
             b"vary: origin, access-control-request-method, access-control-request-headers\r\n",
         ]
         if fields.get(b"access-control-request-private-network") == b"true":
