@@ -83,8 +83,7 @@ def path_of(name: str) -> str:
 
 def _known(described: Described, template: str | None = None) -> KnownModel:
     model = described.model
-    files = tuple(file.name for file in model.files)
-    return KnownModel(model.path, model.modified, model.size, files, described.description, template)
+    return KnownModel(model.path, model.modified, model.size, described.description, template)
 
 
 def _running(deployment: ModelDeployment, described: Described | None) -> RunningModel:
