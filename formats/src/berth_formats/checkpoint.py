@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,10 +183,9 @@ def _quantization(config: Mapping[str, Any]) -> str | None:
 
 
 def _abilities(directory: Path, config: Mapping[str, Any], names: set[str]) -> Abilities:
-    try:
+    templates: Mapping[str, str] = {}
+    with suppress(FormatError):  # an engine may still load the model: it may not read the file
         templates = checkpoint_templates(directory, names)
-    except FormatError:  # an engine may still load the model: it may not read the file
-        templates = {}
     return checkpoint_abilities(directory.name, config, templates, names)
 
 
