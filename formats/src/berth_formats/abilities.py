@@ -9,17 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from berth_formats.chat_template import DEFAULT, TOOL_USE
 from berth_formats.names import is_projector
 
-Kind = Literal["chat", "completion", "embedding", "rerank"]
+ModelKind = Literal["chat", "completion", "embedding", "rerank"]
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What a model can do."""
 
-    kind: Kind
+    kind: ModelKind
     """What it is for. `completion`: it generates text, and brings no template for conversations."""
     tools: bool = False
     """Whether its chat template tells it of tools."""
@@ -28,8 +27,16 @@ class Abilities:
     thinking: bool = False
     """Whether its chat template knows of thoughts before an answer."""
 
+    @property
+    def names(self) -> list[str]:
+        """In Ollama's words: completion and what else it can do, or the kind of a model that generates no text."""
+        if self.kind in ("embedding", "rerank"):
+            return [self.kind]
+        more = {"tools": self.tools, "vision": self.vision, "thinking": self.thinking}
+        return ["completion", *(name for name, has in more.items() if has)]
 
-_KIND_OF_POOLING: Mapping[int | None, Kind] = {1: "embedding", 2: "embedding", 3: "embedding", 4: "rerank"}
+
+_KIND_OF_POOLING: Mapping[int | None, ModelKind] = {1: "embedding", 2: "embedding", 3: "embedding", 4: "rerank"}
 """By GGUF's `pooling_type`: the mean, the first or the last token makes one vector of a text; 4 ranks it; 0 is none."""
 
 _ENCODERS = re.compile(r"bert|t5.?encoder|gemma-embedding|gemma3_text_embedding|llama-embed", re.IGNORECASE)
@@ -74,17 +81,20 @@ def gguf_abilities(
 
 
 def checkpoint_abilities(
-    name: str, config: Mapping[str, Any], templates: Mapping[str, str], files: Iterable[str]
+    name: str,
+    config: Mapping[str, Any],
+    template: str | None,
+    files: Iterable[str],
+    *,
+    has_tool_template: bool = False,
 ) -> Abilities:
-    """What a model in Hugging Face's format can do. `config`: its config.json. `templates`: by name."""
-    template = templates.get(DEFAULT)
+    """What a model in Hugging Face's format can do. `config`: its config.json. Otherwise as `gguf_abilities`."""
     sees = isinstance(config.get("vision_config"), dict) or _IMAGES.search(template or "") is not None
-    return _abilities(
-        _checkpoint_kind(name, config, frozenset(files)), template, sees=sees, has_tool_template=TOOL_USE in templates
-    )
+    kind = _checkpoint_kind(name, config, frozenset(files))
+    return _abilities(kind, template, sees=sees, has_tool_template=has_tool_template)
 
 
-def _checkpoint_kind(name: str, config: Mapping[str, Any], files: frozenset[str]) -> Kind | None:
+def _checkpoint_kind(name: str, config: Mapping[str, Any], files: frozenset[str]) -> ModelKind | None:
     match config.get("architectures"):
         case [str(class_name), *_]:
             pass
@@ -102,13 +112,13 @@ def _checkpoint_kind(name: str, config: Mapping[str, Any], files: frozenset[str]
     return _kind_by_name(name)
 
 
-def _kind_by_name(name: str) -> Kind | None:
+def _kind_by_name(name: str) -> ModelKind | None:
     if _RANKING_NAME.search(name):
         return "rerank"
     return "embedding" if _EMBEDDING_NAME.search(name) else None
 
 
-def _abilities(kind: Kind | None, template: str | None, *, sees: bool, has_tool_template: bool) -> Abilities:
+def _abilities(kind: ModelKind | None, template: str | None, *, sees: bool, has_tool_template: bool) -> Abilities:
     """`kind`: None for a model that generates text."""
     if kind is not None:
         return Abilities(kind, vision=sees)

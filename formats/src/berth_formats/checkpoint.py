@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from berth_formats.abilities import Abilities, checkpoint_abilities
-from berth_formats.chat_template import checkpoint_templates
+from berth_formats.chat_template import DEFAULT, TOOL_USE, checkpoint_templates
 from berth_formats.errors import FormatError
 from berth_formats.model import AttentionShape, ModelDescription, attention_shape
 from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, is_checkpoint_weights, weight_sets
@@ -186,7 +186,9 @@ def _abilities(directory: Path, config: Mapping[str, Any], names: set[str]) -> A
     templates: Mapping[str, str] = {}
     with suppress(FormatError):  # an engine may still load the model: it may not read the file
         templates = checkpoint_templates(directory, names)
-    return checkpoint_abilities(directory.name, config, templates, names)
+    return checkpoint_abilities(
+        directory.name, config, templates.get(DEFAULT), names, has_tool_template=TOOL_USE in templates
+    )
 
 
 def _has_chat_template(directory: Path, names: set[str]) -> bool:

@@ -92,12 +92,12 @@ def test_a_gguf_sees_with_its_projector() -> None:
     ],
 )
 def test_what_a_checkpoint_is_for(name: str, config: dict[str, Any], files: list[str], found: Abilities) -> None:
-    assert checkpoint_abilities(name, config, {"default": PLAIN}, files) == found
+    assert checkpoint_abilities(name, config, PLAIN, files) == found
 
 
 def test_a_checkpoint_whose_template_takes_images_sees() -> None:
     template = "{% if item['type'] == 'image' %}"
-    assert checkpoint_abilities("m", {}, {"default": template}, []) == Abilities("chat", vision=True)
+    assert checkpoint_abilities("m", {}, template, []) == Abilities("chat", vision=True)
 
 
 def test_a_second_template_for_tools_counts(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ async def test_a_model_is_deleted_from_the_store(serving: Serving, store: Path, 
             await models(serving)
 
 
-@pytest.mark.covers("404 model_not_found")
+@pytest.mark.covers("DELETE /v1/models/inventory/{name}: 404 model_not_found")
 @pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
 @pytest.mark.parametrize("name", ["absent", "org", "../tiny", "tiny/..", "tiny/model.gguf", ".deleted-x", "%20"])
 async def test_what_is_no_model_is_not_deleted(serving: Serving, store: Path, name: str) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
-from berth_formats.abilities import Kind
+from berth_formats.abilities import ModelKind
 from berth_router.errors import NotOfferedError, UnknownModelError
 from berth_router.lifecycle.resolve import ENGINES_FOR
 from berth_router.store.descriptions import Described, Descriptions
@@ -58,7 +58,9 @@ class InventoryModel(BaseModel):
     quantization: str | None = Field(description="Such as Q4_K_M, BF16 or awq. null: it holds several.")
     context_length: int | None = Field(description="Tokens of context that it was made for.")
     has_chat_template: bool | None = Field(description="Whether it has a template for chats.")
-    kind: Kind | None = Field(description="What it is for. completion: to generate text; it has no template for chats.")
+    kind: ModelKind | None = Field(
+        description="What it is for. completion: to generate text; it has no template for chats."
+    )
     tools: bool | None = Field(description="Whether its chat template tells it of tools.")
     vision: bool | None = Field(description="Whether it takes images: with GGUF, whether a projector is beside it.")
     thinking: bool | None = Field(description="Whether its chat template knows of thoughts before an answer.")

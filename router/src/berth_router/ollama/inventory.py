@@ -77,10 +77,7 @@ def capabilities(model: KnownModel) -> list[str]:
     if model.description is None:
         return ["completion"]
     abilities = model.description.abilities
-    if abilities.kind in ("embedding", "rerank"):
-        return ["embedding"]
-    more = {"tools": abilities.tools, "vision": abilities.vision, "thinking": abilities.thinking}
-    return ["completion", *(name for name, has in more.items() if has)]
+    return ["embedding"] if abilities.kind == "rerank" else abilities.names
 
 
 def digest_of(model: KnownModel) -> str:
