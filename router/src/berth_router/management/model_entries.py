@@ -52,7 +52,7 @@ class ModelEntry(BaseModel):
     context_length: int | None = Field(description="As `meta.n_ctx`.")
     max_model_len: int | None = Field(description="As `meta.n_ctx`.")
     kind: ModelKind | None = Field(
-        description="chat, completion, embedding or rerank. null: its files are not read yet."
+        description="chat, completion, embedding or rerank. null: not read yet."
     )
     capabilities: list[str] = Field(description="completion, tools, vision and thinking; or embedding, or rerank.")
     tools: bool | None = Field(description="Whether its chat template tells it of tools.")
