@@ -58,9 +58,7 @@ class InventoryModel(BaseModel):
     quantization: str | None = Field(description="Such as Q4_K_M, BF16 or awq. null: it holds several.")
     context_length: int | None = Field(description="Tokens of context that it was made for.")
     has_chat_template: bool | None = Field(description="Whether it has a template for chats.")
-    kind: ModelKind | None = Field(
-        description="What it is for. completion: it has no template for chats."
-    )
+    kind: ModelKind | None = Field(description="What it is for. completion: it has no template for chats.")
     tools: bool | None = Field(description="Whether its chat template tells it of tools.")
     vision: bool | None = Field(description="Whether it takes images: with GGUF, whether a projector is beside it.")
     thinking: bool | None = Field(description="Whether its chat template knows of thoughts before an answer.")

@@ -51,9 +51,7 @@ class ModelEntry(BaseModel):
     owned_by: str = "berth"
     context_length: int | None = Field(description="As `meta.n_ctx`.")
     max_model_len: int | None = Field(description="As `meta.n_ctx`.")
-    kind: ModelKind | None = Field(
-        description="chat, completion, embedding or rerank. null: not read yet."
-    )
+    kind: ModelKind | None = Field(description="chat, completion, embedding or rerank. null: not read yet.")
     capabilities: list[str] = Field(description="completion, tools, vision and thinking; or embedding, or rerank.")
     tools: bool | None = Field(description="Whether its chat template tells it of tools.")
     vision: bool | None = Field(description="Whether it takes images.")
