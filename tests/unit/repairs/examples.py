@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES
+from berth_api.model_deployment import Backend
 from tests.unit.repairs.completion_examples import COMPLETION_EXAMPLES
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM, Answered, Changed, Example, Kept, Refused
 
