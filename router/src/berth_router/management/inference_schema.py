@@ -1,12 +1,15 @@
 """The inference paths in the description of the API. FastAPI does not serve them, so it does not describe them."""
 
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from pydantic import Field, create_model
 from pydantic.json_schema import models_json_schema
 
 from berth_router.request.ask import BerthFields, RequestFields
-from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
+from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint, FieldTypes
 from berth_router.request.engine_body import DEFAULT_MAX_TOKENS, SAMPLING_DEFAULTS
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -24,13 +27,14 @@ def add_inference(schema: dict[str, Any]) -> None:
 
 
 def _request_model(endpoint: Endpoint) -> type[BerthFields]:
-    kinds: Any = str | list[Any] if str in endpoint.prompt_types else list[Any]
+    kinds = _annotation(endpoint.prompt_types)
     fields: dict[str, Any] = {}
     if len(endpoint.prompts) == 1:
         fields[endpoint.prompts[0]] = (kinds, Field(description="What to answer."))
     else:
         for name in endpoint.prompts:
             fields[name] = (kinds | None, Field(default=None, description=f"One of {', '.join(endpoint.prompts)}."))
+    fields |= {name: (_annotation(types), Field(description="What goes with it.")) for name, types in endpoint.also}
     if endpoint.streams:
         fields["stream"] = _like("stream", default=False)
     if endpoint.samples:
@@ -43,6 +47,14 @@ def _request_model(endpoint: Endpoint) -> type[BerthFields]:
     model: type[BerthFields] = create_model(name, __base__=BerthFields, **fields)
     model.__doc__ = f"{endpoint.summary}. Every further field of the API goes to the engine as it is."
     return model
+
+
+_ANNOTATIONS: Mapping[type, Any] = {str: str, list: list[Any], dict: dict[str, Any]}
+
+
+def _annotation(types: FieldTypes) -> Any:
+    """The types of a field as pydantic reads them."""
+    return reduce(or_, (_ANNOTATIONS[each] for each in types))
 
 
 def _like(name: str, default: Any) -> tuple[Any, Any]:
