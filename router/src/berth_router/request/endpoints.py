@@ -37,8 +37,6 @@ class Endpoint:
     """A request must have one of these fields."""
     prompt_types: FieldTypes
     """The types that such a field may have."""
-    also: tuple[tuple[str, FieldTypes], ...] = ()
-    """Further fields that a request must have."""
     output_limit: str | None = None
     """The field that limits the tokens of the answer. None: the answer has no tokens."""
     output_limit_required: bool = False
@@ -49,6 +47,8 @@ class Endpoint:
     """Whether `stream` makes the answer server-sent events."""
     dialect: Dialect = Dialect.OPENAI
     """The shape of errors that its clients understand."""
+    also: tuple[tuple[str, FieldTypes], ...] = ()
+    """Further fields that a request must have."""
     aliases: tuple[str, ...] = ()
     """Other paths of the router that are the same. The engine is asked at `path`."""
 
