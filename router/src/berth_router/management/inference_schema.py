@@ -64,6 +64,7 @@ def _like(name: str, default: Any) -> tuple[Any, Any]:
 
 
 def _operation(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/json": {}, **({"text/event-stream": {}} if endpoint.streams else {})}
     streamed = "; with `stream`, as server-sent events" if endpoint.streams else ""
     return {
         "tags": ["inference"],
@@ -72,10 +73,6 @@ def _operation(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, Any]:
         "operationId": "post_" + endpoint.path.strip("/").replace("/", "_"),
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": {
-            "200": {"description": f"The answer{streamed}."},
-            "400": {"description": "A field is wrong; `error.param` names it."},
-            "404": {"description": "The model is not in the store, or its engine does not have this path."},
-            "502": {"description": "The engine broke off."},
-            "503": {"description": "Not now; `error.code` says why and Retry-After when to try again."},
+            "200": {"description": f"The answer{streamed}.", "content": content},
         },
     }
