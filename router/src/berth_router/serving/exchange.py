@@ -20,11 +20,11 @@ import orjson
 import structlog
 
 from berth_router.errors import APIError, Dialect, EngineFailedError, InternalError, error_event, request_id
+from berth_router.repairs.repair import AnswerRewriter
 from berth_router.serving.answers import CLIENT_LEFT, JSON_TYPE, answer_head, error_answer
 from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.heads import BODILESS, RequestHead, ResponseHead
 from berth_router.serving.interfaces import AnswerRules, ClientWriter, ExchangeHost
-from berth_router.serving.rewriting import AnswerRewriter
 
 _log = structlog.get_logger(__name__)
 
@@ -324,7 +324,13 @@ class Exchange:
             return
         if self._done_appender:
             self._done_appender.feed(data)
-        self.write(rules.rewriter.feed(data) if rules.rewriter else data)
+        rewriter = rules.rewriter
+        if rewriter is None:
+            self.write(data)
+            return
+        self.write(rewriter.feed(data))
+        if rewriter.passes and not self._done_appender:
+            self.accepts_chunks = self._chunked
 
     def on_end(self) -> None:
         """Releases the engine, and ends the client's answer."""

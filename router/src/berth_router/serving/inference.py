@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from berth_api.inference import answered_models, name_in_engine
+from berth_api.model_deployment import ModelDeploymentSpec
 from berth_router.errors import (
     APIError,
     Dialect,
@@ -23,6 +24,8 @@ from berth_router.errors import (
 from berth_router.lifecycle.activator import Activator, ProgressListener
 from berth_router.lifecycle.lease_keeper import Claim
 from berth_router.metrics import Metrics
+from berth_router.repairs.repair import AnswerRewriter
+from berth_router.repairs.table import answer_repairs, answer_rewriters
 from berth_router.request.ask import Ask, InferenceRequest, RequestParser
 from berth_router.request.endpoints import Endpoint
 from berth_router.serving.answers import JSON_TYPE
@@ -30,7 +33,7 @@ from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.pool import EngineAddress, EngineConnectError, EnginePool, engine_address
-from berth_router.serving.rewriting import AnswerRewriter, DoneAppender, ModelNameReplacer, refusal_content
+from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, chained, refusal_content
 
 _log = structlog.get_logger(__name__)
 
@@ -254,14 +257,30 @@ class EngineRequest:
         if self._translation:
             self.rewriter = self._translation.sent_to_engine()
         else:
-            self.rewriter = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
+            self.rewriter = self._answer_rewriter(request, spec, name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
-        body = request.body_for(spec, name)
+        try:
+            body = request.body_for(spec, name)
+        except APIError:
+            pool.release(address, connection)
+            raise
         head = _request_head(address, path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))
         except BrokenAnswerError as error:  # the engine has closed the connection since it was taken
             self.on_engine_broken(error, stale=True)
+
+    def _answer_rewriter(
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, name: str
+    ) -> AnswerRewriter | None:
+        renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
+        streams = request.ask.stream
+        repairs = answer_repairs(spec.backend, self._path, request.repairs, streams=streams)
+        if not repairs:
+            return renamed
+        request_id = self._exchange.request_id
+        rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
+        return chained([*rewriters, renamed] if renamed else rewriters)
 
     async def _resend_or_fail(
         self, request: InferenceRequest, claim: Claim, error: BrokenAnswerError, *, stale: bool
