@@ -6,7 +6,7 @@ says. The engine, the hub and the operator are the tests' own.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -63,7 +63,7 @@ class Operator:
 
 
 @asynccontextmanager
-async def router(store: Path) -> AsyncIterator[Serving]:
+async def router(store: Path) -> AsyncGenerator[Serving]:
     """A router whose models run as soon as they are asked for."""
     (store / "tiny").mkdir(parents=True)
     keys = store.parent / "keys"

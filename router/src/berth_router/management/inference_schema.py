@@ -1,9 +1,7 @@
 """The inference paths in the description of the API. FastAPI does not serve them, so it does not describe them."""
 
 from collections.abc import Mapping
-from functools import reduce
-from operator import or_
-from typing import Any
+from typing import Any, Union
 
 from pydantic import Field, create_model
 from pydantic.json_schema import models_json_schema
@@ -54,7 +52,7 @@ _ANNOTATIONS: Mapping[type, Any] = {str: str, list: list[Any], dict: dict[str, A
 
 def _annotation(types: FieldTypes) -> Any:
     """The types of a field as pydantic reads them."""
-    return reduce(or_, (_ANNOTATIONS[each] for each in types))
+    return Union[tuple(_ANNOTATIONS[each] for each in types)]  # noqa: UP007 (the types are known only now)
 
 
 def _like(name: str, default: Any) -> tuple[Any, Any]:

@@ -63,6 +63,6 @@ def _described(operation: _Operation, reference: dict[str, Any] | None) -> dict[
     if reference:
         described["requestBody"] = {"required": True, "content": {_JSON: {"schema": reference}}}
     if operation.answers:
-        content = {kind: {} for kind in operation.answers}
+        content: dict[str, Any] = {kind: {} for kind in operation.answers}
         described["responses"]["200"] = {"description": "The answer, in Ollama's shape.", "content": content}
     return described
