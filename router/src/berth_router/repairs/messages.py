@@ -2,7 +2,14 @@
 
 from typing import Any, cast
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MESSAGES,
+    MESSAGES_COUNT_TOKENS,
+    RERANK,
+)
 from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, RepairKind, RequestSign
 
 _MEANS_SOMETHING = "content"
@@ -28,7 +35,7 @@ MESSAGES_REPAIRS = (
     Repair(
         "nulls",
         engines=EVERY_ENGINE,
-        paths=frozenset({CHAT_COMPLETIONS, COMPLETIONS, MESSAGES}),
+        paths=frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, MESSAGES_COUNT_TOKENS, RERANK}),
         field="null",
         kind=RepairKind.REPAIRED,
         says="A field of the request or of a message that is null is left out, but for a message's `content`.",
