@@ -21,6 +21,7 @@ from berth_router.lifecycle.lease_keeper import Leases
 from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.management.api import management_api
+from berth_router.management.catalog import Catalog
 from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
 from berth_router.management.inventory import inventory_routes
@@ -106,8 +107,8 @@ class Router:
         downloads = Downloads(cluster, root)
         token = settings.hub_token.get_secret_value() if settings.hub_token else None
         hub = HubLookup(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
+        catalog = Catalog(store, self._descriptions, deployments, self._parser, settings.profiles, _policy(settings))
         return [
-            models_routes(store, deployments),
             loaded_routes(deployments, self._leases),
             unload_routes(deployments, self._unloader, self._parser),
             stats_routes(deployments, self._stats),
@@ -118,6 +119,7 @@ class Router:
             ollama_inventory_routes(store, self._descriptions, deployments, root),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
+            models_routes(catalog),
         ]
 
     def openapi(self) -> dict[str, Any]:
