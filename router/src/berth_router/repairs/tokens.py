@@ -23,7 +23,8 @@ def _check_tokens(body: JsonFields) -> None:
 
 def _name_text(answer: JsonFields) -> None:
     text = answer.get("content", answer.get("prompt"))
-    answer |= {"content": text, "prompt": text}
+    if text is not None:
+        answer |= {"content": text, "prompt": text}
 
 
 def _count(answer: JsonFields) -> None:
