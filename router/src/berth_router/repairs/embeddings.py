@@ -7,11 +7,11 @@ import struct
 from collections.abc import Sequence
 from typing import Any, cast
 
-from berth_api.inference import EMBEDDINGS
+from berth_api.inference import EMBEDDINGS, RERANK
 from berth_api.model_deployment import Backend
 from berth_router.errors import EngineFailedError, InvalidRequestError
-from berth_router.repairs.repair import JsonFields, Repair, RepairKind, RequestSign
-from berth_router.repairs.whole import WholeAnswer
+from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, RepairKind, RequestSign
+from berth_router.repairs.rewriters import WholeAnswerRewriter
 
 _MOST_DIMENSIONS = 1_000_000
 
@@ -59,7 +59,22 @@ def _unit(numbers: Sequence[float], dimensions: int) -> list[float]:
     return [number / length for number in kept]
 
 
+def _drop_nulls(body: JsonFields) -> None:
+    for name in [name for name, value in body.items() if value is None]:
+        del body[name]
+
+
 EMBEDDINGS_REPAIRS = (
+    Repair(
+        "null-fields",
+        engines=EVERY_ENGINE,
+        paths=frozenset({EMBEDDINGS, RERANK}),
+        field="null",
+        kind=RepairKind.REPAIRED,
+        says="A field that is null is left out.",
+        sign=RequestSign(null=True),
+        request=_drop_nulls,
+    ),
     Repair(
         "dimensions",
         engines=frozenset({Backend.LLAMACPP}),
@@ -72,6 +87,6 @@ EMBEDDINGS_REPAIRS = (
         ),
         sign=RequestSign(fields=frozenset({"dimensions"})),
         request=_check_dimensions,
-        whole=lambda asked: WholeAnswer(lambda answer: _cut(answer, asked.body["dimensions"])),
+        whole=lambda asked: WholeAnswerRewriter(lambda answer: _cut(answer, asked.body["dimensions"])),
     ),
 )

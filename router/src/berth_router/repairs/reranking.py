@@ -7,7 +7,7 @@ from berth_api.inference import RERANK
 from berth_api.model_deployment import Backend
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, RepairKind, RequestSign
-from berth_router.repairs.whole import WholeAnswer
+from berth_router.repairs.rewriters import WholeAnswerRewriter
 
 _LLAMACPP = frozenset({Backend.LLAMACPP})
 _PATHS = frozenset({RERANK})
@@ -83,6 +83,6 @@ RERANKING = (
         sign=RequestSign(
             fields=frozenset({"return_documents"}), concerns=lambda body: body["return_documents"] is True
         ),
-        whole=lambda asked: WholeAnswer(lambda answer: _add_documents(answer, asked.body["documents"])),
+        whole=lambda asked: WholeAnswerRewriter(lambda answer: _add_documents(answer, asked.body["documents"])),
     ),
 )

@@ -6,7 +6,7 @@ from berth_api.inference import DETOKENIZE, TOKENIZE
 from berth_api.model_deployment import Backend
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, RepairKind, RequestSign
-from berth_router.repairs.whole import WholeAnswer
+from berth_router.repairs.rewriters import WholeAnswerRewriter
 
 _MOST_TOKEN = 2**31 - 1
 
@@ -51,7 +51,7 @@ TOKENS = (
         field="answer",
         kind=RepairKind.MAPPED,
         says="The text has both names: `content`, llamacpp's, and `prompt`, vllm's.",
-        whole=lambda _: WholeAnswer(_name_text),
+        whole=lambda _: WholeAnswerRewriter(_name_text),
     ),
     Repair(
         "count",
@@ -60,6 +60,6 @@ TOKENS = (
         field="answer",
         kind=RepairKind.REPAIRED,
         says="The answer has the number of tokens, `count`, as vllm's has.",
-        whole=lambda _: WholeAnswer(_count),
+        whole=lambda _: WholeAnswerRewriter(_count),
     ),
 )
