@@ -14,12 +14,12 @@ import orjson
 import structlog
 
 from berth_api.model_deployment import Backend, ModelDeploymentSpec
+from berth_router.engine_answers.collected import CollectedAnswer
 from berth_router.errors import APIError, Dialect, InternalError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.ollama.answer_clock import AnswerClock
 from berth_router.ollama.calls import CallTarget, InferenceCall, LoadCall, UnloadCall
-from berth_router.ollama.collected import CollectedAnswer
 from berth_router.ollama.endpoints import OllamaEndpoint
 from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.sampling import BEYOND_OPENAI
