@@ -66,9 +66,7 @@ def test_every_row_has_an_example() -> None:
     assert {row for row, *_ in SAID} == {row.name for row in REFUSALS}
 
 
-@pytest.mark.covers(
-    "a prompt that is too long is refused with 400 context_length_exceeded; in /v1/messages, with prompt is too long: ..."
-)
+@pytest.mark.covers("a prompt that is too long: 400 context_length_exceeded; in /v1/messages, prompt is too long: ...")
 def test_a_prompt_that_is_too_long_is_told_in_each_apis_words() -> None:
     error = refused(MESSAGES, 400, LLAMACPP_LONG)
     openai = error.content(Dialect.OPENAI)["error"]

@@ -6,8 +6,8 @@ from typing import Any, cast
 import orjson
 
 from berth_api.model_deployment import Backend
+from berth_router.engine_answers.error_text import error_text
 from berth_router.errors import APIError, Dialect, UnknownPathError
-from berth_router.ollama.engine_answer import error_text
 from berth_router.repairs.refusals import TOO_LONG, CallersFault, callers_fault
 
 _MAX_ENGINE_TEXT = 1000
