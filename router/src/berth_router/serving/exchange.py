@@ -139,6 +139,20 @@ class Exchange:
         if room:
             self._host.body_budget.release(room)
 
+    def reserve_body(self, size: int) -> bool:
+        """Reserves room for so many more bytes of the body; whether there was room."""
+        if self.done or not self._host.body_budget.reserve(size):
+            return False
+        self.body_room += size
+        return True
+
+    def release_body_part(self, size: int) -> None:
+        """Gives back the room of so many bytes of the body, which are not needed any more."""
+        size = min(size, self.body_room)
+        self.body_room -= size
+        if size:
+            self._host.body_budget.release(size)
+
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a task for the exchange. The client gets what the task raises. The task ends when the client leaves."""
         task = self._task = self._host.loop.create_task(work)

@@ -50,6 +50,15 @@ _REASON_SECONDS = 3.0
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 
+EngineKey = Callable[[str], str | None]
+"""The key that the engine at an endpoint asks for; None: it asks for none."""
+
+
+def no_key(_endpoint: str) -> str | None:
+    """No engine asks for a key, as in a cluster, where networks are kept apart by other means."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class InferenceContext:
     """What all inference requests share."""
@@ -62,6 +71,12 @@ class InferenceContext:
     """Where engines have the model store."""
     in_hand: ConcurrencyLimit
     """Requests in hand, by model."""
+    engine_key: EngineKey = no_key
+
+    def address(self, claim: Claim) -> EngineAddress:
+        """Where the claimed engine listens."""
+        endpoint = claim.deployment.status.endpoint or ""
+        return engine_address(endpoint, self.engine_key(endpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +174,7 @@ class EngineRequest:
             self._exchange.run(self._wait_and_forward(request))
             return
         self._engines_chosen = 1
-        address = _address(claim)
+        address = context.address(claim)
         connection = context.pool.take_idle(address)
         if connection is None:
             self._exchange.run(self._connect_and_forward(request, claim))
@@ -235,7 +250,8 @@ class EngineRequest:
 
     async def _forward_if_reachable(self, request: InferenceRequest, claim: Claim) -> bool:
         """Forwards the request to the claimed engine. False if no connection came about, so that nothing was sent."""
-        context, address = self._context, _address(claim)
+        context = self._context
+        address = context.address(claim)
         try:
             connection = context.pool.take_idle(address) or await context.pool.connect(address)
         except EngineConnectError as error:
@@ -293,7 +309,7 @@ class EngineRequest:
         context = self._context
         if stale and not self._resent:
             self._resent = True
-            address = _address(claim)
+            address = context.address(claim)
             try:
                 connection = await context.pool.connect(address)
             except EngineConnectError:
@@ -347,10 +363,6 @@ def _too_many(in_hand: ConcurrencyLimit, model: str) -> TooManyRequestsError:
     )
 
 
-def _address(claim: Claim) -> EngineAddress:
-    return engine_address(claim.deployment.status.endpoint or "")
-
-
 def _comments(model: str, exchange: Exchange) -> ProgressListener:
     async def comment(text: str) -> None:
         exchange.comment(f"waiting for {model}: {text}")
@@ -365,13 +377,14 @@ def _request_head(address: EngineAddress, path: str, length: int, exchange: Exch
         traces = b"".join([b"%b: %b\r\n" % (name, fields[name]) for name in _TRACE_HEADERS if name in fields])
     return (
         b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-        b"x-request-id: %b\r\n%b\r\n"
+        b"x-request-id: %b\r\n%b%b\r\n"
         % (
             address.base_path,
             path.encode(),
             address.host_header,
             length,
             exchange.request_id.encode(),
+            address.authorization,
             traces,
         )
     )
