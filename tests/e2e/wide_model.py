@@ -1,4 +1,4 @@
-"""The sample as a model that coding agents take: its header states a window of 131,072 tokens, and a template with tools.
+"""The sample as a model that coding agents take: with a window of 131,072 tokens, and a template that has tools.
 
 It was trained for 8192, and for no tools. What it answers makes little sense, but the engine serves it as any other.
 """
@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGUFReader, GGUFWriter
-from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
 from gguf.constants import GGUFValueType, Keys
+from gguf.scripts.gguf_new_metadata import (  # pyright: ignore[reportMissingTypeStubs]
+    MetadataDetails,
+    copy_with_new_metadata,
+)
 
 WIDE_MODEL = "wide"
 WINDOW = 131_072

@@ -41,20 +41,20 @@ class Offer:
             loaded=status.get("value") == "loaded",
         )
 
-    def why_not(self, needs: int) -> str | None:
-        """Why an agent that needs so large a window cannot work with it. None: nothing is known that speaks against."""
+    def why_not(self, needs: int, tools: bool) -> str | None:
+        """Why an agent that needs so large a window, and perhaps tools, cannot work with it. None: nothing is known."""
         if self.kind not in (None, "chat"):
             return f"it is for {self.kind}, not for chat"
-        if self.tools is False:
+        if tools and self.tools is False:
             return "its chat template has no tools"
         if self.made_for is not None and self.made_for < needs:
             return f"it was made for {self.made_for} tokens of context, and {needs} are needed"
         return None
 
 
-def suitable(offers: Sequence[Offer], needs: int) -> Sequence[Offer]:
+def suitable(offers: Sequence[Offer], needs: int, tools: bool) -> Sequence[Offer]:
     """The models that the agent can work with, the best guess first: what runs, then the largest."""
-    found = [offer for offer in offers if "@" not in offer.name and offer.why_not(needs) is None]
+    found = [offer for offer in offers if "@" not in offer.name and offer.why_not(needs, tools) is None]
     return sorted(found, key=lambda offer: (not offer.loaded, -(offer.parameters or 0), offer.name))
 
 

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from berth_local.cli.errors import FailedError
@@ -45,9 +45,8 @@ def _signals_of(process: subprocess.Popen[bytes]) -> Generator[None]:
         process.send_signal(number)
 
     handlers = {signal.SIGINT: leave, signal.SIGTERM: pass_on, signal.SIGHUP: pass_on}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
+    with ExitStack() as stack:
+        with suppress(ValueError):  # only a main thread hears signals
+            for number, handler in handlers.items():
+                stack.callback(signal.signal, number, signal.signal(number, handler))
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -49,6 +49,8 @@ class Agent:
     variables: Callable[[Seat], Mapping[str, str]]
     arguments: Callable[[Seat], Sequence[str]] = lambda _: ()
     """Arguments that come before those of the user."""
+    tools: bool = True
+    """Whether it can do nothing with a model that has no tools."""
     removed: Sequence[str] = ()
     """Variables that would lead it to another server."""
 
@@ -181,6 +183,7 @@ AGENTS: Mapping[str, Agent] = {
         install="uv tool install --python 3.12 aider-chat",
         key_variable="OPENAI_API_KEY",
         needs=8192,
+        tools=False,
         variables=lambda _: {},
         arguments=_aider_arguments,
     ),

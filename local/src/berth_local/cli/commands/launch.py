@@ -117,15 +117,16 @@ def _model(client: "Client", named: str | None, agent: Agent, stated: int | None
     offers, needs = _offers(client), min(agent.needs, stated or agent.needs)
     if named is not None:
         offer = next((offer for offer in offers if offer.name == model_name(named)), None)
-        if offer and (why_not := offer.why_not(needs)):
+        if offer and (why_not := offer.why_not(needs, agent.tools)):
             raise UsageError(f"{named} will not do for {agent.title}: {why_not}")
         return offer, named
-    fit = suitable(offers, needs)
+    fit = suitable(offers, needs, agent.tools)
     if not fit:
-        reasons = "; ".join(f"{offer.name}: {offer.why_not(needs)}" for offer in offers if "@" not in offer.name)
+        reasons = "; ".join(
+            f"{offer.name}: {offer.why_not(needs, agent.tools)}" for offer in offers if "@" not in offer.name
+        )
         raise UnknownNameError(
-            f"no model here will do for {agent.title}: `berth pull` fetches one that knows tools"
-            + (f" ({reasons})" if reasons else "")
+            f"no model here will do for {agent.title}: `berth pull` fetches one" + (f" ({reasons})" if reasons else "")
         )
     offer = fit[0] if len(fit) == 1 else _asked(fit)
     return offer, offer.name
