@@ -18,11 +18,11 @@ INFILL = "/infill"
 
 ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
     # Only embedding models give embeddings. For other models each engine refuses the request itself.
-    Backend.VLLM: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE}),
-    Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS, RESPONSES}),
-    Backend.LLAMACPP: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE, INFILL}),
+    Backend.VLLM: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, TOKENIZE}),
+    Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS}),
+    Backend.LLAMACPP: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, TOKENIZE, INFILL}),
 }
-"""The paths at which each engine answers a POST."""
+"""The paths at which each engine answers a POST, and that requests reach: RESPONSES is answered by CHAT_COMPLETIONS."""
 
 
 ENDS_WITHOUT_DONE: frozenset[Backend] = frozenset({Backend.TRANSFORMERS})
