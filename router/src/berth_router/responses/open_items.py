@@ -27,9 +27,8 @@ class EventWriter:
 
     def event(self, kind: str, **fields: Any) -> bytes:
         """An event."""
-        number = self.next_number
+        data = written({"type": kind, "sequence_number": self.next_number, **fields})
         self.next_number += 1
-        data = written({"type": kind, "sequence_number": number, **fields})
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
     def event_with(self, kind: str, name: str, content: bytes) -> bytes:

@@ -9,6 +9,7 @@ import structlog
 from berth_api.inference import CHAT_COMPLETIONS, RESPONSES
 from berth_router.engine_answers.collected import CollectedAnswer
 from berth_router.errors import APIError, Dialect, InternalError
+from berth_router.repairs.repair import AnswerRewriter
 from berth_router.request.ask import json_object
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.responses.items import Answered
@@ -17,7 +18,6 @@ from berth_router.responses.stream import ResponseStream
 from berth_router.responses.whole import whole_response
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.inference import EngineRequest, InferenceContext
-from berth_router.serving.rewriting import AnswerRewriter
 
 _log = structlog.get_logger(__name__)
 
@@ -52,13 +52,13 @@ class ResponsesPath:
         call = read_request(fields)
         request = self.context.parser.parse(call.content(), INFERENCE_PATHS[CHAT_COMPLETIONS])
         answered = Answered(call, secrets.token_hex(16), int(time.time()))
-        translation = _Translation(answered)
+        translation = _ResponseTranslation(answered)
         if call.streams:
             exchange.failure_event = translation.stream.failure
         engine_request.begin(request, translation)
 
 
-class _Translation:
+class _ResponseTranslation:
     """The AnswerTranslation of one request."""
 
     has_comments = True
