@@ -22,7 +22,7 @@ def events(sent: bytes) -> list[dict[str, Any]]:
     return [orjson.loads(line[6:]) for line in bytes(sent).splitlines() if line.startswith(b"data: ")]
 
 
-@pytest.mark.covers("/v1/responses", "the tokens of a response")
+@pytest.mark.covers("/v1/responses")
 async def test_a_response_is_a_chat_completion_of_the_engine(ready: Serving) -> None:
     answer = await ready.client.responses.create(
         model="tiny", input="Hi", instructions="Be short.", max_output_tokens=5, extra_body={"ttl": 60}
@@ -51,7 +51,7 @@ async def test_a_stream_adds_up_to_the_response(ready: Serving) -> None:
     assert ready.engine.calls[-1].body["stream_options"] == {"include_usage": True}
 
 
-@pytest.mark.covers("a stream of responses")
+@pytest.mark.covers("a stream of responses has OpenAI's events, numbered, each once; cold, it begins with comments")
 async def test_a_cold_stream_begins_with_comments_and_is_whole(serving: Serving) -> None:
     asking = asyncio.create_task(serving.raw("POST", "/v1/responses", body(stream=True)))
     await serving.make_ready(await serving.created())
@@ -73,7 +73,7 @@ async def test_a_cold_stream_of_a_model_that_cannot_start_says_why(serving: Serv
     assert failed["response"]["error"]["message"] == told["message"]
 
 
-@pytest.mark.covers("a stream of responses that breaks")
+@pytest.mark.covers("a stream of responses that breaks ends with error and response.failed")
 async def test_a_stream_that_breaks_raises_in_openais_client(ready: Serving) -> None:
     async def die(call: Call) -> None:
         await call.begin_stream()
@@ -82,11 +82,9 @@ async def test_a_stream_that_breaks_raises_in_openais_client(ready: Serving) -> 
         await ready.set_status(await ready.created(), phase="Starting", conditions=[])
 
     ready.engine.behaviour = die
-    names: list[str] = []
+    stream = await ready.client.responses.create(model="tiny", input="Hi", stream=True)
     with pytest.raises(openai.APIError, match="broke off its answer"):
-        async for event in await ready.client.responses.create(model="tiny", input="Hi", stream=True):
-            names.append(event.type)
-    assert names[-1] == "response.output_text.delta"
+        assert all([event.type != "response.completed" async for event in stream])
 
 
 async def test_what_an_engine_refuses_is_refused(ready: Serving) -> None:
@@ -108,12 +106,13 @@ async def test_an_engine_that_makes_no_sense_is_said(ready: Serving) -> None:
     assert (reply.status, orjson.loads(reply.body)["error"]["code"]) == (502, "engine_error")
 
 
-@pytest.mark.covers("what a response refers to")
+@pytest.mark.covers("a response refuses what refers to an earlier one, and tools that Berth would have to run")
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
+        ({"tools": [{"type": "mcp"}]}, "tools[0].type"),
         ({"input": None}, "input"),
         ({"model": None}, "model"),
         ({"temperature": 3}, "temperature"),
