@@ -37,6 +37,8 @@ class RefusalRow:
     param: str | None = None
     """The field. None: the one with the prompt, if `text` names no other."""
     code: str = "invalid_value"
+    instead: str | None = None
+    """What the client reads in place of the engine's words, where those are for whoever starts the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,27 @@ class CallersFault:
     """Tokens of a prompt that is too long."""
     window: int | None = None
     """Tokens of the context."""
+    message: str | None = None
+    """What the client reads. None: the engine's words."""
 
 
 _LLAMACPP, _VLLM = frozenset({Backend.LLAMACPP}), frozenset({Backend.VLLM})
 
+_NO_TOOL_PARSER = (
+    "tool_choice: vLLM runs this model without a parser for its calls of tools, as Berth knows none for its family. Set"
+    " spec.vllm.toolCallParser in its ModelDeployment to one of vLLM's parsers, or send tool_choice none."
+)
+
 REFUSALS = (
+    RefusalRow(
+        "no-tool-parser",
+        _VLLM,
+        re.compile(r"requires (?:--enable-auto-tool-choice and )?--tool-call-parser to be set"),
+        "Tools, if vLLM has no parser for the model's calls of them. The message says what to set.",
+        param="tool_choice",
+        code="unsupported_value",
+        instead=_NO_TOOL_PARSER,
+    ),
     RefusalRow(
         "too-many-tokens",
         _VLLM,
@@ -136,6 +154,7 @@ def callers_fault(engine: Backend, path: str, text: str) -> CallersFault | None:
                 row.code,
                 _number(_TOKENS, text) if too_long else None,
                 _number(_WINDOW, text) if too_long else None,
+                row.instead,
             )
     return None
 
