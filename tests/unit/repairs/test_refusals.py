@@ -45,6 +45,7 @@ SAID = [
     ("no-sight", LLAMACPP, MESSAGES, "image input is not supported - hint: provide the mmproj", "messages"),
     ("no-image", LLAMACPP, CHAT_COMPLETIONS, "Failed to load image or audio file", "messages"),
     ("schema", LLAMACPP, CHAT_COMPLETIONS, "JSON schema error at #: unrecognized type foo", "response_format"),
+    ("grammar", LLAMACPP, COMPLETIONS, "Failed to initialize samplers: failed to parse grammar", "grammar"),
     ("tools", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse tools: Missing tool type: {}; tools = []", "tools"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse messages: [json.exception.type_error.302]", "messages"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Jinja Exception: Conversation roles must alternate", "messages"),

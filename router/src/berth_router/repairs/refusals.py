@@ -105,9 +105,16 @@ REFUSALS = (
     RefusalRow(
         "schema",
         _LLAMACPP,
-        re.compile(r"JSON schema error|[Ff]ailed to parse (?:json_schema|grammar)"),
-        "A JSON schema, or a grammar, that the engine cannot make its answer follow.",
+        re.compile(r"JSON schema error|[Ff]ailed to parse json_schema"),
+        "A JSON schema that the engine cannot make its answer follow.",
         param="response_format",
+    ),
+    RefusalRow(
+        "grammar",
+        _LLAMACPP,
+        re.compile(r"failed to parse grammar"),
+        "A grammar that is none.",
+        param="grammar",
     ),
     RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
     RefusalRow(
