@@ -7,7 +7,7 @@ connection of its engine. Only a request that has to wait gets a task.
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -33,7 +33,8 @@ from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.pool import EngineAddress, EngineConnectError, EnginePool, engine_address
-from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, chained, refusal_content
+from berth_router.serving.refusals import EngineRefusalError, engine_refusal
+from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, chained
 
 _log = structlog.get_logger(__name__)
 
@@ -124,6 +125,7 @@ class EngineRequest:
         "_claim",
         "_context",
         "_deadline",
+        "_engine_path",
         "_engines_chosen",
         "_exchange",
         "_model",
@@ -147,6 +149,7 @@ class EngineRequest:
         self._model: str | None = None
         """The model for which `in_hand` counts the request."""
         self._claim: Claim | None = None
+        self._engine_path = path
         self._deadline = 0.0
         self._engines_chosen = 0
         """How often an engine was chosen."""
@@ -204,9 +207,12 @@ class EngineRequest:
         self._request = None
         self._exchange.release_body()
 
-    def refusal_content(self, status: int, content: bytes) -> dict[str, Any] | None:
-        """The engine's refusal in the API's shape."""
-        return refusal_content(status, content, self._exchange.dialect)
+    def refusal(self, status: int, content: bytes) -> APIError:
+        """The engine's refusal as an error of the API."""
+        claim = self._claim
+        if claim is None:
+            return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
+        return engine_refusal(claim.deployment.spec.backend, self._engine_path, status, content)
 
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """Sends the request to another engine, or reports to the client why its answer broke off."""
@@ -269,7 +275,7 @@ class EngineRequest:
         spec = claim.deployment.spec
         pool = self._context.pool
         name = name_in_engine(spec, self._context.engine_store)
-        path = request.ask.path or self._path
+        path = self._engine_path = request.ask.path or self._path
         if self._translation:
             self.rewriter = self._translation.sent_to_engine()
         else:
@@ -291,7 +297,7 @@ class EngineRequest:
     ) -> AnswerRewriter | None:
         renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
         streams = request.ask.stream
-        repairs = answer_repairs(spec.backend, self._path, request.repairs, streams=streams)
+        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=streams)
         if not repairs:
             return renamed
         request_id = self._exchange.request_id
