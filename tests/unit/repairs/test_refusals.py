@@ -5,7 +5,16 @@ from typing import Any
 import orjson
 import pytest
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    RERANK,
+    RESPONSES,
+)
 from berth_api.model_deployment import Backend
 from berth_router.errors import Dialect
 from berth_router.repairs.refusals import REFUSALS, callers_fault
@@ -41,6 +50,17 @@ SAID = [
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Jinja Exception: Conversation roles must alternate", "messages"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Field 'n': Value must be between 1 <= value <= 2, but got 9", "n"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Invalid tool_choice: foo", "tool_choice"),
+    ("no-vectors", LLAMACPP, EMBEDDINGS, "Pooling type 'none' is not OAI compatible. Please use a different", "model"),
+    ("no-order", LLAMACPP, RERANK, "This server does not support reranking. Start it with `--reranking`", "model"),
+    ("no-infill", LLAMACPP, INFILL, "Infill is not supported by this model: prefix token is missing. ", "model"),
+    ("no-such-path", VLLM, RERANK, "The model does not support Rerank (Score) API", "model"),
+    (
+        "no-token",
+        LLAMACPP,
+        DETOKENIZE,
+        "vector::_M_range_check: __n (which is 1000000) >= this->size() (which is 49152)",
+        "tokens",
+    ),
     ("type", LLAMACPP, COMPLETIONS, "[json.exception.type_error.302] type must be number, but is string", "prompt"),
 ]
 
@@ -54,11 +74,16 @@ def refused(path: str, status: int, content: dict[str, Any], engine: Backend = L
 def test_what_is_the_callers_fault_is_400_and_names_the_field(
     row: str, engine: Backend, path: str, text: str, param: str
 ) -> None:
-    code = next(each.code for each in REFUSALS if each.name == row)
+    found = next(each for each in REFUSALS if each.name == row)
     error = refused(path, 500, {"error": {"message": text, "type": "server_error", "code": 500}}, engine)
     assert error.status == 400
     assert error.content() == {
-        "error": {"message": text, "type": "invalid_request_error", "param": param, "code": code}
+        "error": {
+            "message": found.instead or text,
+            "type": "invalid_request_error",
+            "param": param,
+            "code": found.code,
+        }
     }
 
 

@@ -7,7 +7,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    MESSAGES_COUNT_TOKENS,
+    RERANK,
+    RESPONSES,
+    RESPONSES_INPUT_TOKENS,
+)
 from berth_api.model_deployment import Backend
 from berth_router.repairs.repair import EVERY_ENGINE
 
@@ -20,6 +31,11 @@ _PROMPTS: Mapping[str, str] = {
     COMPLETIONS: "prompt",
     RESPONSES: "input",
     EMBEDDINGS: "input",
+    RERANK: "documents",
+    RESPONSES_INPUT_TOKENS: "input",
+    MESSAGES_COUNT_TOKENS: "messages",
+    DETOKENIZE: "tokens",
+    INFILL: "input_prefix",
 }
 
 
@@ -37,6 +53,8 @@ class RefusalRow:
     param: str | None = None
     """The field. None: the one with the prompt, if `text` names no other."""
     code: str = "invalid_value"
+    instead: str | None = None
+    """What the client reads in place of the engine's words, where these speak of the engine's own options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +67,12 @@ class CallersFault:
     """Tokens of a prompt that is too long."""
     window: int | None = None
     """Tokens of the context."""
+    instead: str | None = None
+    """What the client reads in place of the engine's words. None: those."""
 
+
+_WRONG_MODEL = "unsupported_model"
+"""The code of what the model was not made for."""
 
 _LLAMACPP, _VLLM = frozenset({Backend.LLAMACPP}), frozenset({Backend.VLLM})
 
@@ -93,6 +116,48 @@ REFUSALS = (
         param="messages",
     ),
     RefusalRow(
+        "no-vectors",
+        _LLAMACPP,
+        re.compile(r"Pooling type 'none'|does not support embeddings"),
+        "Embeddings of a model that makes none.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model makes no vectors: that takes an embedding model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-order",
+        _LLAMACPP,
+        re.compile(r"does not support reranking"),
+        "An order of texts of a model that is no rerank model.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model orders no texts: that takes a rerank model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-infill",
+        _LLAMACPP,
+        re.compile(r"Infill is not supported by this model"),
+        "A text to be filled in by a model that has no tokens for that.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model fills in no text: that takes one that was trained for it, such as those for code.",
+    ),
+    RefusalRow(
+        "no-such-path",
+        _VLLM,
+        re.compile(r"The model does not support [\w ()]+ API"),
+        "A path that the model was not made for.",
+        param="model",
+        code=_WRONG_MODEL,
+    ),
+    RefusalRow(
+        "no-token",
+        _LLAMACPP,
+        re.compile(r"vector::_M_range_check"),
+        "A number that is none of the model's tokens.",
+        instead="One of the numbers is none of the model's tokens.",
+    ),
+    RefusalRow(
         "field",
         _LLAMACPP,
         re.compile(r"^(?:Field |Invalid )'?(?P<field>\w+)'?:"),
@@ -129,6 +194,7 @@ def callers_fault(engine: Backend, path: str, text: str) -> CallersFault | None:
                 row.code,
                 _number(_TOKENS, text) if too_long else None,
                 _number(_WINDOW, text) if too_long else None,
+                row.instead,
             )
     return None
 
