@@ -39,6 +39,14 @@ SAID = [
         "'max_tokens' or 'max_completion_tokens' is too large: 5.",
         "max_tokens",
     ),
+    (
+        "no-tool-parser",
+        VLLM,
+        CHAT_COMPLETIONS,
+        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+        "tool_choice",
+    ),
+    ("no-tool-parser", VLLM, MESSAGES, 'tool_choice="required" requires --tool-call-parser to be set', "tool_choice"),
     ("too-long", LLAMACPP, CHAT_COMPLETIONS, LONG, "messages"),
     ("too-long", LLAMACPP, COMPLETIONS, LONG, "prompt"),
     ("too-long", VLLM, RESPONSES, "This model's maximum context length is 16 tokens. However, you", "input"),
@@ -74,7 +82,7 @@ def refused(path: str, status: int, content: dict[str, Any], engine: Backend = L
 def test_what_is_the_callers_fault_is_400_and_names_the_field(
     row: str, engine: Backend, path: str, text: str, param: str
 ) -> None:
-    found = next(each for each in REFUSALS if each.name == row)
+    (found,) = (each for each in REFUSALS if each.name == row)
     error = refused(path, 500, {"error": {"message": text, "type": "server_error", "code": 500}}, engine)
     assert error.status == 400
     assert error.content() == {
@@ -102,6 +110,14 @@ def test_a_prompt_that_is_too_long_is_told_in_each_apis_words() -> None:
     assert anthropic["error"]["type"] == "invalid_request_error"
     assert anthropic["error"]["message"] == f"prompt is too long: 3031 tokens > 2048 maximum. {LONG}"
     assert error.content(Dialect.OLLAMA) == {"error": LONG}
+
+
+def test_who_asks_vllm_for_tools_hears_what_to_set_in_berth() -> None:
+    text = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    for dialect in Dialect:
+        told = str(refused(MESSAGES, 400, {"error": {"message": text}}, VLLM).content(dialect))
+        assert "vllm.toolCallParser" in told
+        assert "--" not in told, "nobody but Berth gives vLLM its options"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class RefusalRow:
     """The field. None: the one with the prompt, if `text` names no other."""
     code: str = "invalid_value"
     instead: str | None = None
-    """What the client reads in place of the engine's words, where these speak of the engine's own options."""
+    """What the client reads in place of the engine's words, where those are for whoever starts the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class CallersFault:
     """Tokens of a prompt that is too long."""
     window: int | None = None
     """Tokens of the context."""
-    instead: str | None = None
-    """What the client reads in place of the engine's words. None: those."""
+    message: str | None = None
+    """What the client reads. None: the engine's words."""
 
 
 _WRONG_MODEL = "unsupported_model"
@@ -76,7 +76,21 @@ _WRONG_MODEL = "unsupported_model"
 
 _LLAMACPP, _VLLM = frozenset({Backend.LLAMACPP}), frozenset({Backend.VLLM})
 
+_NO_TOOL_PARSER = (
+    "tool_choice: vLLM runs this model without a parser for its calls of tools, as Berth knows none for its family. Set"
+    " spec.vllm.toolCallParser in its ModelDeployment to one of vLLM's parsers, or send tool_choice none."
+)
+
 REFUSALS = (
+    RefusalRow(
+        "no-tool-parser",
+        _VLLM,
+        re.compile(r"requires (?:--enable-auto-tool-choice and )?--tool-call-parser to be set"),
+        "Tools, if vLLM has no parser for the model's calls of them. The message says what to set.",
+        param="tool_choice",
+        code="unsupported_value",
+        instead=_NO_TOOL_PARSER,
+    ),
     RefusalRow(
         "too-many-tokens",
         _VLLM,

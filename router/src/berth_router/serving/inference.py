@@ -113,6 +113,11 @@ class AnswerTranslation(Protocol):
         """Whether the client has got the last of its answer, whatever the engine still sends."""
         ...
 
+    @property
+    def has_comments(self) -> bool:
+        """Whether a stream may begin with comments while the model starts."""
+        ...
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         ...
@@ -168,10 +173,7 @@ class EngineRequest:
         """
         context = self._context
         self._request, self._translation = request, translation
-        model = request.ask.model
-        if not context.in_hand.try_acquire(model):
-            raise _too_many(context.in_hand, model)
-        self._model = model
+        self._count(request.ask)
         claim = self._claim = context.activator.claim_ready(request.ask)
         if claim is None:
             self._exchange.run(self._wait_and_forward(request))
@@ -189,16 +191,32 @@ class EngineRequest:
 
         The request is queued as one for an engine is.
         """
-        context = self._context
-        if not context.in_hand.try_acquire(ask.model):
-            raise _too_many(context.in_hand, ask.model)
-        self._model = ask.model
+        self._count(ask)
         self._exchange.run(self._load(ask, answer))
 
     async def _load(self, ask: Ask, answer: Callable[[], bytes]) -> None:
         activator = self._context.activator
+        ask = await self._known(ask)
         activator.release(await activator.activate(ask, activator.deadline()))
         self._exchange.answer(HTTPStatus.OK, JSON_TYPE, answer())
+
+    def _count(self, ask: Ask) -> None:
+        """Counts the request for its model, and no more for another. Raises TooManyRequestsError."""
+        in_hand, model = self._context.in_hand, ask.model
+        if not in_hand.try_acquire(model):
+            raise _too_many(in_hand, model)
+        if self._model:
+            in_hand.release(self._model)
+        self._model = model
+
+    async def _known(self, ask: Ask) -> Ask:
+        """The request, or the one for the default model where there is no such model. Raises APIError."""
+        if ask.otherwise is None:
+            return ask
+        known = await self._context.activator.known(ask)
+        if known is not ask:
+            self._count(known)
+        return known
 
     # -- AnswerRules
 
@@ -235,7 +253,8 @@ class EngineRequest:
         """Waits for an engine and forwards the request to it. Raises APIError."""
         activator = self._context.activator
         self._deadline = self._deadline or activator.deadline()
-        has_comments = request.ask.stream and self._translation is None
+        request.ask = await self._known(request.ask)
+        has_comments = request.ask.stream and (self._translation is None or self._translation.has_comments)
         progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
             claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)

@@ -23,7 +23,7 @@ class EngineRefusalError(APIError):
         """`sent`: the engine's error object, empty where it sent none."""
         code = sent.get("code") if isinstance(sent.get("code"), str) else None
         param = sent.get("param") if isinstance(sent.get("param"), str) else None
-        message = (fault and fault.instead) or message
+        message = (fault and fault.message) or message
         super().__init__(message, code=fault.code if fault else code, param=(fault and fault.param) or param)
         self.status = HTTPStatus.BAD_REQUEST.value if fault else status
         sent_type = sent.get("type")
