@@ -102,7 +102,8 @@ class Router:
         )
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
-        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases)
+        abilities = self._descriptions.abilities
+        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, abilities)
         self._management = management_api([*self._management_routes(cluster), *more_routes])
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:

@@ -53,6 +53,7 @@ SAID = [
     ("too-long", VLLM, MESSAGES, "The prompt (length 20) is longer than the maximum model length of 16", "messages"),
     ("no-sight", LLAMACPP, MESSAGES, "image input is not supported - hint: provide the mmproj", "messages"),
     ("no-image", LLAMACPP, CHAT_COMPLETIONS, "Failed to load image or audio file", "messages"),
+    ("schema", LLAMACPP, CHAT_COMPLETIONS, "JSON schema error at #: unrecognized type foo", "response_format"),
     ("tools", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse tools: Missing tool type: {}; tools = []", "tools"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse messages: [json.exception.type_error.302]", "messages"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Jinja Exception: Conversation roles must alternate", "messages"),

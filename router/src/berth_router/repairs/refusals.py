@@ -121,6 +121,13 @@ REFUSALS = (
         re.compile(r"[Ff]ailed to (?:load|decode|download|process) (?:the )?(?:image|audio|media|bitmap)"),
         "An image that is none.",
     ),
+    RefusalRow(
+        "schema",
+        _LLAMACPP,
+        re.compile(r"JSON schema error|[Ff]ailed to parse (?:json_schema|grammar)"),
+        "A JSON schema, or a grammar, that the engine cannot make its answer follow.",
+        param="response_format",
+    ),
     RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
     RefusalRow(
         "template",
