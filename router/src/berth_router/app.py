@@ -88,8 +88,9 @@ class Router:
         )
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
-        self._parser = RequestParser(settings.profiles, settings.max_ttl)
-        self._management = management_api([*self._management_routes(cluster), *more_routes])
+        defaults = settings.answer_defaults()
+        self._parser = RequestParser(settings.profiles, settings.max_ttl, defaults)
+        self._management = management_api([*self._management_routes(cluster), *more_routes], defaults)
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
         settings, deployments, store = self._settings, self._deployments, self._store

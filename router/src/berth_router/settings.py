@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -19,6 +19,7 @@ from berth_process import setting_values
 from berth_process.settings_error import SettingsError, WrongValueError
 from berth_process.settings_validation import settings_error
 from berth_router.auth import KeyScope
+from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.profiles import PROFILE_NAME_PATTERN, Profile
 from berth_router.serving.limits import Limits
 from berth_router.serving.origins import OF_PROGRAMS, OF_THIS_MACHINE, is_host_pattern, is_origin_pattern
@@ -39,6 +40,9 @@ _PATTERNS = {
     REPLICA_PATTERN: "made of letters, digits, '-', '_' and '.'",
 }
 _YEAR_SECONDS = 31_536_000
+_MOST_TOKENS = 10_485_760
+"""The longest context that a setting of an engine can state."""
+
 _KEYS_DIR = "BERTH_API_KEYS_DIR"
 
 
@@ -68,6 +72,34 @@ def _listening_address(host: str) -> str:
     except (OSError, UnicodeError):
         raise WrongValueError("an address of this machine, such as 0.0.0.0 or ::") from None
     return host
+
+
+def _limit_of_tokens(value: object) -> object:
+    return _number_or("auto", value, 1, _MOST_TOKENS)
+
+
+def _temperature(value: object) -> object:
+    return _number_or("model", value, 0.0, 2.0)
+
+
+def _top_p(value: object) -> object:
+    return _number_or("model", value, 0.0, 1.0)
+
+
+def _number_or(word: str, value: object, least: float, most: float) -> object:
+    """The number that a text means, or this word. The number is whole where `least` is. A number stays as it is."""
+    text = str(value).strip().lower()
+    if text == word:
+        return word
+    kind = type(least)
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not least <= number <= most:
+        whole = "a whole number" if kind is int else "a number"
+        raise WrongValueError(f"{whole} from {least:g} to {most:.10g}, or {word}")
+    return number
 
 
 def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -108,6 +140,21 @@ class RouterSettings(BaseSettings):
         alias="DEFAULT_TTL",
         description="Seconds without a request after which a model is removed, where the request that started it"
         " states no `ttl`; 0 is never.",
+    )
+    default_max_tokens: Annotated[int | Literal["auto"], BeforeValidator(_limit_of_tokens)] = Field(
+        default=512,
+        alias="DEFAULT_MAX_TOKENS",
+        description="Most tokens of an answer whose request states no limit; auto: as many as the context leaves.",
+    )
+    default_temperature: Annotated[float | Literal["model"], BeforeValidator(_temperature)] = Field(
+        default=0.7,
+        alias="DEFAULT_TEMPERATURE",
+        description="Temperature where the request states none, 0 to 2; model: that of the model's own configuration.",
+    )
+    default_top_p: Annotated[float | Literal["model"], BeforeValidator(_top_p)] = Field(
+        default=1.0,
+        alias="DEFAULT_TOP_P",
+        description="`top_p` where the request states none, 0 to 1; model: that of the model's own configuration.",
     )
     max_ttl: int = Field(
         default=0,
@@ -338,6 +385,15 @@ class RouterSettings(BaseSettings):
     log_level: Annotated[str, AfterValidator(setting_values.log_level)] = Field(
         default="INFO", alias="BERTH_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR, in any case."
     )
+
+    def answer_defaults(self) -> AnswerDefaults:
+        """What the answer to a request gets that states nothing of it."""
+        limit, temperature, top_p = self.default_max_tokens, self.default_temperature, self.default_top_p
+        return AnswerDefaults(
+            max_tokens=None if limit == "auto" else limit,
+            temperature=None if temperature == "model" else temperature,
+            top_p=None if top_p == "model" else top_p,
+        )
 
     def limits(self) -> Limits:
         """The limits of the byte path."""

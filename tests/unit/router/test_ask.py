@@ -18,6 +18,7 @@ from berth_api.model_deployment import (
 )
 from berth_router.errors import InvalidRequestError
 from berth_router.request.ask import Ask, BerthFields, InferenceRequest, RequestParser
+from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.request.engine_body import UNSAFE_FIELDS, UNSAFE_TEMPLATE_ARGUMENTS
 from berth_router.request.profiles import Profile
@@ -212,6 +213,64 @@ def test_an_engine_that_samples_only_when_told_is_told(
 def test_an_engine_that_knows_only_the_older_name_of_the_bound_gets_it_too() -> None:
     body = parsed(max_completion_tokens=9)[1]
     assert (body["max_tokens"], body["max_completion_tokens"]) == (9, 9)
+
+
+LIMIT = AnswerDefaults(max_tokens=None)
+MODELS_OWN = AnswerDefaults(temperature=None, top_p=None)
+RESPONSES = "/v1/responses"
+
+
+@pytest.mark.covers("max_tokens, not stated", "temperature with transformers")
+@pytest.mark.parametrize(
+    ("defaults", "spec", "fields", "sent"),
+    [
+        (LIMIT, LLAMACPP, {}, {"temperature": 0.7, "top_p": 1.0, "max_tokens": None}),
+        (LIMIT, LLAMACPP, {"max_tokens": None}, {"temperature": 0.7, "top_p": 1.0, "max_tokens": None}),
+        (LIMIT, LLAMACPP, {"max_tokens": 9}, {"temperature": 0.7, "top_p": 1.0, "max_tokens": 9}),
+        (
+            LIMIT,
+            LLAMACPP,
+            {"max_completion_tokens": 9},
+            {"temperature": 0.7, "top_p": 1.0, "max_tokens": 9, "max_completion_tokens": 9},
+        ),
+        (MODELS_OWN, LLAMACPP, {}, {"max_tokens": 512}),
+        (MODELS_OWN, LLAMACPP, {"temperature": 0.2}, {"temperature": 0.2, "max_tokens": 512}),
+        (MODELS_OWN, TRANSFORMERS, {}, {"max_tokens": 512}),
+        (
+            MODELS_OWN,
+            TRANSFORMERS,
+            {"temperature": 0.2},
+            {"temperature": 0.2, "max_tokens": 512, "generation_config": '{"do_sample":true}'},
+        ),
+    ],
+)
+def test_an_administrator_sets_the_defaults(
+    defaults: AnswerDefaults, spec: ModelDeploymentSpec, fields: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    raw = orjson.dumps({"model": "tiny", "messages": MESSAGES, "stream": True, **fields})
+    request = RequestParser({}, defaults=defaults).parse(raw, INFERENCE_PATHS[CHAT])
+    body = orjson.loads(request.body_for(spec, "tiny"))
+    assert body == {"model": "tiny", "messages": MESSAGES, "stream": True, **sent}
+
+
+@pytest.mark.parametrize(
+    ("window", "prompt", "tokens"),
+    [(4096, 4000, 3050), (None, 4000, 7146), (4096, 40_000, 512)],
+    ids=["what is left", "a window that is not known", "never less than the smallest answer"],
+)
+def test_an_engine_that_does_not_stop_at_its_window_is_told_where(window: int | None, prompt: int, tokens: int) -> None:
+    raw = orjson.dumps({"model": "tiny", "input": "x" * prompt})
+    request = RequestParser({}, defaults=LIMIT).parse(raw, INFERENCE_PATHS[RESPONSES])
+    sent = orjson.loads(request.body_for(TRANSFORMERS, "tiny", window))["max_output_tokens"]
+    assert abs(sent - tokens) < 50
+
+
+@pytest.mark.parametrize(("model", "limit"), [("thinker", None), ("tiny", 512)])
+def test_thoughts_do_not_use_up_a_limit_that_nobody_has_stated(model: str, limit: int | None) -> None:
+    raw = orjson.dumps({"model": model, "messages": MESSAGES})
+    parser = RequestParser({}, thinks=lambda path: path == "/models/thinker")
+    request = parser.parse(raw, INFERENCE_PATHS[CHAT])
+    assert orjson.loads(request.body_for(LLAMACPP, model))["max_tokens"] == limit
 
 
 WHOLE = {"stream": False}

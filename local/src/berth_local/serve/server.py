@@ -81,7 +81,7 @@ async def _compose(
     ports = Ports()
     cluster = LocalCluster({**SCHEMAS, PODS.plural: pod_admission(ports)})
     launcher, pods = await run_pods(stack, cluster, ports, state, store)
-    settings = router_settings(engines, store, options.host, options.port)
+    settings = router_settings(engines, store, options)
     if options.api_key:
         settings = with_key(settings, options.api_key, state.scratch / "api-keys")
     if options.drain_seconds is not None:

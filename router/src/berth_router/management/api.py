@@ -21,6 +21,7 @@ from berth_router.errors import (
     UnknownPathError,
 )
 from berth_router.management.inference_schema import add_inference
+from berth_router.request.defaults import AnswerDefaults
 
 _log = structlog.get_logger(__name__)
 
@@ -30,8 +31,8 @@ _DESCRIPTION = (
 )
 
 
-def management_api(routers: Sequence[APIRouter]) -> FastAPI:
-    """The application made of these routes."""
+def management_api(routers: Sequence[APIRouter], defaults: AnswerDefaults) -> FastAPI:
+    """The application made of these routes. `defaults`: what the API's description says of answers."""
     api = FastAPI(title="Berth", description=_DESCRIPTION, version="v1", docs_url="/docs", redoc_url=None)
     for router in routers:
         api.include_router(router)
@@ -39,7 +40,7 @@ def management_api(routers: Sequence[APIRouter]) -> FastAPI:
     def openapi() -> dict[str, Any]:
         if not api.openapi_schema:
             schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
-            add_inference(schema)
+            add_inference(schema, defaults)
             schema["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"apiKey": []}]
             api.openapi_schema = schema

@@ -1,7 +1,7 @@
 """The parsed request: what it asks of Berth, and the body that the engine gets."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from berth_api.inference import samples_only_when_told
+from berth_api.inference import samples_only_when_told, stops_at_window
 from berth_api.model_deployment import (
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_GPU_MEMORY_UTILIZATION,
@@ -23,6 +23,7 @@ from berth_api.model_deployment import (
     ModelDeploymentSpec,
 )
 from berth_router.errors import InvalidRequestError
+from berth_router.request.defaults import AnswerDefaults, tokens_left
 from berth_router.request.endpoints import ENGINE_ENDPOINTS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
@@ -177,22 +178,43 @@ class InferenceRequest:
     content: bytes
     """What every engine gets, without the model's name. It is JSON: parsed, it would take up to 30 times the memory."""
     samples: bool
-    """Whether the answer is sampled, so that chance has a part in it."""
+    """Whether the answer is sampled, so that chance has a part in it, and the model's configuration has none."""
+    open_limit: str | None = None
+    """The field of the limit of tokens, if the answer may have as many as the context leaves."""
 
-    def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
-        """The body for the engine of this deployment. `name`: the model's name in the engine."""
-        fields = {"model": name}
+    def body_for(self, spec: ModelDeploymentSpec, name: str, window: int | None = None) -> bytes:
+        """The body for the engine of this deployment.
+
+        `name`: the model's name in the engine. `window`: the tokens of its context, where they are known.
+        """
+        fields: dict[str, Any] = {"model": name}
         if self.samples and samples_only_when_told(spec):
             fields |= SAMPLING_TURNED_ON
+        if self.open_limit:
+            # A null, and not nothing: vLLM's completions would end after 16 tokens.
+            fields[self.open_limit] = None if stops_at_window(spec.backend) else tokens_left(self.content, window)
         return b"%b,%b" % (orjson.dumps(fields)[:-1], self.content[1:])
 
 
 class RequestParser:
-    """Parses requests. `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`."""
+    """Parses requests.
 
-    def __init__(self, profiles: Mapping[str, Profile], max_ttl: int = 0) -> None:
+    `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`. `thinks`: whether the model at a path
+    thinks before it answers; its thoughts must not use up a limit of tokens that the request does not know of.
+    """
+
+    def __init__(
+        self,
+        profiles: Mapping[str, Profile],
+        max_ttl: int = 0,
+        defaults: AnswerDefaults = AnswerDefaults(),  # noqa: B008 (it is frozen)
+        thinks: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._profiles = profiles
         self._max_ttl = max_ttl
+        self._defaults = defaults
+        self._thinking_defaults = replace(defaults, max_tokens=None)
+        self._thinks = thinks
         # Most requests ask of Berth what others have asked before. The cache is typed: without that, true would be 1.
         self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
         self._check_cached = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._check_items)
@@ -206,7 +228,10 @@ class RequestParser:
         except (ValidationError, TypeError):  # a wrong value, or one that cannot be hashed, which is wrong too
             ask, name, samples = self._check(body, endpoint)
         endpoint.check_prompt(body)
-        return InferenceRequest(ask, name, _without_model(engine_body(body, _OWN_FIELDS, endpoint)), samples)
+        thinks = endpoint.samples and self._thinks(ask.model)
+        body = engine_body(body, _OWN_FIELDS, endpoint, self._thinking_defaults if thinks else self._defaults)
+        open_limit = endpoint.output_limit if endpoint.output_limit not in body else None
+        return InferenceRequest(ask, name, _without_model(body), samples, open_limit)
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
         """What a request without a prompt asks of Berth. Raises InvalidRequestError."""
@@ -243,7 +268,8 @@ class RequestParser:
             fields.max_model_len,
         )
         ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
-        return ask, fields.model, endpoint.samples and fields.temperature != 0
+        stated = self._defaults.temperature if fields.temperature is None else fields.temperature
+        return ask, fields.model, endpoint.samples and bool(stated)
 
     def parse_name(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
         """What a model's name alone asks, with or without a profile. Raises InvalidRequestError."""

@@ -52,12 +52,19 @@ def run(
         typer.Option(metavar="TEXT", show_default=False, help="What the model is told before anything else."),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, show_default=False, help="Most tokens to make; 512 if left out.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, show_default=False, help="Most tokens to make; the server's default if left out."
+        ),
     ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(
-            metavar="T", min=0, max=2, show_default=False, help="From 0, the likeliest answer, to 2; 0.7 if left out."
+            metavar="T",
+            min=0,
+            max=2,
+            show_default=False,
+            help="From 0, the likeliest answer, to 2; the server's default if left out.",
         ),
     ] = None,
     ttl: Annotated[
