@@ -17,6 +17,8 @@ from berth_formats.stream import HeaderStream, header_of
 
 CHAT_TEMPLATE = "tokenizer.chat_template"
 
+_CONTEXT_LENGTH = ".context_length"
+
 _VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
 
@@ -109,6 +111,28 @@ def read_gguf(path: Path, name: str | None = None) -> GgufHeader:
         tensor_count, metadata_count = _preamble(stream)
         metadata = _metadata(stream, metadata_count)
         return _with_tensors(stream, metadata, tensor_count)
+
+
+def trained_context(path: Path) -> int | None:
+    """The tokens of context that the model was made for, as far as the file's first metadata say it.
+
+    Reads no further than there: the vocabulary comes after it. None where it is not there, or the file is damaged.
+    """
+    try:
+        with header_of(path) as stream:
+            _, count = _preamble(stream)
+            for _ in range(count):
+                key = _name(stream, _MAX_KEY_BYTES, "metadata key")
+                kind = stream.u32()
+                if kind == _ARRAY:
+                    _array(stream, key, _MAX_STRINGS)
+                elif kind == _STRING:
+                    _string(stream, _MAX_STRING_BYTES)
+                elif isinstance(value := _scalar(stream, key, kind), int) and key.endswith(_CONTEXT_LENGTH):
+                    return value or None
+    except FormatError:
+        pass
+    return None
 
 
 def read_long_text(path: Path, key: str) -> str | None:

@@ -107,7 +107,7 @@ class Router:
             download_routes(downloads, settings.hub_endpoint),
             verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
             manifest_routes(store, deployments, _policy(settings)),
-            ollama_inventory_routes(store, self._descriptions, deployments, root),
+            ollama_inventory_routes(store, self._descriptions, deployments, root, settings.default_n_ctx),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
         ]
@@ -213,4 +213,5 @@ def _policy(settings: RouterSettings) -> Policy:
         default_device=settings.default_device,
         default_ttl=settings.default_ttl,
         max_deployments=settings.max_deployments,
+        default_context_size=settings.default_n_ctx,
     )

@@ -11,7 +11,17 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from berth_api import repository
-from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
+from berth_api.model_deployment import (
+    AUTO,
+    DEFAULT_CONTEXT_SIZE,
+    DEFAULT_TTL_SECONDS,
+    LEAST_CONTEXT,
+    MODEL_STORE,
+    MOST_CONTEXT,
+    Backend,
+    ContextSize,
+    Device,
+)
 from berth_api.repository import DEFAULT_HUB
 from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN, OBJECT_NAME_LENGTH, OBJECT_NAME_PATTERN
 from berth_hub.client_environment import check_client_environment
@@ -76,6 +86,10 @@ def _listening_address(host: str) -> str:
 
 def _limit_of_tokens(value: object) -> object:
     return _number_or("auto", value, 1, _MOST_TOKENS)
+
+
+def _context_size(value: object) -> object:
+    return _number_or(AUTO, value, LEAST_CONTEXT, MOST_CONTEXT)
 
 
 def _temperature(value: object) -> object:
@@ -145,6 +159,12 @@ class RouterSettings(BaseSettings):
         default=512,
         alias="DEFAULT_MAX_TOKENS",
         description="Most tokens of an answer whose request states no limit; auto: as many as the context leaves.",
+    )
+    default_n_ctx: Annotated[ContextSize, BeforeValidator(_context_size)] = Field(
+        default=DEFAULT_CONTEXT_SIZE,
+        alias="DEFAULT_N_CTX",
+        description="Tokens of context of a model on llama.cpp that a request starts which states no `n_ctx`;"
+        " auto: as many as the model was made for and the memory has room for, 2048 to 32768.",
     )
     default_temperature: Annotated[float | Literal["model"], BeforeValidator(_temperature)] = Field(
         default=0.7,

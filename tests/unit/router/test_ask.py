@@ -103,6 +103,7 @@ def test_what_is_stated_is_kept_and_nothing_else(fields: dict[str, Any], ask: As
         ({"ttl": "60"}, "ttl", "integer"),
         ({"n_ctx": 255}, "n_ctx", "greater than or equal to 256"),
         ({"n_ctx": True}, "n_ctx", "integer"),
+        ({"n_ctx": "lots"}, "n_ctx", "a whole number or 'auto'"),
         ({"n_gpu_layers": -2}, "n_gpu_layers", "greater than or equal to -1"),
         ({"gpu_memory_utilization": 0.05}, "gpu_memory_utilization", "greater than or equal to 0.1"),
         ({"gpu_memory_utilization": 1.1}, "gpu_memory_utilization", "less than or equal to 1"),
@@ -307,7 +308,6 @@ def test_the_name_that_was_asked_for_is_kept_for_the_answer() -> None:
 @pytest.mark.parametrize(
     ("field", "block", "setting"),
     [
-        ("n_ctx", LlamaCppSettings, "context_size"),
         ("n_gpu_layers", LlamaCppSettings, "gpu_layers"),
         ("gpu_memory_utilization", VllmSettings, "gpu_memory_utilization"),
         ("max_model_len", VllmSettings, "max_model_len"),
@@ -316,6 +316,22 @@ def test_the_name_that_was_asked_for_is_kept_for_the_answer() -> None:
 def test_the_bounds_are_those_of_the_resource(field: str, block: Any, setting: str) -> None:
     assert BerthFields.model_fields[field].metadata[-2:] == block.model_fields[setting].metadata
     assert Profile.model_fields[field].metadata == block.model_fields[setting].metadata
+
+
+@pytest.mark.parametrize("size", ["auto", 256, 1_048_576, None])
+def test_a_context_is_a_number_or_auto(size: int | str | None) -> None:
+    assert parsed(n_ctx=size)[0].context_size == size
+    assert Profile.model_validate({"n_ctx": size}).n_ctx == size
+    settings = LlamaCppSettings.model_validate({"contextSize": size})
+    assert settings.manifest() == ({} if size is None else {"contextSize": size})
+
+
+@pytest.mark.parametrize("size", ["some", 255, 1_048_577, "4096"])
+def test_no_other_context_is_taken_anywhere(size: int | str) -> None:
+    for schema, name in ((Profile, "n_ctx"), (LlamaCppSettings, "contextSize"), (BerthFields, "n_ctx")):
+        with pytest.raises(ValidationError) as refused:
+            schema.model_validate({"model": "tiny", name: size} if schema is BerthFields else {name: size})
+        assert [error["loc"] for error in refused.value.errors()] == [(name,)]
 
 
 @pytest.mark.covers("/v1/embeddings", "max_tokens")

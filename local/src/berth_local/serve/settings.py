@@ -20,8 +20,8 @@ _KEY_NAME = "berth"
 _DRAIN_SECONDS = 5
 """The time that answers under way get at a shutdown. It is short, because a user sits at the terminal."""
 
-_DEFAULTS = {"DEFAULT_MAX_TOKENS": "auto"}
-"""One user's machine cuts no answer off: who waits for it sees it grow, and ends it at will."""
+_DEFAULTS = {"DEFAULT_N_CTX": "auto", "DEFAULT_MAX_TOKENS": "auto"}
+"""One user's machine cuts nothing off: its memory is there to be used, and who watches an answer grow can end it."""
 
 _OWN_NAMES = f"localhost,*.localhost,{socket.gethostname()}"
 

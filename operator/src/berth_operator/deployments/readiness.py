@@ -1,9 +1,12 @@
 """Asks engines themselves whether they can serve: the kubelet's probe would notice up to a period later."""
 
 import os
+from http import HTTPStatus
 from typing import Protocol
 
 import aiohttp
+
+from berth_operator.engines.context import EngineContext, read_context
 
 _CONNECT_SECONDS = 1
 """Time for the kernel at the other end to answer. It is short, since asking again is faster than waiting."""
@@ -14,6 +17,10 @@ class Prober(Protocol):
 
     async def ask(self, url: str, seconds: float) -> str | None:
         """None where the engine says within so many seconds that it can serve; otherwise what came instead."""
+        ...
+
+    async def context(self, url: str, seconds: float) -> EngineContext | None:
+        """The context that the engine has, as its list of models says. None: no such list came within the time."""
         ...
 
 
@@ -48,3 +55,13 @@ class EngineProber:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             number = error.errno if isinstance(error, OSError) else None
             return os.strerror(number) if number else f"{type(error).__name__}: {error}"
+
+    async def context(self, url: str, seconds: float) -> EngineContext | None:
+        """Asks with one GET."""
+        if self._session is None:
+            raise RuntimeError("EngineProber is used outside of its context")
+        try:
+            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=seconds)) as response:
+                return read_context(await response.json()) if response.status == HTTPStatus.OK else None
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            return None

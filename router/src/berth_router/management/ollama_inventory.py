@@ -12,8 +12,8 @@ import structlog
 from fastapi import APIRouter, Request, Response
 
 from berth_api.activity import expires_at
-from berth_api.identity import with_defaults
-from berth_api.model_deployment import DEFAULT_CONTEXT_SIZE, Device, ModelDeployment, Phase
+from berth_api.context import context_of
+from berth_api.model_deployment import AUTO, MOST_AUTO_CONTEXT, ContextSize, Device, ModelDeployment, Phase
 from berth_formats.chat_template import chat_template
 from berth_formats.errors import FormatError
 from berth_router.lifecycle.deployments import Deployments
@@ -35,9 +35,9 @@ _LOADED = (Phase.READY, Phase.UNRESPONSIVE)
 
 
 def ollama_inventory_routes(
-    store: ModelStore, descriptions: Descriptions, deployments: Deployments, root: Path
+    store: ModelStore, descriptions: Descriptions, deployments: Deployments, root: Path, context_size: ContextSize
 ) -> APIRouter:
-    """The routes that show models. `root`: where the store is."""
+    """The routes that show models. `root`: where the store is. `context_size`: what llama.cpp has by default."""
     routes = APIRouter(include_in_schema=False)
 
     async def known_models() -> Mapping[str, Described]:
@@ -71,7 +71,7 @@ def ollama_inventory_routes(
             raise model_not_found(name)
         template = await asyncio.to_thread(_template, root, found.model)
         is_gguf = found.description is not None and found.description.format == "gguf"
-        return shown(_known(found, template), DEFAULT_CONTEXT_SIZE if is_gguf else None)
+        return shown(_known(found, template), _default_context(found, context_size) if is_gguf else None)
 
     return routes
 
@@ -96,16 +96,15 @@ def _running(deployment: ModelDeployment, described: Described | None) -> Runnin
         expires_at(deployment),
         status.memory_bytes or 0,
         on_gpu=spec.device is Device.CUDA,
-        context_size=_context_size(deployment) or (model.description.context_length if model.description else None),
+        context_size=context_of(deployment) or (model.description.context_length if model.description else None),
     )
 
 
-def _context_size(deployment: ModelDeployment) -> int | None:
-    """Tokens, as the deployment's settings have it. None: the engine takes what the model was made for."""
-    spec = with_defaults(deployment.spec)
-    if spec.llamacpp:
-        return spec.llamacpp.context_size
-    return spec.vllm.max_model_len if spec.vllm else None
+def _default_context(found: Described, stated: ContextSize) -> int:
+    """Tokens that a request gets which states none: at most so many, where the memory decides too."""
+    most = MOST_AUTO_CONTEXT if stated == AUTO else stated
+    trained = found.description.context_length if found.description else None
+    return min(most, trained or most)
 
 
 def _template(root: Path, model: StoredModel) -> str | None:

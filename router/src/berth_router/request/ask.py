@@ -4,38 +4,45 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from berth_api.inference import samples_only_when_told, stops_at_window
 from berth_api.model_deployment import (
-    DEFAULT_CONTEXT_SIZE,
     DEFAULT_GPU_MEMORY_UTILIZATION,
+    LEAST_AUTO_CONTEXT,
+    LEAST_CONTEXT,
     MODEL_PATH_LENGTH,
     MODEL_PATH_PATTERN,
     MODEL_STORE,
+    MOST_AUTO_CONTEXT,
+    MOST_CONTEXT,
     Backend,
+    ContextSize,
     Device,
     IdlePolicy,
     LlamaCppSettings,
     ModelDeploymentSpec,
 )
 from berth_router.errors import InvalidRequestError
-from berth_router.request.defaults import AnswerDefaults, tokens_left
+from berth_router.request.defaults import AnswerDefaults, estimated_tokens, tokens_left
 from berth_router.request.endpoints import ENGINE_ENDPOINTS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
 _MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
 _MAX_NAME_LENGTH = MODEL_PATH_LENGTH
-_LEAST_CONTEXT, _MOST_CONTEXT = 256, 1_048_576
-"""The bounds of `n_ctx`, in tokens."""
 
 
 def _description(schema: type[BaseModel], field: str) -> str | None:
     return schema.model_fields[field].description
+
+
+_CONTEXT_SIZE_IN_OPENAPI = WithJsonSchema(
+    {"anyOf": [{"type": "integer", "minimum": LEAST_CONTEXT, "maximum": MOST_CONTEXT}, {"const": "auto"}]}
+)
 
 
 class BerthFields(BaseModel):
@@ -70,13 +77,12 @@ class BerthFields(BaseModel):
     n_gpu_layers: int | None = Field(
         default=None, ge=-1, le=999, description=f"llamacpp only. {_description(LlamaCppSettings, 'gpu_layers')}"
     )
-    n_ctx: int | None = Field(
+    n_ctx: Annotated[ContextSize, _CONTEXT_SIZE_IN_OPENAPI] | None = Field(
         default=None,
-        ge=_LEAST_CONTEXT,
-        le=_MOST_CONTEXT,
         description=(
             "llamacpp only. Tokens of context, prompt and answer together. A live deployment with at least as many is"
-            f" used. Unset: any; one that must be started has {DEFAULT_CONTEXT_SIZE}."
+            f" used. auto: as many as fit into the memory, {LEAST_AUTO_CONTEXT} to {MOST_AUTO_CONTEXT}, and as the"
+            " model was made for. Unset: any; one that must be started has what the installation's settings say."
         ),
     )
     gpu_memory_utilization: float | None = Field(
@@ -100,7 +106,7 @@ class BerthFields(BaseModel):
 
 
 _STATED_FIELDS = tuple(Profile.model_fields)
-Stated = tuple[Backend | None, Device | None, int | None, int | None, float | None, int | None]
+Stated = tuple[Backend | None, Device | None, ContextSize | None, int | None, float | None, int | None]
 """What a request states about the deployment, in the order of Profile's fields."""
 
 _ASKS_KEPT = 4096
@@ -154,7 +160,7 @@ class Ask:
     device: Device | None = None
     ttl: int | None = None
     gpu_layers: int | None = None
-    context_size: int | None = None
+    context_size: ContextSize | None = None
     gpu_memory_utilization: float | None = None
     max_model_len: int | None = None
     path: str | None = None
@@ -181,6 +187,13 @@ class InferenceRequest:
     """Whether the answer is sampled, so that chance has a part in it, and the model's configuration has none."""
     open_limit: str | None = None
     """The field of the limit of tokens, if the answer may have as many as the context leaves."""
+    stated_limit: int = 0
+    """The limit of tokens that the request states; 0: none."""
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens of context the prompt and the answer take."""
+        return estimated_tokens(self.content) + self.stated_limit
 
     def body_for(self, spec: ModelDeploymentSpec, name: str, window: int | None = None) -> bytes:
         """The body for the engine of this deployment.
@@ -194,6 +207,10 @@ class InferenceRequest:
             # A null, and not nothing: vLLM's completions would end after 16 tokens.
             fields[self.open_limit] = None if stops_at_window(spec.backend) else tokens_left(self.content, window)
         return b"%b,%b" % (orjson.dumps(fields)[:-1], self.content[1:])
+
+
+Checked = tuple[Ask, str, bool, int]
+"""Of a body: what it asks of Berth, the model's name, whether the answer is sampled, and the limit of tokens or 0."""
 
 
 class RequestParser:
@@ -224,14 +241,15 @@ class RequestParser:
         """Splits a body into what it asks of Berth and what the engine gets. Raises InvalidRequestError."""
         body = json_object(raw)
         try:
-            ask, name, samples = self._check_cached(endpoint.path, *_checked_items(body))
+            checked = self._check_cached(endpoint.path, *_checked_items(body))
         except (ValidationError, TypeError):  # a wrong value, or one that cannot be hashed, which is wrong too
-            ask, name, samples = self._check(body, endpoint)
+            checked = self._check(body, endpoint)
+        ask, name, samples, stated_limit = checked
         endpoint.check_prompt(body)
         thinks = endpoint.samples and self._thinks(ask.model)
         body = engine_body(body, _OWN_FIELDS, endpoint, self._thinking_defaults if thinks else self._defaults)
         open_limit = endpoint.output_limit if endpoint.output_limit not in body else None
-        return InferenceRequest(ask, name, _without_model(body), samples, open_limit)
+        return InferenceRequest(ask, name, _without_model(body), samples, open_limit, stated_limit)
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
         """What a request without a prompt asks of Berth. Raises InvalidRequestError."""
@@ -243,20 +261,20 @@ class RequestParser:
             return ask
         return self._wishing(ask, context_size, gpu_layers)
 
-    def _check_items(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
+    def _check_items(self, path: str, *items: Any) -> Checked:
         """As `_check`, of the names and values of checked fields. Raises ValidationError too."""
         fields = dict(zip(items[::2], items[1::2], strict=True))
         return self._ask_of_fields(RequestFields.model_validate(fields), ENGINE_ENDPOINTS[path])
 
-    def _check(self, body: dict[str, Any], endpoint: Endpoint) -> tuple[Ask, str, bool]:
-        """What the body asks of Berth, the model's name, and whether it is sampled. Raises InvalidRequestError."""
+    def _check(self, body: dict[str, Any], endpoint: Endpoint) -> Checked:
+        """What is checked of the body. Raises InvalidRequestError."""
         try:
             fields = RequestFields.model_validate(body)
         except ValidationError as error:
             raise invalid_field(error) from None
         return self._ask_of_fields(fields, endpoint)
 
-    def _ask_of_fields(self, fields: RequestFields, endpoint: Endpoint) -> tuple[Ask, str, bool]:
+    def _ask_of_fields(self, fields: RequestFields, endpoint: Endpoint) -> Checked:
         if endpoint.output_limit_required and fields.max_tokens is None:
             raise InvalidRequestError("`max_tokens` is missing.", param="max_tokens", code="missing_required_parameter")
         stated = (
@@ -268,8 +286,9 @@ class RequestParser:
             fields.max_model_len,
         )
         ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
-        stated = self._defaults.temperature if fields.temperature is None else fields.temperature
-        return ask, fields.model, endpoint.samples and bool(stated)
+        temperature = self._defaults.temperature if fields.temperature is None else fields.temperature
+        limit = fields.max_tokens or fields.max_completion_tokens or fields.max_output_tokens or 0
+        return ask, fields.model, endpoint.samples and bool(temperature), limit
 
     def parse_name(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
         """What a model's name alone asks, with or without a profile. Raises InvalidRequestError."""
@@ -369,7 +388,7 @@ def _without_model(body: dict[str, Any]) -> bytes:
 
 
 def _with_wishes(ask: Ask, context_size: int | None, gpu_layers: int | None) -> Ask:
-    context = None if context_size is None else min(max(context_size, _LEAST_CONTEXT), _MOST_CONTEXT)
+    context = None if context_size is None else min(max(context_size, LEAST_CONTEXT), MOST_CONTEXT)
     return replace(ask, wished_context_size=context, wished_gpu_layers=gpu_layers)
 
 

@@ -151,7 +151,7 @@ class EngineRequest:
         if not context.in_hand.try_acquire(model):
             raise _too_many(context.in_hand, model)
         self._model = model
-        claim = self._claim = context.activator.claim_ready(request.ask)
+        claim = self._claim = context.activator.claim_ready(request.ask, request.tokens)
         if claim is None:
             self._exchange.run(self._wait_and_forward(request))
             return
@@ -214,7 +214,9 @@ class EngineRequest:
         has_comments = request.ask.stream and self._translation is None
         progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
-            claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)
+            claim = await activator.activate(
+                request.ask, self._deadline, progress, again=self._engines_chosen > 0, tokens=request.tokens
+            )
             if self._exchange.done:  # its client left at the moment at which the model became ready
                 activator.release(claim)
                 return
@@ -256,7 +258,7 @@ class EngineRequest:
         else:
             self.rewriter = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
-        body = request.body_for(spec, name)
+        body = request.body_for(spec, name, claim.deployment.status.context_size)
         head = _request_head(address, path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))

@@ -134,7 +134,7 @@ class OllamaPath:
         """The request for an engine. Raises APIError."""
         parsed = self.context.parser.parse(call.content(), _ENDPOINTS[call.path])
         ask = self._with_wishes(parsed.ask, call.target)
-        return OllamaRequest(ask, parsed.name, parsed.content, parsed.samples)
+        return OllamaRequest(ask, parsed.name, parsed.content, parsed.samples, stated_limit=parsed.stated_limit)
 
     def _ask(self, target: CallTarget) -> Ask:
         """What a request without a prompt asks of Berth. Raises APIError."""

@@ -35,6 +35,15 @@ def up(
             help="What all models together may take of the machine's memory, such as 8GB; most of it if left out.",
         ),
     ] = None,
+    n_ctx: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            envvar="DEFAULT_N_CTX",
+            show_default=False,
+            help="Tokens of context (llama.cpp) where a request states none; auto if left out: what fits the memory.",
+        ),
+    ] = None,
     max_tokens: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +81,12 @@ def up(
         from berth_local.cli.sample_option import ensure_sample  # noqa: PLC0415 (only where it is wanted)
 
         ensure_sample(local_store(Target(models=models)))
-    stated = {"DEFAULT_MAX_TOKENS": max_tokens, "DEFAULT_TEMPERATURE": temperature, "DEFAULT_TOP_P": top_p}
+    stated = {
+        "DEFAULT_N_CTX": n_ctx,
+        "DEFAULT_MAX_TOKENS": max_tokens,
+        "DEFAULT_TEMPERATURE": temperature,
+        "DEFAULT_TOP_P": top_p,
+    }
     options = ServeOptions(
         models=models,
         host=host,
