@@ -37,7 +37,7 @@ from berth_router.ollama.endpoints import OLLAMA_ENDPOINTS
 from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.dispatch import Dispatcher, InferenceResponder
-from berth_router.serving.inference import InferenceContext, InferencePath
+from berth_router.serving.inference import EngineKey, InferenceContext, InferencePath, no_key
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
@@ -56,10 +56,18 @@ _log = structlog.get_logger(__name__)
 
 
 class Router:
-    """The router: its parts, and its tasks in the background. `more_routes`: further routes of the management API."""
+    """The router: its parts, and its tasks in the background.
+
+    `more_routes`: further routes of the management API. `engine_key`: which key each engine asks for.
+    """
 
     def __init__(
-        self, cluster: Cluster, settings: RouterSettings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()
+        self,
+        cluster: Cluster,
+        settings: RouterSettings,
+        clock: Clock = utc_now,
+        more_routes: Sequence[APIRouter] = (),
+        engine_key: EngineKey = no_key,
     ) -> None:
         self.draining = False
         """Set at a shutdown, so that the router gets no new traffic."""
@@ -67,6 +75,7 @@ class Router:
         """Why only a restart helps. None: nothing is wrong."""
         root = Path(settings.model_store)
         self._settings = settings
+        self._engine_key = engine_key
         self._metrics = Metrics()
         self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
         self._store = ModelStore(root)
@@ -138,6 +147,7 @@ class Router:
                 self._parser,
                 settings.engine_store,
                 ConcurrencyLimit(limits.requests_per_model),
+                self._engine_key,
             )
             paths: dict[str, InferenceResponder] = {
                 path: InferencePath(inference, endpoint, limits.body_bytes)

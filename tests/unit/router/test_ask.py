@@ -17,10 +17,11 @@ from berth_api.model_deployment import (
     VllmSettings,
 )
 from berth_router.errors import InvalidRequestError
-from berth_router.request.ask import Ask, BerthFields, InferenceRequest, RequestParser
+from berth_router.request.ask import Ask, InferenceRequest, RequestParser
 from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.request.engine_body import UNSAFE_FIELDS, UNSAFE_TEMPLATE_ARGUMENTS
+from berth_router.request.fields import BerthFields
 from berth_router.request.profiles import Profile
 
 CHAT = "/v1/chat/completions"

@@ -5,9 +5,9 @@ from typing import Any
 from pydantic import Field, create_model
 from pydantic.json_schema import models_json_schema
 
-from berth_router.request.ask import BerthFields, RequestFields
 from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
+from berth_router.request.fields import BerthFields, RequestFields
 
 _REFERENCE = "#/components/schemas/{model}"
 

@@ -4,105 +4,33 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import ValidationError
 
 from berth_api.inference import samples_only_when_told, stops_at_window
 from berth_api.model_deployment import (
-    DEFAULT_GPU_MEMORY_UTILIZATION,
-    LEAST_AUTO_CONTEXT,
     LEAST_CONTEXT,
     MODEL_PATH_LENGTH,
     MODEL_PATH_PATTERN,
     MODEL_STORE,
-    MOST_AUTO_CONTEXT,
     MOST_CONTEXT,
     Backend,
     ContextSize,
     Device,
-    IdlePolicy,
-    LlamaCppSettings,
     ModelDeploymentSpec,
 )
 from berth_router.errors import InvalidRequestError
+from berth_router.repairs.repair import Repair
+from berth_router.repairs.table import repair_request, repaired_content
 from berth_router.request.defaults import AnswerDefaults, estimated_tokens, tokens_left
 from berth_router.request.endpoints import ENGINE_ENDPOINTS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
+from berth_router.request.fields import BerthFields, RequestFields
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
 _MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
-_MAX_NAME_LENGTH = MODEL_PATH_LENGTH
-
-
-def _description(schema: type[BaseModel], field: str) -> str | None:
-    return schema.model_fields[field].description
-
-
-_CONTEXT_SIZE_IN_OPENAPI = WithJsonSchema(
-    {"anyOf": [{"type": "integer", "minimum": LEAST_CONTEXT, "maximum": MOST_CONTEXT}, {"const": "auto"}]}
-)
-
-
-class BerthFields(BaseModel):
-    """The fields of a request body that Berth reads itself."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    model: str = Field(
-        min_length=1,
-        max_length=_MAX_NAME_LENGTH,
-        description=(
-            f"The model's path in the store, such as {MODEL_STORE}/SmolLM2-135M-Instruct;"
-            f" the part after {MODEL_STORE}/ is enough."
-            " `model@profile` adds what the profile of that name states and the request does not."
-        ),
-    )
-    backend: Backend | None = Field(
-        default=None,
-        strict=False,
-        description="The engine: vllm, transformers or llamacpp. Unset: a running one, else one for the model's files.",
-    )
-    device: Device | None = Field(
-        default=None, strict=False, description="cuda or cpu. Unset: that of a running deployment, else the default."
-    )
-    ttl: int | None = Field(
-        default=None,
-        ge=0,
-        le=31_536_000,
-        description="Seconds without a request after which the model is removed; 0 is never. "
-        + (_description(IdlePolicy, "ttl_seconds") or ""),
-    )
-    n_gpu_layers: int | None = Field(
-        default=None, ge=-1, le=999, description=f"llamacpp only. {_description(LlamaCppSettings, 'gpu_layers')}"
-    )
-    n_ctx: Annotated[ContextSize, _CONTEXT_SIZE_IN_OPENAPI] | None = Field(
-        default=None,
-        description=(
-            "llamacpp only. Tokens of context, prompt and answer together. A live deployment with at least as many is"
-            f" used. auto: as many as fit into the memory, {LEAST_AUTO_CONTEXT} to {MOST_AUTO_CONTEXT}, and as the"
-            " model was made for. Unset: any; one that must be started has what the installation's settings say."
-        ),
-    )
-    gpu_memory_utilization: float | None = Field(
-        default=None,
-        ge=0.1,
-        le=1.0,
-        description=(
-            "vllm only. Share of the GPU's memory that the engine takes, 0.1 to 1.0. A live deployment with exactly"
-            f" this share is used. Unset: any; one that must be started has {DEFAULT_GPU_MEMORY_UTILIZATION}."
-        ),
-    )
-    max_model_len: int | None = Field(
-        default=None,
-        ge=256,
-        le=10_485_760,
-        description=(
-            "vllm only. Tokens of context, prompt and answer together. A live deployment with at least as many is used."
-            " Unset: any; one that must be started has as many as the model was made for."
-        ),
-    )
 
 
 _STATED_FIELDS = tuple(Profile.model_fields)
@@ -123,25 +51,6 @@ _DEEPEST = 254
 """The deepest nesting that orjson writes."""
 
 _OWN_FIELDS = frozenset(name for name in BerthFields.model_fields if name != "model")
-
-
-class RequestFields(BerthFields):
-    """The fields that the router checks: Berth's own, and those of OpenAI's API that have defaults here."""
-
-    stream: bool | None = Field(
-        default=None, description="Whether the answer comes as server-sent events, while it is made."
-    )
-    temperature: float | None = Field(default=None, ge=0, le=2, description="0 is greedy.")
-    top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
-    max_tokens: int | None = Field(default=None, ge=1, description="Most tokens to make.")
-    max_completion_tokens: int | None = Field(
-        default=None, ge=1, description="The newer name of `max_tokens` in chat completions."
-    )
-    max_output_tokens: int | None = Field(
-        default=None, ge=1, description="The name of `max_tokens` in the Responses API."
-    )
-
-
 _CHECKED_FIELDS = frozenset(RequestFields.model_fields)
 
 
@@ -185,6 +94,8 @@ class InferenceRequest:
     """What every engine gets, without the model's name. It is JSON: parsed, it would take up to 30 times the memory."""
     samples: bool
     """Whether the answer is sampled, so that chance has a part in it, and the model's configuration has none."""
+    repairs: tuple[Repair, ...] = ()
+    """What may have to be repaired, which depends on the engine."""
     open_limit: str | None = None
     """The field of the limit of tokens, if the answer may have as many as the context leaves."""
     stated_limit: int = 0
@@ -198,15 +109,17 @@ class InferenceRequest:
     def body_for(self, spec: ModelDeploymentSpec, name: str, window: int | None = None) -> bytes:
         """The body for the engine of this deployment.
 
-        `name`: the model's name in the engine. `window`: the tokens of its context, where they are known.
+        `name`: the model's name in the engine. `window`: the tokens of its context, where they are known. Raises
+        InvalidRequestError where that engine would ignore what the request asks.
         """
+        content = repaired_content(self.content, self.repairs, spec.backend) if self.repairs else self.content
         fields: dict[str, Any] = {"model": name}
         if self.samples and samples_only_when_told(spec):
             fields |= SAMPLING_TURNED_ON
         if self.open_limit:
             # A null, and not nothing: vLLM's completions would end after 16 tokens.
-            fields[self.open_limit] = None if stops_at_window(spec.backend) else tokens_left(self.content, window)
-        return b"%b,%b" % (orjson.dumps(fields)[:-1], self.content[1:])
+            fields[self.open_limit] = None if stops_at_window(spec.backend) else tokens_left(content, window)
+        return b"%b,%b" % (orjson.dumps(fields)[:-1], content[1:])
 
 
 Checked = tuple[Ask, str, bool, int]
@@ -247,9 +160,10 @@ class RequestParser:
         ask, name, samples, stated_limit = checked
         endpoint.check_prompt(body)
         thinks = endpoint.samples and self._thinks(ask.model)
-        body = engine_body(body, _OWN_FIELDS, endpoint, self._thinking_defaults if thinks else self._defaults)
+        engine_body(body, _OWN_FIELDS, endpoint, self._thinking_defaults if thinks else self._defaults)
         open_limit = endpoint.output_limit if endpoint.output_limit not in body else None
-        return InferenceRequest(ask, name, _without_model(body), samples, open_limit, stated_limit)
+        repairs = repair_request(endpoint.path, raw, body)
+        return InferenceRequest(ask, name, _without_model(body), samples, repairs, open_limit, stated_limit)
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
         """What a request without a prompt asks of Berth. Raises InvalidRequestError."""

@@ -10,6 +10,7 @@ from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Responder
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.origins import OriginPolicy
+from berth_router.serving.unpacking import unpacking
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Dispatcher:
             key = self._keys.check(head.headers, needed)
         if path and head.method != "POST":
             raise MethodNotAllowedError(head.method, head.path, "POST")
-        return _Route(path or self._management, key, exchange.dialect, lines, keys_read)
+        return _Route(unpacking(head, path or self._management), key, exchange.dialect, lines, keys_read)
 
     def _count_for_key(self, exchange: Exchange, key: str) -> None:
         if not self._in_hand.try_acquire(key):
