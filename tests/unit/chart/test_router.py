@@ -80,7 +80,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
             "defaultDevice": "cuda",
             "defaultTtlSeconds": 31536000,
             "maxTtlSeconds": 7200,
-            "defaults": {"maxTokens": 10485760, "temperature": "model", "topP": 0.9},
+            "defaults": {"contextSize": "auto", "maxTokens": 10485760, "temperature": "model", "topP": 0.9},
             "corsOrigins": ["https://*.example.com", "http://localhost:*"],
             "allowedHosts": ["berth.example.com"],
             "coldStartDeadlineSeconds": 60,
@@ -115,6 +115,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert settings.engines == {Backend.LLAMACPP: [Device.CPU, Device.CUDA]}
     assert (settings.default_backend, settings.default_device) == (Backend.LLAMACPP, Device.CUDA)
     assert (settings.default_ttl, settings.max_ttl, settings.cold_start_deadline) == (31536000, 7200, 60)
+    assert settings.default_n_ctx == "auto"
     assert settings.answer_defaults() == AnswerDefaults(max_tokens=10485760, temperature=None, top_p=0.9)
     assert (settings.hub_endpoint, settings.allow_pickle, settings.store_writable) == (
         "https://hub.example.com/hf",
