@@ -21,6 +21,7 @@ from berth_router.lifecycle.lease_keeper import Leases
 from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.management.api import management_api
+from berth_router.management.catalog import Catalog
 from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
 from berth_router.management.inventory import inventory_routes
@@ -98,7 +99,7 @@ class Router:
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
         defaults = settings.answer_defaults()
-        self._parser = RequestParser(settings.profiles, settings.max_ttl, defaults)
+        self._parser = RequestParser(settings.profiles, settings.max_ttl, defaults, self._thinks)
         self._management = management_api([*self._management_routes(cluster), *more_routes], defaults)
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
@@ -107,8 +108,8 @@ class Router:
         downloads = Downloads(cluster, root)
         token = settings.hub_token.get_secret_value() if settings.hub_token else None
         hub = HubLookup(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
+        catalog = Catalog(store, self._descriptions, deployments, self._parser, settings.profiles, _policy(settings))
         return [
-            models_routes(store, deployments),
             loaded_routes(deployments, self._leases),
             unload_routes(deployments, self._unloader, self._parser),
             stats_routes(deployments, self._stats),
@@ -119,6 +120,7 @@ class Router:
             ollama_inventory_routes(store, self._descriptions, deployments, root, settings.default_n_ctx),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
+            models_routes(catalog),
         ]
 
     def openapi(self) -> dict[str, Any]:
@@ -200,6 +202,10 @@ class Router:
             await self._descriptions.close()
             for task in tasks:
                 task.cancel()
+
+    def _thinks(self, path: str) -> bool:
+        abilities = self._descriptions.abilities(path)
+        return abilities is not None and abilities.thinking
 
     def _fault_of(self) -> str | None:
         return self._fault

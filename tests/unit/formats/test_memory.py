@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from berth_formats.abilities import Abilities
 from berth_formats.memory import MIB, context_sizes, kv_cache_bytes, llamacpp_bytes, pytorch_bytes
 from berth_formats.model import AttentionShape, ModelDescription
 
@@ -18,6 +19,7 @@ SMOL = ModelDescription(
     attention=AttentionShape(30, 576, 9, (3,) * 30, 64, 64),
     feed_forward_length=1536,
     vocabulary_size=49152,
+    abilities=Abilities("chat"),
 )
 UNKNOWN = ModelDescription(
     format="gguf",
@@ -30,6 +32,7 @@ UNKNOWN = ModelDescription(
     attention=None,
     feed_forward_length=None,
     vocabulary_size=None,
+    abilities=Abilities("chat"),
 )
 
 

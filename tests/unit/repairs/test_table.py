@@ -13,7 +13,8 @@ from berth_router.repairs.table import REPAIRS, answer_repairs, answer_rewriters
 from berth_router.request.ask import InferenceRequest, RequestParser
 from berth_router.request.endpoints import ENGINE_ENDPOINTS
 from berth_router.serving.rewriting import chained
-from tests.unit.repairs.examples import EXAMPLES, Answered, Changed, Example, Kept, Refused
+from tests.unit.repairs.example import Answered, Changed, Example, Kept, Refused
+from tests.unit.repairs.examples import EXAMPLES
 
 CASES = [
     pytest.param(name, example, id=f"{name}-{number}")

@@ -35,7 +35,7 @@ def serve(situation: Situation, pod: Object, probes: ProbeHistory | None) -> Dep
         deployment = states.with_status(deployment, loaded_at=loaded_at)
         situation = Situation(deployment, situation.maker, settings, now)
     if probes and probes.context:
-        deployment = states.with_context(deployment, probes.context)
+        deployment = states.with_context(deployment, pod, probes.context)
     endpoint = engine_endpoint(deployment, pod)
     health = _health(situation, pod, probes, loaded_at, has_endpoint=endpoint is not None)
     if idle_since(deployment, now) is not None:

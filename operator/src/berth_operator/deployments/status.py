@@ -42,10 +42,10 @@ def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
     return replace(deployment, status=deployment.status.model_copy(update=changes))
 
 
-def with_context(deployment: ModelDeployment, told: EngineContext) -> ModelDeployment:
-    """The deployment with the context that its engine says it has."""
-    told_fields = {"context_size": told.size, "trained_context_size": told.trained}
-    return with_status(deployment, **{name: value for name, value in told_fields.items() if value})
+def with_context(deployment: ModelDeployment, pod: Object, told: EngineContext) -> ModelDeployment:
+    """The deployment with the context that this pod's engine says it has."""
+    fields = {"context_size": told.size, "trained_context_size": told.trained, "pod_name": pod["metadata"]["name"]}
+    return with_status(deployment, **{name: value for name, value in fields.items() if value})
 
 
 def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: list[StartStep]) -> ModelDeploymentStatus:

@@ -12,12 +12,12 @@ import structlog
 from fastapi import APIRouter, Request, Response
 
 from berth_api.activity import expires_at
-from berth_api.context import context_of
-from berth_api.model_deployment import AUTO, MOST_AUTO_CONTEXT, ContextSize, Device, ModelDeployment, Phase
+from berth_api.model_deployment import ContextSize, Device, ModelDeployment, Phase
 from berth_formats.chat_template import chat_template
 from berth_formats.errors import FormatError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.management.inventory import READ_SECONDS
+from berth_router.management.windows import stated_window, window_of
 from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.inventory import VERSION, KnownModel, RunningModel, running, shown, tags
 from berth_router.ollama.names import berth_name
@@ -71,7 +71,7 @@ def ollama_inventory_routes(
             raise model_not_found(name)
         template = await asyncio.to_thread(_template, root, found.model)
         is_gguf = found.description is not None and found.description.format == "gguf"
-        return shown(_known(found, template), _default_context(found, context_size) if is_gguf else None)
+        return shown(_known(found, template), stated_window(context_size, found.description) if is_gguf else None)
 
     return routes
 
@@ -83,8 +83,7 @@ def path_of(name: str) -> str:
 
 def _known(described: Described, template: str | None = None) -> KnownModel:
     model = described.model
-    files = tuple(file.name for file in model.files)
-    return KnownModel(model.path, model.modified, model.size, files, described.description, template)
+    return KnownModel(model.path, model.modified, model.size, described.description, template)
 
 
 def _running(deployment: ModelDeployment, described: Described | None) -> RunningModel:
@@ -96,15 +95,8 @@ def _running(deployment: ModelDeployment, described: Described | None) -> Runnin
         expires_at(deployment),
         status.memory_bytes or 0,
         on_gpu=spec.device is Device.CUDA,
-        context_size=context_of(deployment) or (model.description.context_length if model.description else None),
+        context_size=window_of(spec, model.description, status),
     )
-
-
-def _default_context(found: Described, stated: ContextSize) -> int:
-    """Tokens that a request gets which states none: at most so many, where the memory decides too."""
-    most = MOST_AUTO_CONTEXT if stated == AUTO else stated
-    trained = found.description.context_length if found.description else None
-    return min(most, trained or most)
 
 
 def _template(root: Path, model: StoredModel) -> str | None:

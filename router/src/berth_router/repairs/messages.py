@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES
+from berth_api.inference import CHAT_COMPLETIONS, MESSAGES
 from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, RepairKind, RequestSign
 
 _MEANS_SOMETHING = "content"
@@ -10,8 +10,6 @@ _MEANS_SOMETHING = "content"
 
 
 def _drop_nulls(body: JsonFields) -> None:
-    for name in [name for name, value in body.items() if value is None]:
-        del body[name]
     messages = body.get("messages")
     if isinstance(messages, list):
         for message in cast("list[Any]", messages):
@@ -28,10 +26,10 @@ MESSAGES_REPAIRS = (
     Repair(
         "nulls",
         engines=EVERY_ENGINE,
-        paths=frozenset({CHAT_COMPLETIONS, COMPLETIONS, MESSAGES}),
-        field="null",
+        paths=frozenset({CHAT_COMPLETIONS, MESSAGES}),
+        field="messages",
         kind=RepairKind.REPAIRED,
-        says="A field of the request or of a message that is null is left out, but for a message's `content`.",
+        says="A field of a message that is null is left out, but for its `content`.",
         sign=RequestSign(null=True),
         request=_drop_nulls,
     ),

@@ -13,10 +13,19 @@ import orjson
 
 from berth_api.model_deployment import Backend
 from berth_router.repairs.beginnings import BEGINNINGS
+from berth_router.repairs.completions import COMPLETIONS_REPAIRS
 from berth_router.repairs.messages import MESSAGES_REPAIRS
+from berth_router.repairs.parameters import PARAMETER_REPAIRS
 from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair
+from berth_router.repairs.tools import TOOL_REPAIRS
 
-REPAIRS: tuple[Repair, ...] = (*MESSAGES_REPAIRS, *BEGINNINGS)
+REPAIRS: tuple[Repair, ...] = (
+    *MESSAGES_REPAIRS,
+    *TOOL_REPAIRS,
+    *COMPLETIONS_REPAIRS,
+    *PARAMETER_REPAIRS,
+    *BEGINNINGS,
+)
 """Everything that is repaired, mapped and refused. docs/reference/repairs.md is made of it."""
 
 

@@ -206,7 +206,7 @@ class RequestParser:
 
     def parse_name(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
         """What a model's name alone asks, with or without a profile. Raises InvalidRequestError."""
-        return self._ask(name, (backend, device, None, None, None, None), None, None, stream=False)
+        return self._new_ask(name, (backend, device, None, None, None, None), None, None, stream=False)
 
     def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
         settings = Profile.model_construct(None, **dict(zip(_STATED_FIELDS, stated, strict=True)))

@@ -102,7 +102,7 @@ class Dispatcher:
         lines = exchange.answer_lines = self._origins.answer_lines(head, has_keys=self._keys is not None)
         key = None
         if self._keys:
-            needed = scopes_that_allow(head.path, self._inference)
+            needed = scopes_that_allow(head.method, head.path, self._inference)
             if needed is None:
                 return _Route(self._keyless, None, exchange.dialect, lines, keys_read)
             key = self._keys.check(head.headers, needed)
