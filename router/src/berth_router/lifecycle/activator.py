@@ -60,6 +60,10 @@ class Activator:
         Last the one that is ready for it, whatever it takes; None where there is none, or a choice.
         """
 
+    async def known(self, ask: Ask) -> Ask:
+        """The request, or what it asks otherwise where there is no such model. Raises APIError."""
+        return await self._creator.known(ask)
+
     def deadline(self) -> float:
         """The moment, on the monotonic clock, until which a request that comes now is queued."""
         return time.monotonic() + self._deadline_seconds

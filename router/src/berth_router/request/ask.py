@@ -1,6 +1,5 @@
 """The parsed request: what it asks of Berth, and the body that the engine gets."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -12,9 +11,6 @@ from pydantic import ValidationError
 from berth_api.inference import samples_only_when_told, stops_at_window
 from berth_api.model_deployment import (
     LEAST_CONTEXT,
-    MODEL_PATH_LENGTH,
-    MODEL_PATH_PATTERN,
-    MODEL_STORE,
     MOST_CONTEXT,
     Backend,
     ContextSize,
@@ -24,14 +20,13 @@ from berth_api.model_deployment import (
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import repair_request, repaired_content
+from berth_router.request.aliases import NO_ALIASES, Aliases
 from berth_router.request.defaults import AnswerDefaults, estimated_tokens, tokens_left
 from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.request.fields import BerthFields, RequestFields
+from berth_router.request.model_names import is_model_path, model_path
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
-
-_MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
-
 
 _STATED_FIELDS = tuple(Profile.model_fields)
 Stated = tuple[Backend | None, Device | None, ContextSize | None, int | None, float | None, int | None]
@@ -81,6 +76,8 @@ class Ask:
     """Constrains nothing: what a deployment of llama.cpp on a GPU gets if it must be started."""
     implied_by: str | None = field(default=None, compare=False)
     """The field that decides the engine, where `backend` is not stated."""
+    otherwise: "Ask | None" = field(default=None, compare=False)
+    """What to ask instead where the store has no such model, and none runs. None: nothing."""
 
 
 @dataclass(slots=True)
@@ -137,11 +134,13 @@ class RequestParser:
         self,
         profiles: Mapping[str, Profile],
         max_ttl: int = 0,
+        aliases: Aliases = NO_ALIASES,
         defaults: AnswerDefaults = AnswerDefaults(),  # noqa: B008 (it is frozen)
         thinks: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._profiles = profiles
         self._max_ttl = max_ttl
+        self._aliases = aliases
         self._defaults = defaults
         self._thinking_defaults = replace(defaults, max_tokens=None)
         self._thinks = thinks
@@ -209,6 +208,19 @@ class RequestParser:
         return self._new_ask(name, (backend, device, None, None, None, None), None, None, stream=False)
 
     def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
+        target = self._aliases.target(name)
+        default = None if target or name.startswith("/") else self._aliases.default
+        if default is None:
+            return self._ask_of_model(target or name, stated, ttl, path, stream)
+        try:
+            otherwise = self._ask_of_model(default, stated, ttl, path, stream)
+        except InvalidRequestError:  # the default model's profile excludes what the request states
+            return self._ask_of_model(name, stated, ttl, path, stream)
+        if not is_model_path(name.rpartition("@")[0] or name):  # what cannot be a model's name is one that none has
+            return otherwise
+        return replace(self._ask_of_model(name, stated, ttl, path, stream), otherwise=otherwise)
+
+    def _ask_of_model(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
         settings = Profile.model_construct(None, **dict(zip(_STATED_FIELDS, stated, strict=True)))
         model, at, profile = name.rpartition("@")
         if at:
@@ -237,27 +249,6 @@ def effective_ttl(ttl: int | None, longest: int) -> int | None:
     if ttl is None or not longest:
         return ttl
     return min(ttl or longest, longest)
-
-
-def model_path(model: str) -> str:
-    """The path in the store of a model's name. Raises InvalidRequestError."""
-    trimmed = model.rstrip("/")
-    path = trimmed if trimmed.startswith("/") else f"{MODEL_STORE}/{trimmed}"
-    if len(path) > MODEL_PATH_LENGTH:
-        raise InvalidRequestError(
-            f"`model` must have at most {MODEL_PATH_LENGTH} characters, {MODEL_STORE}/ included; it has {len(path)}.",
-            param="model",
-            code="invalid_value",
-        )
-    if not _MODEL_PATH.match(path) or path.endswith("\n"):
-        raise InvalidRequestError(
-            f"`model` must be a path in the model store, such as {MODEL_STORE}/SmolLM2-135M-Instruct, of letters,"
-            f" digits and ._+=- with no segment that starts with a dot; got {model[:200]!r}."
-            " GET /v1/models lists those there are.",
-            param="model",
-            code="invalid_value",
-        )
-    return path
 
 
 def invalid_field(error: ValidationError) -> InvalidRequestError:
@@ -303,7 +294,8 @@ def _without_model(body: dict[str, Any]) -> bytes:
 
 def _with_wishes(ask: Ask, context_size: int | None, gpu_layers: int | None) -> Ask:
     context = None if context_size is None else min(max(context_size, LEAST_CONTEXT), MOST_CONTEXT)
-    return replace(ask, wished_context_size=context, wished_gpu_layers=gpu_layers)
+    otherwise = _with_wishes(ask.otherwise, context_size, gpu_layers) if ask.otherwise else None
+    return replace(ask, wished_context_size=context, wished_gpu_layers=gpu_layers, otherwise=otherwise)
 
 
 def _stated(settings: Profile) -> dict[str, Any]:

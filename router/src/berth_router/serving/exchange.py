@@ -16,7 +16,6 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 import structlog
 
 from berth_router.errors import APIError, Dialect, EngineFailedError, InternalError, error_event, request_id
@@ -394,14 +393,11 @@ class Exchange:
         self.write(self._refusal_body)
 
     def _pass_refusal(self, head: ResponseHead, rules: AnswerRules) -> None:
-        content = rules.refusal_content(head.status, self._refusal_body)
-        if self.started:
-            error = EngineFailedError(f"The engine answered with status {head.status}.")
-            self._fail_stream(content or error.content(self.dialect))
-        elif content is None:
+        error = rules.refusal(head.status, self._refusal_body)
+        if error is None:
             self.answer(head.status, head.forwarded_lines, self._refusal_body)
         else:
-            self.answer(head.status, JSON_TYPE, orjson.dumps(content))
+            self.fail(error)
 
     # -- the client's side
 

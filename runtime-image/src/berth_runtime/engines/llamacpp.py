@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from berth_formats.describe import describe
 from berth_formats.errors import FormatError
-from berth_formats.gguf import trained_context
+from berth_formats.gguf_model import GgufOpening, opening_of
 from berth_formats.memory import LEAST_AUTO_CONTEXT, context_sizes, llamacpp_bytes
+from berth_formats.pooling import Pooling, needs_whole_inputs
 from berth_runtime.container import every_address, has_ipv6, machine_memory, usable_memory, usable_processors
 from berth_runtime.engines.engine import EngineProgram, at_least
 from berth_runtime.gguf import GgufFiles, find_gguf
@@ -52,6 +53,8 @@ class LlamaCppLaunchSettings(NamedTuple):
     """The address to serve on. None: every one."""
     gpus: Sequence[str] = ()
     """The server's names of the GPUs that it must use. Empty: those that it finds."""
+    pooling: Pooling | None = None
+    """How the model makes one vector of a text. None: it does not say."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -87,31 +90,37 @@ _context_size.__name__ = "whole number or auto"  # argparse names the type in it
 def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     """The call of `llama-server` for a parsed command line; looks at the model's files and at the machine."""
     files = find_gguf(options.model, options.quantization)
+    opening = opening_of(files.model)
     return server_command(
         LlamaCppLaunchSettings(
             files=files,
             port=options.port,
             alias=options.alias,
-            context_size=_usable_context(files.model, options, extra),
+            context_size=_usable_context(files.model, opening, options, extra),
             parallel=options.parallel,
             gpu_layers=options.gpu_layers,
             threads=usable_processors(),
             ipv6=has_ipv6(),
             host=options.host,
             gpus=gpu_names(options.devices, _on_path(PROGRAM)) if options.devices else (),
+            pooling=opening.pooling,
         ),
         extra,
     )
 
 
-def _usable_context(model: Path, options: Namespace, extra: Sequence[str]) -> int:
-    """The tokens of context that one request gets."""
+def _usable_context(model: Path, opening: GgufOpening, options: Namespace, extra: Sequence[str]) -> int:
+    """The tokens of context that one request gets: no more than the model was made for.
+
+    A model that reads whole inputs has a place for so many, and llama.cpp fails beyond them.
+    """
     stated: int | None = options.context_size
     if stated is None:
         return _auto_context(model, options)
-    if any(argument.startswith(_STRETCHING) for argument in extra):
+    stretched = any(argument.startswith(_STRETCHING) for argument in extra)
+    if stretched and not needs_whole_inputs(opening.pooling):
         return stated
-    return min(stated, trained_context(model) or stated)
+    return min(stated, opening.context_length or stated)
 
 
 def _auto_context(model: Path, options: Namespace) -> int:
@@ -171,6 +180,12 @@ def server_command(settings: LlamaCppLaunchSettings, extra: Sequence[str] = ()) 
         "--metrics",
         "--embeddings",  # allows them, where the model says how its tokens become one vector; costs others nothing
     ]
+    if needs_whole_inputs(settings.pooling):
+        # By default 512 tokens are computed at once, and longer inputs are refused.
+        whole = str(settings.context_size)
+        call += ["--batch-size", whole, "--ubatch-size", whole]
+    if settings.pooling is Pooling.RANK:
+        call.append("--reranking")  # the server has the path only with this
     return [*call, *extra]
 
 
