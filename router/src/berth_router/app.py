@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 
+from berth_api.inference import RESPONSES
 from berth_cluster.cluster import Cluster
 from berth_process.clock import Clock, utc_now
 from berth_router.auth import ApiKeys
@@ -45,6 +46,7 @@ from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
+from berth_router.serving.responses_path import ResponsesPath
 from berth_router.serving.server import HttpServer
 from berth_router.settings import RouterSettings
 from berth_router.stats import Stats
@@ -100,8 +102,8 @@ class Router:
         )
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
-        defaults = settings.answer_defaults()
-        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, defaults, self._thinks)
+        defaults, abilities = settings.answer_defaults(), self._descriptions.abilities
+        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, abilities, defaults)
         self._management = management_api([*self._management_routes(cluster), *more_routes], defaults)
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
@@ -162,6 +164,7 @@ class Router:
                 for endpoint in INFERENCE_PATHS.values()
                 for path in (endpoint.path, *endpoint.aliases)
             }
+            paths[RESPONSES] = ResponsesPath(inference, limits.body_bytes)
             paths |= {
                 path: OllamaPath(inference, self._ollama_unloads, endpoint, limits.body_bytes)
                 for path, endpoint in OLLAMA_ENDPOINTS.items()
@@ -209,10 +212,6 @@ class Router:
             await self._descriptions.close()
             for task in tasks:
                 task.cancel()
-
-    def _thinks(self, path: str) -> bool:
-        abilities = self._descriptions.abilities(path)
-        return abilities is not None and abilities.thinking
 
     def _fault_of(self) -> str | None:
         return self._fault

@@ -17,6 +17,7 @@ from berth_api.model_deployment import (
     Device,
     ModelDeploymentSpec,
 )
+from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import repair_request, repaired_content
@@ -124,10 +125,9 @@ Checked = tuple[Ask, str, bool, int]
 
 
 class RequestParser:
-    """Parses requests.
+    """Parses requests. `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`.
 
-    `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`. `thinks`: whether the model at a path
-    thinks before it answers; its thoughts must not use up a limit of tokens that the request does not know of.
+    `abilities`: what the model at a path can do, None where that is not known.
     """
 
     def __init__(
@@ -135,15 +135,15 @@ class RequestParser:
         profiles: Mapping[str, Profile],
         max_ttl: int = 0,
         aliases: Aliases = NO_ALIASES,
+        abilities: Callable[[str], Abilities | None] = lambda _: None,
         defaults: AnswerDefaults = AnswerDefaults(),  # noqa: B008 (it is frozen)
-        thinks: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._profiles = profiles
+        self._abilities = abilities
         self._max_ttl = max_ttl
         self._aliases = aliases
         self._defaults = defaults
         self._thinking_defaults = replace(defaults, max_tokens=None)
-        self._thinks = thinks
         # Most requests ask of Berth what others have asked before. The cache is typed: without that, true would be 1.
         self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
         self._check_cached = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._check_items)
@@ -158,11 +158,15 @@ class RequestParser:
             checked = self._check(body, endpoint)
         ask, name, samples, stated_limit = checked
         endpoint.check_prompt(body)
-        thinks = endpoint.samples and self._thinks(ask.model)
-        engine_body(body, _OWN_FIELDS, endpoint, self._thinking_defaults if thinks else self._defaults)
+        engine_body(body, _OWN_FIELDS, endpoint, self._defaults_for(ask) if endpoint.samples else self._defaults)
         open_limit = endpoint.output_limit if endpoint.output_limit not in body else None
-        repairs = repair_request(endpoint.path, raw, body)
+        repairs = repair_request(endpoint.path, raw, body, lambda: self._abilities(ask.model))
         return InferenceRequest(ask, name, _without_model(body), samples, repairs, open_limit, stated_limit)
+
+    def _defaults_for(self, ask: Ask) -> AnswerDefaults:
+        """The defaults of an answer. Thoughts must not use up a limit of tokens that the request does not know of."""
+        abilities = self._abilities(ask.model)
+        return self._thinking_defaults if abilities and abilities.thinking else self._defaults
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
         """What a request without a prompt asks of Berth. Raises InvalidRequestError."""
