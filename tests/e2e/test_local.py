@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 
@@ -73,6 +74,27 @@ async def test_kill_9_under_load_leaves_no_child_and_a_restart_serves(berth: Ber
     await berth.start()
     async with berth.client() as client:
         assert await answer(client)
+
+
+async def test_an_engine_answers_its_berth_alone(berth: Berth) -> None:
+    async with berth.client() as client, aiohttp.ClientSession() as session:
+        assert await answer(client)
+        (engine,) = engines(berth)
+        url = f"http://127.0.0.1:{listening_port(engine)}"
+        chat = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 1}
+        for path in ("/v1/chat/completions", "/completion", "/tokenize", "/v1/embeddings"):
+            async with session.post(url + path, json=chat, headers={"Origin": "http://elsewhere.example"}) as refused:
+                assert refused.status == 401, path
+        async with session.get(f"{url}/metrics") as refused:
+            assert refused.status == 401
+
+
+def listening_port(pid: int) -> int:
+    """The TCP port at which this process listens on loopback."""
+    inodes = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    (port,) = {row[1].rpartition(":")[2] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
+    return int(port, 16)
 
 
 async def test_an_engine_that_dies_in_mid_stream_is_seen_to_die_and_the_next_request_works(berth: Berth) -> None:

@@ -26,6 +26,9 @@ MODEL_PATH_LENGTH = 512
 """Characters of a path at most."""
 
 
+_PARSER_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+"""The names of vLLM's parsers. They become arguments of its command line, so they begin with no dash."""
+
 NAME_LENGTH = 63
 """A deployment's name is a label of its pods. The API server refuses a longer label."""
 
@@ -101,6 +104,20 @@ class VllmSettings(Schema):
         le=10_485_760,
         description="Tokens of context for one request, prompt and answer together. "
         "Unset: as many as the model was made for, if memory allows.",
+    )
+    tool_call_parser: str | None = Field(
+        default=None,
+        max_length=64,
+        pattern=_PARSER_PATTERN,
+        description="vLLM's parser for the calls of tools in the model's answers, such as hermes; none for no parser."
+        " Unset: the one for the model's family, if vLLM has one.",
+    )
+    reasoning_parser: str | None = Field(
+        default=None,
+        max_length=64,
+        pattern=_PARSER_PATTERN,
+        description="vLLM's parser for the reasoning in the model's answers, such as qwen3; none for no parser."
+        " Unset: the one for the model's family, if vLLM has one.",
     )
 
 

@@ -3,9 +3,12 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from berth_formats.abilities import Abilities, checkpoint_abilities
+from berth_formats.chat_template import DEFAULT, TOOL_USE, checkpoint_templates
 from berth_formats.errors import FormatError
 from berth_formats.model import AttentionShape, ModelDescription, attention_shape
 from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, is_checkpoint_weights, weight_sets
@@ -72,6 +75,7 @@ def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> Mo
         attention=attention_of(config),
         feed_forward_length=_number(language_model, _FEED_FORWARD_LENGTH),
         vocabulary_size=_number(language_model, _VOCABULARY_SIZE),
+        abilities=_abilities(directory, config, names),
     )
 
 
@@ -176,6 +180,15 @@ def _quantization(config: Mapping[str, Any]) -> str | None:
             return method[:100]
         case _:
             return None
+
+
+def _abilities(directory: Path, config: Mapping[str, Any], names: set[str]) -> Abilities:
+    templates: Mapping[str, str] = {}
+    with suppress(FormatError):  # an engine may still load the model: it may not read the file
+        templates = checkpoint_templates(directory, names)
+    return checkpoint_abilities(
+        directory.name, config, templates.get(DEFAULT), names, has_tool_template=TOOL_USE in templates
+    )
 
 
 def _has_chat_template(directory: Path, names: set[str]) -> bool:

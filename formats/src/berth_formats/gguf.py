@@ -1,8 +1,7 @@
 """The header of a GGUF file: its metadata, and what its tensors add up to.
 
 The format is described in ggml's docs/gguf.md. The limits are those of llama.cpp, or else
-well beyond what models have. Of long values (a vocabulary, a chat template) only the length is kept, unless one is
-asked for by its key.
+well beyond what models have. Of long values (a vocabulary) only the length is kept, except of a chat template.
 """
 
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from berth_formats.gguf_types import TENSOR_TYPES
 from berth_formats.stream import HeaderStream, header_of
 
 CHAT_TEMPLATE = "tokenizer.chat_template"
+TOOL_TEMPLATE = "tokenizer.chat_template.tool_use"
+"""A second template, for requests with tools."""
 
 _VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
@@ -23,8 +24,8 @@ _DEFAULT_ALIGNMENT = 32
 _MAX_METADATA = 4096
 _MAX_KEY_BYTES = 1024
 _MAX_STRING_BYTES = 4096
-_MAX_LONG_TEXT_BYTES = 1024 * 1024
-"""Of a string that is asked for. The longest chat templates have some tens of thousands."""
+_MAX_TEMPLATE_BYTES = 1024 * 1024
+"""Of a chat template that is kept. The longest have some tens of thousands."""
 _MAX_ARRAY_KEPT = 1024
 _MAX_STRINGS = 4_000_000
 """Strings in all arrays of one file: the largest vocabularies, with their merges, have one million."""
@@ -111,14 +112,14 @@ def read_gguf(path: Path, name: str | None = None) -> GgufHeader:
         return _with_tensors(stream, metadata, tensor_count)
 
 
-def read_long_text(path: Path, key: str) -> str | None:
-    """The string under this key of the file's metadata; None where there is none, or one of more than a megabyte.
+def read_chat_template(path: Path) -> str | None:
+    """The file's chat template; None where there is none, or one of more than a megabyte.
 
     Raises FormatError as `read_gguf` does.
     """
     with header_of(path) as stream:
         _, metadata_count = _preamble(stream)
-        value = _metadata(stream, metadata_count, long_text=key).get(key)
+        value = _metadata(stream, metadata_count).get(CHAT_TEMPLATE)
     return value if isinstance(value, str) else None
 
 
@@ -143,8 +144,7 @@ def _preamble(stream: HeaderStream) -> tuple[int, int]:
     return tensors, metadata
 
 
-def _metadata(stream: HeaderStream, count: int, long_text: str | None = None) -> dict[str, Value]:
-    """All metadata. `long_text`: the key of a string that is kept even if it is long."""
+def _metadata(stream: HeaderStream, count: int) -> dict[str, Value]:
     metadata: dict[str, Value] = {}
     strings_left = _MAX_STRINGS
     for _ in range(count):
@@ -154,7 +154,7 @@ def _metadata(stream: HeaderStream, count: int, long_text: str | None = None) ->
             value, strings = _array(stream, key, strings_left)
             strings_left -= strings
         elif kind == _STRING:
-            value = _string(stream, _MAX_LONG_TEXT_BYTES if key == long_text else _MAX_STRING_BYTES)
+            value = _string(stream, _MAX_TEMPLATE_BYTES if key == CHAT_TEMPLATE else _MAX_STRING_BYTES)
         else:
             value = _scalar(stream, key, kind)
         if key in metadata:

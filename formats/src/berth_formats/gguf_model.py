@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from berth_formats.abilities import Abilities, gguf_abilities
 from berth_formats.errors import FormatError
-from berth_formats.gguf import GgufHeader, OmittedValue, read_gguf
+from berth_formats.gguf import CHAT_TEMPLATE, TOOL_TEMPLATE, GgufHeader, OmittedValue, read_gguf
 from berth_formats.gguf_types import FILE_TYPES
 from berth_formats.model import AttentionShape, ModelDescription, attention_shape
 from berth_formats.names import WeightSet, gguf_sets, is_gguf, is_projector, weight_sets
@@ -33,7 +34,9 @@ def describe_gguf(
     failures: list[FormatError] = []
     for weights in found:
         try:
-            return _describe(directory, weights, several=len(found) > 1)
+            name = directory.name if file is None else Path(file).stem
+            beside = [one for one, _ in files]
+            return _describe(directory, weights, name, beside, several=len(found) > 1)
         except FormatError as error:
             failures.append(error)
     raise failures[0]
@@ -47,7 +50,10 @@ def _why_none(files: Sequence[tuple[str, int]], quantization: str | None) -> str
     return "its GGUF files are neither at its top nor in a folder there, where llama.cpp's models are looked for"
 
 
-def _describe(directory: Path, weights: WeightSet, *, several: bool) -> ModelDescription:
+def _describe(
+    directory: Path, weights: WeightSet, name: str, beside: Sequence[str], *, several: bool
+) -> ModelDescription:
+    """`name`: the model's. `beside`: names of all its files."""
     if weights.missing:
         missing = weights.missing
         raise FormatError(
@@ -71,6 +77,18 @@ def _describe(directory: Path, weights: WeightSet, *, several: bool) -> ModelDes
         attention=_attention(first, architecture),
         feed_forward_length=_largest(first, f"{architecture}.feed_forward_length"),
         vocabulary_size=_vocabulary_size(first, architecture),
+        abilities=_abilities(first, architecture, name, beside),
+    )
+
+
+def _abilities(header: GgufHeader, architecture: str, name: str, files: Sequence[str]) -> Abilities:
+    return gguf_abilities(
+        name,
+        architecture,
+        header.number(f"{architecture}.pooling_type"),
+        header.text(CHAT_TEMPLATE),
+        files,
+        has_tool_template=TOOL_TEMPLATE in header.metadata,
     )
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from berth_formats.abilities import Abilities
+
 MAX_LAYERS = 4096
 """A header that claims more is wrong."""
 
@@ -44,6 +46,7 @@ class ModelDescription:
     attention: AttentionShape | None
     feed_forward_length: int | None
     vocabulary_size: int | None
+    abilities: Abilities
 
 
 def attention_shape(

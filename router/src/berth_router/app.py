@@ -21,6 +21,7 @@ from berth_router.lifecycle.lease_keeper import Leases
 from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.management.api import management_api
+from berth_router.management.catalog import Catalog
 from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
 from berth_router.management.inventory import inventory_routes
@@ -37,7 +38,7 @@ from berth_router.ollama.endpoints import OLLAMA_ENDPOINTS
 from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.dispatch import Dispatcher, InferenceResponder
-from berth_router.serving.inference import InferenceContext, InferencePath
+from berth_router.serving.inference import EngineKey, InferenceContext, InferencePath, no_key
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
@@ -56,10 +57,18 @@ _log = structlog.get_logger(__name__)
 
 
 class Router:
-    """The router: its parts, and its tasks in the background. `more_routes`: further routes of the management API."""
+    """The router: its parts, and its tasks in the background.
+
+    `more_routes`: further routes of the management API. `engine_key`: which key each engine asks for.
+    """
 
     def __init__(
-        self, cluster: Cluster, settings: RouterSettings, clock: Clock = utc_now, more_routes: Sequence[APIRouter] = ()
+        self,
+        cluster: Cluster,
+        settings: RouterSettings,
+        clock: Clock = utc_now,
+        more_routes: Sequence[APIRouter] = (),
+        engine_key: EngineKey = no_key,
     ) -> None:
         self.draining = False
         """Set at a shutdown, so that the router gets no new traffic."""
@@ -67,6 +76,7 @@ class Router:
         """Why only a restart helps. None: nothing is wrong."""
         root = Path(settings.model_store)
         self._settings = settings
+        self._engine_key = engine_key
         self._metrics = Metrics()
         self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
         self._store = ModelStore(root)
@@ -97,8 +107,8 @@ class Router:
         downloads = Downloads(cluster, root)
         token = settings.hub_token.get_secret_value() if settings.hub_token else None
         hub = HubLookup(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
+        catalog = Catalog(store, self._descriptions, deployments, self._parser, settings.profiles, _policy(settings))
         return [
-            models_routes(store, deployments),
             loaded_routes(deployments, self._leases),
             unload_routes(deployments, self._unloader, self._parser),
             stats_routes(deployments, self._stats),
@@ -109,6 +119,7 @@ class Router:
             ollama_inventory_routes(store, self._descriptions, deployments, root),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
+            models_routes(catalog),
         ]
 
     def openapi(self) -> dict[str, Any]:
@@ -137,6 +148,7 @@ class Router:
                 self._parser,
                 settings.engine_store,
                 ConcurrencyLimit(limits.requests_per_model),
+                self._engine_key,
             )
             paths: dict[str, InferenceResponder] = {
                 path: InferencePath(inference, endpoint, limits.body_bytes)

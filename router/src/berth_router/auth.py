@@ -47,7 +47,13 @@ _OLLAMA_MANAGEMENT = frozenset({"/api/pull", "/api/delete", "/api/copy", "/api/c
 """The paths of Ollama's API that change the store, or would; what the others show, its clients need to ask at all."""
 
 
-def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | None:
+_MANAGEMENT = frozenset(
+    {"download", "inventory", "load", "loaded", "manifest", "stats", "unload", "unload-all", "verify-repo"}
+)
+"""What can follow `/v1/models/` and is no model's name."""
+
+
+def scopes_that_allow(method: str, path: str, inference_paths: Container[str]) -> Scopes | None:
     """The scopes of which a key needs one for the path; None where no key is needed. An unknown path needs any key."""
     if path in OPEN_PATHS:
         return None
@@ -56,7 +62,8 @@ def scopes_that_allow(path: str, inference_paths: Container[str]) -> Scopes | No
     if path.startswith(OLLAMA_PATHS):
         return frozenset({KeyScope.MANAGE if path in _OLLAMA_MANAGEMENT else KeyScope.INFERENCE})
     if path.startswith("/v1/models/"):
-        return frozenset({KeyScope.MANAGE})
+        shows_a_model = method in ("GET", "HEAD") and path.split("/")[3] not in _MANAGEMENT
+        return ANY_SCOPE if shows_a_model else frozenset({KeyScope.MANAGE})
     return ANY_SCOPE
 
 

@@ -12,6 +12,7 @@ APIError
 │   ├── RequestTimeoutError      408  the request did not come in time
 │   ├── RequestConflictError     409  something else stands in the way; the message names it
 │   ├── RequestTooLargeError     413
+│   ├── UnsupportedCodingError   415  the body is packed in a way that is not read
 │   ├── HeadTooLargeError        431
 │   └── InvalidHttpError              what came is no request that HTTP/1.1 allows; with a status of its own
 ├── TooManyRequestsError     429  the router already has as many as it takes; Retry-After says when to try again
@@ -187,6 +188,16 @@ class RequestTooLargeError(InvalidRequestError):
     """The body is longer than the router accepts."""
 
     status = 413
+
+
+class UnsupportedCodingError(InvalidRequestError):
+    """The body is packed in a way that the router does not read."""
+
+    status = 415
+
+    def headers(self) -> dict[str, str]:
+        """The codings that are read: RFC 9110, section 15.5.16."""
+        return {"accept-encoding": "gzip, deflate"}
 
 
 class RequestTimeoutError(InvalidRequestError):

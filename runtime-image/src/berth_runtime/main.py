@@ -7,16 +7,19 @@ one line on stderr and in the container's termination message, where the operato
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from berth_runtime.engines import ENGINES
-from berth_runtime.engines.engine import at_least
+from berth_runtime.engines.engine import ENGINE_KEY, at_least
 from berth_runtime.errors import EngineNotInstalledError, InvalidArgumentsError, LaunchError
 
 # Where the kubelet looks for a container's last words, unless the pod says otherwise.
 TERMINATION_LOG = "/dev/termination-log"
+
+GUARD = Path(__file__).with_name("guard.py")
+"""Runs a Python engine behind a key, in that engine's Python."""
 
 
 class EngineCall(NamedTuple):
@@ -26,6 +29,8 @@ class EngineCall(NamedTuple):
     """The program and its arguments."""
     environment: Mapping[str, str]
     """Variables that it gets unless the container or the user has set them."""
+    key_variable: str | None = None
+    """The variable in which it looks for its key. None: its server has to be guarded."""
 
     def line(self) -> str:
         """The call as a shell would take it."""
@@ -61,7 +66,7 @@ def main(arguments: Sequence[str] | None = None, become: Callable[[Sequence[str]
         for name, value in call.environment.items():
             os.environ.setdefault(name, value)
         print(f"berth-launch: {call.line()}", file=sys.stderr, flush=True)
-        become(call.arguments)
+        become(keyed(call, os.environ))
     except LaunchError as error:
         report(error)
         return error.exit_code
@@ -73,7 +78,21 @@ def engine_call(arguments: Sequence[str]) -> EngineCall:
     options = _parser().parse_args(own)
     options.alias = options.alias or str(options.model)
     engine = ENGINES[options.engine]
-    return EngineCall(engine.command(options, extra), engine.environment(options))
+    return EngineCall(engine.command(options, extra), engine.environment(options), engine.key_variable)
+
+
+def keyed(call: EngineCall, environment: MutableMapping[str, str]) -> Sequence[str]:
+    """The arguments with which the engine asks for the key in the environment, if there is one.
+
+    The key itself is in no argument: other users can read those.
+    """
+    key = environment.get(ENGINE_KEY)
+    if not key:
+        return call.arguments
+    if call.key_variable:
+        environment[call.key_variable] = environment.pop(ENGINE_KEY)
+        return call.arguments
+    return ["python3", str(GUARD), ENGINE_KEY, *call.arguments]
 
 
 def _split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

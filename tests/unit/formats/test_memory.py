@@ -1,5 +1,6 @@
 """What models are estimated to take, beside figures that were measured."""
 
+from berth_formats.abilities import Abilities
 from berth_formats.memory import MIB, kv_cache_bytes, llamacpp_bytes, pytorch_bytes
 from berth_formats.model import AttentionShape, ModelDescription
 
@@ -14,6 +15,7 @@ SMOL = ModelDescription(
     attention=AttentionShape(30, 576, 9, (3,) * 30, 64, 64),
     feed_forward_length=1536,
     vocabulary_size=49152,
+    abilities=Abilities("chat"),
 )
 UNKNOWN = ModelDescription(
     format="gguf",
@@ -26,6 +28,7 @@ UNKNOWN = ModelDescription(
     attention=None,
     feed_forward_length=None,
     vocabulary_size=None,
+    abilities=Abilities("chat"),
 )
 
 

@@ -3,10 +3,10 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
+from berth_formats.abilities import Abilities
 from berth_formats.model import AttentionShape, ModelDescription
 from berth_router.ollama.inventory import (
     VERSION,
@@ -31,12 +31,12 @@ SMOL = ModelDescription(
     attention=AttentionShape(30, 576, 9, (3,) * 30, 64, 64),
     feed_forward_length=1536,
     vocabulary_size=49152,
+    abilities=Abilities("chat", tools=True),
 )
 MODEL = KnownModel(
     path="/models/SmolLM2",
     modified=1_769_860_800,
     size=144_811_360,
-    files=("SmolLM2-Q8_0.gguf",),
     description=SMOL,
     chat_template="{% if tools %}<tool_call>{% endif %}",
 )
@@ -114,27 +114,17 @@ def test_show_of_a_model_that_was_not_read_has_the_same_fields() -> None:
     assert shown(BARE, None)["model_info"] == {}
 
 
-def of(architecture: str, form: Any = "gguf", **fields: Any) -> KnownModel:
-    model = KnownModel(
-        "/models/m", modified=0, size=0, description=replace(SMOL, architecture=architecture, format=form)
-    )
-    return replace(model, **fields)
+def able(abilities: Abilities) -> KnownModel:
+    return replace(MODEL, description=replace(SMOL, abilities=abilities))
 
 
 CAPABILITIES = [
     (MODEL, ["completion", "tools"]),
     (BARE, ["completion"]),
-    (of("qwen3", chat_template="{{ tools }} {% if enable_thinking %}"), ["completion", "tools", "thinking"]),
-    (of("deepseek2", chat_template="content.split('</think>')"), ["completion", "thinking"]),
-    (of("gemma3", files=("a-Q4_0.gguf", "mmproj-F16.gguf")), ["completion", "vision"]),
-    (of("gemma3", files=("a-Q4_0.gguf",), chat_template="item['type'] == 'image'"), ["completion"]),
-    (of("qwen2_vl", "safetensors", chat_template="item['type'] == 'image'"), ["completion", "vision"]),
-    (of("bert"), ["embedding"]),
-    (of("nomic-bert"), ["embedding"]),
-    (of("BertModel", "safetensors"), ["embedding"]),
-    (of("qwen3", path="/models/Qwen3-Embedding-0.6B"), ["embedding"]),
-    (of("xlm-roberta", path="/models/team/bge-m3"), ["embedding"]),
-    (of("llama", path="/models/e500-chat"), ["completion"]),
+    (able(Abilities("completion", vision=True)), ["completion", "vision"]),
+    (able(Abilities("chat", tools=True, vision=True, thinking=True)), ["completion", "tools", "vision", "thinking"]),
+    (able(Abilities("embedding", vision=True)), ["embedding"]),
+    (able(Abilities("rerank")), ["embedding"]),
 ]
 
 

@@ -50,6 +50,13 @@ COMMON = f"--model {MODEL} --alias {MODEL} --port 8000"
             },
             f"vllm {COMMON} --device cuda --devices 4 --gpu-memory-utilization 0.35 --max-model-len 4096",
         ),
+        (
+            {"backend": "vllm", "vllm": {"toolCallParser": "hermes", "reasoningParser": "none"}},
+            (
+                f"vllm {COMMON} --device cpu --devices 1 --gpu-memory-utilization 0.7"
+                " --tool-call-parser hermes --reasoning-parser none"
+            ),
+        ),
         ({"backend": "transformers"}, f"transformers {COMMON} --device cpu"),
         ({"backend": "transformers", "device": "cuda"}, f"transformers {COMMON} --device cuda"),
         (

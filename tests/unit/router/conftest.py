@@ -20,6 +20,7 @@ from berth_router.settings import RouterSettings
 from tests.instruments import InstrumentedCluster
 from tests.unit.router.engine import Engine
 
+ENGINE_KEY = "the-engines-key"
 MODEL = "/models/tiny"
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Nothing here is TLS, and reading all certificate authorities for each client takes longer than most tests."""
@@ -190,7 +191,7 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> RouterSettings:
 @asynccontextmanager
 async def served(cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings) -> AsyncGenerator[Serving]:
     """A router, listening."""
-    router = Router(cluster, settings)
+    router = Router(cluster, settings, engine_key={engine.url: ENGINE_KEY}.get)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with router.serving(listener) as server:
             serving = Serving(router, server, cluster, engine, listener.getsockname()[1])

@@ -18,13 +18,13 @@ COMPLETION = {
 
 
 def chunk(text: str) -> bytes:
-    """One event of a streamed completion."""
+    """One event of a streamed completion. Each has the role, as the first one must."""
     content = {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",
         "created": 1,
         "model": "tiny",
-        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}],
     }
     return b"data: " + orjson.dumps(content) + b"\n\n"
 

@@ -54,7 +54,12 @@ async def ask(serving: Serving, method: str, path: str, header: str = "") -> Rep
     return await serving.raw(method, path, headers=f"{header}\r\n" if header else "")
 
 
-@pytest.mark.covers("the inference paths", "GET /v1/models", "everything below /v1/models/", "everything else")
+@pytest.mark.covers(
+    "the inference paths",
+    "GET /v1/models, GET /v1/models/{name}",
+    "everything else below /v1/models/",
+    "everything else",
+)
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
@@ -64,7 +69,12 @@ async def ask(serving: Serving, method: str, path: str, header: str = "") -> Rep
         ("GET", "/v1/models/inventory", {ADMIN, MANAGER}),
         ("POST", "/v1/models/unload", {ADMIN, MANAGER}),
         ("POST", "/v1/models/unload-all", {ADMIN, MANAGER}),
-        ("GET", "/v1/models/whatever-comes-later", {ADMIN, MANAGER}),
+        ("GET", "/v1/models/tiny", ANY),
+        ("GET", "/v1/models//models/tiny", ANY),
+        ("GET", "/v1/models/loaded/", {ADMIN, MANAGER}),
+        ("GET", "/v1/models/%6coaded", {ADMIN, MANAGER}),
+        ("POST", "/v1/models/tiny", {ADMIN, MANAGER}),
+        ("DELETE", "/v1/models/tiny", {ADMIN, MANAGER}),
         ("GET", "/no/such/path", ANY),
         *(("POST", path, {ADMIN, CLIENT}) for path in INFERENCE_PATHS),
     ],
@@ -74,6 +84,15 @@ async def test_a_key_opens_what_its_scopes_say(guarded: Serving, method: str, pa
         reply = await ask(guarded, method, path, f"Authorization: Bearer {key}")
         assert (reply.status == 403) is (key not in allowed), (key, reply.status)
     assert (await ask(guarded, method, path)).status == 401
+
+
+async def test_what_the_api_manages_below_models_is_no_models_name(guarded: Serving) -> None:
+    paths = [path for path in guarded.router.openapi()["paths"] if path.startswith("/v1/models/")]
+    assert len(paths) > 8
+    for path in paths:
+        if path != "/v1/models/{name}":
+            reply = await ask(guarded, "GET", path, f"x-api-key: {CLIENT}")
+            assert reply.status == 403, path
 
 
 @pytest.mark.covers("/, /health, /healthz, /readyz, /metrics, /docs, /openapi.json")

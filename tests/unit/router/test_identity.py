@@ -63,7 +63,7 @@ def policy(default_device: Device, vllm: list[Device]) -> Policy:
     )
 
 
-@pytest.mark.covers("n_ctx", "n_gpu_layers", "gpu_memory_utilization", "max_model_len")
+@pytest.mark.covers("n_ctx", "n_gpu_layers", "gpu_memory_utilization", "Requests: max_model_len")
 @pytest.mark.parametrize(("there", "says", "outcome"), rows("Cases"))
 def test_cases_of_identity(there: str, says: str, outcome: str) -> None:
     if outcome.startswith("refused"):

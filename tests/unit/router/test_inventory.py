@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
+from berth_formats.abilities import Abilities
 from berth_router.errors import APIError, UnknownModelError
 from berth_router.management import inventory
 from berth_router.settings import RouterSettings
@@ -80,6 +81,34 @@ async def test_headers_tell_what_a_model_is(serving: Serving, store: Path) -> No
     }
     assert (found["alone.gguf"]["quantization"], found["alone.gguf"]["parameters"]) == ("F16", 300 * 64 + 64)
     assert (found["org/checkpoint"]["format"], found["org/checkpoint"]["parameters"]) == ("safetensors", 650)
+
+
+@pytest.mark.covers("models[].kind", "models[].tools", "models[].vision", "models[].thinking")
+async def test_headers_and_templates_tell_what_a_model_can_do(serving: Serving, store: Path) -> None:
+    write_gguf(store / "sees" / "model.gguf", template="{{ tools }}")
+    write_gguf(store / "sees" / "mmproj-model.gguf")
+    write_checkpoint(store / "thinks", template="{% if enable_thinking %}")
+    write_checkpoint(store / "bge-m3")
+    found = await models(serving)
+    shown = {
+        name: tuple(found[name][field] for field in ("kind", "tools", "vision", "thinking")) for name in sorted(found)
+    }
+    assert shown == {
+        "bge-m3": ("embedding", False, False, False),
+        "sees": ("chat", True, True, False),
+        "thinks": ("chat", False, False, True),
+        "tiny": (None, None, None, None),
+    }
+
+
+async def test_what_a_model_can_do_is_known_at_once_when_it_was_read(store: Path) -> None:
+    write_gguf(store / "smol" / "model.gguf", template="{{ tools }}")
+    known, files = Descriptions(store), ModelStore(store)
+    assert known.abilities("/models/smol") is None
+    await known.of(await files.models(), 5)
+    assert known.abilities("/models/smol") == Abilities("chat", tools=True)
+    assert known.abilities("/models/tiny") is None
+    await known.close()
 
 
 @pytest.mark.covers("models[].broken")
@@ -192,7 +221,7 @@ async def test_a_model_is_deleted_from_the_store(serving: Serving, store: Path, 
             await models(serving)
 
 
-@pytest.mark.covers("404 model_not_found")
+@pytest.mark.covers("DELETE /v1/models/inventory/{name}: 404 model_not_found")
 @pytest.mark.parametrize("settings", [DELETABLE], indirect=True)
 @pytest.mark.parametrize("name", ["absent", "org", "../tiny", "tiny/..", "tiny/model.gguf", ".deleted-x", "%20"])
 async def test_what_is_no_model_is_not_deleted(serving: Serving, store: Path, name: str) -> None:

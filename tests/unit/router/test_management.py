@@ -44,24 +44,6 @@ async def until_refused(serving: Serving) -> Reply:
                 )
 
 
-@pytest.mark.covers("data[].id")
-async def test_models_are_those_of_the_store(serving: Serving, settings: RouterSettings) -> None:
-    (Path(settings.model_store) / "large.gguf").write_bytes(b"GGUF")
-    for not_a_model in (".partial", "lost+found"):
-        (Path(settings.model_store) / not_a_model).mkdir()
-    (Path(settings.model_store) / "notes.txt").write_text("no model")
-    assert [model.id async for model in serving.client.models.list()] == ["/models/large.gguf", MODEL]
-
-
-@pytest.mark.covers("object", "data[].object", "data[].created", "data[].owned_by")
-async def test_models_are_in_openais_shape(serving: Serving, settings: RouterSettings) -> None:
-    changed = int((Path(settings.model_store) / "tiny").stat().st_mtime)
-    assert await get(serving, "/v1/models") == {
-        "object": "list",
-        "data": [{"id": MODEL, "object": "model", "created": changed, "owned_by": "berth"}],
-    }
-
-
 @pytest.mark.covers(
     "loaded_models[].cache_key",
     "loaded_models[].model_path",

@@ -15,7 +15,7 @@ async def manifest(serving: Serving, query: str) -> Any:
     return orjson.loads(reply.body)
 
 
-@pytest.mark.covers("model (query)", "apiVersion", "kind")
+@pytest.mark.covers("model (query)", "apiVersion", "GET /v1/models/manifest: kind")
 async def test_a_model_that_does_not_run_has_the_manifest_that_a_request_would_make(serving: Serving) -> None:
     shown = await manifest(serving, "model=tiny")
     assert (shown["apiVersion"], shown["kind"]) == ("berth.dev/v1alpha1", "ModelDeployment")

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS
-from tests.unit.router.conftest import MODEL, PROMPT, Serving
+from tests.unit.router.conftest import ENGINE_KEY, MODEL, PROMPT, Serving
 from tests.unit.router.engine import COMPLETION, Call, answer_at_once, chunk
 
 REQUEST = orjson.dumps({"model": MODEL, "messages": PROMPT})
@@ -44,6 +44,11 @@ async def test_the_request_id_comes_back_and_reaches_the_engine(ready: Serving) 
 
     reply = await ready.raw("POST", "/v1/chat/completions", REQUEST, "X-Request-Id: a b\r\n")
     assert reply.headers["x-request-id"].startswith("req_")
+
+
+async def test_the_engine_gets_its_own_key_and_never_the_callers(ready: Serving) -> None:
+    await ready.raw("POST", "/v1/chat/completions", REQUEST, "Authorization: Bearer the-callers\r\n")
+    assert ready.engine.calls[-1].headers["authorization"] == f"Bearer {ENGINE_KEY}"
 
 
 async def test_requests_one_after_another_share_a_connection(ready: Serving) -> None:

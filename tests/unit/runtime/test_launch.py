@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from berth_runtime.container import usable_cores
+from berth_runtime.engines import ENGINES
 from berth_runtime.errors import MAX_LINE_CHARACTERS, ModelMissingError
+from berth_runtime.main import GUARD, EngineCall, keyed
 from tests.unit.runtime.model_files import put
 
 # Stands in for the engine's program: what the launcher became is all that these tests want to know of it.
@@ -63,6 +65,24 @@ def test_becomes_the_engine(container: Container, tmp_path: Path) -> None:
     assert arguments[-2:] == ["--seed", "7"]
     assert result.returncode == 7, "the exit code is the engine's"
     assert container.termination_log.read_text() == "", "the launcher had nothing to complain about"
+
+
+def test_the_engines_key_is_where_its_server_looks_and_nowhere_else(container: Container, tmp_path: Path) -> None:
+    model = put(tmp_path / "SmolLM2", "model.gguf")
+    result = container.launch("llamacpp", "--model", str(model), BERTH_ENGINE_KEY="k-123")
+    became = json.loads(result.stdout)
+    assert became["environment"]["LLAMA_API_KEY"] == "k-123"
+    assert "BERTH_ENGINE_KEY" not in became["environment"]
+    assert "k-123" not in f"{became['arguments']} {result.stderr}"
+
+
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_an_engine_that_does_not_ask_for_its_key_everywhere_is_guarded(engine: str) -> None:
+    call = EngineCall([engine, "serve", "/m"], {}, ENGINES[engine].key_variable)
+    environment = {"BERTH_ENGINE_KEY": "k-123"}
+    assert keyed(call, environment) == ["python3", str(GUARD), "BERTH_ENGINE_KEY", engine, "serve", "/m"]
+    assert environment == {"BERTH_ENGINE_KEY": "k-123"}
+    assert keyed(call, {}) == call.arguments, "in a cluster, networks protect engines"
 
 
 def test_the_process_stays_the_same(container: Container, tmp_path: Path) -> None:

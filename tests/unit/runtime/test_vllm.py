@@ -105,7 +105,7 @@ def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:
     model = put(tmp_path / "SmolLM2", "model.safetensors")
     put(model, "config.json", content=json.dumps(SMOLLM2).encode())
     options = ["--device", "cpu", "--gpu-memory-utilization", "0.5", "--max-model-len", "1024", "--devices", "2"]
-    call, environment = engine_call(["vllm", "--model", str(model), *options, "--", "--dtype", "float32"])
+    call, environment, _ = engine_call(["vllm", "--model", str(model), *options, "--", "--dtype", "float32"])
     given = dict(pairwise(call))
     assert call[:3] == ["vllm", "serve", str(model)]
     assert (given["--gpu-memory-utilization"], given["--max-model-len"], given["--tensor-parallel-size"]) == (
@@ -120,7 +120,7 @@ def test_the_launchers_options_reach_the_server(tmp_path: Path) -> None:
 
 def test_on_a_cpu_the_process_that_schedules_computes_on_every_core_and_binds_to_none(tmp_path: Path) -> None:
     model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
-    call, environment = engine_call(["vllm", "--model", str(model), "--device", "cpu"])
+    call, environment, _ = engine_call(["vllm", "--model", str(model), "--device", "cpu"])
     assert dict(pairwise(call))["--distributed-executor-backend"] == "uni"
     assert environment == {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -131,7 +131,7 @@ def test_on_a_cpu_the_process_that_schedules_computes_on_every_core_and_binds_to
 
 def test_on_a_gpu_its_processes_are_vllms_own_choice(tmp_path: Path) -> None:
     model = put(put(tmp_path / "SmolLM2", "model.safetensors"), "config.json", content=b"{}")
-    call, environment = engine_call(["vllm", "--model", str(model), "--device", "cuda"])
+    call, environment, _ = engine_call(["vllm", "--model", str(model), "--device", "cuda"])
     assert "--distributed-executor-backend" not in call
     assert environment == {}
 

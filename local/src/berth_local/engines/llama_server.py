@@ -6,6 +6,7 @@ its name. The HTTP API is the same, because it is the same code.
     python -m berth_local.engines.llama_server --model FILE --port PORT ...
 """
 
+import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -16,6 +17,9 @@ from typing import Any, NoReturn
 from berth_runtime.errors import EngineNotInstalledError, InvalidArgumentsError
 
 PROGRAM = "llama-server"
+
+API_KEY = "LLAMA_API_KEY"
+"""The variable with the key that the server asks for, as llama-server reads it."""
 
 ALL_LAYERS = -2
 """The number that means all layers on the GPU to llama.cpp. -1 leaves the choice to llama.cpp."""
@@ -76,6 +80,8 @@ def parameters(library: Any, options: Namespace) -> Any:
     params.ui = options.ui
     params.offline = options.offline
     params.embedding = options.embeddings
+    if key := os.environ.get(API_KEY):
+        params.api_keys = [key]
     return params
 
 

@@ -14,7 +14,13 @@ _PATH_OPTIONS = frozenset({"--model", "--store"})
 _KNOWS_PATHS_ONLY = Backend.TRANSFORMERS.value
 """The engine whose model can have no other name than its path. The router knows that path by BERTH_ENGINE_STORE."""
 
-_PRIVATE = frozenset({"BERTH_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY"})
+_PRIVATE = frozenset(
+    {
+        *("BERTH_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY"),
+        # Keys of engines that the user runs by hand: an engine would ask for them, and the router knows another.
+        *("LLAMA_API_KEY", "VLLM_API_KEY"),
+    }
+)
 """Secrets of this process's environment. Engines run others' code and weights: a container gets one only if it asks."""
 
 _CONTAINERS_OWN = frozenset({"HOME"})

@@ -21,6 +21,7 @@ from berth_cluster.following import Snapshot, follow
 from berth_local.node.admission import LOOPBACK, Ports
 from berth_local.node.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
 from berth_local.node.containers import arguments_here, environment_here, oom_kills, termination_message
+from berth_local.node.engine_keys import EngineKeys
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import ChildProcess
 from berth_process.clock import Clock, utc_now
@@ -64,13 +65,20 @@ class PodRunner:
     """
 
     def __init__(
-        self, cluster: LocalCluster, images: Mapping[str, ProgramLauncher], store: Path, scratch: Path, ports: Ports
+        self,
+        cluster: LocalCluster,
+        images: Mapping[str, ProgramLauncher],
+        store: Path,
+        scratch: Path,
+        ports: Ports,
+        keys: EngineKeys,
     ) -> None:
         self._cluster = cluster
         self._images = images
         self._store = store
         self._scratch = scratch
         self._ports = ports
+        self._keys = keys
         self._pods: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, _PodEnd] = {}
         self._outputs: dict[str, OutputBuffer] = {}
@@ -121,6 +129,7 @@ class PodRunner:
             raise
         finally:
             self._ports.release(pod)
+            self._keys.forget(pod)
             self._cluster.finish(PODS, metadata["name"], metadata["uid"])
 
     async def _run(self, pod: Object, end: "_PodEnd") -> None:
@@ -133,7 +142,8 @@ class PodRunner:
         output = self._outputs.setdefault(_owner_name(pod), OutputBuffer())
         begun_at, oom_before = output.end, oom_kills()
         try:
-            launching = self._launch(container, termination_log, output, status.creating)
+            environment = environment_here(container, termination_log) | self._keys.make(pod)
+            launching = self._launch(container, environment, output, status.creating)
             child = await _launched_unless(end.asked, launching)
         except NotStartedError as error:
             await status.terminated(_NOT_RUN, f"NotStarted: {error}", out_of_memory=False)
@@ -154,15 +164,13 @@ class PodRunner:
         termination_log.unlink(missing_ok=True)
 
     async def _launch(
-        self, container: dict[str, Any], termination_log: Path, output: OutputBuffer, report: Report
+        self, container: dict[str, Any], environment: Mapping[str, str], output: OutputBuffer, report: Report
     ) -> ChildProcess:
         launcher = self._images.get(container["image"])
         if launcher is None:
             raise NotStartedError(f"there is no {container['image']} on this machine")
         try:
-            return await launcher.launch(
-                arguments_here(container, self._store), environment_here(container, termination_log), output, report
-            )
+            return await launcher.launch(arguments_here(container, self._store), environment, output, report)
         except OSError as error:
             raise NotStartedError(f"{container['image']} cannot be started: {error}") from error
 

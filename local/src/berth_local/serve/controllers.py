@@ -29,6 +29,7 @@ from berth_local.engines.spare_launcher import SpareLauncher
 from berth_local.node.admission import Ports
 from berth_local.node.cluster import LocalCluster
 from berth_local.node.containers import environment_here
+from berth_local.node.engine_keys import EngineKeys
 from berth_local.node.jobs import LABEL_JOB, JobController
 from berth_local.node.output import OutputBuffer
 from berth_local.node.pods import PodRunner, Report
@@ -45,7 +46,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def run_pods(
-    stack: AsyncExitStack, cluster: LocalCluster, ports: Ports, state: StateFolder, store: Path
+    stack: AsyncExitStack, cluster: LocalCluster, ports: Ports, keys: EngineKeys, state: StateFolder, store: Path
 ) -> tuple[SpareLauncher, PodRunner]:
     """Starts the node and the job controller. The stack ends them."""
     processes = await stack.enter_async_context(Processes())
@@ -59,7 +60,7 @@ async def run_pods(
         },
         DOWNLOADER: ModuleLauncher(processes, "berth_hub.main"),
     }
-    pods = PodRunner(cluster, images, store, state.scratch, ports)
+    pods = PodRunner(cluster, images, store, state.scratch, ports, keys)
     stack.push_async_callback(pods.close)
     jobs = JobController(cluster)
     stack.push_async_callback(jobs.close)

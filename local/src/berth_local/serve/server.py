@@ -13,6 +13,7 @@ from berth_local.engines.gpu import first_gpu
 from berth_local.engines.memory import MemoryEstimates, budget
 from berth_local.node.admission import SCHEMAS, Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
+from berth_local.node.engine_keys import EngineKeys
 from berth_local.serve.controllers import reconcile, run_pods
 from berth_local.serve.engine_logs import logs_routes
 from berth_local.serve.home import home_directory, model_store
@@ -78,15 +79,15 @@ async def _compose(
     listener: socket.socket,
 ) -> LocalServer:
     """Starts all parts. The stack ends them, the last one first."""
-    ports = Ports()
+    ports, keys = Ports(), EngineKeys()
     cluster = LocalCluster({**SCHEMAS, PODS.plural: pod_admission(ports)})
-    launcher, pods = await run_pods(stack, cluster, ports, state, store)
+    launcher, pods = await run_pods(stack, cluster, ports, keys, state, store)
     settings = router_settings(engines, store, options.host, options.port)
     if options.api_key:
         settings = with_key(settings, options.api_key, state.scratch / "api-keys")
     if options.drain_seconds is not None:
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
-    router = Router(cluster, settings, more_routes=[logs_routes(pods.output)])
+    router = Router(cluster, settings, more_routes=[logs_routes(pods.output)], engine_key=keys.of)
     gpu = first_gpu()
     gate = MemoryGate(cluster, budget(options.memory_bytes, gpu), MemoryEstimates(store, gpu), router.evictor)
     await reconcile(stack, cluster, operator_settings(engines, settings), gate)

@@ -18,6 +18,8 @@ class Vllm:
                 "--devices": spec.devices,
                 "--gpu-memory-utilization": settings.gpu_memory_utilization,
                 "--max-model-len": settings.max_model_len,
+                "--tool-call-parser": settings.tool_call_parser,
+                "--reasoning-parser": settings.reasoning_parser,
             },
         )
         return EngineProcess(args=arguments, port=PORT, health_path="/health")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
+from berth_formats.abilities import ModelKind
 from berth_router.errors import NotOfferedError, UnknownModelError
 from berth_router.lifecycle.resolve import ENGINES_FOR
 from berth_router.store.descriptions import Described, Descriptions
@@ -57,6 +58,10 @@ class InventoryModel(BaseModel):
     quantization: str | None = Field(description="Such as Q4_K_M, BF16 or awq. null: it holds several.")
     context_length: int | None = Field(description="Tokens of context that it was made for.")
     has_chat_template: bool | None = Field(description="Whether it has a template for chats.")
+    kind: ModelKind | None = Field(description="What it is for. completion: it has no template for chats.")
+    tools: bool | None = Field(description="Whether its chat template tells it of tools.")
+    vision: bool | None = Field(description="Whether it takes images: with GGUF, whether a projector is beside it.")
+    thinking: bool | None = Field(description="Whether its chat template knows of thoughts before an answer.")
     broken: str | None = Field(
         description="Why no engine could load it, where that is known. null: nothing is known to be wrong."
     )
@@ -87,6 +92,7 @@ def recommended_backends(formats: frozenset[str], engines: Mapping[Backend, Sequ
 
 def _shown(described: Described, engines: Mapping[Backend, Sequence[Device]]) -> InventoryModel:
     model, says, origin = described.model, described.description, described.origin
+    abilities = says.abilities if says else None
     return InventoryModel(
         name=model.name,
         path=model.path,
@@ -100,6 +106,10 @@ def _shown(described: Described, engines: Mapping[Backend, Sequence[Device]]) ->
         quantization=says.quantization if says else None,
         context_length=says.context_length if says else None,
         has_chat_template=says.has_chat_template if says else None,
+        kind=abilities.kind if abilities else None,
+        tools=abilities.tools if abilities else None,
+        vision=abilities.vision if abilities else None,
+        thinking=abilities.thinking if abilities else None,
         broken=described.broken,
         manifest=ModelOrigin(repository=origin.repository, commit=origin.commit) if origin else None,
     )

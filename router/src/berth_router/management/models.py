@@ -1,42 +1,50 @@
-"""GET /v1/models: the models that a request can name."""
+"""GET /v1/models and /v1/models/{name}: the models that a request can name, and what is known of each."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
-from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
-from berth_router.lifecycle.deployments import Deployments
-from berth_router.store.model_store import ModelStore
+from berth_router.errors import MethodNotAllowedError
+from berth_router.management.catalog import Catalog
+from berth_router.management.model_entries import ModelEntry
 
-
-class Model(BaseModel):
-    """One model, as OpenAI describes it."""
-
-    id: str = Field(description="What to send as `model`: the model's path in the store.")
-    object: Literal["model"] = "model"
-    created: int = Field(description="When the model was last changed in the store, in seconds since 1970.")
-    owned_by: str = "berth"
+_ONLY_POSTED = frozenset({"load", "unload", "unload-all", "verify-repo"})
 
 
 class ModelList(BaseModel):
     """All models."""
 
     object: Literal["list"] = "list"
-    data: list[Model]
+    data: Sequence[ModelEntry]
 
 
-def models_routes(store: ModelStore, deployments: Deployments) -> APIRouter:
-    """The routes about the models there are."""
+def models_routes(catalog: Catalog) -> APIRouter:
+    """The routes about the models there are. Every other route below /v1/models comes before these."""
     routes = APIRouter(tags=["models"])
+    rendered: tuple[Sequence[ModelEntry], bytes] | None = None
 
-    @routes.get("/v1/models", summary="Models that can be asked for")
-    async def list_models() -> ModelList:  # pyright: ignore[reportUnusedFunction]
-        """The models of the store, whether they run or not, and those of deployments with another path in it."""
-        models = {stored.path: Model(id=stored.path, created=stored.modified) for stored in await store.models()}
-        for deployment in deployments.all():
-            path = deployment.spec.model
-            if path not in models and not deployment.deleting:
-                models[path] = Model(id=path, created=int(deployment.created_at.timestamp()))
-        return ModelList(data=[models[path] for path in sorted(models)])
+    @routes.get("/v1/models", summary="Models that can be asked for", response_model=ModelList)
+    @routes.get("/models", include_in_schema=False)
+    async def list_models() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """The models of the store, whether they run or not, and those of deployments with another path in it.
+
+        Headers that are new are read for half a second; what the others say is null.
+        """
+        nonlocal rendered
+        entries = await catalog.entries()
+        if rendered is None or rendered[0] is not entries:
+            made = await asyncio.to_thread(lambda: ModelList(data=entries).model_dump_json().encode())
+            rendered = (entries, made)
+        return Response(rendered[1], media_type="application/json")
+
+    @routes.get("/v1/models/{name:path}", summary="One model")
+    async def show_model(name: str) -> ModelEntry:  # pyright: ignore[reportUnusedFunction]
+        """The entry of one name: a model's, with or without `/models/` before it, or `name@profile`."""
+        if name in _ONLY_POSTED:
+            raise MethodNotAllowedError("GET", f"/v1/models/{name}", "POST")
+        return await catalog.entry(name)
 
     return routes

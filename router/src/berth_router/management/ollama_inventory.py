@@ -12,12 +12,12 @@ import structlog
 from fastapi import APIRouter, Request, Response
 
 from berth_api.activity import expires_at
-from berth_api.identity import with_defaults
 from berth_api.model_deployment import DEFAULT_CONTEXT_SIZE, Device, ModelDeployment, Phase
 from berth_formats.chat_template import chat_template
 from berth_formats.errors import FormatError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.management.inventory import READ_SECONDS
+from berth_router.management.windows import window_of
 from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.inventory import VERSION, KnownModel, RunningModel, running, shown, tags
 from berth_router.ollama.names import berth_name
@@ -83,8 +83,7 @@ def path_of(name: str) -> str:
 
 def _known(described: Described, template: str | None = None) -> KnownModel:
     model = described.model
-    files = tuple(file.name for file in model.files)
-    return KnownModel(model.path, model.modified, model.size, files, described.description, template)
+    return KnownModel(model.path, model.modified, model.size, described.description, template)
 
 
 def _running(deployment: ModelDeployment, described: Described | None) -> RunningModel:
@@ -96,16 +95,8 @@ def _running(deployment: ModelDeployment, described: Described | None) -> Runnin
         expires_at(deployment),
         status.memory_bytes or 0,
         on_gpu=spec.device is Device.CUDA,
-        context_size=_context_size(deployment) or (model.description.context_length if model.description else None),
+        context_size=window_of(spec, model.description),
     )
-
-
-def _context_size(deployment: ModelDeployment) -> int | None:
-    """Tokens, as the deployment's settings have it. None: the engine takes what the model was made for."""
-    spec = with_defaults(deployment.spec)
-    if spec.llamacpp:
-        return spec.llamacpp.context_size
-    return spec.vllm.max_model_len if spec.vllm else None
 
 
 def _template(root: Path, model: StoredModel) -> str | None:

@@ -13,6 +13,7 @@ class CollectedAnswer:
 
     head_lines = b"content-type: application/json\r\n"
     begins_at_end = True
+    passes = False
 
     def __init__(self, translate: Callable[[bytes], bytes]) -> None:
         self._translate = translate

@@ -1,14 +1,12 @@
 """/api/tags, /api/ps, /api/show and /api/version: what Berth knows of its models, in Ollama's words."""
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from berth_formats.model import ModelDescription
-from berth_formats.names import is_projector
 from berth_router.ollama.answer_clock import timestamp
 from berth_router.ollama.names import ollama_name
 
@@ -17,15 +15,6 @@ VERSION = {"version": "0.13.0"}
 
 FAR_FUTURE = datetime(2300, 1, 1, tzinfo=UTC)
 """`expires_at` of a model that stays: no client takes null, and some count on from it."""
-
-_EMBEDDING_ARCHITECTURES = ("bert", "t5encoder", "gemma-embedding", "gemma3_text_embedding")
-"""Architectures without a decoder: nomic-bert, modernbert and others end with the first."""
-_EMBEDDING_NAME = re.compile(r"embed|(?<![a-z0-9])(bge|e5|gte)(?![a-z0-9])", re.IGNORECASE)
-
-_TOOLS = re.compile(r"\btools\b|tool_call")
-_THINKING = re.compile(r"</think>|enable_thinking|reasoning_content|reasoning_effort")
-_IMAGES = re.compile(r"""['"]image(_url)?['"]""")
-"""What chat templates of models with these capabilities have in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +27,6 @@ class KnownModel:
     """Seconds since 1970."""
     size: int
     """Bytes of all files."""
-    files: tuple[str, ...] = ()
-    """Their paths below the model's own."""
     description: ModelDescription | None = None
     """What the weights say; None where they have not been read, or cannot be."""
     chat_template: str | None = None
@@ -86,18 +73,11 @@ def shown(model: KnownModel, default_context_size: int | None) -> dict[str, Any]
 
 
 def capabilities(model: KnownModel) -> list[str]:
-    """What a model can do, by its architecture, chat template and projector: completion, tools, ..."""
-    if _is_embedding_model(model):
-        return ["embedding"]
-    template = model.chat_template or ""
-    found = ["completion"]
-    if _TOOLS.search(template):
-        found.append("tools")
-    if any(is_projector(file) for file in model.files) or _sees_by_itself(model.description, template):
-        found.append("vision")
-    if _THINKING.search(template):
-        found.append("thinking")
-    return found
+    """What a model can do: completion, tools, ... Ollama has no word for a model that ranks, which is not for chats."""
+    if model.description is None:
+        return ["completion"]
+    abilities = model.description.abilities
+    return ["embedding"] if abilities.kind == "rerank" else abilities.names
 
 
 def digest_of(model: KnownModel) -> str:
@@ -170,16 +150,3 @@ def readable_count(count: int) -> str:
 
 def _modified_at(model: KnownModel) -> str:
     return timestamp(datetime.fromtimestamp(model.modified, UTC))
-
-
-def _is_embedding_model(model: KnownModel) -> bool:
-    architecture = (model.description.architecture if model.description else None) or ""
-    by_architecture = architecture.lower().removesuffix("model").endswith(_EMBEDDING_ARCHITECTURES)
-    return by_architecture or _EMBEDDING_NAME.search(model.path.rpartition("/")[2]) is not None
-
-
-def _sees_by_itself(description: ModelDescription | None, template: str) -> bool:
-    """Whether it takes images without a projector of its own, as safetensors do. A template of GGUF may be of a model
-    whose projector was not downloaded.
-    """
-    return description is not None and description.format == "safetensors" and _IMAGES.search(template) is not None

@@ -25,6 +25,7 @@ class AnswerStream:
         b"x-accel-buffering: no\r\n"  # a proxy in between must pass each line on as it comes
     )
     begins_at_end = False
+    passes = False
 
     def __init__(self, shape: AnswerShape, model: str, clock: AnswerClock) -> None:
         self._lines = LineWriter(shape, model, clock)

@@ -23,6 +23,8 @@ from berth_api.model_deployment import (
     ModelDeploymentSpec,
 )
 from berth_router.errors import InvalidRequestError
+from berth_router.repairs.repair import Repair
+from berth_router.repairs.table import repair_request, repaired_content
 from berth_router.request.endpoints import ENGINE_ENDPOINTS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
@@ -178,13 +180,19 @@ class InferenceRequest:
     """What every engine gets, without the model's name. It is JSON: parsed, it would take up to 30 times the memory."""
     samples: bool
     """Whether the answer is sampled, so that chance has a part in it."""
+    repairs: tuple[Repair, ...] = ()
+    """What may have to be repaired, which depends on the engine."""
 
     def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
-        """The body for the engine of this deployment. `name`: the model's name in the engine."""
+        """The body for the engine of this deployment. `name`: the model's name in the engine.
+
+        Raises InvalidRequestError where that engine would ignore what the request asks.
+        """
+        content = repaired_content(self.content, self.repairs, spec.backend) if self.repairs else self.content
         fields = {"model": name}
         if self.samples and samples_only_when_told(spec):
             fields |= SAMPLING_TURNED_ON
-        return b"%b,%b" % (orjson.dumps(fields)[:-1], self.content[1:])
+        return b"%b,%b" % (orjson.dumps(fields)[:-1], content[1:])
 
 
 class RequestParser:
@@ -206,7 +214,9 @@ class RequestParser:
         except (ValidationError, TypeError):  # a wrong value, or one that cannot be hashed, which is wrong too
             ask, name, samples = self._check(body, endpoint)
         endpoint.check_prompt(body)
-        return InferenceRequest(ask, name, _without_model(engine_body(body, _OWN_FIELDS, endpoint)), samples)
+        engine_body(body, _OWN_FIELDS, endpoint)
+        repairs = repair_request(endpoint.path, raw, body)
+        return InferenceRequest(ask, name, _without_model(body), samples, repairs)
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
         """What a request without a prompt asks of Berth. Raises InvalidRequestError."""
@@ -247,7 +257,7 @@ class RequestParser:
 
     def parse_name(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
         """What a model's name alone asks, with or without a profile. Raises InvalidRequestError."""
-        return self._ask(name, (backend, device, None, None, None, None), None, None, stream=False)
+        return self._new_ask(name, (backend, device, None, None, None, None), None, None, stream=False)
 
     def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
         settings = Profile.model_construct(None, **dict(zip(_STATED_FIELDS, stated, strict=True)))

@@ -10,6 +10,7 @@ from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Responder
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.origins import OriginPolicy
+from berth_router.serving.unpacking import unpacking
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,13 @@ class Dispatcher:
         lines = exchange.answer_lines = self._origins.answer_lines(head, has_keys=self._keys is not None)
         key = None
         if self._keys:
-            needed = scopes_that_allow(head.path, self._inference)
+            needed = scopes_that_allow(head.method, head.path, self._inference)
             if needed is None:
                 return _Route(self._keyless, None, exchange.dialect, lines, keys_read)
             key = self._keys.check(head.headers, needed)
         if path and head.method != "POST":
             raise MethodNotAllowedError(head.method, head.path, "POST")
-        return _Route(path or self._management, key, exchange.dialect, lines, keys_read)
+        return _Route(unpacking(head, path or self._management), key, exchange.dialect, lines, keys_read)
 
     def _count_for_key(self, exchange: Exchange, key: str) -> None:
         if not self._in_hand.try_acquire(key):

@@ -20,11 +20,11 @@ import orjson
 import structlog
 
 from berth_router.errors import APIError, Dialect, EngineFailedError, InternalError, error_event, request_id
+from berth_router.repairs.repair import AnswerRewriter
 from berth_router.serving.answers import CLIENT_LEFT, JSON_TYPE, answer_head, error_answer
 from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.heads import BODILESS, RequestHead, ResponseHead
 from berth_router.serving.interfaces import AnswerRules, ClientWriter, ExchangeHost
-from berth_router.serving.rewriting import AnswerRewriter
 
 _log = structlog.get_logger(__name__)
 
@@ -138,6 +138,20 @@ class Exchange:
         room, self.body_room = self.body_room, 0
         if room:
             self._host.body_budget.release(room)
+
+    def reserve_body(self, size: int) -> bool:
+        """Reserves room for so many more bytes of the body; whether there was room."""
+        if self.done or not self._host.body_budget.reserve(size):
+            return False
+        self.body_room += size
+        return True
+
+    def release_body_part(self, size: int) -> None:
+        """Gives back the room of so many bytes of the body, which are not needed any more."""
+        size = min(size, self.body_room)
+        self.body_room -= size
+        if size:
+            self._host.body_budget.release(size)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a task for the exchange. The client gets what the task raises. The task ends when the client leaves."""
@@ -310,7 +324,13 @@ class Exchange:
             return
         if self._done_appender:
             self._done_appender.feed(data)
-        self.write(rules.rewriter.feed(data) if rules.rewriter else data)
+        rewriter = rules.rewriter
+        if rewriter is None:
+            self.write(data)
+            return
+        self.write(rewriter.feed(data))
+        if rewriter.passes and not self._done_appender:
+            self.accepts_chunks = self._chunked
 
     def on_end(self) -> None:
         """Releases the engine, and ends the client's answer."""

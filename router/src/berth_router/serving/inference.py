@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from berth_api.inference import answered_models, name_in_engine
+from berth_api.model_deployment import ModelDeploymentSpec
 from berth_router.errors import (
     APIError,
     Dialect,
@@ -23,6 +24,8 @@ from berth_router.errors import (
 from berth_router.lifecycle.activator import Activator, ProgressListener
 from berth_router.lifecycle.lease_keeper import Claim
 from berth_router.metrics import Metrics
+from berth_router.repairs.repair import AnswerRewriter
+from berth_router.repairs.table import answer_repairs, answer_rewriters
 from berth_router.request.ask import Ask, InferenceRequest, RequestParser
 from berth_router.request.endpoints import Endpoint
 from berth_router.serving.answers import JSON_TYPE
@@ -30,7 +33,7 @@ from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.pool import EngineAddress, EngineConnectError, EnginePool, engine_address
-from berth_router.serving.rewriting import AnswerRewriter, DoneAppender, ModelNameReplacer, refusal_content
+from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, chained, refusal_content
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +50,15 @@ _REASON_SECONDS = 3.0
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 
+EngineKey = Callable[[str], str | None]
+"""The key that the engine at an endpoint asks for; None: it asks for none."""
+
+
+def no_key(_endpoint: str) -> str | None:
+    """No engine asks for a key, as in a cluster, where networks are kept apart by other means."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class InferenceContext:
     """What all inference requests share."""
@@ -59,6 +71,12 @@ class InferenceContext:
     """Where engines have the model store."""
     in_hand: ConcurrencyLimit
     """Requests in hand, by model."""
+    engine_key: EngineKey = no_key
+
+    def address(self, claim: Claim) -> EngineAddress:
+        """Where the claimed engine listens."""
+        endpoint = claim.deployment.status.endpoint or ""
+        return engine_address(endpoint, self.engine_key(endpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +174,7 @@ class EngineRequest:
             self._exchange.run(self._wait_and_forward(request))
             return
         self._engines_chosen = 1
-        address = _address(claim)
+        address = context.address(claim)
         connection = context.pool.take_idle(address)
         if connection is None:
             self._exchange.run(self._connect_and_forward(request, claim))
@@ -232,7 +250,8 @@ class EngineRequest:
 
     async def _forward_if_reachable(self, request: InferenceRequest, claim: Claim) -> bool:
         """Forwards the request to the claimed engine. False if no connection came about, so that nothing was sent."""
-        context, address = self._context, _address(claim)
+        context = self._context
+        address = context.address(claim)
         try:
             connection = context.pool.take_idle(address) or await context.pool.connect(address)
         except EngineConnectError as error:
@@ -254,14 +273,30 @@ class EngineRequest:
         if self._translation:
             self.rewriter = self._translation.sent_to_engine()
         else:
-            self.rewriter = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
+            self.rewriter = self._answer_rewriter(request, spec, name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
-        body = request.body_for(spec, name)
+        try:
+            body = request.body_for(spec, name)
+        except APIError:
+            pool.release(address, connection)
+            raise
         head = _request_head(address, path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))
         except BrokenAnswerError as error:  # the engine has closed the connection since it was taken
             self.on_engine_broken(error, stale=True)
+
+    def _answer_rewriter(
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, name: str
+    ) -> AnswerRewriter | None:
+        renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
+        streams = request.ask.stream
+        repairs = answer_repairs(spec.backend, self._path, request.repairs, streams=streams)
+        if not repairs:
+            return renamed
+        request_id = self._exchange.request_id
+        rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
+        return chained([*rewriters, renamed] if renamed else rewriters)
 
     async def _resend_or_fail(
         self, request: InferenceRequest, claim: Claim, error: BrokenAnswerError, *, stale: bool
@@ -274,7 +309,7 @@ class EngineRequest:
         context = self._context
         if stale and not self._resent:
             self._resent = True
-            address = _address(claim)
+            address = context.address(claim)
             try:
                 connection = await context.pool.connect(address)
             except EngineConnectError:
@@ -328,10 +363,6 @@ def _too_many(in_hand: ConcurrencyLimit, model: str) -> TooManyRequestsError:
     )
 
 
-def _address(claim: Claim) -> EngineAddress:
-    return engine_address(claim.deployment.status.endpoint or "")
-
-
 def _comments(model: str, exchange: Exchange) -> ProgressListener:
     async def comment(text: str) -> None:
         exchange.comment(f"waiting for {model}: {text}")
@@ -346,13 +377,14 @@ def _request_head(address: EngineAddress, path: str, length: int, exchange: Exch
         traces = b"".join([b"%b: %b\r\n" % (name, fields[name]) for name in _TRACE_HEADERS if name in fields])
     return (
         b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-        b"x-request-id: %b\r\n%b\r\n"
+        b"x-request-id: %b\r\n%b%b\r\n"
         % (
             address.base_path,
             path.encode(),
             address.host_header,
             length,
             exchange.request_id.encode(),
+            address.authorization,
             traces,
         )
     )

@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any, Protocol
 
+from berth_router.repairs.repair import AnswerRewriter
 from berth_router.serving.engine import BrokenAnswerError
 from berth_router.serving.limits import ByteBudget, Limits
-from berth_router.serving.rewriting import AnswerRewriter, DoneAppender
+from berth_router.serving.rewriting import DoneAppender
 
 
 class ExchangeHost(Protocol):

@@ -24,6 +24,7 @@ _log = structlog.get_logger(__name__)
 _NOT_FORWARDED = frozenset(
     {
         b"connection",
+        b"content-encoding",
         b"content-length",
         b"expect",
         b"keep-alive",
@@ -34,7 +35,8 @@ _NOT_FORWARDED = frozenset(
         b"x-request-id",
     }
 )
-"""A request's headers that concern the client's connection alone, or that the bridge writes itself."""
+"""A request's headers that concern the client's connection alone, that the bridge writes itself, or that say how the
+body was packed before it came here."""
 
 
 class ManagementBridge:

@@ -24,12 +24,12 @@ from berth_router.ollama.endpoints import OllamaEndpoint
 from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.sampling import BEYOND_OPENAI
 from berth_router.ollama.stream import AnswerStream
+from berth_router.repairs.repair import AnswerRewriter
 from berth_router.request.ask import Ask, InferenceRequest, json_object
 from berth_router.request.endpoints import ENGINE_ENDPOINTS
 from berth_router.serving.answers import JSON_TYPE
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.inference import EngineRequest, InferenceContext
-from berth_router.serving.rewriting import AnswerRewriter
 from berth_router.store.model_store import ModelStore
 
 _log = structlog.get_logger(__name__)
@@ -133,7 +133,7 @@ class OllamaPath:
         """The request for an engine. Raises APIError."""
         parsed = self.context.parser.parse(call.content(), _ENDPOINTS[call.path])
         ask = self._with_wishes(parsed.ask, call.target)
-        return OllamaRequest(ask, parsed.name, parsed.content, parsed.samples)
+        return OllamaRequest(ask, parsed.name, parsed.content, parsed.samples, parsed.repairs)
 
     def _ask(self, target: CallTarget) -> Ask:
         """What a request without a prompt asks of Berth. Raises APIError."""

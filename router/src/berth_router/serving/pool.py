@@ -32,13 +32,21 @@ class EngineAddress:
     port: int
     host_header: bytes
     base_path: bytes
+    authorization: bytes = b""
+    """The line of a request's head that carries the engine's key; empty where it asks for none."""
 
 
 @lru_cache(maxsize=1024)
-def engine_address(endpoint: str) -> EngineAddress:
-    """The address of a base URL such as http://10.0.0.3:8080."""
+def engine_address(endpoint: str, key: str | None = None) -> EngineAddress:
+    """The address of a base URL such as http://10.0.0.3:8080, whose engine asks for this key."""
     parts = urlsplit(endpoint)
-    return EngineAddress(parts.hostname or "", parts.port or 80, parts.netloc.encode(), parts.path.rstrip("/").encode())
+    return EngineAddress(
+        parts.hostname or "",
+        parts.port or 80,
+        parts.netloc.encode(),
+        parts.path.rstrip("/").encode(),
+        f"authorization: Bearer {key}\r\n".encode() if key else b"",
+    )
 
 
 class EnginePool:

@@ -3,9 +3,9 @@
 Whoever speaks another API than the engine brings a rewriter of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import orjson
 
@@ -13,6 +13,7 @@ from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, ENDS_WITHOUT_DONE
 from berth_api.model_deployment import Backend
 from berth_router.errors import APIError, Dialect, EngineFailedError, UnknownPathError
 from berth_router.ollama.engine_answer import error_text
+from berth_router.repairs.repair import AnswerRewriter
 
 DONE_EVENT = b"data: [DONE]\n\n"
 
@@ -25,26 +26,36 @@ _MAX_ENGINE_TEXT = 1000
 """Bytes of an engine's own text that are passed on where the engine sends no error object."""
 
 
-class AnswerRewriter(Protocol):
-    """Changes an engine's answer, which comes in pieces that are cut anywhere."""
+class RewriterChain:
+    """Rewriters of one answer, which it passes in this order."""
+
+    def __init__(self, rewriters: Sequence[AnswerRewriter]) -> None:
+        self._rewriters = rewriters
+        self.head_lines = next((each.head_lines for each in rewriters if each.head_lines), None)
+        self.begins_at_end = any(each.begins_at_end for each in rewriters)
 
     @property
-    def head_lines(self) -> bytes | None:
-        """Lines of the answer's head in place of the engine's; None: the engine's stay, as the API does."""
-        ...
-
-    @property
-    def begins_at_end(self) -> bool:
-        """Whether the client's answer begins when the engine's is whole. Until then it can become an error."""
-        ...
+    def passes(self) -> bool:
+        """Whether all that comes from now on stays as it is."""
+        return all(each.passes for each in self._rewriters)
 
     def feed(self, data: bytes) -> bytes:
-        """What the client gets of this piece, and of those before it."""
-        ...
+        """What the last of them lets pass."""
+        for each in self._rewriters:
+            data = each.feed(data)
+        return data
 
     def end(self) -> bytes:
         """What is left when no more comes. Raises APIError, but only where `begins_at_end`."""
-        ...
+        data = b""
+        for each in self._rewriters:
+            data = each.feed(data) + each.end()
+        return data
+
+
+def chained(rewriters: Sequence[AnswerRewriter]) -> AnswerRewriter | None:
+    """These as one; None where there are none."""
+    return RewriterChain(rewriters) if len(rewriters) > 1 else next(iter(rewriters), None)
 
 
 class ModelNameReplacer:
@@ -56,6 +67,7 @@ class ModelNameReplacer:
 
     head_lines = None
     begins_at_end = False
+    passes = False
 
     def __init__(self, old: Iterable[str], new: str) -> None:
         self._forms = tuple(

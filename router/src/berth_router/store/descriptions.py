@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from berth_formats.abilities import Abilities
 from berth_formats.describe import describe, describe_files
 from berth_formats.errors import FormatError
 from berth_formats.model import ModelDescription
@@ -96,6 +97,14 @@ class Descriptions:
         if answer != self._answer:
             self._answer = answer
         return self._answer
+
+    def abilities(self, path: str) -> Abilities | None:
+        """What the model at this path in the store can do, as it was last read. None: that is not known, or not yet.
+
+        It opens no file and does not wait, so that a request can ask.
+        """
+        known = self._known.get(path)
+        return known.description.abilities if known and known.description else None
 
     async def begin(self, store: ModelStore) -> None:
         """Begins to read all models of the store, so that they are known when somebody asks.

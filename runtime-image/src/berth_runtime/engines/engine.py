@@ -4,6 +4,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+ENGINE_KEY = "BERTH_ENGINE_KEY"
+"""The variable with the key that the engine shall ask for. Unset: it answers everybody."""
+
 
 class EngineProgram(NamedTuple):
     """The program of one engine, and how to call it.
@@ -11,13 +14,15 @@ class EngineProgram(NamedTuple):
     `add_options` declares the engine's own options; the launcher declares --model, --port and --alias, which every
     engine has. `command` checks the model and returns the program and its arguments. What followed `--` comes last,
     where it overrides the rest. It raises `LaunchError`. `environment` returns the variables that the engine gets,
-    unless somebody has set them.
+    unless somebody has set them. `key_variable`: where its server looks for the key that it then asks for at every
+    path but its health; None: it has no such key, and `guard.py` asks for it.
     """
 
     summary: str
     add_options: Callable[[ArgumentParser], None]
     command: Callable[[Namespace, Sequence[str]], list[str]]
     environment: Callable[[Namespace], Mapping[str, str]] = lambda _: {}
+    key_variable: str | None = None
 
 
 def at_least(minimum: int) -> Callable[[str], int]:

@@ -131,4 +131,6 @@ def server_command(settings: LlamaCppLaunchSettings, extra: Sequence[str] = ()) 
     return [*call, *extra]
 
 
-ENGINE = EngineProgram(summary="GGUF models with llama.cpp", add_options=add_options, command=command)
+ENGINE = EngineProgram(
+    summary="GGUF models with llama.cpp", add_options=add_options, command=command, key_variable="LLAMA_API_KEY"
+)

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from berth_formats.chat_template import chat_template
 from berth_formats.checkpoint import attention_of, context_length_of
+from berth_formats.errors import FormatError
 from berth_formats.memory import kv_cache_bytes
 from berth_formats.model import AttentionShape
 from berth_runtime.checkpoint import Checkpoint, find_checkpoint
 from berth_runtime.container import every_address, has_ipv6, usable_cores, usable_memory
 from berth_runtime.engines.engine import EngineProgram, at_least, share
+from berth_runtime.engines.vllm_parsers import parser_arguments, parsers_for
 
 PROGRAM = "vllm"
 
@@ -46,6 +49,8 @@ class VllmLaunchSettings(NamedTuple):
     """What vLLM shall take for the model's `max_position_embeddings`. None: the model's own."""
     host: str | None = None
     """The address to serve on. None: every one."""
+    parser_arguments: Sequence[str] = ()
+    """The options that name its parsers."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -67,6 +72,12 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="TOKENS",
         help="what one request may use (what the model was made for)",
     )
+    for kind, of in (("tool-call", "calls of tools"), ("reasoning", "reasoning")):
+        parser.add_argument(
+            f"--{kind}-parser",
+            metavar="NAME",
+            help=f"vLLM's parser for the {of} in answers, or none (the one for the model's family)",
+        )
 
 
 def command(options: Namespace, extra: Sequence[str]) -> list[str]:
@@ -85,9 +96,23 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             single_process=computes_in_one_process(options),
             positions=scaled_positions(checkpoint.config, options.max_model_len),
             host=options.host,
+            parser_arguments=parser_arguments(
+                parsers_for(checkpoint.config, _chat_template(checkpoint.directory)),
+                options.tool_call_parser,
+                options.reasoning_parser,
+            ),
         ),
         extra,
     )
+
+
+def _chat_template(directory: Path) -> str | None:
+    """The model's template. None where it has none, or none that can be read: vLLM says so itself if it matters."""
+    try:
+        files = [(file.name, file.stat().st_size) for file in directory.iterdir() if file.is_file()]
+        return chat_template(directory, files)
+    except (FormatError, OSError):
+        return None
 
 
 def environment(options: Namespace) -> dict[str, str]:
@@ -165,6 +190,7 @@ def server_command(settings: VllmLaunchSettings, extra: Sequence[str] = ()) -> l
     if settings.cpu_cache_bytes is not None:
         call += ["--kv-cache-memory-bytes", str(settings.cpu_cache_bytes)]
         call.append("--enforce-eager")  # compiling costs a minute of the start, and a compiler in the image
+    call += settings.parser_arguments
     call += ["--disable-access-log-for-endpoints", "/health,/metrics"]
     return [*call, *extra]
 

@@ -8,6 +8,7 @@ import pytest
 
 from berth_api.identity import with_defaults
 from berth_api.model_deployment import Device, ModelDeploymentSpec
+from berth_formats.abilities import Abilities
 from berth_formats.memory import GIB, MIB
 from berth_formats.model import AttentionShape, ModelDescription
 from berth_local.engines.gpu import Gpu, first_gpu, parsed
@@ -27,6 +28,7 @@ SMOL = ModelDescription(
     attention=AttentionShape(30, 576, 9, (3,) * 30, 64, 64),
     feed_forward_length=1536,
     vocabulary_size=49152,
+    abilities=Abilities("chat"),
 )
 EIGHT = replace(
     SMOL,

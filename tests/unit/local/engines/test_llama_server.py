@@ -39,6 +39,14 @@ def test_whatever_the_launcher_says_reaches_the_engine() -> None:
     assert params.embedding
 
 
+def test_the_key_comes_by_the_environment_as_it_does_to_llama_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, options = llama_server.load(), llama_server.parse(["--model", "/m/a.gguf"])
+    monkeypatch.delenv("LLAMA_API_KEY", raising=False)
+    assert llama_server.parameters(library, options).api_keys == []
+    monkeypatch.setenv("LLAMA_API_KEY", "k-123")
+    assert llama_server.parameters(library, options).api_keys == ["k-123"]
+
+
 def test_what_is_left_out_stays_the_engines_choice() -> None:
     library = llama_server.load()
     params = llama_server.parameters(library, llama_server.parse(["--model", "/m/a.gguf"]))

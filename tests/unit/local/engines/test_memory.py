@@ -29,7 +29,7 @@ def test_vllms_cache_is_estimated_as_the_launcher_sets_it(
     stated = {"vllm": {"maxModelLen": max_model_len}} if max_model_len else {}
     spec = ModelDeploymentSpec.model_validate({"model": "/models/m", "device": "cpu", "backend": "vllm", **stated})
     options = ["--max-model-len", str(max_model_len)] if max_model_len else []
-    call, _ = engine_call(["vllm", "--model", str(path), "--device", "cpu", *options])
+    call, *_ = engine_call(["vllm", "--model", str(path), "--device", "cpu", *options])
     cache_bytes = int(dict(pairwise(call))["--kv-cache-memory-bytes"])
     model = describe(path)
     assert memory_bytes(with_defaults(spec), model) == pytorch_bytes(model, cache_bytes)

@@ -39,7 +39,7 @@ def test_paths_are_this_machines_and_engines_listen_on_loopback(
 
 
 def test_secrets_reach_only_who_asks_for_them() -> None:
-    mine = {"PATH": "/bin", "HOME": "/home/me", "HF_TOKEN": "t", "BERTH_API_KEY": "k"}
+    mine = {"PATH": "/bin", "HOME": "/home/me", "HF_TOKEN": "t", "BERTH_API_KEY": "k", "LLAMA_API_KEY": "l"}
     log = {"BERTH_TERMINATION_LOG": str(LOG), "CUDA_VISIBLE_DEVICES": ""}
     assert environment_here({}, LOG, mine) == {"PATH": "/bin", "HOME": "/home/me", **log}
     env = [

@@ -12,6 +12,7 @@ import pytest
 from berth_cluster.cluster import LABEL_DEPLOYMENT, PODS, NotFoundError, Object
 from berth_local.node.admission import Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
+from berth_local.node.engine_keys import EngineKeys
 from berth_local.node.output import OutputBuffer
 from berth_local.node.pods import PodRunner, Report
 from berth_local.node.processes import ChildProcess, Processes
@@ -58,8 +59,9 @@ class Installing:
 class Node:
     """A cluster whose pods run."""
 
-    def __init__(self, cluster: LocalCluster, runner: PodRunner, installing: Installing) -> None:
+    def __init__(self, cluster: LocalCluster, runner: PodRunner, installing: Installing, keys: EngineKeys) -> None:
         self.cluster = cluster
+        self.keys = keys
         self.installing = installing
         self.runner = runner
 
@@ -101,11 +103,34 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     async with Processes() as processes:
         installing = Installing()
         images = {"shell": Shell(processes), "unlaunchable": Unlaunchable(), "installing": installing}
-        runner = PodRunner(cluster, images, tmp_path / "models", tmp_path, ports)
+        keys = EngineKeys()
+        runner = PodRunner(cluster, images, tmp_path / "models", tmp_path, ports, keys)
         running = asyncio.create_task(runner.run())
-        yield Node(cluster, runner, installing)
+        yield Node(cluster, runner, installing, keys)
         running.cancel()
         await runner.close()
+
+
+async def test_each_start_of_an_engine_has_a_key_of_its_own_for_as_long_as_it_runs(node: Node) -> None:
+    keys: list[str | None] = []
+    for _ in range(2):
+        await node.run("printf %s $BERTH_ENGINE_KEY; exit 3", ports=[{"name": "http", "containerPort": 8000}])
+        pod = await node.until(lambda pod: "terminated" in state(pod))
+        endpoint = f"http://127.0.0.1:{pod['spec']['containers'][0]['ports'][0]['containerPort']}"
+        keys.append(node.keys.of(endpoint))
+        assert state(pod)["terminated"].pop("message") == keys[-1], "what the engine has is what the router sends"
+        assert str(keys[-1]) not in str(pod)
+        await node.cluster.delete(PODS, "p")
+        await node.gone()
+        assert node.keys.of(endpoint) is None
+    assert all(keys)
+    assert keys[0] != keys[1]
+
+
+async def test_what_is_no_engine_gets_no_key(node: Node) -> None:
+    await node.run("printf %s ${BERTH_ENGINE_KEY-none}; exit 3")
+    pod = await node.until(lambda pod: "terminated" in state(pod))
+    assert state(pod)["terminated"]["message"] == "none"
 
 
 def state(pod: Object) -> Object:

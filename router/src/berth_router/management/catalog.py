@@ -1,0 +1,122 @@
+"""Every name that a request can have, and what is known of the model behind it."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from berth_api.model_deployment import MODEL_STORE, ModelDeployment, ModelDeploymentSpec
+from berth_router.errors import InvalidRequestError, UnknownModelError
+from berth_router.lifecycle.deployments import Deployments
+from berth_router.lifecycle.resolve import Create, Policy, match, resolve
+from berth_router.management.inventory import READ_SECONDS
+from berth_router.management.model_entries import Listed, ModelEntry, entry
+from berth_router.request.ask import Ask, RequestParser
+from berth_router.store.descriptions import Described, Descriptions
+from berth_router.store.model_store import ModelLookup, ModelStore
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A model of the store, or of a deployment with another path."""
+
+    path: str
+    created: int
+    described: Described | None
+    deployments: tuple[ModelDeployment, ...]
+
+
+class Catalog:
+    """The names that requests can have. `profiles`: the names of those that a request can add to a model's."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        descriptions: Descriptions,
+        deployments: Deployments,
+        parser: RequestParser,
+        profiles: Collection[str],
+        policy: Policy,
+    ) -> None:
+        self._store = store
+        self._descriptions = descriptions
+        self._deployments = deployments
+        self._parser = parser
+        self._profiles = sorted(profiles)
+        self._policy = policy
+        self._made_from: tuple[Sequence[Described], int] | None = None
+        self._entries: Sequence[ModelEntry] = ()
+
+    async def entries(self) -> Sequence[ModelEntry]:
+        """All of them, by model. The same object as before where nothing has changed."""
+        models = await self._descriptions.of(await self._store.models(), READ_SECONDS)
+        made_from = (models, self._deployments.changes)
+        if self._made_from is None or self._made_from[0] is not models or self._made_from[1] != made_from[1]:
+            known = self._known(models)
+            # A thousand models with ten profiles take a second, in which requests go on.
+            self._entries = await asyncio.to_thread(lambda: list(self._all(known)))
+            self._made_from = made_from
+        return self._entries
+
+    async def entry(self, name: str) -> ModelEntry:
+        """The one with this name. Raises UnknownModelError."""
+        models = await self._descriptions.of(await self._store.models(), READ_SECONDS)
+        known = {each.path: each for each in self._known(models)}
+        why = f"The model {name[:200]!r} is not in the model store."
+        for spelling in _spellings(name):
+            try:
+                ask = self._parser.parse_name(spelling)
+            except InvalidRequestError as error:  # a profile that there is not, or what cannot be a name
+                why = error.message
+                continue
+            if ask.model in known:
+                return entry(self._listed(spelling.removeprefix(f"{MODEL_STORE}/"), ask, known[ask.model]))
+        raise UnknownModelError(
+            f"{why} GET /v1/models lists those there are.", param="model", code="model_not_found", model=name[:200]
+        )
+
+    def _known(self, models: Iterable[Described]) -> Sequence[_Known]:
+        """What there is, by path."""
+        found = {
+            each.model.path: _Known(
+                each.model.path, each.model.modified, each, tuple(self._deployments.of_model(each.model.path))
+            )
+            for each in models
+        }
+        for deployment in self._deployments.all():
+            path = deployment.spec.model
+            if path not in found and not deployment.deleting:
+                created = int(deployment.created_at.timestamp())
+                found[path] = _Known(path, created, None, tuple(self._deployments.of_model(path)))
+        return [found[path] for path in sorted(found)]
+
+    def _all(self, models: Iterable[_Known]) -> Iterator[ModelEntry]:
+        for known in models:
+            name = known.path.removeprefix(f"{MODEL_STORE}/")
+            yield entry(self._listed(name, Ask(known.path), known))
+            for profile in self._profiles:
+                ask = self._parser.parse_name(f"{known.path}@{profile}")
+                if self._spec(ask, known):
+                    yield entry(self._listed(f"{name}@{profile}", ask, known))
+
+    def _listed(self, name: str, ask: Ask, known: _Known) -> Listed:
+        described = known.described
+        return Listed(
+            name,
+            known.created,
+            described.description if described else None,
+            match(ask, known.deployments),
+            self._spec(ask, known),
+        )
+
+    def _spec(self, ask: Ask, known: _Known) -> ModelDeploymentSpec | None:
+        """What a request would start where nothing runs. None: the installation has no engine for that."""
+        formats = known.described.model.formats if known.described else frozenset[str]()
+        decision = resolve(ask, (), ModelLookup(exists=True, weights=formats), self._policy)
+        return decision.spec if isinstance(decision, Create) else None
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """The names that a path of the API can mean. Some proxies make one slash of the two before a whole path."""
+    yield name
+    if name.startswith(MODEL_STORE.removeprefix("/") + "/"):
+        yield f"/{name}"

@@ -1,0 +1,286 @@
+"""Rows about the older completions: what llama.cpp has in another shape, and what no engine has."""
+
+from collections import defaultdict
+from typing import Any, cast
+
+from berth_api.inference import COMPLETIONS
+from berth_api.model_deployment import Backend
+from berth_router.errors import EngineFailedError, InvalidRequestError
+from berth_router.repairs.repair import EVERY_ENGINE, AnsweredRequest, JsonFields, Repair, RepairKind, RequestSign
+from berth_router.repairs.rewriters import EventRewriter, WholeAnswerRewriter
+
+_LLAMACPP, _PATHS = frozenset({Backend.LLAMACPP}), frozenset({COMPLETIONS})
+_MOST_ANSWERS = 8
+"""The largest `n`."""
+
+
+def _refused(field: str, message: str) -> InvalidRequestError:
+    return InvalidRequestError(f"`{field}` {message}.", param=field, code="unsupported_value")
+
+
+# -- logprobs: a number in, four lists out
+
+
+def _wants_logprobs(body: JsonFields) -> bool:
+    wanted = body.get("logprobs")
+    return isinstance(wanted, int) and not isinstance(wanted, bool)
+
+
+def _echoes(body: JsonFields) -> bool:
+    return body.get("echo") is True
+
+
+def _ask_for_one(body: JsonFields) -> None:
+    body["logprobs"] = max(body["logprobs"], 1)  # for 0, llama.cpp would give none at all
+
+
+class LogprobLists:
+    """Makes the lists of OpenAI's completions of what chats have: an object for each token."""
+
+    def __init__(self, alternatives: int) -> None:
+        self._alternatives = alternatives
+        self._offsets: defaultdict[int, int] = defaultdict(int)
+        """Characters of each choice so far."""
+
+    def change(self, answer: JsonFields) -> None:
+        """Changes an answer, or one event of a stream, in place."""
+        for choice in _choices(answer):
+            logprobs = choice.get("logprobs")
+            if isinstance(logprobs, dict):
+                tokens = cast("JsonFields", logprobs).get("content")
+                if isinstance(tokens, list):
+                    choice["logprobs"] = self._lists(choice.get("index", 0), cast("list[JsonFields]", tokens))
+
+    def _lists(self, index: int, tokens: list[JsonFields]) -> JsonFields:
+        offsets: list[int] = []
+        for token in tokens:
+            offsets.append(self._offsets[index])
+            self._offsets[index] += len(token["token"])
+        return {
+            "tokens": [token["token"] for token in tokens],
+            "token_logprobs": [token["logprob"] for token in tokens],
+            "top_logprobs": [self._top(token) for token in tokens],
+            "text_offset": offsets,
+        }
+
+    def _top(self, token: JsonFields) -> JsonFields:
+        """The most likely tokens, and the one that was taken: the API has it in any case."""
+        best = token.get("top_logprobs", [])[: self._alternatives]
+        return {each["token"]: each["logprob"] for each in [*best, token]}
+
+
+def _choices(answer: JsonFields) -> list[JsonFields]:
+    choices = answer.get("choices")
+    return [each for each in cast("list[Any]", choices) if isinstance(each, dict)] if isinstance(choices, list) else []
+
+
+# -- echo: the prompt before the answer
+
+
+def _check_echoed_texts(body: JsonFields) -> None:
+    if not _texts(body):
+        raise _refused("echo", "needs a `prompt` of text with backend llamacpp: it does not tell the text of tokens")
+
+
+def _texts(body: JsonFields) -> list[str]:
+    """The prompts that are texts; an empty list where one is not."""
+    prompt = body["prompt"]
+    prompts = cast("list[Any]", prompt) if isinstance(prompt, list) else [prompt]
+    return prompts if all(isinstance(each, str) for each in prompts) else []
+
+
+class PromptEcho:
+    """Puts the prompt before the first text of each choice."""
+
+    def __init__(self, body: JsonFields) -> None:
+        times = body.get("n") or 1
+        self._prompts = [text for text in _texts(body) for _ in range(times)]
+        self._echoed: set[int] = set()
+
+    def change(self, answer: JsonFields) -> None:
+        """Changes an answer, or one event of a stream, in place."""
+        for choice in _choices(answer):
+            index = choice.get("index", 0)
+            if index not in self._echoed and index < len(self._prompts):
+                self._echoed.add(index)
+                choice["text"] = self._prompts[index] + (choice.get("text") or "")
+
+
+# -- echo with logprobs: how likely the prompt itself is
+
+
+def _echoes_logprobs(body: JsonFields) -> bool:
+    return _echoes(body) and _wants_logprobs(body)
+
+
+_CHANGES_TOKENS = ("grammar", "json_schema", "response_format", "stop")
+
+
+def _force_prompt(body: JsonFields) -> None:
+    """The first token as the prompt, and a grammar that allows the other tokens alone, one after the other.
+
+    llama.cpp tells how likely tokens are only of those that it makes, and tells it as if nothing had been forced.
+    """
+    tokens = _only_prompt(body["prompt"])
+    if not tokens:
+        raise _refused(
+            "echo",
+            "with `logprobs` needs one `prompt`, as a list of tokens, with backend llamacpp; POST /tokenize makes them",
+        )
+    for field in ("stream", "n", *_CHANGES_TOKENS):
+        if body.get(field) not in ((None, 1) if field == "n" else (None, False, [], "")):
+            raise _refused(field, "cannot be with `echo` and `logprobs` with backend llamacpp")
+    forced = " ".join([f"<[{token}]>" for token in tokens[1:]])
+    if forced:
+        body["grammar"] = f"root ::= {forced} (!<[{_NO_TOKEN}]>)*"
+    body["prompt"] = tokens[:1]
+    if body.get("max_tokens") is not None:
+        body["max_tokens"] += len(tokens) - 1
+    _ask_for_one(body)
+
+
+_NO_TOKEN = 2**31 - 1
+"""The id of no token: every token is another one."""
+
+
+def _only_prompt(prompt: Any) -> list[int]:
+    if isinstance(prompt, list) and len(cast("list[Any]", prompt)) == 1 and isinstance(prompt[0], list):
+        prompt = cast("list[Any]", prompt[0])
+    tokens = cast("list[Any]", prompt) if isinstance(prompt, list) else []
+    right = all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in tokens)
+    return tokens if right else []
+
+
+_LISTS: JsonFields = {"tokens": "", "token_logprobs": None, "top_logprobs": None, "text_offset": 0}
+"""What the lists have of a prompt's first token."""
+
+
+class ForcedPrompt:
+    """Makes the answer to a forced prompt one that begins with the prompt."""
+
+    def __init__(self, body: JsonFields) -> None:
+        self._prompt_tokens = len(_only_prompt(body["prompt"]))
+        self._lists = LogprobLists(body["logprobs"])
+
+    def change(self, answer: JsonFields) -> None:
+        """Changes the answer in place. Raises EngineFailedError."""
+        self._lists.change(answer)
+        for choice in _choices(answer):
+            lists: JsonFields = choice.get("logprobs") or dict.fromkeys(_LISTS, ())
+            if len(lists["tokens"]) < self._prompt_tokens - 1:
+                raise EngineFailedError(
+                    "The engine ended within the prompt, which has the token with which answers end.",
+                    code="engine_error",
+                )
+            choice["logprobs"] = {name: [first, *lists[name]] for name, first in _LISTS.items()}
+        usage = answer.get("usage")
+        if isinstance(usage, dict):
+            made = cast("JsonFields", usage)
+            made["completion_tokens"] = made["total_tokens"] - self._prompt_tokens
+            made["prompt_tokens"] = self._prompt_tokens
+
+
+# -- several answers, and what no engine has
+
+
+def _repeat_prompts(body: JsonFields) -> None:
+    """Each prompt so often: of `n`, llama.cpp takes as many as it has slots, which may be two."""
+    times = body["n"]
+    if times > _MOST_ANSWERS:
+        raise _refused("n", f"can be at most {_MOST_ANSWERS} with backend llamacpp")
+    prompt = body["prompt"]
+    given = cast("list[Any]", prompt) if isinstance(prompt, list) else []
+    prompts: list[Any] = given if given and not isinstance(given[0], int) else [prompt]
+    body["prompt"] = [each for each in prompts for _ in range(times)]
+    del body["n"]
+
+
+def _wants_several(body: JsonFields) -> bool:
+    wanted = body.get("n")
+    return isinstance(wanted, int) and wanted > 1 and body.get("seed") is None and not _echoes_logprobs(body)
+
+
+def _refuse_best_of(body: JsonFields) -> None:
+    if body["best_of"] not in (1, body.get("n") or 1):
+        raise _refused("best_of", "must be the same as `n`, or left out: engines do not choose among answers")
+    del body["best_of"]
+
+
+def _refuse_suffix(_: JsonFields) -> None:
+    raise _refused("suffix", "must be left out: engines' completions know only what comes before")
+
+
+COMPLETIONS_REPAIRS = (
+    Repair(
+        "best-of",
+        engines=EVERY_ENGINE,
+        paths=_PATHS,
+        field="best_of",
+        kind=RepairKind.REFUSED,
+        says="More than `n`: no engine chooses among answers.",
+        sign=RequestSign(frozenset({"best_of"})),
+        request=_refuse_best_of,
+    ),
+    Repair(
+        "suffix",
+        engines=EVERY_ENGINE,
+        paths=_PATHS,
+        field="suffix",
+        kind=RepairKind.REFUSED,
+        says="A text to come after the answer.",
+        sign=RequestSign(frozenset({"suffix"}), concerns=lambda body: body["suffix"] != ""),
+        request=_refuse_suffix,
+    ),
+    Repair(
+        "echo",
+        engines=_LLAMACPP,
+        paths=_PATHS,
+        field="echo",
+        kind=RepairKind.REPAIRED,
+        says="The answer begins with the prompt, which must be text.",
+        sign=RequestSign(frozenset({"echo"}), concerns=lambda body: _echoes(body) and not _wants_logprobs(body)),
+        request=_check_echoed_texts,
+        whole=lambda asked: WholeAnswerRewriter(PromptEcho(asked.body).change),
+        stream=lambda asked: EventRewriter(PromptEcho(asked.body).change),
+    ),
+    Repair(
+        "logprobs",
+        engines=_LLAMACPP,
+        paths=_PATHS,
+        field="logprobs",
+        kind=RepairKind.MAPPED,
+        says="A number: the answer has the lists of completions, and not the objects of chats.",
+        sign=RequestSign(frozenset({"logprobs"}), concerns=lambda body: _wants_logprobs(body) and not _echoes(body)),
+        request=_ask_for_one,
+        whole=lambda asked: WholeAnswerRewriter(_lists_for(asked).change),
+        stream=lambda asked: EventRewriter(_lists_for(asked).change),
+    ),
+    Repair(
+        "echo-logprobs",
+        engines=_LLAMACPP,
+        paths=_PATHS,
+        field="echo, logprobs",
+        kind=RepairKind.REPAIRED,
+        says=(
+            "How likely each token of the prompt is. The prompt must be one list of tokens; it is made like an answer,"
+            " token by token, which takes as long. The text of its first token is left out."
+        ),
+        sign=RequestSign(frozenset({"echo"}), concerns=_echoes_logprobs),
+        request=_force_prompt,
+        whole=lambda asked: WholeAnswerRewriter(ForcedPrompt(asked.body).change),
+    ),
+    Repair(
+        "several-completions",
+        engines=_LLAMACPP,
+        paths=_PATHS,
+        field="n",
+        kind=RepairKind.MAPPED,
+        says="Up to 8, however many requests the engine answers at once; with a `seed`, no more than those.",
+        sign=RequestSign(frozenset({"n"}), concerns=_wants_several),
+        request=_repeat_prompts,
+    ),
+)
+
+
+def _lists_for(asked: AnsweredRequest) -> LogprobLists:
+    return LogprobLists(asked.body["logprobs"])

@@ -1,0 +1,84 @@
+"""Rewriters that parse an answer: the whole of it, or each event of its stream. Only answers that need it get one."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import orjson
+
+from berth_router.errors import EngineFailedError
+from berth_router.repairs.repair import JsonFields
+
+_MOST_BYTES = 64 * 1024 * 1024
+"""Of an answer, or of one event."""
+
+_EVENT_END = b"\n\n"
+_DATA = b"data:"
+
+
+class WholeAnswerRewriter:
+    """Changes an answer that is one JSON object."""
+
+    head_lines = None
+    begins_at_end = True
+    passes = False
+
+    def __init__(self, change: Callable[[JsonFields], None]) -> None:
+        """`change`: changes the answer in place. Raises APIError."""
+        self._change = change
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Nothing: the answer is not whole yet."""
+        self._size += len(data)
+        if self._size <= _MOST_BYTES:
+            self._parts.append(data)
+        return b""
+
+    def end(self) -> bytes:
+        """The changed answer. Raises APIError where the engine's is none, or too long."""
+        answer = _object(b"".join(self._parts)) if self._size <= _MOST_BYTES else None
+        if answer is None:
+            raise EngineFailedError("The engine's answer cannot be read.", code="engine_error")
+        self._change(answer)
+        return orjson.dumps(answer)
+
+
+class EventRewriter:
+    """Changes the JSON object of each event. What is no such event passes as it is."""
+
+    head_lines = None
+    begins_at_end = False
+    passes = False
+
+    def __init__(self, change: Callable[[JsonFields], None]) -> None:
+        """`change`: changes the object in place."""
+        self._change = change
+        self._kept: bytes = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The events that are whole."""
+        *whole, self._kept = (self._kept + data).split(_EVENT_END)
+        if len(self._kept) > _MOST_BYTES:
+            return b"".join([self._changed(event) for event in whole]) + self.end()
+        return b"".join([self._changed(event) for event in whole])
+
+    def end(self) -> bytes:
+        """What is left when no more comes."""
+        kept, self._kept = self._kept, b""
+        return kept
+
+    def _changed(self, event: bytes) -> bytes:
+        content = _object(event.removeprefix(_DATA)) if event.startswith(_DATA) else None
+        if content is None:
+            return event + _EVENT_END
+        self._change(content)
+        return b"data: " + orjson.dumps(content) + _EVENT_END
+
+
+def _object(content: bytes) -> JsonFields | None:
+    try:
+        parsed: Any = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return cast("JsonFields", parsed) if isinstance(parsed, dict) else None

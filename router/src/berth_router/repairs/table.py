@@ -1,0 +1,112 @@
+"""The table, and which of its rows a request needs.
+
+A row for all engines is applied while the request is parsed. Others wait until an engine is chosen, and then the
+request is parsed once more. A request and an answer that need no row cost the look at the signs, and are not parsed
+again.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import orjson
+
+from berth_api.model_deployment import Backend
+from berth_router.repairs.beginnings import BEGINNINGS
+from berth_router.repairs.completions import COMPLETIONS_REPAIRS
+from berth_router.repairs.messages import MESSAGES_REPAIRS
+from berth_router.repairs.parameters import PARAMETER_REPAIRS
+from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair
+from berth_router.repairs.tools import TOOL_REPAIRS
+
+REPAIRS: tuple[Repair, ...] = (
+    *MESSAGES_REPAIRS,
+    *TOOL_REPAIRS,
+    *COMPLETIONS_REPAIRS,
+    *PARAMETER_REPAIRS,
+    *BEGINNINGS,
+)
+"""Everything that is repaired, mapped and refused. docs/reference/repairs.md is made of it."""
+
+
+class _Signs:
+    """The rows of one path that have signs, and the signs of all of them."""
+
+    def __init__(self, path: str) -> None:
+        self.rows = tuple((row, row.sign) for row in REPAIRS if row.sign and path in row.paths)
+        self.fields = frozenset(name for _, sign in self.rows for name in sign.fields)
+        self.null = any(sign.null for _, sign in self.rows)
+
+
+_PATHS = frozenset(path for row in REPAIRS for path in row.paths)
+_SIGNS: Mapping[str, _Signs] = {path: _Signs(path) for path in _PATHS}
+
+
+def _for_every_answer(engine: Backend, path: str, *, streams: bool) -> tuple[Repair, ...]:
+    rows = (row for row in REPAIRS if row.sign is None and engine in row.engines and path in row.paths)
+    return tuple(row for row in rows if (row.stream if streams else row.whole))
+
+
+_ANSWERS: Mapping[tuple[Backend, str, bool], tuple[Repair, ...]] = {
+    (engine, path, streams): rows
+    for engine, path, streams in product(Backend, _PATHS, (True, False))
+    if (rows := _for_every_answer(engine, path, streams=streams))
+}
+"""The rows for every answer of an engine at a path, to requests that stream or not."""
+
+
+def repair_request(path: str, raw: bytes, body: JsonFields) -> tuple[Repair, ...]:
+    """Applies to the body the rows that are for all engines, and gives those that wait for an engine.
+
+    `raw`: the body as it came. Raises InvalidRequestError.
+    """
+    signs = _SIGNS.get(path)
+    if signs is None:
+        return ()
+    null = signs.null and b"null" in raw
+    if not null and signs.fields.isdisjoint(body):
+        return ()
+    return _apply(signs, body, has_null=null)
+
+
+def _apply(signs: _Signs, body: JsonFields, *, has_null: bool) -> tuple[Repair, ...]:
+    waiting: list[Repair] = []
+    for row, sign in signs.rows:
+        seen = (sign.null and has_null) or any(body.get(name) is not None for name in sign.fields)
+        if not seen or not sign.concerns(body):
+            continue
+        if row.request and row.for_every_engine:
+            row.request(body)
+        if row.whole or row.stream or not row.for_every_engine:
+            waiting.append(row)
+    return tuple(waiting)
+
+
+def repaired_content(content: bytes, rows: Sequence[Repair], engine: Backend) -> bytes:
+    """The body, as JSON, for this engine. Raises InvalidRequestError."""
+    needed = [row for row in rows if row.request and engine in row.engines and not row.for_every_engine]
+    if not needed:
+        return content
+    body: dict[str, Any] = orjson.loads(content)
+    for row in needed:
+        if row.request:
+            row.request(body)
+    return orjson.dumps(body)
+
+
+def answer_repairs(engine: Backend, path: str, waiting: Sequence[Repair], *, streams: bool) -> tuple[Repair, ...]:
+    """The rows that rewrite an answer, in the order in which it passes them. `waiting`: those of `repair_request`."""
+    always = _ANSWERS.get((engine, path, streams), ())
+    if not waiting:
+        return always
+    return (*always, *(row for row in waiting if engine in row.engines and (row.stream if streams else row.whole)))
+
+
+def answer_rewriters(
+    rows: Sequence[Repair], content: bytes, model: str, request_id: str, *, streams: bool
+) -> list[AnswerRewriter]:
+    """What rewrites an answer. `rows`: those of `answer_repairs`; `content`: the request's body before its repair."""
+    body: JsonFields = orjson.loads(content) if any(row.sign for row in rows) else {}
+    asked = AnsweredRequest(model, request_id, body)
+    makers = [row.stream if streams else row.whole for row in rows]
+    return [make(asked) for make in makers if make]
