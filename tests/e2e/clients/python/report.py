@@ -51,7 +51,7 @@ def report(features: dict[str, Feature]) -> None:
             if inspect.iscoroutine(outcome):
                 loop.run(outcome)
             error = None
-        except Exception as raised:  # noqa: BLE001 (whatever a client raises is what its user sees)
+        except Exception as raised:
             place = traceback.extract_tb(raised.__traceback__)
             here = next((step for step in reversed(place) if "/python/with_" in step.filename), place[-1])
             error = f"{type(raised).__name__}: {str(raised)[:1500]} (in `{here.line}`)"
@@ -92,9 +92,7 @@ def is_answer(text: Any) -> None:
 def _in_hand() -> bool:
     with urllib.request.urlopen(f"{URL}/metrics", timeout=PATIENCE_SECONDS) as answer:
         lines = answer.read().decode().splitlines()
-    return any(
-        line.startswith("berth_router_requests_in_flight") and float(line.split()[-1]) > 0 for line in lines
-    )
+    return any(line.startswith("berth_router_requests_in_flight") and float(line.split()[-1]) > 0 for line in lines)
 
 
 def _post(path: str, body: dict[str, Any]) -> None:

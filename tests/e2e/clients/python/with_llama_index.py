@@ -21,7 +21,11 @@ class Capital(pydantic.BaseModel):
 
 def model(kind: Any = OpenAILike, **options: Any) -> Any:
     asked: Any = {"model": report.MODEL, "temperature": 0, "max_retries": 0, "is_chat_model": True}
-    asked |= {"is_function_calling_model": True, "should_use_structured_outputs": True, "context_window": 2048} | options
+    asked |= {
+        "is_function_calling_model": True,
+        "should_use_structured_outputs": True,
+        "context_window": 2048,
+    } | options
     return kind(api_base=f"{report.URL}/v1", api_key="none", **asked)
 
 

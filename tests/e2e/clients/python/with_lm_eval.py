@@ -25,7 +25,11 @@ class Tokenizer:
 def loglikelihood() -> None:
     made: Any = LocalCompletionsAPI
     client = made(
-        model=report.MODEL, base_url=f"{report.URL}/v1/completions", tokenizer_backend=None, max_length=512, max_retries=1
+        model=report.MODEL,
+        base_url=f"{report.URL}/v1/completions",
+        tokenizer_backend=None,
+        max_length=512,
+        max_retries=1,
     )
     client.tokenizer_backend = "remote"
     client.tokenizer = Tokenizer()

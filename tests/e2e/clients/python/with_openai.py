@@ -1,6 +1,5 @@
 """OpenAI's own client."""
 
-import json
 from typing import Any
 
 import openai
@@ -19,7 +18,9 @@ client = openai.OpenAI(base_url=f"{report.URL}/v1", api_key="none", max_retries=
 QUESTION: Any = [{"role": "user", "content": report.QUESTION}]
 WEATHER: Any = [{"role": "user", "content": report.WEATHER}]
 LONG: Any = [{"role": "user", "content": report.LONG}]
-TOOLS: Any = [{"type": "function", "function": {"name": name, "parameters": report.CITY}} for name in ("weather", "time")]
+TOOLS: Any = [
+    {"type": "function", "function": {"name": name, "parameters": report.CITY}} for name in ("weather", "time")
+]
 GREEDY: Any = {"model": report.MODEL, "temperature": 0, "max_tokens": 64}
 
 
@@ -33,9 +34,7 @@ def chat() -> None:
 
 def stream() -> None:
     parts = list(
-        client.chat.completions.create(
-            messages=QUESTION, stream=True, stream_options={"include_usage": True}, **GREEDY
-        )
+        client.chat.completions.create(messages=QUESTION, stream=True, stream_options={"include_usage": True}, **GREEDY)
     )
     assert parts[0].choices[0].delta.role == "assistant"
     report.is_answer("".join(part.choices[0].delta.content or "" for part in parts if part.choices))
@@ -65,7 +64,11 @@ def tools() -> None:
     assert message.tool_calls
     report.is_city(message.tool_calls[0].function.arguments)
     told = [*WEATHER, message.to_dict(), {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "sunny"}]
-    assert client.chat.completions.create(messages=told, tools=TOOLS, tool_choice="none", **GREEDY).choices[0].message.content
+    assert (
+        client.chat.completions.create(messages=told, tools=TOOLS, tool_choice="none", **GREEDY)
+        .choices[0]
+        .message.content
+    )
 
 
 def json_schema() -> None:

@@ -67,18 +67,16 @@ async def cold_stream() -> None:
 
 
 async def tools() -> None:
-    for model in both():
-        asked: list[str] = []
-        weather = agent(model)
+    asked: list[str] = []
 
-        @weather.tool_plain
-        def look(city: str) -> str:
-            """The weather."""
-            asked.append(city)
-            return "sunny"
+    def weather(city: str) -> str:
+        """The weather."""
+        asked.append(city)
+        return "sunny"
 
-        assert (await weather.run(report.WEATHER)).output
-        assert asked
+    for count, model in enumerate(both(), 1):
+        assert (await agent(model, tools=[weather]).run(report.WEATHER)).output
+        assert len(asked) >= count
 
 
 async def json_schema() -> None:
