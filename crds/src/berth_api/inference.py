@@ -11,16 +11,47 @@ CHAT_COMPLETIONS = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 RESPONSES = "/v1/responses"
+RESPONSES_INPUT_TOKENS = "/v1/responses/input_tokens"
 MESSAGES = "/v1/messages"
+MESSAGES_COUNT_TOKENS = "/v1/messages/count_tokens"
+RERANK = "/v1/rerank"
 TOKENIZE = "/tokenize"
+DETOKENIZE = "/detokenize"
 INFILL = "/infill"
-"""llama.cpp's path for the text between two others. Routers ask it for clients of Ollama's API, and do not offer it."""
+"""llama.cpp's path for the text between two others."""
 
 ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
-    # Only embedding models give embeddings. For other models each engine refuses the request itself.
-    Backend.VLLM: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE}),
+    # Only embedding models give embeddings, and only rerank models an order. For other models each engine refuses the
+    # request itself.
+    Backend.VLLM: frozenset(
+        {
+            CHAT_COMPLETIONS,
+            COMPLETIONS,
+            EMBEDDINGS,
+            RERANK,
+            RESPONSES,
+            MESSAGES,
+            MESSAGES_COUNT_TOKENS,
+            TOKENIZE,
+            DETOKENIZE,
+        }
+    ),
     Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS, RESPONSES}),
-    Backend.LLAMACPP: frozenset({CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, TOKENIZE, INFILL}),
+    Backend.LLAMACPP: frozenset(
+        {
+            CHAT_COMPLETIONS,
+            COMPLETIONS,
+            EMBEDDINGS,
+            RERANK,
+            RESPONSES,
+            RESPONSES_INPUT_TOKENS,
+            MESSAGES,
+            MESSAGES_COUNT_TOKENS,
+            TOKENIZE,
+            DETOKENIZE,
+            INFILL,
+        }
+    ),
 }
 """The paths at which each engine answers a POST."""
 

@@ -152,7 +152,8 @@ class Router:
             )
             paths: dict[str, InferenceResponder] = {
                 path: InferencePath(inference, endpoint, limits.body_bytes)
-                for path, endpoint in INFERENCE_PATHS.items()
+                for endpoint in INFERENCE_PATHS.values()
+                for path in (endpoint.path, *endpoint.aliases)
             }
             paths |= {
                 path: OllamaPath(inference, self._ollama_unloads, endpoint, limits.body_bytes)

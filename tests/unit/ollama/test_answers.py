@@ -12,7 +12,7 @@ import pytest
 from berth_api.activity import expires_at
 from berth_api.model_deployment import ModelDeployment
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
-from berth_router.ollama import collected
+from berth_router.engine_answers import collected
 from tests.unit.router.conftest import Serving
 from tests.unit.router.engine import Call, chunk
 

@@ -9,7 +9,7 @@ from berth_router.ollama.calls import Call, InferenceCall, LoadCall, UnloadCall
 from berth_router.ollama.errors import OllamaError
 from berth_router.ollama.generate import generate_call
 from berth_router.request.ask import RequestParser
-from berth_router.request.endpoints import ENGINE_ENDPOINTS
+from berth_router.request.endpoints import INFERENCE_PATHS
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 SCHEMA = {"type": "object"}
@@ -95,7 +95,7 @@ def test_options_go_with_every_kind() -> None:
 def test_the_router_takes_every_body(stated: dict[str, Any]) -> None:
     call = generate(**stated)
     assert isinstance(call, InferenceCall)
-    assert RequestParser({}).parse(call.content(), ENGINE_ENDPOINTS[call.path]).ask.model == "/models/llama"
+    assert RequestParser({}).parse(call.content(), INFERENCE_PATHS[call.path]).ask.model == "/models/llama"
 
 
 @pytest.mark.parametrize("prompt", ["", None])

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from berth_router.engine_answers.error_text import error_text
+from berth_router.errors import APIError
 from berth_router.ollama.calls import InferenceCall
 from berth_router.ollama.chat import chat_call
 from berth_router.ollama.embed import embed_answer, embed_call, embeddings_answer, embeddings_call
-from berth_router.ollama.engine_answer import error_text
 from berth_router.ollama.errors import OllamaError
 from berth_router.ollama.generate import generate_call
 from berth_router.ollama.lines import AnswerShape
@@ -112,7 +113,7 @@ def test_any_whole_answer_is_read_or_refused(content: bytes) -> None:
         lambda: embed_answer("llama", content, answer_clock()),
         lambda: embeddings_answer(content),
     ):
-        with suppress(OllamaError):
+        with suppress(APIError):
             assert isinstance(orjson.loads(read()), dict)
 
 
@@ -126,7 +127,7 @@ def test_any_whole_answer_is_read_or_refused(content: bytes) -> None:
 )
 def test_an_engines_answer_may_be_deep(deep: dict[str, Any]) -> None:
     content = to_json(deep)
-    with pytest.raises(OllamaError):
+    with pytest.raises(APIError):
         whole_answer(AnswerShape.CHAT, "llama", content, answer_clock())
 
 

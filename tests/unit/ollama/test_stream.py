@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from berth_router.ollama.engine_answer import error_text
-from berth_router.ollama.errors import OllamaError
+from berth_router.engine_answers.error_text import error_text
+from berth_router.errors import APIError
 from berth_router.ollama.lines import AnswerShape, LineWriter
 from berth_router.ollama.stream import AnswerStream, whole_answer
 from tests.unit.examples import examples
@@ -289,7 +289,7 @@ def test_a_whole_answer(shape: AnswerShape, choice: dict[str, Any], answer: dict
     ],
 )
 def test_a_whole_answer_that_is_none(content: bytes, text: str) -> None:
-    with pytest.raises(OllamaError) as refused:
+    with pytest.raises(APIError) as refused:
         whole_answer(AnswerShape.CHAT, "llama", content, answer_clock())
     assert (refused.value.status, refused.value.message) == (502, text)
 

@@ -11,7 +11,7 @@ from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import REPAIRS, answer_repairs, answer_rewriters
 from berth_router.request.ask import InferenceRequest, RequestParser
-from berth_router.request.endpoints import ENGINE_ENDPOINTS
+from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.rewriting import chained
 from tests.unit.repairs.example import Answered, Changed, Example, Kept, Refused
 from tests.unit.repairs.examples import EXAMPLES
@@ -26,7 +26,7 @@ ROWS = {row.name: row for row in REPAIRS}
 
 def requested(path: str, sent: Mapping[str, Any]) -> InferenceRequest:
     needed: dict[str, Any] = {"model": "tiny"}
-    endpoint = ENGINE_ENDPOINTS[path]
+    endpoint = INFERENCE_PATHS[path]
     if endpoint.output_limit_required:
         needed["max_tokens"] = 5
     if "messages" in endpoint.prompts:

@@ -23,14 +23,29 @@ def body(**fields: Any) -> bytes:
     return orjson.dumps({"model": MODEL, **fields})
 
 
-@pytest.mark.covers("/v1/completions", "/v1/responses", "/v1/messages", "/tokenize")
+@pytest.mark.covers(
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/responses/input_tokens",
+    "/v1/rerank",
+    "/tokenize",
+    "/detokenize",
+    "/infill",
+)
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
         ("/v1/completions", {"prompt": "Once"}),
         ("/v1/responses", {"input": "hello"}),
         ("/v1/messages", {"messages": PROMPT, "max_tokens": 5}),
+        ("/v1/messages/count_tokens", {"messages": PROMPT}),
+        ("/v1/responses/input_tokens", {"input": "hello"}),
+        ("/v1/rerank", {"query": "hello", "documents": ["a", "b"]}),
         ("/tokenize", {"content": "hello"}),
+        ("/detokenize", {"tokens": [1, 2]}),
+        ("/infill", {"input_prefix": "a", "input_suffix": "c", "n_predict": 0}),
     ],
 )
 async def test_a_path_of_the_engine_reaches_it(ready: Serving, path: str, fields: dict[str, Any]) -> None:
@@ -41,6 +56,37 @@ async def test_a_path_of_the_engine_reaches_it(ready: Serving, path: str, fields
     reply = await ready.raw("POST", path, body(**fields))
     assert orjson.loads(reply.body) == {"path": path}
     assert fields.items() <= ready.engine.calls[-1].body.items()
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/reranking", "/v1/reranking", "/v2/rerank"])
+async def test_other_names_of_a_path_reach_the_engine_at_its_own(ready: Serving, path: str) -> None:
+    assert (await ready.raw("POST", path, body(query="x", documents=["a"]))).status == 200
+    assert ready.engine.calls[-1].path == "/v1/rerank"
+    assert (await ready.raw("GET", path)).status == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param", "says"),
+    [
+        ("/v1/rerank", {"documents": ["a"]}, "query", "`query` must be a string or an object."),
+        ("/v1/rerank", {"query": "x", "documents": "a"}, "documents", "`documents` must be a list."),
+        ("/infill", {"input_prefix": "a"}, "input_suffix", "`input_suffix` must be a string."),
+        ("/detokenize", {"tokens": 1}, "tokens", "`tokens` must be a list."),
+        ("/v1/responses/input_tokens", {"input": None}, "input", "`input` must be a string or a list."),
+    ],
+)
+async def test_what_a_path_must_have_is_named(
+    ready: Serving, path: str, fields: dict[str, Any], param: str, says: str
+) -> None:
+    reply = await ready.raw("POST", path, body(**fields))
+    error = orjson.loads(reply.body)["error"]
+    assert (reply.status, error["param"], error["message"]) == (400, param, says)
+
+
+async def test_whoever_counts_by_anthropics_api_gets_its_errors(ready: Serving) -> None:
+    reply = await ready.raw("POST", "/v1/messages/count_tokens", body(messages="x"))
+    error = orjson.loads(reply.body)
+    assert (reply.status, error["type"], error["error"]["type"]) == (400, "error", "invalid_request_error")
 
 
 @pytest.mark.covers("a path that the stated engine lacks, or every engine for the model's files")
@@ -275,7 +321,9 @@ async def test_the_page_of_the_api_has_every_path_and_its_fields(serving: Servin
         "/v1/embeddings": "input",
         "/v1/responses": "max_output_tokens",
         "/v1/messages": "max_tokens",
+        "/v1/rerank": "documents",
         "/tokenize": "content",
+        "/infill": "input_suffix",
     }.items():
         reference = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
         fields = schema["components"]["schemas"][reference.rsplit("/", 1)[-1]]["properties"]

@@ -347,7 +347,7 @@ async def test_the_openapi_page_describes_inference_too(serving: Serving) -> Non
     [
         ("GET", "/v2/models", {}, 404, "unknown_path", "/docs"),
         ("GET", "/v1/chat/completions", {}, 405, "method_not_allowed", "POST"),
-        ("DELETE", "/v1/models", {}, 405, "method_not_allowed", "GET"),
+        ("DELETE", "/v1/models", {}, 405, "method_not_allowed", "GET, HEAD"),
         ("POST", "/v1/models/unload", {"backend": "vllm"}, 400, "invalid_value", "`model`"),
         ("POST", "/v1/models/unload", {"model": "x", "backend": "ollama"}, 400, "invalid_value", "`backend`"),
         ("POST", "/v1/chat/completions", {"model": "x", "messages": [], "n_ctx": 1}, 400, "invalid_value", "`n_ctx`"),

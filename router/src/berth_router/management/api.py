@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from berth_router.errors import (
     OLLAMA_PATHS,
@@ -21,6 +22,8 @@ from berth_router.errors import (
     UnknownPathError,
 )
 from berth_router.management.inference_schema import add_inference
+from berth_router.management.ollama_schema import add_ollama
+from berth_router.management.refusal_schema import add_refusals
 
 _log = structlog.get_logger(__name__)
 
@@ -40,6 +43,8 @@ def management_api(routers: Sequence[APIRouter]) -> FastAPI:
         if not api.openapi_schema:
             schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
             add_inference(schema)
+            add_ollama(schema)
+            add_refusals(schema)
             schema["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"apiKey": []}]
             api.openapi_schema = schema
@@ -79,13 +84,23 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         raise error
     path = request.url.path
     if error.status_code == 405:
-        return await _api_error(
-            request, MethodNotAllowedError(request.method, path, (error.headers or {}).get("Allow", ""))
-        )
+        allow = _methods_of(request, (error.headers or {}).get("Allow", ""))
+        return await _api_error(request, MethodNotAllowedError(request.method, path, allow))
     if error.status_code == 404:
         return await _api_error(request, unknown_path(request.app, path))
     refused = InvalidRequestError(str(error.detail))
     return JSONResponse(refused.content(_dialect(request)), error.status_code, error.headers)
+
+
+def _methods_of(request: Request, of_one_route: str) -> str:
+    """The methods that the request's path takes. Starlette's own refusal names those of one route alone."""
+    methods = {method for method in of_one_route.replace(" ", "").split(",") if method}
+    for template, operations in request.app.openapi()["paths"].items():
+        if compile_path(template)[0].match(request.url.path):
+            methods |= {method.upper() for method in operations}
+    if "GET" in methods:
+        methods.add("HEAD")
+    return ", ".join(sorted(methods))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

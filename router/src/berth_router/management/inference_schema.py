@@ -1,12 +1,13 @@
 """The inference paths in the description of the API. FastAPI does not serve them, so it does not describe them."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Union
 
 from pydantic import Field, create_model
 from pydantic.json_schema import models_json_schema
 
 from berth_router.request.ask import BerthFields, RequestFields
-from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
+from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint, FieldTypes
 from berth_router.request.engine_body import DEFAULT_MAX_TOKENS, SAMPLING_DEFAULTS
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -24,13 +25,14 @@ def add_inference(schema: dict[str, Any]) -> None:
 
 
 def _request_model(endpoint: Endpoint) -> type[BerthFields]:
-    kinds: Any = str | list[Any] if str in endpoint.prompt_types else list[Any]
+    kinds = _annotation(endpoint.prompt_types)
     fields: dict[str, Any] = {}
     if len(endpoint.prompts) == 1:
         fields[endpoint.prompts[0]] = (kinds, Field(description="What to answer."))
     else:
         for name in endpoint.prompts:
             fields[name] = (kinds | None, Field(default=None, description=f"One of {', '.join(endpoint.prompts)}."))
+    fields |= {name: (_annotation(types), Field(description="What goes with it.")) for name, types in endpoint.also}
     if endpoint.streams:
         fields["stream"] = _like("stream", default=False)
     if endpoint.samples:
@@ -45,6 +47,14 @@ def _request_model(endpoint: Endpoint) -> type[BerthFields]:
     return model
 
 
+_ANNOTATIONS: Mapping[type, Any] = {str: str, list: list[Any], dict: dict[str, Any]}
+
+
+def _annotation(types: FieldTypes) -> Any:
+    """The types of a field as pydantic reads them."""
+    return Union[tuple(_ANNOTATIONS[each] for each in types)]  # noqa: UP007 (the types are known only now)
+
+
 def _like(name: str, default: Any) -> tuple[Any, Any]:
     """A field as RequestFields checks it, with the default that an engine gets."""
     checked = RequestFields.model_fields[name]
@@ -52,6 +62,7 @@ def _like(name: str, default: Any) -> tuple[Any, Any]:
 
 
 def _operation(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/json": {}, **({"text/event-stream": {}} if endpoint.streams else {})}
     streamed = "; with `stream`, as server-sent events" if endpoint.streams else ""
     return {
         "tags": ["inference"],
@@ -60,10 +71,6 @@ def _operation(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, Any]:
         "operationId": "post_" + endpoint.path.strip("/").replace("/", "_"),
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": {
-            "200": {"description": f"The answer{streamed}."},
-            "400": {"description": "A field is wrong; `error.param` names it."},
-            "404": {"description": "The model is not in the store, or its engine does not have this path."},
-            "502": {"description": "The engine broke off."},
-            "503": {"description": "Not now; `error.code` says why and Retry-After when to try again."},
+            "200": {"description": f"The answer{streamed}.", "content": content},
         },
     }

@@ -1,6 +1,6 @@
 """What Ollama's clients ask besides answers: `/`, /api/version, /api/tags, /api/ps and /api/show.
 
-These routes are not in the description of the API: they are Ollama's, and its clients know them.
+`ollama_schema.py` describes these routes: their bodies are JSON, of whatever content type.
 """
 
 import asyncio

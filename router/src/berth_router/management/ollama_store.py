@@ -1,6 +1,6 @@
 """What Ollama's clients change: /api/pull and /api/delete; and what Berth does not do for them.
 
-These routes are not in the description of the API: they are Ollama's, and its clients know them.
+`ollama_schema.py` describes these routes: their bodies are JSON, of whatever content type.
 """
 
 import asyncio

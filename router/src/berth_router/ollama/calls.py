@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from berth_router.ollama.json_values import written
+from berth_router.ollama.writing import written
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from berth_api.inference import CHAT_COMPLETIONS
+from berth_router.engine_answers.json_values import as_object
 from berth_router.ollama.calls import Call, InferenceCall, LoadCall, UnloadCall
 from berth_router.ollama.errors import wrong_field
-from berth_router.ollama.json_values import as_object
 from berth_router.ollama.keep_alive import keep_alive_of
 from berth_router.ollama.media import media_part
 from berth_router.ollama.requests import ChatBody, OllamaMessage, OllamaOptions, read, target_of

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from berth_api.inference import EMBEDDINGS
+from berth_router.engine_answers.json_values import as_count, as_list, as_object, engine_object
 from berth_router.ollama.answer_clock import AnswerClock
 from berth_router.ollama.calls import Call, InferenceCall, LoadCall, UnloadCall
 from berth_router.ollama.errors import OllamaError, wrong_field
-from berth_router.ollama.json_values import as_count, as_list, as_object, engine_object, written
 from berth_router.ollama.keep_alive import keep_alive_of
 from berth_router.ollama.requests import EmbedBody, EmbeddingsBody, InferenceBody, read, target_of
+from berth_router.ollama.writing import written
 
 _CUT_TO_MODEL = -1
 """vLLM's `truncate_prompt_tokens` for a text that is longer than the model takes. llama.cpp refuses such a text."""
@@ -36,7 +37,7 @@ def embeddings_call(body: object) -> Call:
 def embed_answer(name: str, content: bytes, clock: AnswerClock) -> bytes:
     """The answer of /api/embed, made of the engine's. `name`: the model as the client wrote it.
 
-    Every vector has the length 1, as Ollama's have. Raises OllamaError (502).
+    Every vector has the length 1, as Ollama's have. Raises APIError (502).
     """
     answer = engine_object(content)
     tokens = as_count(as_object(answer.get("usage")).get("prompt_tokens"))
@@ -49,7 +50,7 @@ def embed_loaded(name: str, clock: AnswerClock) -> bytes:
 
 
 def embeddings_answer(content: bytes) -> bytes:
-    """The answer of /api/embeddings, made of the engine's. Raises OllamaError (502)."""
+    """The answer of /api/embeddings, made of the engine's. Raises APIError (502)."""
     vectors = _vectors(engine_object(content))
     return written({"embedding": vectors[0] if vectors else []})
 

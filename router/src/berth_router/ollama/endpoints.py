@@ -26,7 +26,7 @@ class OllamaEndpoint:
     shape: AnswerShape
     """Where the lines of a stream have their text; /api/embed and /api/embeddings have no streams."""
     whole: Callable[[str, bytes, AnswerClock], bytes]
-    """The answer, made of an engine's whole one. The text is the model's name. Raises OllamaError (502)."""
+    """The answer, made of an engine's whole one. The text is the model's name. Raises APIError (502)."""
     without_engine: Callable[[str, str, AnswerClock], bytes]
     """The answer to a request that only loads or unloads. The texts are the model's name, and `load` or `unload`."""
 

@@ -3,17 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from berth_router.engine_answers.error_text import error_text
+from berth_router.engine_answers.json_values import as_count, as_list, as_number, as_object, as_text
 from berth_router.ollama.errors import OllamaError
-from berth_router.ollama.json_values import as_count, as_list, as_number, as_object, as_text
 
 _NS_PER_MS = 1_000_000
-_ERROR_FIELDS = ("error", "message", "detail")
-"""Where an error has its words: in these, or in these of these."""
-_DEEPEST_ERROR = 4
-_LONGEST_TEXT = 2000
-"""Characters of an error's words that clients get."""
 
 _LENGTH = ("length", "limit")
 """Reasons for an end at the limit of tokens: OpenAI's, and /infill's."""
@@ -73,19 +67,6 @@ def part_of(event: dict[str, Any]) -> AnswerPart:
         reason=_reason(choice.get("finish_reason")),
         figures=_figures(as_object(event.get("usage")), as_object(event.get("timings"))),
     )
-
-
-def error_text(error: object) -> str:
-    """The words of an error in the shape of OpenAI's API, or of an engine: with or without its `error` around it."""
-    for _ in range(_DEEPEST_ERROR):
-        fields = as_object(error)
-        error = next((fields[name] for name in _ERROR_FIELDS if fields.get(name)), error)
-    if isinstance(error, str):
-        return error[:_LONGEST_TEXT]
-    try:
-        return orjson.dumps(error).decode()[:_LONGEST_TEXT]
-    except orjson.JSONEncodeError:  # nested too deeply to be written
-        return "The engine failed, and what it says of that cannot be read."
 
 
 def _infill_part(event: dict[str, Any]) -> AnswerPart:

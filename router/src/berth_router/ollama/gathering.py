@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
+from berth_router.engine_answers.json_values import as_count, as_list, as_object, as_text
 from berth_router.ollama.errors import OllamaError
-from berth_router.ollama.json_values import as_count, as_list, as_object, as_text
 
 MOST_CALLS = 1000
 MOST_BYTES = 16 * 1024 * 1024

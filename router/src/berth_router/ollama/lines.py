@@ -6,7 +6,7 @@ from typing import Any
 
 from berth_router.ollama.answer_clock import AnswerClock, Nanoseconds
 from berth_router.ollama.engine_answer import EngineFigures
-from berth_router.ollama.json_values import written
+from berth_router.ollama.writing import written
 
 
 class AnswerShape(Enum):

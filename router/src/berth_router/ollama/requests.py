@@ -7,9 +7,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from berth_router.engine_answers.json_values import as_object
 from berth_router.ollama.calls import CallTarget, EngineWishes
 from berth_router.ollama.errors import OllamaError, wrong_field
-from berth_router.ollama.json_values import as_object
 from berth_router.ollama.keep_alive import KeepAlive
 from berth_router.ollama.names import berth_name
 

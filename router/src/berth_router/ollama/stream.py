@@ -1,12 +1,13 @@
 """An engine's answer → Ollama's: a stream of events line by line, or a whole answer."""
 
+from berth_router.engine_answers.events import EventReader
+from berth_router.engine_answers.json_values import engine_object
+from berth_router.errors import APIError
 from berth_router.ollama.answer_clock import AnswerClock, Nanoseconds
 from berth_router.ollama.engine_answer import AnswerPart, EngineFigures, part_of
 from berth_router.ollama.errors import OllamaError, error_content
 from berth_router.ollama.gathering import CallGatherer
-from berth_router.ollama.json_values import engine_object
 from berth_router.ollama.lines import AnswerContent, AnswerEnd, AnswerShape, LineWriter
-from berth_router.ollama.sse import EventReader
 
 _DONE = b"[DONE]"
 """The data of the last event of OpenAI's streams."""
@@ -50,7 +51,7 @@ class AnswerStream:
                 lines.append(self._lines_of(event))
                 if self.ended:
                     break
-        except OllamaError as error:
+        except APIError as error:
             lines.append(self._failure(error))
         return b"".join(lines)
 
@@ -86,13 +87,13 @@ class AnswerStream:
         self.ended = True
         return called + last
 
-    def _failure(self, error: OllamaError) -> bytes:
+    def _failure(self, error: APIError) -> bytes:
         self.ended = self.failed = True
         return error_content(error.message)
 
 
 def whole_answer(shape: AnswerShape, model: str, content: bytes, clock: AnswerClock) -> bytes:
-    """Ollama's answer, made of an engine's that came at once. Raises OllamaError (502) where that makes no sense."""
+    """Ollama's answer, made of an engine's that came at once. Raises APIError (502) where that makes no sense."""
     part = part_of(engine_object(content))
     gatherer = CallGatherer()
     gatherer.add(part.tool_calls)

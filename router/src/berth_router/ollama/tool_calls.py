@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from berth_router.ollama.errors import wrong_field
-from berth_router.ollama.json_values import written
 from berth_router.ollama.requests import OllamaMessage, OllamaToolCall
+from berth_router.ollama.writing import written
 
 
 @dataclass(slots=True)

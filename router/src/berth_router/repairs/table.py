@@ -14,9 +14,12 @@ import orjson
 from berth_api.model_deployment import Backend
 from berth_router.repairs.beginnings import BEGINNINGS
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
+from berth_router.repairs.embeddings import EMBEDDINGS_REPAIRS
 from berth_router.repairs.messages import MESSAGES_REPAIRS
 from berth_router.repairs.parameters import PARAMETER_REPAIRS
 from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair
+from berth_router.repairs.reranking import RERANKING
+from berth_router.repairs.tokens import TOKENS
 from berth_router.repairs.tools import TOOL_REPAIRS
 
 REPAIRS: tuple[Repair, ...] = (
@@ -25,6 +28,9 @@ REPAIRS: tuple[Repair, ...] = (
     *COMPLETIONS_REPAIRS,
     *PARAMETER_REPAIRS,
     *BEGINNINGS,
+    *EMBEDDINGS_REPAIRS,
+    *RERANKING,
+    *TOKENS,
 )
 """Everything that is repaired, mapped and refused. docs/reference/repairs.md is made of it."""
 

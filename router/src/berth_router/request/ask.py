@@ -25,7 +25,7 @@ from berth_api.model_deployment import (
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import repair_request, repaired_content
-from berth_router.request.endpoints import ENGINE_ENDPOINTS, Endpoint
+from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
@@ -231,7 +231,7 @@ class RequestParser:
     def _check_items(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
         """As `_check`, of the names and values of checked fields. Raises ValidationError too."""
         fields = dict(zip(items[::2], items[1::2], strict=True))
-        return self._ask_of_fields(RequestFields.model_validate(fields), ENGINE_ENDPOINTS[path])
+        return self._ask_of_fields(RequestFields.model_validate(fields), INFERENCE_PATHS[path])
 
     def _check(self, body: dict[str, Any], endpoint: Endpoint) -> tuple[Ask, str, bool]:
         """What the body asks of Berth, the model's name, and whether it is sampled. Raises InvalidRequestError."""

@@ -4,10 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, INFILL, MESSAGES, RESPONSES, TOKENIZE
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    MESSAGES_COUNT_TOKENS,
+    RERANK,
+    RESPONSES,
+    RESPONSES_INPUT_TOKENS,
+    TOKENIZE,
+)
 from berth_router.errors import Dialect, InvalidRequestError
 
-_JSON_NAMES = {str: "a string", list: "a list"}
+_JSON_NAMES = {str: "a string", list: "a list", dict: "an object"}
+
+FieldTypes = tuple[type[str] | type[list[Any]] | type[dict[str, Any]], ...]
+"""The JSON types that a field may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +35,7 @@ class Endpoint:
     """What it does, for the API's page."""
     prompts: tuple[str, ...]
     """A request must have one of these fields."""
-    prompt_types: tuple[type[str] | type[list[Any]], ...]
+    prompt_types: FieldTypes
     """The types that such a field may have."""
     output_limit: str | None = None
     """The field that limits the tokens of the answer. None: the answer has no tokens."""
@@ -32,16 +47,28 @@ class Endpoint:
     """Whether `stream` makes the answer server-sent events."""
     dialect: Dialect = Dialect.OPENAI
     """The shape of errors that its clients understand."""
+    also: tuple[tuple[str, FieldTypes], ...] = ()
+    """Further fields that a request must have."""
+    aliases: tuple[str, ...] = ()
+    """Other paths of the router that are the same. The engine is asked at `path`."""
 
     def check_prompt(self, body: Mapping[str, Any]) -> None:
         """Raises InvalidRequestError where the body has nothing to answer."""
         for name in self.prompts:
             if name in body and isinstance(body[name], self.prompt_types):
-                return
-        name = next((name for name in self.prompts if name in body), self.prompts[0])
-        kinds = " or ".join(_JSON_NAMES[kind] for kind in self.prompt_types)
-        others = "".join(f", or send `{other}`" for other in self.prompts if other != name)
-        raise InvalidRequestError(f"`{name}` must be {kinds}{others}.", param=name, code="invalid_value")
+                break
+        else:
+            name = next((name for name in self.prompts if name in body), self.prompts[0])
+            others = "".join(f", or send `{other}`" for other in self.prompts if other != name)
+            raise _wrong_type(name, self.prompt_types, others)
+        for name, types in self.also:
+            if not isinstance(body.get(name), types):
+                raise _wrong_type(name, types, "")
+
+
+def _wrong_type(name: str, types: FieldTypes, otherwise: str) -> InvalidRequestError:
+    kinds = " or ".join(_JSON_NAMES[kind] for kind in types)
+    return InvalidRequestError(f"`{name}` must be {kinds}{otherwise}.", param=name, code="invalid_value")
 
 
 INFERENCE_PATHS: Mapping[str, Endpoint] = {
@@ -85,15 +112,37 @@ INFERENCE_PATHS: Mapping[str, Endpoint] = {
             streams=True,
             dialect=Dialect.ANTHROPIC,
         ),
+        Endpoint(
+            MESSAGES_COUNT_TOKENS,
+            "Count the tokens of a conversation, by Anthropic's API",
+            ("messages",),
+            (list,),
+            dialect=Dialect.ANTHROPIC,
+        ),
+        Endpoint(RESPONSES_INPUT_TOKENS, "Count the tokens of a request of the Responses API", ("input",), (str, list)),
         Endpoint(EMBEDDINGS, "Turn texts into vectors", ("input",), (str, list)),
+        # The query of vLLM may be an object, with images.
+        Endpoint(
+            RERANK,
+            "Order texts by how well they fit a query",
+            ("query",),
+            (str, dict),
+            also=(("documents", (list,)),),
+            aliases=("/rerank", "/reranking", "/v1/reranking", "/v2/rerank"),
+        ),
         # vLLM takes `prompt` or `messages`, llama-server `content`.
         Endpoint(TOKENIZE, "Turn a text into the model's tokens", ("prompt", "content", "messages"), (str, list)),
+        Endpoint(DETOKENIZE, "Turn the model's tokens into a text", ("tokens",), (list,)),
+        Endpoint(
+            INFILL,
+            "Fill in the text between two others",
+            ("input_prefix",),
+            (str,),
+            output_limit="max_tokens",
+            samples=True,
+            streams=True,
+            also=(("input_suffix", (str,)),),
+        ),
     )
 }
 """Every inference path that the router offers."""
-
-ENGINE_ENDPOINTS: Mapping[str, Endpoint] = {
-    **INFERENCE_PATHS,
-    INFILL: Endpoint(INFILL, "Fill in a text", ("input_prefix",), (str,), samples=True, streams=True),
-}
-"""Every path of engines that requests reach, be it by another API."""

@@ -14,19 +14,19 @@ import orjson
 import structlog
 
 from berth_api.model_deployment import Backend, ModelDeploymentSpec
+from berth_router.engine_answers.collected import CollectedAnswer
 from berth_router.errors import APIError, Dialect, InternalError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.ollama.answer_clock import AnswerClock
 from berth_router.ollama.calls import CallTarget, InferenceCall, LoadCall, UnloadCall
-from berth_router.ollama.collected import CollectedAnswer
 from berth_router.ollama.endpoints import OllamaEndpoint
 from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.sampling import BEYOND_OPENAI
 from berth_router.ollama.stream import AnswerStream
 from berth_router.repairs.repair import AnswerRewriter
 from berth_router.request.ask import Ask, InferenceRequest, json_object
-from berth_router.request.endpoints import ENGINE_ENDPOINTS
+from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.answers import JSON_TYPE
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.inference import EngineRequest, InferenceContext
@@ -34,7 +34,7 @@ from berth_router.store.model_store import ModelStore
 
 _log = structlog.get_logger(__name__)
 
-_ENDPOINTS = {path: replace(endpoint, output_limit=None) for path, endpoint in ENGINE_ENDPOINTS.items()}
+_ENDPOINTS = {path: replace(endpoint, output_limit=None) for path, endpoint in INFERENCE_PATHS.items()}
 """The engines' paths, but without a limit of tokens where a request states none, as in Ollama's API."""
 
 _UNLOAD_SECONDS = 1.0

@@ -11,8 +11,8 @@ import orjson
 
 from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, ENDS_WITHOUT_DONE
 from berth_api.model_deployment import Backend
+from berth_router.engine_answers.error_text import error_text
 from berth_router.errors import APIError, Dialect, EngineFailedError, UnknownPathError
-from berth_router.ollama.engine_answer import error_text
 from berth_router.repairs.repair import AnswerRewriter
 
 DONE_EVENT = b"data: [DONE]\n\n"

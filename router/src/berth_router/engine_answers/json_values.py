@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from berth_router.ollama.errors import OllamaError
+from berth_router.errors import EngineFailedError
 
 
 def as_object(value: object) -> dict[str, Any]:
@@ -36,19 +36,11 @@ def as_number(value: object) -> float | None:
 
 
 def engine_object(content: bytes) -> dict[str, Any]:
-    """The JSON object that an engine sent. Raises OllamaError where it sent none."""
+    """The JSON object that an engine sent. Raises EngineFailedError where it sent none."""
     try:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError:
-        raise OllamaError("The engine sent an answer that is not JSON.", status=502) from None
+        raise EngineFailedError("The engine sent an answer that is not JSON.", code="engine_error") from None
     if not isinstance(parsed, dict):
-        raise OllamaError("The engine sent an answer that is not a JSON object.", status=502)
+        raise EngineFailedError("The engine sent an answer that is not a JSON object.", code="engine_error")
     return as_object(parsed)  # pyright: ignore[reportUnknownArgumentType]
-
-
-def written(value: dict[str, Any], *, status: int = 400) -> bytes:
-    """The object as JSON. Raises OllamaError with this status where it is nested too deeply to be written."""
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        raise OllamaError("The JSON is nested too deeply.", status=status) from None

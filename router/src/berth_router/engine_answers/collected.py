@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from berth_router.ollama.errors import OllamaError
+from berth_router.errors import EngineFailedError
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one answer: a thousand vectors have about 40 MiB as text."""
@@ -30,7 +30,7 @@ class CollectedAnswer:
         return b""
 
     def end(self) -> bytes:
-        """The translated answer. Raises OllamaError (502) where the engine's is too long, or makes no sense."""
+        """The translated answer. Raises EngineFailedError where the engine's is too long, or makes no sense."""
         if self._size > MOST_BYTES:
-            raise OllamaError(f"The engine sent an answer of more than {MOST_BYTES} bytes.", status=502)
+            raise EngineFailedError(f"The engine sent an answer of more than {MOST_BYTES} bytes.", code="engine_error")
         return self._translate(b"".join(self._parts))

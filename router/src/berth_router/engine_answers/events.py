@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from berth_router.ollama.errors import OllamaError
+from berth_router.errors import EngineFailedError
 
 MOST_BYTES = 16 * 1024 * 1024
 """Of one event. Engines' events are some hundred bytes; a whole call of a tool may be some thousand."""
@@ -18,7 +18,7 @@ class EventReader:
         self._data_bytes = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The data of the events that end within these bytes. Raises OllamaError where an event is too long."""
+        """The data of the events that end within these bytes. Raises EngineFailedError where an event is too long."""
         self._buffer += data
         while (end := self._buffer.find(b"\n", self._searched)) >= 0:
             line = bytes(self._buffer[:end])
@@ -45,4 +45,4 @@ class EventReader:
 
     def _check_length(self) -> None:
         if len(self._buffer) + self._data_bytes > MOST_BYTES:
-            raise OllamaError(f"The engine sent an event of more than {MOST_BYTES} bytes.", status=502)
+            raise EngineFailedError(f"The engine sent an event of more than {MOST_BYTES} bytes.", code="engine_error")
