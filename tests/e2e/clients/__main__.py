@@ -1,6 +1,6 @@
 """Runs the clients and writes docs/clients.md: python -m tests.e2e.clients [NAME...]
 
-With names, such as "llm" or "Codex", only these are run, and nothing is written.
+With names, such as "llm" or "openai (Node)", only these are run, and the others stay as they were.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tests.e2e.clients.catalog import CLIENTS
-from tests.e2e.clients.page import PAGE, page
+from tests.e2e.clients.page import record
 from tests.e2e.clients.running import Outcomes, install, make_models, run
 from tests.integration.local.running import Berth
 
@@ -27,9 +27,8 @@ async def main(names: list[str]) -> int:
             for client in CLIENTS:
                 if not names or client.name in names:
                     outcomes[client.name] = await run(client, berth.url, Path(folder) / "client")
+                    record(outcomes)
                     print(client.name, dict(outcomes[client.name]), flush=True)
-    if not names:
-        PAGE.write_text(page(outcomes))
     return int(
         any(
             outcomes[each.name][name]

@@ -1,7 +1,6 @@
 """One server for all clients, and each client's program run once: every feature of it is a case."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -29,7 +28,7 @@ async def clients_berth(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 def ask(pytestconfig: pytest.Config, clients_berth: Berth, tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """What came of each feature of a client: its program runs at the first question."""
     seen = pytestconfig.stash.setdefault(_SEEN, {})
-    home: Path = tmp_path_factory.mktemp("client")
+    home = tmp_path_factory.mktemp("client")
 
     async def ask(client: ForeignClient) -> Outcomes:
         if client.name not in seen:

@@ -1,12 +1,14 @@
 """docs/clients.md, from what came of a run."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tests.e2e.clients.catalog import FEATURES, LIBRARIES, PROGRAMS, ForeignClient
+from tests.e2e.clients.catalog import CLIENTS, FEATURES, LIBRARIES, PROGRAMS, ForeignClient
 from tests.e2e.clients.running import Outcomes
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/clients.md"
+RECORD = Path(__file__).with_name("outcomes.json")
 
 _ABOVE = """# Clients
 
@@ -43,9 +45,19 @@ def page(outcomes: Mapping[str, Outcomes]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def expected(client: ForeignClient) -> Outcomes:
-    """What a run should bring: all works but what the client itself gets wrong."""
-    return {feature: client.faults.get(feature) for feature in client.features}
+def recorded() -> dict[str, Outcomes]:
+    """What came of the last run of each client."""
+    return json.loads(RECORD.read_text())
+
+
+def record(outcomes: Mapping[str, Outcomes]) -> None:
+    """Keeps what came of a run, and writes the page anew once there is something of every client."""
+    known: dict[str, Outcomes] = recorded() if RECORD.is_file() else {}
+    known |= outcomes
+    kept = {client.name: known[client.name] for client in CLIENTS if client.name in known}
+    RECORD.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    if len(kept) == len(CLIENTS):
+        PAGE.write_text(page(kept))
 
 
 def _row(client: ForeignClient, outcomes: Outcomes) -> Sequence[str]:

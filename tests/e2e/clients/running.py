@@ -19,7 +19,7 @@ TOOLS_MODEL = "SmolLM2-tools"
 """The sample with a template for tools, which shows the model how to call them."""
 
 INSTALL_SECONDS = 900
-RUN_SECONDS = 300
+RUN_SECONDS = 600
 
 Outcomes = Mapping[str, str | None]
 """What came of each feature: None, or the client's own error."""

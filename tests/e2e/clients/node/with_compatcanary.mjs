@@ -8,7 +8,7 @@ const LOWEST = 97;
 
 await report({
   score() {
-    const scan = ["scan", "--base-url", `${URL}/v1`, "--model", MODEL, "--format", "json", "--timeout", "60", "--fail-on", "never"];
+    const scan = ["scan", "--base-url", `${URL}/v1`, "--model", MODEL, "--format", "json", "--timeout", "120", "--fail-on", "never"];
     const { stdout, stderr } = spawnSync("compatcanary", scan, { encoding: "utf8" });
     assert(stdout, stderr);
     const { score, results } = JSON.parse(stdout);

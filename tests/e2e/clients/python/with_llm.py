@@ -58,7 +58,9 @@ def tools() -> None:
         [call] = answer.tool_calls()
         report.is_city(call.arguments)
     talk: Any = llm.get_model(report.MODEL).conversation()
-    first = next(iter(talk.chain(report.WEATHER, tools=[weather], stream=False, chain_limit=1, options=GREEDY).responses()))
+    first = next(
+        iter(talk.chain(report.WEATHER, tools=[weather], stream=False, chain_limit=1, options=GREEDY).responses())
+    )
     assert first.tool_calls()
 
 
