@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, ENDS_WITHOUT_DONE, ENGINE_PATHS, TOKENIZE
 from berth_api.model_deployment import Backend
-from berth_router.repairs.repair import Repair
+from berth_router.repairs.refusals import REFUSALS, RefusalRow
+from berth_router.repairs.repair import EVERY_ENGINE, Repair
 from berth_router.repairs.table import REPAIRS
 from berth_router.request.engine_body import UNSAFE_FIELDS, UNSAFE_TEMPLATE_ARGUMENTS
 from reference.markdown import page, paragraph
@@ -22,6 +23,16 @@ def repairs_page() -> str:
         ),
         "## Requests and answers",
         _table(("what", "engines", "paths", ""), [*map(_row, REPAIRS), *_elsewhere()]),
+        "## What engines refuse",
+        paragraph(
+            "Engines answer some requests with a 500, or with a status of their own, because the request is wrong."
+            " Clients get a 400 then, with the engine's words or clearer ones, in the shape of the API that they speak."
+            " In `/v1/messages`, a prompt that is too long is told in Anthropic's words: `prompt is too long: ...`."
+        ),
+        _table(
+            ("what", "engines", "`error.param`", "`error.code`"),
+            [(row.says, _engines(row.engines), _param(row), f"`{row.code}`") for row in REFUSALS],
+        ),
         "## Fields that no engine gets",
         paragraph(
             "By these, one caller could affect an engine that others share. They are taken off, whichever engine"
@@ -64,6 +75,16 @@ def _elsewhere() -> list[tuple[str, str, str, str]]:
         ),
         ("`prompt`, `content`", "every", _codes((TOKENIZE,)), "mapped: Each engine gets the name that it knows."),
     ]
+
+
+def _param(row: RefusalRow) -> str:
+    if "field" in row.text.groupindex:
+        return "that field"
+    return f"`{row.param}`" if row.param else "the field with the prompt"
+
+
+def _engines(engines: frozenset[Backend]) -> str:
+    return "every" if engines >= EVERY_ENGINE else _names(engines)
 
 
 def _names(engines: Iterable[Backend]) -> str:

@@ -102,6 +102,13 @@ WRONG = [
         "BERTH_PROFILES.A is the name 'A': it must be made of lower-case letters, digits and '-', 63 at most",
     ),
     ("BERTH_PROFILES", '{"a": {"backend": "vllm", "n_ctx": 512}}', "BERTH_PROFILES.a: n_ctx is a setting of llamacpp"),
+    ("BERTH_ALIASES", "[]", "BERTH_ALIASES is []: it must be a set of names and values"),
+    ("BERTH_ALIASES", '{"a": 1}', "BERTH_ALIASES.a is 1: it must be a text"),
+    ("BERTH_ALIASES", '{"/models/a": "b"}', "BERTH_ALIASES./models/a is the name '/models/a': it must be letters,"),
+    ("BERTH_ALIASES", '{"a b": "c"}', "BERTH_ALIASES.a b is the name 'a b': it must be letters, digits"),
+    ("BERTH_ALIASES", '{"a": "../b"}', "BERTH_ALIASES.a is '../b': it must be a model's name, such as NAME"),
+    ("BERTH_ALIASES", '{"a": "b@c"}', "BERTH_ALIASES.a names the profile 'c', which BERTH_PROFILES does not have."),
+    ("BERTH_DEFAULT_MODEL", "a:b", "BERTH_DEFAULT_MODEL is 'a:b': it must be a model's name, such as NAME"),
     (
         "BERTH_API_KEYS_DIR",
         "/proc/nonsense",

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 
+from berth_api.inference import RESPONSES
 from berth_cluster.cluster import Cluster
 from berth_process.clock import Clock, utc_now
 from berth_router.auth import ApiKeys
@@ -35,6 +36,7 @@ from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
 from berth_router.metrics import Metrics
 from berth_router.ollama.endpoints import OLLAMA_ENDPOINTS
+from berth_router.request.aliases import Aliases
 from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.dispatch import Dispatcher, InferenceResponder
@@ -44,6 +46,7 @@ from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
+from berth_router.serving.responses_path import ResponsesPath
 from berth_router.serving.server import HttpServer
 from berth_router.settings import RouterSettings
 from berth_router.stats import Stats
@@ -77,6 +80,7 @@ class Router:
         root = Path(settings.model_store)
         self._settings = settings
         self._engine_key = engine_key
+        self._aliases = Aliases(settings.aliases, settings.default_model)
         self._metrics = Metrics()
         self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
         self._store = ModelStore(root)
@@ -98,7 +102,8 @@ class Router:
         )
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
-        self._parser = RequestParser(settings.profiles, settings.max_ttl)
+        abilities = self._descriptions.abilities
+        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, abilities)
         self._management = management_api([*self._management_routes(cluster), *more_routes])
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
@@ -107,7 +112,9 @@ class Router:
         downloads = Downloads(cluster, root)
         token = settings.hub_token.get_secret_value() if settings.hub_token else None
         hub = HubLookup(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
-        catalog = Catalog(store, self._descriptions, deployments, self._parser, settings.profiles, _policy(settings))
+        catalog = Catalog(
+            store, self._descriptions, deployments, self._parser, settings.profiles, self._aliases, _policy(settings)
+        )
         return [
             loaded_routes(deployments, self._leases),
             unload_routes(deployments, self._unloader, self._parser),
@@ -116,7 +123,7 @@ class Router:
             download_routes(downloads, settings.hub_endpoint),
             verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
             manifest_routes(store, deployments, _policy(settings)),
-            ollama_inventory_routes(store, self._descriptions, deployments, root),
+            ollama_inventory_routes(store, self._descriptions, deployments, self._parser, self._aliases, root),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
             models_routes(catalog),
@@ -155,6 +162,7 @@ class Router:
                 for endpoint in INFERENCE_PATHS.values()
                 for path in (endpoint.path, *endpoint.aliases)
             }
+            paths[RESPONSES] = ResponsesPath(inference, limits.body_bytes)
             paths |= {
                 path: OllamaPath(inference, self._ollama_unloads, endpoint, limits.body_bytes)
                 for path, endpoint in OLLAMA_ENDPOINTS.items()

@@ -19,6 +19,8 @@ from berth_process import setting_values
 from berth_process.settings_error import SettingsError, WrongValueError
 from berth_process.settings_validation import settings_error
 from berth_router.auth import KeyScope
+from berth_router.request.aliases import is_alias
+from berth_router.request.model_names import is_model_path
 from berth_router.request.profiles import PROFILE_NAME_PATTERN, Profile
 from berth_router.serving.limits import Limits
 from berth_router.serving.origins import OF_PROGRAMS, OF_THIS_MACHINE, is_host_pattern, is_origin_pattern
@@ -80,6 +82,12 @@ def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
     if not all(map(is_host_pattern, hosts)):
         raise WrongValueError("names of hosts with commas between, such as berth.example.com or *.example.com")
     return hosts
+
+
+def _alias(name: str) -> str:
+    if not is_alias(name):
+        raise WrongValueError("letters, digits and ._+=@:/-, or a pattern with *, 512 at most, and not begin with '/'")
+    return name
 
 
 JSON = (NoDecode, BeforeValidator(_from_json))
@@ -167,6 +175,17 @@ class RouterSettings(BaseSettings):
         alias="BERTH_PROFILES",
         description="Named sets of a backend, a device and engine settings, as a JSON object."
         " A request chooses one as model@profile.",
+    )
+    aliases: Annotated[dict[Annotated[str, AfterValidator(_alias)], str], *JSON] = Field(
+        default_factory=dict[str, str],
+        alias="BERTH_ALIASES",
+        description="Other names for models, as a JSON object: a name, or a pattern with *, and the model as a request"
+        " names it.",
+    )
+    default_model: str | None = Field(
+        default=None,
+        alias="BERTH_DEFAULT_MODEL",
+        description="The model for requests with a name that no model has. Unset: they are refused.",
     )
     api_keys_dir: Path | None = Field(
         default=None,
@@ -394,9 +413,24 @@ class RouterSettings(BaseSettings):
                 f"BERTH_DEFAULT_BACKEND is {self.default_backend}, which BERTH_ENGINES does not list:"
                 f" {', '.join(self.engines)}"
             )
+        named = {f"BERTH_ALIASES.{alias}": model for alias, model in self.aliases.items()}
+        if self.default_model is not None:
+            named["BERTH_DEFAULT_MODEL"] = self.default_model
+        for name, model in named.items():
+            self._check_model(name, model)
         if self.api_keys_dir and not any(self.api_key_scopes.values()):
             raise ValueError("BERTH_API_KEY_SCOPES gives no key any scope, so that BERTH_API_KEYS_DIR lets nobody in")
         return self
+
+    def _check_model(self, setting: str, model: str) -> None:
+        name, at, profile = model.rpartition("@")
+        if not is_model_path(name if at else model):
+            raise ValueError(f"{setting} is {model[:200]!r}: it must be a model's name, such as NAME or NAME@PROFILE")
+        if at and profile not in self.profiles:
+            there = f"It has {', '.join(sorted(self.profiles))}" if self.profiles else "It has none"
+            raise ValueError(
+                f"{setting} names the profile {profile[:100]!r}, which BERTH_PROFILES does not have. {there}"
+            )
 
 
 def _variable(path: Sequence[str]) -> str:

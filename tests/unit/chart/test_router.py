@@ -68,6 +68,8 @@ def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatc
     "router.timeouts.engineSilence",
     "router.timeouts.peer",
     "profiles",
+    "Settings: aliases",
+    "defaultModel",
 )
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
     settings = settings_of(
@@ -106,6 +108,8 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         modelStore={"routerMayDelete": False},
         downloads={"hubEndpoint": "https://hub.example.com/hf", "allowPickle": True, "minFreeBytes": 7},
         profiles={"long": {"n_ctx": 1048576}, "gone": None},
+        aliases={"gpt-4o-mini": "Qwen3-8B@long", "claude-*": "Qwen3-8B", "gone": None},
+        defaultModel="Qwen3-8B",
     )
     assert settings.engines == {Backend.LLAMACPP: [Device.CPU, Device.CUDA]}
     assert (settings.default_backend, settings.default_device) == (Backend.LLAMACPP, Device.CUDA)
@@ -122,6 +126,8 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert settings.min_free_bytes == 7
     assert (settings.host, settings.port) == ("::", 9000)
     assert settings.profiles == {"long": Profile(n_ctx=1048576)}
+    assert settings.aliases == {"gpt-4o-mini": "Qwen3-8B@long", "claude-*": "Qwen3-8B"}
+    assert settings.default_model == "Qwen3-8B"
     assert (settings.max_deployments, settings.drain_seconds) == (5, 7)
     assert settings.lame_duck_seconds == 8
     assert settings.limits() == Limits(

@@ -25,7 +25,6 @@ def body(**fields: Any) -> bytes:
 
 @pytest.mark.covers(
     "/v1/completions",
-    "/v1/responses",
     "/v1/messages",
     "/v1/messages/count_tokens",
     "/v1/responses/input_tokens",
@@ -38,7 +37,6 @@ def body(**fields: Any) -> bytes:
     ("path", "fields"),
     [
         ("/v1/completions", {"prompt": "Once"}),
-        ("/v1/responses", {"input": "hello"}),
         ("/v1/messages", {"messages": PROMPT, "max_tokens": 5}),
         ("/v1/messages/count_tokens", {"messages": PROMPT}),
         ("/v1/responses/input_tokens", {"input": "hello"}),
@@ -151,7 +149,6 @@ async def stream_with_error(call: Call) -> None:
         ("/v1/chat/completions", {"messages": PROMPT}, stream_without_done, 1),
         ("/v1/completions", {"prompt": "x"}, stream_without_done, 1),
         ("/v1/chat/completions", {"messages": PROMPT}, stream_with_error, 0),
-        ("/v1/responses", {"input": "x"}, stream_without_done, 0),
     ],
 )
 async def test_a_stream_of_completions_ends_with_done_whatever_the_engine_does(
@@ -328,3 +325,41 @@ async def test_the_page_of_the_api_has_every_path_and_its_fields(serving: Servin
         reference = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
         fields = schema["components"]["schemas"][reference.rsplit("/", 1)[-1]]["properties"]
         assert {"model", "backend", "max_model_len", "gpu_memory_utilization", field} <= fields.keys()
+
+
+@pytest.mark.covers(
+    "a stream of chat begins with the role, and one of messages with message_start, whatever the first token is"
+)
+@pytest.mark.parametrize("settings", [ONE_ENGINE], indirect=True)
+@pytest.mark.parametrize(
+    ("path", "fields", "first", "begins"),
+    [
+        (
+            "/v1/chat/completions",
+            {"messages": PROMPT},
+            b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}',
+            b'"role"',
+        ),
+        (
+            "/v1/messages",
+            {"messages": PROMPT, "max_tokens": 5},
+            b"event: content_block_start\ndata: {}",
+            b"message_start",
+        ),
+    ],
+)
+async def test_a_stream_begins_as_its_api_has_it_and_then_passes_as_it_is(
+    ready: Serving, path: str, fields: dict[str, Any], first: bytes, begins: bytes
+) -> None:
+    async def answer(call: Call) -> None:
+        await call.begin_stream()
+        await call.send(b"%x\r\n%s\r\n" % (len(first), first))
+        for part in (b"\n\n", b"data: more\n\n", b'data: {"error": 1}\n\n', b""):
+            await call.stream(part)
+
+    ready.engine.behaviour = answer
+    reply = await ready.raw("POST", path, body(**fields, stream=True))
+    assert reply.complete
+    events = bytes(reply.body).split(b"\n\n")
+    assert begins in events[0]
+    assert events[1:] == [first, b"data: more", b'data: {"error": 1}', b""]

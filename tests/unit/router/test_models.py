@@ -74,6 +74,7 @@ async def test_clients_find_what_they_look_for(serving: Serving, store: Path) ->
     write_gguf(store / "tiny" / "mmproj.gguf")
     assert (await listed(serving))["tiny"] == {
         "id": "tiny",
+        "aliases": [],
         "object": "model",
         "created": int((store / "tiny").stat().st_mtime),
         "owned_by": "berth",

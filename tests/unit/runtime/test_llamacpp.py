@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from berth_formats.pooling import Pooling
 from berth_runtime.engines.llamacpp import LlamaCppLaunchSettings, gpu_names, server_command
 from berth_runtime.gguf import GgufFiles
 from berth_runtime.main import engine_call
+from tests.tiny_bert import write_bert
 from tests.unit.runtime.model_files import put
 
 BASE = LlamaCppLaunchSettings(
@@ -61,6 +63,38 @@ def test_the_whole_command() -> None:
 def test_each_setting_reaches_the_server(change: dict[str, object], expected: tuple[str, str]) -> None:
     call = server_command(BASE._replace(**change))
     assert call[call.index(expected[0]) + 1] == expected[1]
+
+
+@pytest.mark.parametrize(
+    ("pooling", "added"),
+    [
+        (None, []),
+        (Pooling.NONE, []),
+        (Pooling.MEAN, ["--batch-size", "1024", "--ubatch-size", "1024"]),
+        (Pooling.FIRST, ["--batch-size", "1024", "--ubatch-size", "1024"]),
+        (Pooling.LAST, []),
+        (Pooling.RANK, ["--batch-size", "1024", "--ubatch-size", "1024", "--reranking"]),
+    ],
+)
+def test_a_model_that_reads_whole_inputs_computes_as_many_tokens_at_once(
+    pooling: Pooling | None, added: list[str]
+) -> None:
+    plain = server_command(BASE._replace(context_size=1024))
+    assert server_command(BASE._replace(context_size=1024, pooling=pooling)) == plain + added
+
+
+@pytest.mark.parametrize(
+    ("ranks", "wanted", "context", "last"),
+    [(False, 2048, "2048", "2048"), (True, 2048, "2048", "--reranking"), (False, 8192, "4096", "4096")],
+)
+def test_the_launcher_reads_from_the_model_how_it_pools_and_how_much(
+    tmp_path: Path, ranks: bool, wanted: int, context: str, last: str
+) -> None:
+    model = write_bert(tmp_path / "bert" / "bert.gguf", ranks=ranks)
+    options = ["--context-size", str(wanted), "--parallel", "1"]
+    call = engine_call(["llamacpp", "--model", str(model), *options]).arguments
+    assert call[call.index("--ctx-size") + 1] == call[call.index("--ubatch-size") + 1] == context
+    assert call[-1] == last
 
 
 def test_extra_arguments_come_last_where_they_override() -> None:

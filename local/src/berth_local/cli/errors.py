@@ -3,7 +3,7 @@
 CommandError
 ├── FailedError             1  the server refused or failed; the message is the server's own
 ├── UsageError              2  the command line, or a variable of the environment, is wrong
-├── UnknownNameError        3  no such model, deployment or download
+├── UnknownNameError        3  no such model, deployment or download, or no such program
 ├── NoServerError           4  no server answers at that address
 ├── KeyRefusedError         5  the API key is missing, not valid, or lacks a scope
 ├── NotNowError             6  not now: the model cannot start or there is no room; trying again later may work
@@ -37,7 +37,7 @@ class UsageError(CommandError):
 
 
 class UnknownNameError(CommandError):
-    """There is no such model, deployment or download."""
+    """There is no such model, deployment or download, or the program is not installed."""
 
     exit_code = 3
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from berth_local.cli.commands import completion, get, logs, models, ps, pull, run, status, stop, up, version
+from berth_local.cli.commands import completion, get, launch, logs, models, ps, pull, run, status, stop, up, version
 from berth_local.cli.errors import CommandError, InterruptedByUserError, UsageError
 from berth_local.cli.printing import print_error
 from berth_process.settings_error import SettingsError
@@ -32,6 +32,7 @@ app = typer.Typer(
 for _name, _command in (
     ("run", run.run),
     ("up", up.up),
+    ("launch", launch.launch),
     ("ps", ps.ps),
     ("list", models.list_models),
     ("pull", pull.pull),

@@ -57,6 +57,10 @@ class Activator:
         self._choices: dict[int, tuple[Ask, int, ModelDeployment]] = {}
         """By the id of an Ask: the Ask, the number of the view's changes, and the deployment ready for it then."""
 
+    async def known(self, ask: Ask) -> Ask:
+        """The request, or what it asks otherwise where there is no such model. Raises APIError."""
+        return await self._creator.known(ask)
+
     def deadline(self) -> float:
         """The moment, on the monotonic clock, until which a request that comes now is queued."""
         return time.monotonic() + self._deadline_seconds

@@ -47,6 +47,12 @@ class Creator:
         self._policy = policy
         self._creating: dict[str, asyncio.Task[_ExistingObject | None]] = {}
 
+    async def known(self, ask: Ask) -> Ask:
+        """The request, or what it asks otherwise where there is no such model. Raises APIError."""
+        if ask.otherwise is None or any(self._deployments.of_model(ask.model)) or await self._store.has(ask.model):
+            return ask
+        return ask.otherwise
+
     async def find_or_create(self, ask: Ask, deadline: float) -> ModelDeployment | None:
         """The deployment for the request. None: look for one again. Raises APIError."""
         decision = resolve(ask, self._deployments.all(), ModelLookup(exists=True), self._policy)

@@ -46,6 +46,7 @@ class ModelEntry(BaseModel):
     """One model, as OpenAI describes it, and what else clients want to know of it."""
 
     id: str = Field(description="What to send as `model`.")
+    aliases: list[str] = Field(description="Other names for the same.")
     object: Literal["model"] = "model"
     created: int = Field(description="When the model was last changed in the store, in seconds since 1970.")
     owned_by: str = "berth"
@@ -66,6 +67,8 @@ class Listed:
     """A name that a request can have, and what is known of the model behind it."""
 
     name: str
+    aliases: tuple[str, ...]
+    """Other names for the same."""
     created: int
     """Seconds since 1970."""
     description: ModelDescription | None
@@ -99,6 +102,7 @@ def entry(listed: Listed) -> ModelEntry:
     window = window_of(spec, says) if spec else None
     return ModelEntry(
         id=listed.name,
+        aliases=list(listed.aliases),
         created=listed.created,
         context_length=window,
         max_model_len=window,

@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.inventory import VERSION, KnownModel, RunningModel, running, shown, tags
 from berth_router.ollama.names import berth_name
 from berth_router.ollama.requests import model_of
-from berth_router.request.ask import json_object, model_path
+from berth_router.request.aliases import Aliases
+from berth_router.request.ask import RequestParser, json_object
+from berth_router.request.model_names import model_path
 from berth_router.store.descriptions import Described, Descriptions
 from berth_router.store.model_store import ModelStore, StoredModel
 
@@ -35,7 +38,12 @@ _LOADED = (Phase.READY, Phase.UNRESPONSIVE)
 
 
 def ollama_inventory_routes(
-    store: ModelStore, descriptions: Descriptions, deployments: Deployments, root: Path
+    store: ModelStore,
+    descriptions: Descriptions,
+    deployments: Deployments,
+    parser: RequestParser,
+    aliases: Aliases,
+    root: Path,
 ) -> APIRouter:
     """The routes that show models. `root`: where the store is."""
     routes = APIRouter(include_in_schema=False)
@@ -55,7 +63,13 @@ def ollama_inventory_routes(
 
     @routes.get("/api/tags")
     async def list_models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        return tags(_known(each) for each in (await known_models()).values())
+        models = await known_models()
+        of_aliases = [
+            replace(_known(models[path]), path=alias)
+            for alias, target in aliases.names()
+            if (path := parser.parse_name(target).model) in models
+        ]
+        return tags([*map(_known, models.values()), *of_aliases])
 
     @routes.get("/api/ps")
     async def list_running() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
@@ -66,7 +80,9 @@ def ollama_inventory_routes(
     @routes.post("/api/show")
     async def show_model(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         name = model_of(json_object(await request.body()))
-        found = (await known_models()).get(path_of(name))
+        models = await known_models()
+        ask = parser.parse_name(berth_name(name))
+        found = models.get(ask.model) or (models.get(ask.otherwise.model) if ask.otherwise else None)
         if found is None:
             raise model_not_found(name)
         template = await asyncio.to_thread(_template, root, found.model)

@@ -1,7 +1,6 @@
 """The parsed request: what it asks of Berth, and the body that the engine gets."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,6 @@ from berth_api.model_deployment import (
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_GPU_MEMORY_UTILIZATION,
     MODEL_PATH_LENGTH,
-    MODEL_PATH_PATTERN,
     MODEL_STORE,
     Backend,
     Device,
@@ -22,14 +20,16 @@ from berth_api.model_deployment import (
     LlamaCppSettings,
     ModelDeploymentSpec,
 )
+from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import repair_request, repaired_content
+from berth_router.request.aliases import NO_ALIASES, Aliases
 from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
+from berth_router.request.model_names import is_model_path, model_path
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
-_MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
 _MAX_NAME_LENGTH = MODEL_PATH_LENGTH
 _LEAST_CONTEXT, _MOST_CONTEXT = 256, 1_048_576
 """The bounds of `n_ctx`, in tokens."""
@@ -167,6 +167,8 @@ class Ask:
     """Constrains nothing: what a deployment of llama.cpp on a GPU gets if it must be started."""
     implied_by: str | None = field(default=None, compare=False)
     """The field that decides the engine, where `backend` is not stated."""
+    otherwise: "Ask | None" = field(default=None, compare=False)
+    """What to ask instead where the store has no such model, and none runs. None: nothing."""
 
 
 @dataclass(slots=True)
@@ -196,11 +198,22 @@ class InferenceRequest:
 
 
 class RequestParser:
-    """Parses requests. `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`."""
+    """Parses requests. `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`.
 
-    def __init__(self, profiles: Mapping[str, Profile], max_ttl: int = 0) -> None:
+    `abilities`: what the model at a path can do, None where that is not known.
+    """
+
+    def __init__(
+        self,
+        profiles: Mapping[str, Profile],
+        max_ttl: int = 0,
+        aliases: Aliases = NO_ALIASES,
+        abilities: Callable[[str], Abilities | None] = lambda _: None,
+    ) -> None:
         self._profiles = profiles
+        self._abilities = abilities
         self._max_ttl = max_ttl
+        self._aliases = aliases
         # Most requests ask of Berth what others have asked before. The cache is typed: without that, true would be 1.
         self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
         self._check_cached = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._check_items)
@@ -215,7 +228,7 @@ class RequestParser:
             ask, name, samples = self._check(body, endpoint)
         endpoint.check_prompt(body)
         engine_body(body, _OWN_FIELDS, endpoint)
-        repairs = repair_request(endpoint.path, raw, body)
+        repairs = repair_request(endpoint.path, raw, body, lambda: self._abilities(ask.model))
         return InferenceRequest(ask, name, _without_model(body), samples, repairs)
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
@@ -260,6 +273,19 @@ class RequestParser:
         return self._new_ask(name, (backend, device, None, None, None, None), None, None, stream=False)
 
     def _new_ask(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
+        target = self._aliases.target(name)
+        default = None if target or name.startswith("/") else self._aliases.default
+        if default is None:
+            return self._ask_of_model(target or name, stated, ttl, path, stream)
+        try:
+            otherwise = self._ask_of_model(default, stated, ttl, path, stream)
+        except InvalidRequestError:  # the default model's profile excludes what the request states
+            return self._ask_of_model(name, stated, ttl, path, stream)
+        if not is_model_path(name.rpartition("@")[0] or name):  # what cannot be a model's name is one that none has
+            return otherwise
+        return replace(self._ask_of_model(name, stated, ttl, path, stream), otherwise=otherwise)
+
+    def _ask_of_model(self, name: str, stated: Stated, ttl: int | None, path: str | None, stream: bool) -> Ask:
         settings = Profile.model_construct(None, **dict(zip(_STATED_FIELDS, stated, strict=True)))
         model, at, profile = name.rpartition("@")
         if at:
@@ -288,27 +314,6 @@ def effective_ttl(ttl: int | None, longest: int) -> int | None:
     if ttl is None or not longest:
         return ttl
     return min(ttl or longest, longest)
-
-
-def model_path(model: str) -> str:
-    """The path in the store of a model's name. Raises InvalidRequestError."""
-    trimmed = model.rstrip("/")
-    path = trimmed if trimmed.startswith("/") else f"{MODEL_STORE}/{trimmed}"
-    if len(path) > MODEL_PATH_LENGTH:
-        raise InvalidRequestError(
-            f"`model` must have at most {MODEL_PATH_LENGTH} characters, {MODEL_STORE}/ included; it has {len(path)}.",
-            param="model",
-            code="invalid_value",
-        )
-    if not _MODEL_PATH.match(path) or path.endswith("\n"):
-        raise InvalidRequestError(
-            f"`model` must be a path in the model store, such as {MODEL_STORE}/SmolLM2-135M-Instruct, of letters,"
-            f" digits and ._+=- with no segment that starts with a dot; got {model[:200]!r}."
-            " GET /v1/models lists those there are.",
-            param="model",
-            code="invalid_value",
-        )
-    return path
 
 
 def invalid_field(error: ValidationError) -> InvalidRequestError:
@@ -354,7 +359,8 @@ def _without_model(body: dict[str, Any]) -> bytes:
 
 def _with_wishes(ask: Ask, context_size: int | None, gpu_layers: int | None) -> Ask:
     context = None if context_size is None else min(max(context_size, _LEAST_CONTEXT), _MOST_CONTEXT)
-    return replace(ask, wished_context_size=context, wished_gpu_layers=gpu_layers)
+    otherwise = _with_wishes(ask.otherwise, context_size, gpu_layers) if ask.otherwise else None
+    return replace(ask, wished_context_size=context, wished_gpu_layers=gpu_layers, otherwise=otherwise)
 
 
 def _stated(settings: Profile) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 import structlog
 
 from berth_router.errors import APIError, Dialect, EngineFailedError, InternalError, error_event, request_id
@@ -72,6 +71,7 @@ class Exchange:
         "body_room",
         "dialect",
         "done",
+        "failure_event",
         "head",
         "key",
         "request_id",
@@ -94,6 +94,8 @@ class Exchange:
         """The status that was sent; 0 before; CLIENT_LEFT where the client left before."""
         self.streams_events = False
         """Whether the answer that has begun is a stream of events."""
+        self.failure_event: Callable[[dict[str, Any]], bytes] | None = None
+        """What makes an error's JSON object the end of a stream; None: an event as the dialect has it."""
         self.answer_lines = b""
         """Header lines that the answer has besides its own."""
         self.answer_bytes = 0
@@ -255,7 +257,8 @@ class Exchange:
 
     def _fail_stream(self, content: dict[str, Any]) -> None:
         separator = b"" if self._at_boundary or self.dialect is Dialect.OLLAMA else b"\n\n"  # its lines are whole
-        self.finish(separator + error_event(content, self.dialect))
+        event = self.failure_event(content) if self.failure_event else error_event(content, self.dialect)
+        self.finish(separator + event)
 
     # -- the engine's side: an AnswerReceiver
 
@@ -394,14 +397,11 @@ class Exchange:
         self.write(self._refusal_body)
 
     def _pass_refusal(self, head: ResponseHead, rules: AnswerRules) -> None:
-        content = rules.refusal_content(head.status, self._refusal_body)
-        if self.started:
-            error = EngineFailedError(f"The engine answered with status {head.status}.")
-            self._fail_stream(content or error.content(self.dialect))
-        elif content is None:
+        error = rules.refusal(head.status, self._refusal_body)
+        if error is None:
             self.answer(head.status, head.forwarded_lines, self._refusal_body)
         else:
-            self.answer(head.status, JSON_TYPE, orjson.dumps(content))
+            self.fail(error)
 
     # -- the client's side
 

@@ -7,7 +7,7 @@ connection of its engine. Only a request that has to wait gets a task.
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -33,7 +33,8 @@ from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.pool import EngineAddress, EngineConnectError, EnginePool, engine_address
-from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, chained, refusal_content
+from berth_router.serving.refusals import EngineRefusalError, engine_refusal
+from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, chained
 
 _log = structlog.get_logger(__name__)
 
@@ -112,6 +113,11 @@ class AnswerTranslation(Protocol):
         """Whether the client has got the last of its answer, whatever the engine still sends."""
         ...
 
+    @property
+    def has_comments(self) -> bool:
+        """Whether a stream may begin with comments while the model starts."""
+        ...
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         ...
@@ -124,6 +130,7 @@ class EngineRequest:
         "_claim",
         "_context",
         "_deadline",
+        "_engine_path",
         "_engines_chosen",
         "_exchange",
         "_model",
@@ -147,6 +154,7 @@ class EngineRequest:
         self._model: str | None = None
         """The model for which `in_hand` counts the request."""
         self._claim: Claim | None = None
+        self._engine_path = path
         self._deadline = 0.0
         self._engines_chosen = 0
         """How often an engine was chosen."""
@@ -165,10 +173,7 @@ class EngineRequest:
         """
         context = self._context
         self._request, self._translation = request, translation
-        model = request.ask.model
-        if not context.in_hand.try_acquire(model):
-            raise _too_many(context.in_hand, model)
-        self._model = model
+        self._count(request.ask)
         claim = self._claim = context.activator.claim_ready(request.ask)
         if claim is None:
             self._exchange.run(self._wait_and_forward(request))
@@ -186,16 +191,32 @@ class EngineRequest:
 
         The request is queued as one for an engine is.
         """
-        context = self._context
-        if not context.in_hand.try_acquire(ask.model):
-            raise _too_many(context.in_hand, ask.model)
-        self._model = ask.model
+        self._count(ask)
         self._exchange.run(self._load(ask, answer))
 
     async def _load(self, ask: Ask, answer: Callable[[], bytes]) -> None:
         activator = self._context.activator
+        ask = await self._known(ask)
         activator.release(await activator.activate(ask, activator.deadline()))
         self._exchange.answer(HTTPStatus.OK, JSON_TYPE, answer())
+
+    def _count(self, ask: Ask) -> None:
+        """Counts the request for its model, and no more for another. Raises TooManyRequestsError."""
+        in_hand, model = self._context.in_hand, ask.model
+        if not in_hand.try_acquire(model):
+            raise _too_many(in_hand, model)
+        if self._model:
+            in_hand.release(self._model)
+        self._model = model
+
+    async def _known(self, ask: Ask) -> Ask:
+        """The request, or the one for the default model where there is no such model. Raises APIError."""
+        if ask.otherwise is None:
+            return ask
+        known = await self._context.activator.known(ask)
+        if known is not ask:
+            self._count(known)
+        return known
 
     # -- AnswerRules
 
@@ -204,9 +225,12 @@ class EngineRequest:
         self._request = None
         self._exchange.release_body()
 
-    def refusal_content(self, status: int, content: bytes) -> dict[str, Any] | None:
-        """The engine's refusal in the API's shape."""
-        return refusal_content(status, content, self._exchange.dialect)
+    def refusal(self, status: int, content: bytes) -> APIError:
+        """The engine's refusal as an error of the API."""
+        claim = self._claim
+        if claim is None:
+            return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
+        return engine_refusal(claim.deployment.spec.backend, self._engine_path, status, content)
 
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """Sends the request to another engine, or reports to the client why its answer broke off."""
@@ -229,7 +253,8 @@ class EngineRequest:
         """Waits for an engine and forwards the request to it. Raises APIError."""
         activator = self._context.activator
         self._deadline = self._deadline or activator.deadline()
-        has_comments = request.ask.stream and self._translation is None
+        request.ask = await self._known(request.ask)
+        has_comments = request.ask.stream and (self._translation is None or self._translation.has_comments)
         progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
             claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)
@@ -269,7 +294,7 @@ class EngineRequest:
         spec = claim.deployment.spec
         pool = self._context.pool
         name = name_in_engine(spec, self._context.engine_store)
-        path = request.ask.path or self._path
+        path = self._engine_path = request.ask.path or self._path
         if self._translation:
             self.rewriter = self._translation.sent_to_engine()
         else:
@@ -291,7 +316,7 @@ class EngineRequest:
     ) -> AnswerRewriter | None:
         renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
         streams = request.ask.stream
-        repairs = answer_repairs(spec.backend, self._path, request.repairs, streams=streams)
+        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=streams)
         if not repairs:
             return renamed
         request_id = self._exchange.request_id

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, Protocol
 
+from berth_router.errors import APIError
 from berth_router.repairs.repair import AnswerRewriter
 from berth_router.serving.engine import BrokenAnswerError
 from berth_router.serving.limits import ByteBudget, Limits
@@ -57,8 +58,8 @@ class AnswerRules(Protocol):
         """The engine has begun to answer."""
         ...
 
-    def refusal_content(self, status: int, content: bytes) -> dict[str, Any] | None:
-        """The JSON object that the client gets of an engine's refusal; None where the refusal passes as it is."""
+    def refusal(self, status: int, content: bytes) -> APIError | None:
+        """The error that the client gets of an engine's refusal; None where the refusal passes as it is."""
         ...
 
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from berth_router.errors import InternalError, ServiceUnavailableError, request_id
+from berth_router.errors import APIError, InternalError, ServiceUnavailableError, request_id
 from berth_router.serving.engine import BrokenAnswerError, EngineConnection
 from berth_router.serving.exchange import Exchange
 
@@ -95,7 +95,7 @@ class _UnchangedAnswer:
     def on_engine_answered(self) -> None:
         """Does nothing."""
 
-    def refusal_content(self, status: int, content: bytes) -> dict[str, Any] | None:
+    def refusal(self, status: int, content: bytes) -> APIError | None:
         """None: the management API's refusals already have the API's shape."""
         return None
 

@@ -1,18 +1,15 @@
-"""What the router changes in an engine's answer: the model's name, a missing `[DONE]`, a refusal's shape.
+"""What the router changes in an engine's answer: the model's name, a missing `[DONE]`.
 
 Whoever speaks another API than the engine brings a rewriter of its own.
 """
 
 from collections.abc import Iterable, Sequence
-from http import HTTPStatus
-from typing import Any, Self
+from typing import Self
 
 import orjson
 
 from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, ENDS_WITHOUT_DONE
 from berth_api.model_deployment import Backend
-from berth_router.engine_answers.error_text import error_text
-from berth_router.errors import APIError, Dialect, EngineFailedError, UnknownPathError
 from berth_router.repairs.repair import AnswerRewriter
 
 DONE_EVENT = b"data: [DONE]\n\n"
@@ -21,9 +18,6 @@ _TAIL_BYTES = 512
 """Bytes of a stream's end that are kept, to find `[DONE]` or an error that came in two pieces."""
 
 _ERROR_EVENT = b'data: {"error"'
-
-_MAX_ENGINE_TEXT = 1000
-"""Bytes of an engine's own text that are passed on where the engine sends no error object."""
 
 
 class RewriterChain:
@@ -132,27 +126,3 @@ class DoneAppender:
     def end(self) -> bytes:
         """What the stream's end lacks."""
         return b"" if self._failed or self._tail.rstrip().endswith(DONE_EVENT.rstrip()) else DONE_EVENT
-
-
-def refusal_content(status: int, content: bytes, dialect: Dialect) -> dict[str, Any]:
-    """An engine's refusal in the API's shape: the engine's own error object where it sent one, else its text."""
-    try:
-        parsed = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        parsed = None
-    sent: dict[str, Any] = parsed if isinstance(parsed, dict) else {}  # pyright: ignore[reportUnknownVariableType]
-    if sent.get("error"):
-        return {"error": error_text(sent)} if dialect is Dialect.OLLAMA else sent
-    detail = sent.get("detail")  # FastAPI's field
-    text = detail if isinstance(detail, str) else content[:_MAX_ENGINE_TEXT].decode(errors="replace")
-    error: APIError = EngineFailedError(f"The engine answered with status {status}: {text}", code="engine_error")
-    if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
-        # vLLM has only the paths that the model is made for.
-        error = UnknownPathError(
-            "The model's engine does not have this path for this model: embeddings come from embedding models,"
-            " answers from others.",
-            code="path_not_served",
-        )
-    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        error.type = "invalid_request_error"
-    return error.content(dialect)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from berth_formats.gguf_model import GgufOpening, opening_of
+from berth_formats.pooling import Pooling, needs_whole_inputs
 from berth_runtime.container import every_address, has_ipv6, usable_processors
 from berth_runtime.engines.engine import EngineProgram, at_least
 from berth_runtime.gguf import GgufFiles, find_gguf
@@ -42,6 +44,8 @@ class LlamaCppLaunchSettings(NamedTuple):
     """The address to serve on. None: every one."""
     gpus: Sequence[str] = ()
     """The server's names of the GPUs that it must use. Empty: those that it finds."""
+    pooling: Pooling | None = None
+    """How the model makes one vector of a text. None: it does not say."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -68,21 +72,31 @@ def add_options(parser: ArgumentParser) -> None:
 
 def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     """The call of `llama-server` for a parsed command line; looks at the model's files and at the machine."""
+    files = find_gguf(options.model, options.quantization)
+    opening = opening_of(files.model)
     return server_command(
         LlamaCppLaunchSettings(
-            files=find_gguf(options.model, options.quantization),
+            files=files,
             port=options.port,
             alias=options.alias,
-            context_size=options.context_size,
+            context_size=_context_size(options.context_size, opening),
             parallel=options.parallel,
             gpu_layers=options.gpu_layers,
             threads=usable_processors(),
             ipv6=has_ipv6(),
             host=options.host,
             gpus=gpu_names(options.devices, _on_path(PROGRAM)) if options.devices else (),
+            pooling=opening.pooling,
         ),
         extra,
     )
+
+
+def _context_size(wanted: int, opening: GgufOpening) -> int:
+    """Tokens of context. A model that reads whole inputs has a place for so many, and llama.cpp fails beyond them."""
+    if not needs_whole_inputs(opening.pooling):
+        return wanted
+    return min(wanted, opening.context_length or wanted)
 
 
 def _on_path(program: str) -> Path | None:
@@ -128,6 +142,12 @@ def server_command(settings: LlamaCppLaunchSettings, extra: Sequence[str] = ()) 
         "--metrics",
         "--embeddings",  # allows them, where the model says how its tokens become one vector; costs others nothing
     ]
+    if needs_whole_inputs(settings.pooling):
+        # By default 512 tokens are computed at once, and longer inputs are refused.
+        whole = str(settings.context_size)
+        call += ["--batch-size", whole, "--ubatch-size", whole]
+    if settings.pooling is Pooling.RANK:
+        call.append("--reranking")  # the server has the path only with this
     return [*call, *extra]
 
 

@@ -1,17 +1,26 @@
-"""docs/reference/cli.md: it has every command and every exit code."""
+"""docs/reference/cli.md has every command and every exit code, docs/how-to/coding-agents.md every agent."""
 
 import re
 from pathlib import Path
 
 from berth_local.cli import errors
+from berth_local.cli.agents import AGENTS
 from berth_local.cli.main import app
 
-PAGE = (Path(__file__).parents[4] / "docs/reference/cli.md").read_text()
+DOCS = Path(__file__).parents[4] / "docs"
+PAGE = (DOCS / "reference/cli.md").read_text()
+AGENTS_PAGE = (DOCS / "how-to/coding-agents.md").read_text()
 
 
 def test_the_page_has_every_command() -> None:
     described = set(re.findall(r"`berth (\w+)", PAGE))
     assert {command.name for command in app.registered_commands} <= described
+
+
+def test_the_page_of_agents_has_each_with_how_to_get_it() -> None:
+    for name, agent in AGENTS.items():
+        row = rf"^\| `{name}` \| {agent.title} \| `{agent.install}` .*\b{agent.needs}\b"
+        assert re.search(row, AGENTS_PAGE, re.MULTILINE), name
 
 
 def test_the_page_has_every_exit_code() -> None:

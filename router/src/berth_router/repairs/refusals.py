@@ -1,0 +1,225 @@
+"""Rows about what engines refuse: which of their errors are the caller's, and what they are in the caller's API.
+
+llama.cpp answers much with 500 that is wrong in a request. OpenAI's and Anthropic's clients send such a request again.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    MESSAGES_COUNT_TOKENS,
+    RERANK,
+    RESPONSES,
+    RESPONSES_INPUT_TOKENS,
+)
+from berth_api.model_deployment import Backend
+from berth_router.repairs.repair import EVERY_ENGINE
+
+TOO_LONG = "context_length_exceeded"
+"""OpenAI's code for a prompt that is longer than the context."""
+
+_PROMPTS: Mapping[str, str] = {
+    CHAT_COMPLETIONS: "messages",
+    MESSAGES: "messages",
+    COMPLETIONS: "prompt",
+    RESPONSES: "input",
+    EMBEDDINGS: "input",
+    RERANK: "documents",
+    RESPONSES_INPUT_TOKENS: "input",
+    MESSAGES_COUNT_TOKENS: "messages",
+    DETOKENIZE: "tokens",
+    INFILL: "input_prefix",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """Errors of engines that are the caller's: 400, with the field and the code."""
+
+    name: str
+    """What tests call it."""
+    engines: frozenset[Backend]
+    text: re.Pattern[str]
+    """How the engine says it. A group `field` is the field's name."""
+    says: str
+    """For the docs."""
+    param: str | None = None
+    """The field. None: the one with the prompt, if `text` names no other."""
+    code: str = "invalid_value"
+    instead: str | None = None
+    """What the client reads in place of the engine's words, where those are for whoever starts the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallersFault:
+    """An engine's refusal that is the caller's fault."""
+
+    param: str | None
+    code: str
+    tokens: int | None = None
+    """Tokens of a prompt that is too long."""
+    window: int | None = None
+    """Tokens of the context."""
+    message: str | None = None
+    """What the client reads. None: the engine's words."""
+
+
+_WRONG_MODEL = "unsupported_model"
+"""The code of what the model was not made for."""
+
+_LLAMACPP, _VLLM = frozenset({Backend.LLAMACPP}), frozenset({Backend.VLLM})
+
+_NO_TOOL_PARSER = (
+    "tool_choice: vLLM runs this model without a parser for its calls of tools, as Berth knows none for its family. Set"
+    " spec.vllm.toolCallParser in its ModelDeployment to one of vLLM's parsers, or send tool_choice none."
+)
+
+REFUSALS = (
+    RefusalRow(
+        "no-tool-parser",
+        _VLLM,
+        re.compile(r"requires (?:--enable-auto-tool-choice and )?--tool-call-parser to be set"),
+        "Tools, if vLLM has no parser for the model's calls of them. The message says what to set.",
+        param="tool_choice",
+        code="unsupported_value",
+        instead=_NO_TOOL_PARSER,
+    ),
+    RefusalRow(
+        "too-many-tokens",
+        _VLLM,
+        re.compile(r"'max_tokens' or 'max_completion_tokens' is too large"),
+        "A limit of tokens that the context has no room for.",
+        param="max_tokens",
+    ),
+    RefusalRow(
+        "too-long",
+        EVERY_ENGINE,
+        re.compile(
+            r"exceeds the available context size|input is too large to process|larger than the (?:max|context)"
+            r"|maximum context length|longer than the maximum model length|too long to fit into the model"
+        ),
+        "A prompt that is longer than the context.",
+        code=TOO_LONG,
+    ),
+    RefusalRow(
+        "no-sight",
+        _LLAMACPP,
+        re.compile(r"(?:image|audio|video) input is not supported"),
+        "Images or sound, if the model has no projector for them.",
+        code="unsupported_value",
+    ),
+    RefusalRow(
+        "no-image",
+        _LLAMACPP,
+        re.compile(r"[Ff]ailed to (?:load|decode|download|process) (?:the )?(?:image|audio|media|bitmap)"),
+        "An image that is none.",
+    ),
+    RefusalRow(
+        "schema",
+        _LLAMACPP,
+        re.compile(r"JSON schema error|[Ff]ailed to parse (?:json_schema|grammar)"),
+        "A JSON schema, or a grammar, that the engine cannot make its answer follow.",
+        param="response_format",
+    ),
+    RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
+    RefusalRow(
+        "template",
+        _LLAMACPP,
+        re.compile(r"Failed to parse messages|Jinja Exception|[Jj]inja|chat template|roles must alternate"),
+        "Messages that the model's template does not take.",
+        param="messages",
+    ),
+    RefusalRow(
+        "no-vectors",
+        _LLAMACPP,
+        re.compile(r"Pooling type 'none'|does not support embeddings"),
+        "Embeddings of a model that makes none.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model makes no vectors: that takes an embedding model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-order",
+        _LLAMACPP,
+        re.compile(r"does not support reranking"),
+        "An order of texts of a model that is no rerank model.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model orders no texts: that takes a rerank model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-infill",
+        _LLAMACPP,
+        re.compile(r"Infill is not supported by this model"),
+        "A text to be filled in by a model that has no tokens for that.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model fills in no text: that takes one that was trained for it, such as those for code.",
+    ),
+    RefusalRow(
+        "no-such-path",
+        _VLLM,
+        re.compile(r"The model does not support [\w ()]+ API"),
+        "A path that the model was not made for.",
+        param="model",
+        code=_WRONG_MODEL,
+    ),
+    RefusalRow(
+        "no-token",
+        _LLAMACPP,
+        re.compile(r"vector::_M_range_check"),
+        "A number that is none of the model's tokens.",
+        instead="One of the numbers is none of the model's tokens.",
+    ),
+    RefusalRow(
+        "field",
+        _LLAMACPP,
+        re.compile(r"^(?:Field |Invalid )'?(?P<field>\w+)'?:"),
+        "A field that is out of its bounds.",
+    ),
+    RefusalRow(
+        "type",
+        _LLAMACPP,
+        re.compile(r"\[json\.exception\."),
+        "A value of another type.",
+    ),
+)
+"""In this order: the first that fits counts."""
+
+_TOKENS = re.compile(
+    r"request \((\d+) tokens|requested (\d+)|length (\d+)\) is|has (\d+) input tokens|^input \((\d+) tokens"
+)
+_WINDOW = re.compile(
+    r"context size \((\d+)|maximum context length is (\d+)|maximum model length of (\d+)|context length (\d+)"
+    r"|current batch size: (\d+)"
+)
+
+
+def callers_fault(engine: Backend, path: str, text: str) -> CallersFault | None:
+    """What of a request an engine refuses with these words. None: it may be the engine's own fault."""
+    for row in REFUSALS:
+        found = row.text.search(text) if engine in row.engines else None
+        if found:
+            named = found.groupdict().get("field")
+            param = row.param or named or _PROMPTS.get(path)
+            too_long = row.code == TOO_LONG
+            return CallersFault(
+                param,
+                row.code,
+                _number(_TOKENS, text) if too_long else None,
+                _number(_WINDOW, text) if too_long else None,
+                row.instead,
+            )
+    return None
+
+
+def _number(pattern: re.Pattern[str], text: str) -> int | None:
+    found = pattern.search(text)
+    return next((int(group) for group in found.groups() if group), None) if found else None
