@@ -62,6 +62,11 @@ _NO_TOOL_PARSER = (
     " spec.vllm.toolCallParser in its ModelDeployment to one of vLLM's parsers, or send tool_choice none."
 )
 
+_INPUT_TOO_LONG = (
+    "An input exceeds the available context size. Send shorter ones, or ask for a larger context (n_ctx), up to what"
+    " the model was made for."
+)
+
 REFUSALS = (
     RefusalRow(
         "no-tool-parser",
@@ -80,10 +85,18 @@ REFUSALS = (
         param="max_tokens",
     ),
     RefusalRow(
+        "input-too-long",
+        _LLAMACPP,
+        re.compile(r"input (?:\(\d+ tokens\) )?is too large to process"),
+        "An input for embeddings or ranking that is longer than the context. The message says what to ask for.",
+        code=TOO_LONG,
+        instead=_INPUT_TOO_LONG,
+    ),
+    RefusalRow(
         "too-long",
         EVERY_ENGINE,
         re.compile(
-            r"exceeds the available context size|input is too large to process|larger than the (?:max|context)"
+            r"exceeds the available context size|larger than the (?:max|context)"
             r"|maximum context length|longer than the maximum model length|too long to fit into the model"
         ),
         "A prompt that is longer than the context.",
