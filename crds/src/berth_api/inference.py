@@ -29,21 +29,19 @@ ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
             COMPLETIONS,
             EMBEDDINGS,
             RERANK,
-            RESPONSES,
             MESSAGES,
             MESSAGES_COUNT_TOKENS,
             TOKENIZE,
             DETOKENIZE,
         }
     ),
-    Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS, RESPONSES}),
+    Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS}),
     Backend.LLAMACPP: frozenset(
         {
             CHAT_COMPLETIONS,
             COMPLETIONS,
             EMBEDDINGS,
             RERANK,
-            RESPONSES,
             RESPONSES_INPUT_TOKENS,
             MESSAGES,
             MESSAGES_COUNT_TOKENS,
@@ -53,7 +51,7 @@ ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
         }
     ),
 }
-"""The paths at which each engine answers a POST."""
+"""The paths at which each engine answers a POST, and that requests reach: RESPONSES is answered by CHAT_COMPLETIONS."""
 
 
 ENDS_WITHOUT_DONE: frozenset[Backend] = frozenset({Backend.TRANSFORMERS})

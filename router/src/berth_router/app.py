@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 
+from berth_api.inference import RESPONSES
 from berth_cluster.cluster import Cluster
 from berth_process.clock import Clock, utc_now
 from berth_router.auth import ApiKeys
@@ -45,6 +46,7 @@ from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
+from berth_router.serving.responses_path import ResponsesPath
 from berth_router.serving.server import HttpServer
 from berth_router.settings import RouterSettings
 from berth_router.stats import Stats
@@ -100,7 +102,8 @@ class Router:
         )
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
-        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases)
+        abilities = self._descriptions.abilities
+        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, abilities)
         self._management = management_api([*self._management_routes(cluster), *more_routes])
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
@@ -159,6 +162,7 @@ class Router:
                 for endpoint in INFERENCE_PATHS.values()
                 for path in (endpoint.path, *endpoint.aliases)
             }
+            paths[RESPONSES] = ResponsesPath(inference, limits.body_bytes)
             paths |= {
                 path: OllamaPath(inference, self._ollama_unloads, endpoint, limits.body_bytes)
                 for path, endpoint in OLLAMA_ENDPOINTS.items()

@@ -5,7 +5,16 @@ from typing import Any
 import orjson
 import pytest
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    RERANK,
+    RESPONSES,
+)
 from berth_api.model_deployment import Backend
 from berth_router.errors import Dialect
 from berth_router.repairs.refusals import REFUSALS, callers_fault
@@ -46,11 +55,23 @@ SAID = [
     ("too-long", VLLM, MESSAGES, "The prompt (length 20) is longer than the maximum model length of 16", "messages"),
     ("no-sight", LLAMACPP, MESSAGES, "image input is not supported - hint: provide the mmproj", "messages"),
     ("no-image", LLAMACPP, CHAT_COMPLETIONS, "Failed to load image or audio file", "messages"),
+    ("schema", LLAMACPP, CHAT_COMPLETIONS, "JSON schema error at #: unrecognized type foo", "response_format"),
     ("tools", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse tools: Missing tool type: {}; tools = []", "tools"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse messages: [json.exception.type_error.302]", "messages"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Jinja Exception: Conversation roles must alternate", "messages"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Field 'n': Value must be between 1 <= value <= 2, but got 9", "n"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Invalid tool_choice: foo", "tool_choice"),
+    ("no-vectors", LLAMACPP, EMBEDDINGS, "Pooling type 'none' is not OAI compatible. Please use a different", "model"),
+    ("no-order", LLAMACPP, RERANK, "This server does not support reranking. Start it with `--reranking`", "model"),
+    ("no-infill", LLAMACPP, INFILL, "Infill is not supported by this model: prefix token is missing. ", "model"),
+    ("no-such-path", VLLM, RERANK, "The model does not support Rerank (Score) API", "model"),
+    (
+        "no-token",
+        LLAMACPP,
+        DETOKENIZE,
+        "vector::_M_range_check: __n (which is 1000000) >= this->size() (which is 49152)",
+        "tokens",
+    ),
     ("type", LLAMACPP, COMPLETIONS, "[json.exception.type_error.302] type must be number, but is string", "prompt"),
 ]
 

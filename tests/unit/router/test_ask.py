@@ -193,7 +193,6 @@ LLAMACPP = ModelDeploymentSpec(model="/models/tiny", backend=Backend.LLAMACPP, d
         (TRANSFORMERS, CHAT, {}, True),
         (TRANSFORMERS, CHAT, {"temperature": 0.2}, True),
         (TRANSFORMERS, "/v1/completions", {"prompt": "Once"}, True),
-        (TRANSFORMERS, "/v1/responses", {"input": "hello"}, True),
         (TRANSFORMERS, CHAT, {"temperature": 0}, False),
         (BATCHED, CHAT, {}, False),
         (LLAMACPP, CHAT, {}, False),
@@ -265,8 +264,6 @@ def test_the_bounds_are_those_of_the_resource(field: str, block: Any, setting: s
     [
         ("/v1/completions", {"prompt": "Once"}, {**WHOLE, "temperature": 0.7, "top_p": 1.0, "max_tokens": 512}),
         ("/v1/completions", {"prompt": ["a", "b"], "max_tokens": 3}, {**WHOLE, "temperature": 0.7, "top_p": 1.0}),
-        ("/v1/responses", {"input": "hello"}, {**WHOLE, "temperature": 0.7, "top_p": 1.0, "max_output_tokens": 512}),
-        ("/v1/responses", {"input": MESSAGES, "max_output_tokens": 5, "top_p": 0.5}, {**WHOLE, "temperature": 0.7}),
         ("/v1/messages", {"messages": MESSAGES, "max_tokens": 5}, WHOLE),
         ("/v1/messages", {"messages": MESSAGES, "max_tokens": 5, "stream": True}, {}),
         ("/v1/embeddings", {"input": ["a", "b"]}, {}),
@@ -297,8 +294,6 @@ def test_a_request_that_waits_is_kept_as_bytes() -> None:
         ("/v1/completions", {}, "prompt", "must be a string or a list"),
         ("/v1/completions", {"prompt": 3}, "prompt", "must be a string or a list"),
         ("/v1/embeddings", {"input": None}, "input", "must be a string or a list"),
-        ("/v1/responses", {"messages": []}, "input", "must be a string or a list"),
-        ("/v1/responses", {"input": "x", "max_output_tokens": 0}, "max_output_tokens", "greater than or equal to 1"),
         ("/v1/messages", {"messages": "x", "max_tokens": 5}, "messages", "must be a list"),
         ("/v1/messages", {"messages": []}, "max_tokens", "is missing"),
         ("/tokenize", {}, "prompt", "or send `content`, or send `messages`"),
@@ -312,7 +307,7 @@ def test_each_path_says_what_it_needs(path: str, fields: dict[str, Any], param: 
 
 
 def test_only_a_path_that_streams_is_streamed() -> None:
-    assert requested("/v1/responses", input="x", stream=True).ask.stream
+    assert requested("/v1/completions", prompt="x", stream=True).ask.stream
     assert not requested("/v1/embeddings", input="x", stream=True).ask.stream
 
 

@@ -25,7 +25,6 @@ def body(**fields: Any) -> bytes:
 
 @pytest.mark.covers(
     "/v1/completions",
-    "/v1/responses",
     "/v1/messages",
     "/v1/messages/count_tokens",
     "/v1/responses/input_tokens",
@@ -38,7 +37,6 @@ def body(**fields: Any) -> bytes:
     ("path", "fields"),
     [
         ("/v1/completions", {"prompt": "Once"}),
-        ("/v1/responses", {"input": "hello"}),
         ("/v1/messages", {"messages": PROMPT, "max_tokens": 5}),
         ("/v1/messages/count_tokens", {"messages": PROMPT}),
         ("/v1/responses/input_tokens", {"input": "hello"}),
@@ -151,7 +149,6 @@ async def stream_with_error(call: Call) -> None:
         ("/v1/chat/completions", {"messages": PROMPT}, stream_without_done, 1),
         ("/v1/completions", {"prompt": "x"}, stream_without_done, 1),
         ("/v1/chat/completions", {"messages": PROMPT}, stream_with_error, 0),
-        ("/v1/responses", {"input": "x"}, stream_without_done, 0),
     ],
 )
 async def test_a_stream_of_completions_ends_with_done_whatever_the_engine_does(

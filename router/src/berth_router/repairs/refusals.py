@@ -7,7 +7,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    MESSAGES_COUNT_TOKENS,
+    RERANK,
+    RESPONSES,
+    RESPONSES_INPUT_TOKENS,
+)
 from berth_api.model_deployment import Backend
 from berth_router.repairs.repair import EVERY_ENGINE
 
@@ -20,6 +31,11 @@ _PROMPTS: Mapping[str, str] = {
     COMPLETIONS: "prompt",
     RESPONSES: "input",
     EMBEDDINGS: "input",
+    RERANK: "documents",
+    RESPONSES_INPUT_TOKENS: "input",
+    MESSAGES_COUNT_TOKENS: "messages",
+    DETOKENIZE: "tokens",
+    INFILL: "input_prefix",
 }
 
 
@@ -54,6 +70,9 @@ class CallersFault:
     message: str | None = None
     """What the client reads. None: the engine's words."""
 
+
+_WRONG_MODEL = "unsupported_model"
+"""The code of what the model was not made for."""
 
 _LLAMACPP, _VLLM = frozenset({Backend.LLAMACPP}), frozenset({Backend.VLLM})
 
@@ -115,6 +134,13 @@ REFUSALS = (
         re.compile(r"[Ff]ailed to (?:load|decode|download|process) (?:the )?(?:image|audio|media|bitmap)"),
         "An image that is none.",
     ),
+    RefusalRow(
+        "schema",
+        _LLAMACPP,
+        re.compile(r"JSON schema error|[Ff]ailed to parse (?:json_schema|grammar)"),
+        "A JSON schema, or a grammar, that the engine cannot make its answer follow.",
+        param="response_format",
+    ),
     RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
     RefusalRow(
         "template",
@@ -122,6 +148,48 @@ REFUSALS = (
         re.compile(r"Failed to parse messages|Jinja Exception|[Jj]inja|chat template|roles must alternate"),
         "Messages that the model's template does not take.",
         param="messages",
+    ),
+    RefusalRow(
+        "no-vectors",
+        _LLAMACPP,
+        re.compile(r"Pooling type 'none'|does not support embeddings"),
+        "Embeddings of a model that makes none.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model makes no vectors: that takes an embedding model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-order",
+        _LLAMACPP,
+        re.compile(r"does not support reranking"),
+        "An order of texts of a model that is no rerank model.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model orders no texts: that takes a rerank model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-infill",
+        _LLAMACPP,
+        re.compile(r"Infill is not supported by this model"),
+        "A text to be filled in by a model that has no tokens for that.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model fills in no text: that takes one that was trained for it, such as those for code.",
+    ),
+    RefusalRow(
+        "no-such-path",
+        _VLLM,
+        re.compile(r"The model does not support [\w ()]+ API"),
+        "A path that the model was not made for.",
+        param="model",
+        code=_WRONG_MODEL,
+    ),
+    RefusalRow(
+        "no-token",
+        _LLAMACPP,
+        re.compile(r"vector::_M_range_check"),
+        "A number that is none of the model's tokens.",
+        instead="One of the numbers is none of the model's tokens.",
     ),
     RefusalRow(
         "field",

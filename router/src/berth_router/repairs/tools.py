@@ -78,6 +78,20 @@ def _kind_of_choice(body: JsonFields) -> object:
     return cast("JsonFields", choice).get("type") if isinstance(choice, dict) else None
 
 
+def _wants_tool(body: JsonFields) -> bool:
+    """Whether a tool must be called, or some are singled out."""
+    return body["tool_choice"] == "required" or _kind_of_choice(body) in ("function", "allowed_tools", "tool", "any")
+
+
+def _refuse_without_template(_: JsonFields) -> None:
+    raise InvalidRequestError(
+        "`tool_choice` wants a tool to be called, and this model's chat template does not tell it of tools: ask a model"
+        " that has them (`tools` in GET /v1/models/inventory), or leave the choice to the model.",
+        param="tool_choice",
+        code="unsupported_value",
+    )
+
+
 def _is_unknown_choice(body: JsonFields) -> bool:
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
@@ -212,16 +226,7 @@ TOOL_REPAIRS = (
         field="tool_choice",
         kind=RepairKind.REFUSED,
         says="A choice that wants a tool to be called, without `tools`.",
-        sign=RequestSign(
-            _CHOICE,
-            concerns=lambda body: (
-                not body.get("tools")
-                and (
-                    body["tool_choice"] == "required"
-                    or _kind_of_choice(body) in ("function", "allowed_tools", "tool", "any")
-                )
-            ),
-        ),
+        sign=RequestSign(_CHOICE, concerns=lambda body: not body.get("tools") and _wants_tool(body)),
         request=_refuse_choice_without_tools,
     ),
     Repair(
@@ -243,6 +248,17 @@ TOOL_REPAIRS = (
         says="Of `allowed_tools`, the engine gets those tools alone, and the mode as the choice.",
         sign=RequestSign(_CHOICE, concerns=_allows_tools),
         request=_keep_allowed_tools,
+    ),
+    Repair(
+        "no-tools",
+        engines=EVERY_ENGINE,
+        paths=_CHAT | _ANTHROPIC,
+        field="tool_choice",
+        kind=RepairKind.REFUSED,
+        says="A choice that wants a tool to be called, if the model's chat template does not tell it of tools.",
+        model=lambda abilities: not abilities.tools,
+        sign=RequestSign(_CHOICE, concerns=_wants_tool),
+        request=_refuse_without_template,
     ),
     Repair(
         "forced-tool-ignored",

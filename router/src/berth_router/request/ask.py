@@ -1,6 +1,6 @@
 """The parsed request: what it asks of Berth, and the body that the engine gets."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -20,6 +20,7 @@ from berth_api.model_deployment import (
     LlamaCppSettings,
     ModelDeploymentSpec,
 )
+from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import repair_request, repaired_content
@@ -197,10 +198,20 @@ class InferenceRequest:
 
 
 class RequestParser:
-    """Parses requests. `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`."""
+    """Parses requests. `profiles`: those that a request can name. `max_ttl`: see `effective_ttl`.
 
-    def __init__(self, profiles: Mapping[str, Profile], max_ttl: int = 0, aliases: Aliases = NO_ALIASES) -> None:
+    `abilities`: what the model at a path can do, None where that is not known.
+    """
+
+    def __init__(
+        self,
+        profiles: Mapping[str, Profile],
+        max_ttl: int = 0,
+        aliases: Aliases = NO_ALIASES,
+        abilities: Callable[[str], Abilities | None] = lambda _: None,
+    ) -> None:
         self._profiles = profiles
+        self._abilities = abilities
         self._max_ttl = max_ttl
         self._aliases = aliases
         # Most requests ask of Berth what others have asked before. The cache is typed: without that, true would be 1.
@@ -217,7 +228,7 @@ class RequestParser:
             ask, name, samples = self._check(body, endpoint)
         endpoint.check_prompt(body)
         engine_body(body, _OWN_FIELDS, endpoint)
-        repairs = repair_request(endpoint.path, raw, body)
+        repairs = repair_request(endpoint.path, raw, body, lambda: self._abilities(ask.model))
         return InferenceRequest(ask, name, _without_model(body), samples, repairs)
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:

@@ -113,6 +113,11 @@ class AnswerTranslation(Protocol):
         """Whether the client has got the last of its answer, whatever the engine still sends."""
         ...
 
+    @property
+    def has_comments(self) -> bool:
+        """Whether a stream may begin with comments while the model starts."""
+        ...
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         ...
@@ -249,7 +254,7 @@ class EngineRequest:
         activator = self._context.activator
         self._deadline = self._deadline or activator.deadline()
         request.ask = await self._known(request.ask)
-        has_comments = request.ask.stream and self._translation is None
+        has_comments = request.ask.stream and (self._translation is None or self._translation.has_comments)
         progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
             claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)

@@ -170,6 +170,8 @@ class OllamaRequest(InferenceRequest):
 class _Translation:
     """The AnswerTranslation of one request."""
 
+    has_comments = False
+
     def __init__(self, endpoint: OllamaEndpoint, call: InferenceCall, clock: AnswerClock) -> None:
         self._endpoint = endpoint
         self._call = call
