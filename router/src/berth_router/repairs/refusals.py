@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from berth_api.inference import (
     CHAT_COMPLETIONS,
+    CHAT_INPUT_TOKENS,
     COMPLETIONS,
     DETOKENIZE,
     EMBEDDINGS,
@@ -17,7 +18,6 @@ from berth_api.inference import (
     MESSAGES_COUNT_TOKENS,
     RERANK,
     RESPONSES,
-    RESPONSES_INPUT_TOKENS,
 )
 from berth_api.model_deployment import Backend
 from berth_router.repairs.repair import EVERY_ENGINE
@@ -32,7 +32,7 @@ _PROMPTS: Mapping[str, str] = {
     RESPONSES: "input",
     EMBEDDINGS: "input",
     RERANK: "documents",
-    RESPONSES_INPUT_TOKENS: "input",
+    CHAT_INPUT_TOKENS: "messages",
     MESSAGES_COUNT_TOKENS: "messages",
     DETOKENIZE: "tokens",
     INFILL: "input_prefix",
