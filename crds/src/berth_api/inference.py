@@ -11,6 +11,7 @@ CHAT_COMPLETIONS = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 RESPONSES = "/v1/responses"
+CHAT_INPUT_TOKENS = "/v1/chat/completions/input_tokens"
 RESPONSES_INPUT_TOKENS = "/v1/responses/input_tokens"
 MESSAGES = "/v1/messages"
 MESSAGES_COUNT_TOKENS = "/v1/messages/count_tokens"
@@ -42,7 +43,7 @@ ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
             COMPLETIONS,
             EMBEDDINGS,
             RERANK,
-            RESPONSES_INPUT_TOKENS,
+            CHAT_INPUT_TOKENS,
             MESSAGES,
             MESSAGES_COUNT_TOKENS,
             TOKENIZE,
@@ -51,7 +52,10 @@ ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
         }
     ),
 }
-"""The paths at which each engine answers a POST, and that requests reach: RESPONSES is answered by CHAT_COMPLETIONS."""
+"""The paths at which each engine answers a POST, and that requests reach.
+
+RESPONSES is answered by CHAT_COMPLETIONS, and RESPONSES_INPUT_TOKENS by CHAT_INPUT_TOKENS.
+"""
 
 
 ENDS_WITHOUT_DONE: frozenset[Backend] = frozenset({Backend.TRANSFORMERS})

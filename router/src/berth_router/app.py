@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 
-from berth_api.inference import RESPONSES
+from berth_api.inference import RESPONSES, RESPONSES_INPUT_TOKENS
 from berth_cluster.cluster import Cluster
 from berth_process.clock import Clock, utc_now
 from berth_router.auth import ApiKeys
@@ -46,7 +46,7 @@ from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
-from berth_router.serving.responses_path import ResponsesPath
+from berth_router.serving.responses_path import InputTokensPath, ResponsesPath
 from berth_router.serving.server import HttpServer
 from berth_router.settings import RouterSettings
 from berth_router.stats import Stats
@@ -165,6 +165,7 @@ class Router:
                 for path in (endpoint.path, *endpoint.aliases)
             }
             paths[RESPONSES] = ResponsesPath(inference, limits.body_bytes)
+            paths[RESPONSES_INPUT_TOKENS] = InputTokensPath(inference, limits.body_bytes)
             paths |= {
                 path: OllamaPath(inference, self._ollama_unloads, endpoint, limits.body_bytes)
                 for path, endpoint in OLLAMA_ENDPOINTS.items()
