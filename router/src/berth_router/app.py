@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 
-from berth_api.inference import RESPONSES
+from berth_api.inference import RESPONSES, RESPONSES_INPUT_TOKENS
 from berth_cluster.cluster import Cluster
 from berth_process.clock import Clock, utc_now
 from berth_router.auth import ApiKeys
@@ -49,7 +49,7 @@ from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
-from berth_router.serving.responses_path import ResponsesPath
+from berth_router.serving.responses_path import InputTokensPath, ResponsesPath
 from berth_router.serving.server import HttpServer
 from berth_router.settings import RouterSettings
 from berth_router.stats import Stats
@@ -106,9 +106,9 @@ class Router:
         self._feed = ModelFeed(self._deployments)
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
-        abilities = self._descriptions.abilities
-        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, abilities)
-        self._management = management_api([*self._management_routes(cluster), *more_routes])
+        defaults, abilities = settings.answer_defaults(), self._descriptions.abilities
+        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, abilities, defaults)
+        self._management = management_api([*self._management_routes(cluster), *more_routes], defaults)
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
         settings, deployments, store = self._settings, self._deployments, self._store
@@ -127,7 +127,9 @@ class Router:
             download_routes(downloads, settings.hub_endpoint),
             verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
             manifest_routes(store, deployments, _policy(settings)),
-            ollama_inventory_routes(store, self._descriptions, deployments, self._parser, self._aliases, root),
+            ollama_inventory_routes(
+                store, self._descriptions, deployments, self._parser, self._aliases, root, settings.default_n_ctx
+            ),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
             llamacpp_routes(deployments, self._unloader, self._parser, self._feed),
@@ -168,6 +170,7 @@ class Router:
                 for path in (endpoint.path, *endpoint.aliases)
             }
             paths[RESPONSES] = ResponsesPath(inference, limits.body_bytes)
+            paths[RESPONSES_INPUT_TOKENS] = InputTokensPath(inference, limits.body_bytes)
             paths |= {
                 path: OllamaPath(inference, self._ollama_unloads, endpoint, limits.body_bytes)
                 for path, endpoint in OLLAMA_ENDPOINTS.items()
@@ -243,4 +246,5 @@ def _policy(settings: RouterSettings) -> Policy:
         default_device=settings.default_device,
         default_ttl=settings.default_ttl,
         max_deployments=settings.max_deployments,
+        default_context_size=settings.default_n_ctx,
     )

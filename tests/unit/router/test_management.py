@@ -76,11 +76,12 @@ async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
     "loaded_models[].start_steps[].name",
     "loaded_models[].start_steps[].seconds",
     "loaded_models[].memory_bytes",
+    "loaded_models[].context_size",
 )
 async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving) -> None:
     name = await ready.created()
     step = {"name": "EngineReady", "at": datetime.now(UTC).isoformat(), "seconds": 1.5}
-    await ready.set_status(name, startSteps=[step], memoryBytes=350_000_000)
+    await ready.set_status(name, startSteps=[step], memoryBytes=350_000_000, contextSize=4096)
     async with asyncio.timeout(10):
         while not (model := (await get(ready, "/v1/models/loaded"))["loaded_models"][0])["start_steps"]:
             pass
@@ -89,7 +90,7 @@ async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving)
         seconds=300
     )
     assert model["start_steps"] == [{"name": "EngineReady", "seconds": 1.5}]
-    assert model["memory_bytes"] == 350_000_000
+    assert (model["memory_bytes"], model["context_size"]) == (350_000_000, 4096)
 
 
 @pytest.mark.covers(

@@ -6,16 +6,16 @@ from typing import Any, Union
 from pydantic import Field, create_model
 from pydantic.json_schema import models_json_schema
 
-from berth_router.request.ask import BerthFields, RequestFields
+from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint, FieldTypes
-from berth_router.request.engine_body import DEFAULT_MAX_TOKENS, SAMPLING_DEFAULTS
+from berth_router.request.fields import BerthFields, RequestFields
 
 _REFERENCE = "#/components/schemas/{model}"
 
 
-def add_inference(schema: dict[str, Any]) -> None:
-    """Adds every inference path to an OpenAPI schema."""
-    models = {endpoint: _request_model(endpoint) for endpoint in INFERENCE_PATHS.values()}
+def add_inference(schema: dict[str, Any], defaults: AnswerDefaults) -> None:
+    """Adds every inference path to an OpenAPI schema. `defaults`: what an answer gets if nothing is stated."""
+    models = {endpoint: _request_model(endpoint, defaults) for endpoint in INFERENCE_PATHS.values()}
     references, definitions = models_json_schema(
         [(model, "validation") for model in models.values()], ref_template=_REFERENCE
     )
@@ -29,7 +29,7 @@ def add_inference(schema: dict[str, Any]) -> None:
         schema["paths"][endpoint.path] = {"post": _operation(endpoint, references[(model, "validation")])}
 
 
-def _request_model(endpoint: Endpoint) -> type[BerthFields]:
+def _request_model(endpoint: Endpoint, defaults: AnswerDefaults) -> type[BerthFields]:
     kinds = _annotation(endpoint.prompt_types)
     fields: dict[str, Any] = {}
     if len(endpoint.prompts) == 1:
@@ -41,10 +41,10 @@ def _request_model(endpoint: Endpoint) -> type[BerthFields]:
     if endpoint.streams:
         fields["stream"] = _like("stream", default=False)
     if endpoint.samples:
-        fields |= {name: _like(name, default) for name, default in SAMPLING_DEFAULTS.items()}
+        fields |= {name: _like(name, getattr(defaults, name)) for name in ("temperature", "top_p")}
     if endpoint.output_limit:
         fields[endpoint.output_limit] = _like(
-            endpoint.output_limit, ... if endpoint.output_limit_required else DEFAULT_MAX_TOKENS
+            endpoint.output_limit, ... if endpoint.output_limit_required else defaults.max_tokens
         )
     name = "".join(part.title().replace("_", "") for part in endpoint.path.removeprefix("/v1").split("/")) + "Request"
     model: type[BerthFields] = create_model(name, __base__=BerthFields, **fields)

@@ -104,7 +104,7 @@ def entry(listed: Listed) -> ModelEntry:
     abilities = says.abilities if says else None
     live = listed.deployment
     spec = live.spec if live else listed.would_start
-    window = window_of(spec, says) if spec else None
+    window = window_of(spec, says, live.status if live else None) if spec else None
     return ModelEntry(
         id=listed.name,
         aliases=list(listed.aliases),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from berth_api.inference import (
     CHAT_COMPLETIONS,
+    CHAT_INPUT_TOKENS,
     COMPLETIONS,
     DETOKENIZE,
     EMBEDDINGS,
@@ -17,7 +18,6 @@ from berth_api.inference import (
     MESSAGES_COUNT_TOKENS,
     RERANK,
     RESPONSES,
-    RESPONSES_INPUT_TOKENS,
 )
 from berth_api.model_deployment import Backend
 from berth_router.repairs.repair import EVERY_ENGINE
@@ -32,7 +32,7 @@ _PROMPTS: Mapping[str, str] = {
     RESPONSES: "input",
     EMBEDDINGS: "input",
     RERANK: "documents",
-    RESPONSES_INPUT_TOKENS: "input",
+    CHAT_INPUT_TOKENS: "messages",
     MESSAGES_COUNT_TOKENS: "messages",
     DETOKENIZE: "tokens",
     INFILL: "input_prefix",
@@ -81,6 +81,11 @@ _NO_TOOL_PARSER = (
     " spec.vllm.toolCallParser in its ModelDeployment to one of vLLM's parsers, or send tool_choice none."
 )
 
+_INPUT_TOO_LONG = (
+    "An input exceeds the available context size. Send shorter ones, or ask for a larger context (n_ctx), up to what"
+    " the model was made for."
+)
+
 REFUSALS = (
     RefusalRow(
         "no-tool-parser",
@@ -99,10 +104,18 @@ REFUSALS = (
         param="max_tokens",
     ),
     RefusalRow(
+        "input-too-long",
+        _LLAMACPP,
+        re.compile(r"input (?:\(\d+ tokens\) )?is too large to process"),
+        "An input for embeddings or ranking that is longer than the context. The message says what to ask for.",
+        code=TOO_LONG,
+        instead=_INPUT_TOO_LONG,
+    ),
+    RefusalRow(
         "too-long",
         EVERY_ENGINE,
         re.compile(
-            r"exceeds the available context size|input is too large to process|larger than the (?:max|context)"
+            r"exceeds the available context size|larger than the (?:max|context)"
             r"|maximum context length|longer than the maximum model length|too long to fit into the model"
         ),
         "A prompt that is longer than the context.",
