@@ -5,7 +5,16 @@ from typing import Any
 import orjson
 import pytest
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    RERANK,
+    RESPONSES,
+)
 from berth_api.model_deployment import Backend
 from berth_router.errors import Dialect
 from berth_router.repairs.refusals import REFUSALS, callers_fault
@@ -13,6 +22,7 @@ from berth_router.serving.refusals import engine_refusal
 from tests.unit.repairs.example import LLAMACPP, VLLM
 
 LONG = "request (3031 tokens) exceeds the available context size (2048 tokens), try increasing it"
+LONG_INPUT = "input (2100 tokens) is too large to process. increase the physical batch size (current batch size: 2048)"
 LLAMACPP_LONG: dict[str, Any] = {
     "error": {
         "code": 400,
@@ -38,6 +48,7 @@ SAID = [
         "tool_choice",
     ),
     ("no-tool-parser", VLLM, MESSAGES, 'tool_choice="required" requires --tool-call-parser to be set', "tool_choice"),
+    ("input-too-long", LLAMACPP, EMBEDDINGS, LONG_INPUT, "input"),
     ("too-long", LLAMACPP, CHAT_COMPLETIONS, LONG, "messages"),
     ("too-long", LLAMACPP, COMPLETIONS, LONG, "prompt"),
     ("too-long", VLLM, RESPONSES, "This model's maximum context length is 16 tokens. However, you", "input"),
@@ -51,6 +62,17 @@ SAID = [
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Jinja Exception: Conversation roles must alternate", "messages"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Field 'n': Value must be between 1 <= value <= 2, but got 9", "n"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Invalid tool_choice: foo", "tool_choice"),
+    ("no-vectors", LLAMACPP, EMBEDDINGS, "Pooling type 'none' is not OAI compatible. Please use a different", "model"),
+    ("no-order", LLAMACPP, RERANK, "This server does not support reranking. Start it with `--reranking`", "model"),
+    ("no-infill", LLAMACPP, INFILL, "Infill is not supported by this model: prefix token is missing. ", "model"),
+    ("no-such-path", VLLM, RERANK, "The model does not support Rerank (Score) API", "model"),
+    (
+        "no-token",
+        LLAMACPP,
+        DETOKENIZE,
+        "vector::_M_range_check: __n (which is 1000000) >= this->size() (which is 49152)",
+        "tokens",
+    ),
     ("type", LLAMACPP, COMPLETIONS, "[json.exception.type_error.302] type must be number, but is string", "prompt"),
 ]
 
@@ -110,11 +132,12 @@ def test_who_asks_vllm_for_tools_hears_what_to_set_in_berth() -> None:
         ("maximum context length is 16 tokens and your request has 17 input tokens", 17, 16),
         ("The decoder prompt (length 20) is longer than the maximum model length of 16.", 20, 16),
         ("The prompt (total length 25) is too long to fit into the model (context length 16).", 25, 16),
+        (LONG_INPUT, 2100, 2048),
         ("input is too large to process. increase the physical batch size", None, None),
     ],
 )
 def test_the_numbers_of_a_prompt_that_is_too_long(text: str, tokens: int | None, window: int | None) -> None:
-    fault = callers_fault(VLLM, MESSAGES, text)
+    fault = callers_fault(LLAMACPP, MESSAGES, text)
     assert fault
     assert (fault.tokens, fault.window) == (tokens, window)
 

@@ -172,7 +172,7 @@ class EngineRequest:
         context = self._context
         self._request, self._translation = request, translation
         self._count(request.ask)
-        claim = self._claim = context.activator.claim_ready(request.ask)
+        claim = self._claim = context.activator.claim_ready(request.ask, request.tokens)
         if claim is None:
             self._exchange.run(self._wait_and_forward(request))
             return
@@ -255,7 +255,9 @@ class EngineRequest:
         has_comments = request.ask.stream and (self._translation is None or self._translation.has_comments)
         progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
-            claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)
+            claim = await activator.activate(
+                request.ask, self._deadline, progress, again=self._engines_chosen > 0, tokens=request.tokens
+            )
             if self._exchange.done:  # its client left at the moment at which the model became ready
                 activator.release(claim)
                 return
@@ -299,7 +301,7 @@ class EngineRequest:
             self.rewriter = self._answer_rewriter(request, spec, path, name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
         try:
-            body = request.body_for(spec, name)
+            body = request.body_for(spec, name, claim.deployment.status.context_size)
         except APIError:
             pool.release(address, connection)
             raise

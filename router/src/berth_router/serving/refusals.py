@@ -67,7 +67,7 @@ def engine_refusal(engine: Backend, path: str, status: int, content: bytes) -> A
         # vLLM has only the paths that the model is made for.
         return UnknownPathError(
             "The model's engine does not have this path for this model: embeddings come from embedding models,"
-            " answers from others.",
+            " an order of texts from rerank models, answers from others.",
             code="path_not_served",
         )
     text = detail if isinstance(detail, str) else content[:_MAX_ENGINE_TEXT].decode(errors="replace")

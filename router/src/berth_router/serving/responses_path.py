@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from berth_api.inference import CHAT_COMPLETIONS, RESPONSES
+from berth_api.inference import CHAT_COMPLETIONS, CHAT_INPUT_TOKENS, RESPONSES, RESPONSES_INPUT_TOKENS
 from berth_router.engine_answers.collected import CollectedAnswer
 from berth_router.errors import APIError, Dialect, InternalError
 from berth_router.repairs.repair import AnswerRewriter
@@ -56,6 +56,33 @@ class ResponsesPath:
         if call.streams:
             exchange.failure_event = translation.stream.failure
         engine_request.begin(request, translation)
+
+
+@dataclass(frozen=True, slots=True)
+class InputTokensPath:
+    """The Responder of `/v1/responses/input_tokens`. `body_limit` is in bytes."""
+
+    context: InferenceContext
+    body_limit: int
+
+    @property
+    def dialect(self) -> Dialect:
+        """The shape of its errors."""
+        return Dialect.OPENAI
+
+    def serve(self, exchange: Exchange, body: bytes) -> None:
+        """Answers the request; every failure becomes an answer in the API's shape."""
+        engine_request = EngineRequest(self.context, RESPONSES_INPUT_TOKENS, exchange)
+        try:
+            fields = json_object(body)
+            INFERENCE_PATHS[RESPONSES_INPUT_TOKENS].check_prompt(fields)
+            call = read_request({**fields, "stream": False})
+            engine_request.begin(self.context.parser.parse(call.content(), INFERENCE_PATHS[CHAT_INPUT_TOKENS]))
+        except APIError as error:
+            exchange.fail(error)
+        except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
+            _log.exception("request_failed", request_id=exchange.request_id)
+            exchange.fail(InternalError(exchange.request_id))
 
 
 class _ResponseTranslation:
