@@ -22,6 +22,7 @@ from berth_router.serving.refusals import engine_refusal
 from tests.unit.repairs.example import LLAMACPP, VLLM
 
 LONG = "request (3031 tokens) exceeds the available context size (2048 tokens), try increasing it"
+LONG_INPUT = "input (2100 tokens) is too large to process. increase the physical batch size (current batch size: 2048)"
 LLAMACPP_LONG: dict[str, Any] = {
     "error": {
         "code": 400,
@@ -47,6 +48,7 @@ SAID = [
         "tool_choice",
     ),
     ("no-tool-parser", VLLM, MESSAGES, 'tool_choice="required" requires --tool-call-parser to be set', "tool_choice"),
+    ("input-too-long", LLAMACPP, EMBEDDINGS, LONG_INPUT, "input"),
     ("too-long", LLAMACPP, CHAT_COMPLETIONS, LONG, "messages"),
     ("too-long", LLAMACPP, COMPLETIONS, LONG, "prompt"),
     ("too-long", VLLM, RESPONSES, "This model's maximum context length is 16 tokens. However, you", "input"),
@@ -54,6 +56,7 @@ SAID = [
     ("no-sight", LLAMACPP, MESSAGES, "image input is not supported - hint: provide the mmproj", "messages"),
     ("no-image", LLAMACPP, CHAT_COMPLETIONS, "Failed to load image or audio file", "messages"),
     ("schema", LLAMACPP, CHAT_COMPLETIONS, "JSON schema error at #: unrecognized type foo", "response_format"),
+    ("grammar", LLAMACPP, COMPLETIONS, "Failed to initialize samplers: failed to parse grammar", "grammar"),
     ("tools", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse tools: Missing tool type: {}; tools = []", "tools"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse messages: [json.exception.type_error.302]", "messages"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Jinja Exception: Conversation roles must alternate", "messages"),
@@ -140,11 +143,12 @@ def test_who_asks_vllm_for_tools_hears_what_to_set_in_berth() -> None:
         ("maximum context length is 16 tokens and your request has 17 input tokens", 17, 16),
         ("The decoder prompt (length 20) is longer than the maximum model length of 16.", 20, 16),
         ("The prompt (total length 25) is too long to fit into the model (context length 16).", 25, 16),
+        (LONG_INPUT, 2100, 2048),
         ("input is too large to process. increase the physical batch size", None, None),
     ],
 )
 def test_the_numbers_of_a_prompt_that_is_too_long(text: str, tokens: int | None, window: int | None) -> None:
-    fault = callers_fault(VLLM, MESSAGES, text)
+    fault = callers_fault(LLAMACPP, MESSAGES, text)
     assert fault
     assert (fault.tokens, fault.window) == (tokens, window)
 

@@ -81,6 +81,11 @@ _NO_TOOL_PARSER = (
     " spec.vllm.toolCallParser in its ModelDeployment to one of vLLM's parsers, or send tool_choice none."
 )
 
+_INPUT_TOO_LONG = (
+    "An input exceeds the available context size. Send shorter ones, or ask for a larger context (n_ctx), up to what"
+    " the model was made for."
+)
+
 REFUSALS = (
     RefusalRow(
         "no-tool-parser",
@@ -99,10 +104,18 @@ REFUSALS = (
         param="max_tokens",
     ),
     RefusalRow(
+        "input-too-long",
+        _LLAMACPP,
+        re.compile(r"input (?:\(\d+ tokens\) )?is too large to process"),
+        "An input for embeddings or ranking that is longer than the context. The message says what to ask for.",
+        code=TOO_LONG,
+        instead=_INPUT_TOO_LONG,
+    ),
+    RefusalRow(
         "too-long",
         EVERY_ENGINE,
         re.compile(
-            r"exceeds the available context size|input is too large to process|larger than the (?:max|context)"
+            r"exceeds the available context size|larger than the (?:max|context)"
             r"|maximum context length|longer than the maximum model length|too long to fit into the model"
         ),
         "A prompt that is longer than the context.",
@@ -124,9 +137,16 @@ REFUSALS = (
     RefusalRow(
         "schema",
         _LLAMACPP,
-        re.compile(r"JSON schema error|[Ff]ailed to parse (?:json_schema|grammar)"),
-        "A JSON schema, or a grammar, that the engine cannot make its answer follow.",
+        re.compile(r"JSON schema error|[Ff]ailed to parse json_schema"),
+        "A JSON schema that the engine cannot make its answer follow.",
         param="response_format",
+    ),
+    RefusalRow(
+        "grammar",
+        _LLAMACPP,
+        re.compile(r"failed to parse grammar"),
+        "A grammar that is none.",
+        param="grammar",
     ),
     RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
     RefusalRow(

@@ -130,7 +130,6 @@ class EngineRequest:
         "_claim",
         "_context",
         "_deadline",
-        "_engine_path",
         "_engines_chosen",
         "_exchange",
         "_model",
@@ -154,7 +153,6 @@ class EngineRequest:
         self._model: str | None = None
         """The model for which `in_hand` counts the request."""
         self._claim: Claim | None = None
-        self._engine_path = path
         self._deadline = 0.0
         self._engines_chosen = 0
         """How often an engine was chosen."""
@@ -174,7 +172,7 @@ class EngineRequest:
         context = self._context
         self._request, self._translation = request, translation
         self._count(request.ask)
-        claim = self._claim = context.activator.claim_ready(request.ask)
+        claim = self._claim = context.activator.claim_ready(request.ask, request.tokens)
         if claim is None:
             self._exchange.run(self._wait_and_forward(request))
             return
@@ -230,7 +228,7 @@ class EngineRequest:
         claim = self._claim
         if claim is None:
             return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
-        return engine_refusal(claim.deployment.spec.backend, self._engine_path, status, content)
+        return engine_refusal(claim.deployment.spec.backend, self._path, status, content)
 
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """Sends the request to another engine, or reports to the client why its answer broke off."""
@@ -257,7 +255,9 @@ class EngineRequest:
         has_comments = request.ask.stream and (self._translation is None or self._translation.has_comments)
         progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
-            claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)
+            claim = await activator.activate(
+                request.ask, self._deadline, progress, again=self._engines_chosen > 0, tokens=request.tokens
+            )
             if self._exchange.done:  # its client left at the moment at which the model became ready
                 activator.release(claim)
                 return
@@ -294,14 +294,14 @@ class EngineRequest:
         spec = claim.deployment.spec
         pool = self._context.pool
         name = name_in_engine(spec, self._context.engine_store)
-        path = self._engine_path = request.ask.path or self._path
+        path = request.ask.path or self._path
         if self._translation:
             self.rewriter = self._translated(request, spec, self._translation.sent_to_engine())
         else:
-            self.rewriter = self._answer_rewriter(request, spec, name)
+            self.rewriter = self._answer_rewriter(request, spec, path, name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
         try:
-            body = request.body_for(spec, name)
+            body = request.body_for(spec, name, claim.deployment.status.context_size)
         except APIError:
             pool.release(address, connection)
             raise
@@ -312,11 +312,11 @@ class EngineRequest:
             self.on_engine_broken(error, stale=True)
 
     def _answer_rewriter(
-        self, request: InferenceRequest, spec: ModelDeploymentSpec, name: str
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, path: str, name: str
     ) -> AnswerRewriter | None:
         renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
         streams = request.ask.stream
-        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=streams)
+        repairs = answer_repairs(spec.backend, path, request.repairs, streams=streams)
         if not repairs:
             return renamed
         request_id = self._exchange.request_id
