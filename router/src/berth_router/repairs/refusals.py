@@ -166,6 +166,23 @@ REFUSALS = (
         instead="This model makes no vectors: that takes an embedding model, and it was made for something else.",
     ),
     RefusalRow(
+        "no-input",
+        _LLAMACPP,
+        re.compile(
+            r"[Pp]rompt contains invalid tokens|[Ii]nput content cannot be empty|must not be empty"
+            r"|elements must be a string"
+        ),
+        "A prompt or an input that is empty, or has something else than text and the model's tokens.",
+    ),
+    RefusalRow(
+        "encoding-format",
+        _LLAMACPP,
+        re.compile(r"format to return the embeddings in"),
+        "A form of vectors that the engine does not know.",
+        param="encoding_format",
+        instead="`encoding_format` must be float or base64.",
+    ),
+    RefusalRow(
         "no-order",
         _LLAMACPP,
         re.compile(r"does not support reranking"),

@@ -296,7 +296,7 @@ class EngineRequest:
         name = name_in_engine(spec, self._context.engine_store)
         path = request.ask.path or self._path
         if self._translation:
-            self.rewriter = self._translation.sent_to_engine()
+            self.rewriter = self._translated(request, spec, self._translation.sent_to_engine())
         else:
             self.rewriter = self._answer_rewriter(request, spec, path, name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
@@ -322,6 +322,16 @@ class EngineRequest:
         request_id = self._exchange.request_id
         rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
         return chained([*rewriters, renamed] if renamed else rewriters)
+
+    def _translated(
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, translation: AnswerRewriter
+    ) -> AnswerRewriter:
+        """What rewrites an answer for another API. What of a whole answer has to be repaired comes before that."""
+        if not request.repairs or request.ask.stream:
+            return translation
+        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=False)
+        rewriters = answer_rewriters(repairs, request.content, request.name, self._exchange.request_id, streams=False)
+        return chained([*rewriters, translation]) or translation
 
     async def _resend_or_fail(
         self, request: InferenceRequest, claim: Claim, error: BrokenAnswerError, *, stale: bool
