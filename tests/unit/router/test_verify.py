@@ -118,7 +118,7 @@ async def test_a_gated_repository_needs_the_token(
             "hub_token": RouterSettings.model_validate({"HF_TOKEN": TOKEN}).hub_token,
         }
     )
-    async with served(cluster, Engine(), changed) as trusted:
+    async with Engine() as engine, served(cluster, engine, changed) as trusted:
         _, found = await verify(trusted, url="acme/gated")
     assert (found["gated"], found["downloadable"]) == (True, True)
     assert TOKEN not in str(found)
