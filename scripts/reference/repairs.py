@@ -26,8 +26,8 @@ def repairs_page() -> str:
         "## What engines refuse",
         paragraph(
             "Engines answer some requests with a 500, or with a status of their own, because the request is wrong."
-            " Clients get a 400 then, with the engine's words, in the shape of the API that they speak. In"
-            " `/v1/messages`, a prompt that is too long is told in Anthropic's words: `prompt is too long: ...`."
+            " Clients get a 400 then, with the engine's words or clearer ones, in the shape of the API that they speak."
+            " In `/v1/messages`, a prompt that is too long is told in Anthropic's words: `prompt is too long: ...`."
         ),
         _table(
             ("what", "engines", "`error.param`", "`error.code`"),

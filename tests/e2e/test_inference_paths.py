@@ -33,9 +33,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
     MESSAGES: {**CHAT, "max_tokens": 8},
     TOKENIZE: {"prompt": PROMPT},
 }
-SERVED = [(backend, path) for backend, paths in ENGINE_PATHS.items() for path in REQUESTS if path in paths]
+OFFERED = {backend: paths | {RESPONSES} for backend, paths in ENGINE_PATHS.items()}
+"""The paths that requests to a model of each engine may have: Berth translates those that no engine has."""
+SERVED = [(backend, path) for backend, paths in OFFERED.items() for path in REQUESTS if path in paths]
 LACKING = [
-    (backend, path) for backend, paths in ENGINE_PATHS.items() for path in (*REQUESTS, EMBEDDINGS) if path not in paths
+    (backend, path) for backend, paths in OFFERED.items() for path in (*REQUESTS, EMBEDDINGS) if path not in paths
 ]
 
 

@@ -39,6 +39,17 @@ A default that was set to null is none.
 {{- end -}}
 {{- end -}}
 
+{{/* The aliases, without those that a later file of values removes by null. */}}
+{{- define "berth.aliases" -}}
+{{- $aliases := dict -}}
+{{- range $name, $model := .Values.aliases -}}
+  {{- if $model -}}
+    {{- $_ := set $aliases $name $model -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $aliases -}}
+{{- end -}}
+
 {{- /* The profiles, as JSON. One that was set to null is none. */ -}}
 {{- define "berth.profiles" -}}
 {{- $profiles := dict -}}

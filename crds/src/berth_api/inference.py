@@ -11,6 +11,7 @@ CHAT_COMPLETIONS = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 RESPONSES = "/v1/responses"
+CHAT_INPUT_TOKENS = "/v1/chat/completions/input_tokens"
 RESPONSES_INPUT_TOKENS = "/v1/responses/input_tokens"
 MESSAGES = "/v1/messages"
 MESSAGES_COUNT_TOKENS = "/v1/messages/count_tokens"
@@ -29,22 +30,20 @@ ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
             COMPLETIONS,
             EMBEDDINGS,
             RERANK,
-            RESPONSES,
             MESSAGES,
             MESSAGES_COUNT_TOKENS,
             TOKENIZE,
             DETOKENIZE,
         }
     ),
-    Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS, RESPONSES}),
+    Backend.TRANSFORMERS: frozenset({CHAT_COMPLETIONS, COMPLETIONS}),
     Backend.LLAMACPP: frozenset(
         {
             CHAT_COMPLETIONS,
             COMPLETIONS,
             EMBEDDINGS,
             RERANK,
-            RESPONSES,
-            RESPONSES_INPUT_TOKENS,
+            CHAT_INPUT_TOKENS,
             MESSAGES,
             MESSAGES_COUNT_TOKENS,
             TOKENIZE,
@@ -53,7 +52,10 @@ ENGINE_PATHS: Mapping[Backend, frozenset[str]] = {
         }
     ),
 }
-"""The paths at which each engine answers a POST."""
+"""The paths at which each engine answers a POST, and that requests reach.
+
+RESPONSES is answered by CHAT_COMPLETIONS, and RESPONSES_INPUT_TOKENS by CHAT_INPUT_TOKENS.
+"""
 
 
 ENDS_WITHOUT_DONE: frozenset[Backend] = frozenset({Backend.TRANSFORMERS})
@@ -67,6 +69,14 @@ def samples_only_when_told(spec: ModelDeploymentSpec) -> bool:
     """
     batches = spec.transformers and spec.transformers.continuous_batching
     return spec.backend is Backend.TRANSFORMERS and not batches
+
+
+def stops_at_window(backend: Backend) -> bool:
+    """Whether an answer without a limit of tokens ends where the engine's context ends.
+
+    transformers serve ends it after 1024 tokens, or after 20 if the request has a configuration of its own.
+    """
+    return backend is not Backend.TRANSFORMERS
 
 
 def name_in_engine(spec: ModelDeploymentSpec, store: str) -> str:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from berth_formats.abilities import Abilities, gguf_abilities
 from berth_formats.errors import FormatError
-from berth_formats.gguf import CHAT_TEMPLATE, TOOL_TEMPLATE, GgufHeader, OmittedValue, read_gguf
+from berth_formats.gguf import CHAT_TEMPLATE, TOOL_TEMPLATE, GgufHeader, OmittedValue, read_gguf, read_opening
 from berth_formats.gguf_types import FILE_TYPES
 from berth_formats.model import AttentionShape, ModelDescription, attention_shape
 from berth_formats.names import WeightSet, gguf_sets, is_gguf, is_projector, weight_sets
+from berth_formats.pooling import Pooling, pooling
 
 _FORMAT: Literal["gguf"] = "gguf"
 
@@ -40,6 +41,26 @@ def describe_gguf(
         except FormatError as error:
             failures.append(error)
     raise failures[0]
+
+
+class GgufOpening(NamedTuple):
+    """What the first metadata of a file say, those before the vocabulary. None: they do not say."""
+
+    pooling: Pooling | None = None
+    context_length: int | None = None
+
+
+def opening_of(path: Path) -> GgufOpening:
+    """What the file says first. It says nothing where it cannot be read."""
+    try:
+        opening = read_opening(path)
+    except FormatError:
+        return GgufOpening()
+    architecture = opening.text("general.architecture")
+    return GgufOpening(
+        pooling(opening.number(f"{architecture}.pooling_type")),
+        opening.number(f"{architecture}.context_length"),
+    )
 
 
 def _why_none(files: Sequence[tuple[str, int]], quantization: str | None) -> str:
@@ -78,6 +99,7 @@ def _describe(
         feed_forward_length=_largest(first, f"{architecture}.feed_forward_length"),
         vocabulary_size=_vocabulary_size(first, architecture),
         abilities=_abilities(first, architecture, name, beside),
+        pooling=pooling(first.number(f"{architecture}.pooling_type")),
     )
 
 

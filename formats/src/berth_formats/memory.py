@@ -4,7 +4,10 @@ The estimates are upper bounds: if they fit into a budget, the processes do. The
 off, such as llama.cpp's cache of earlier prompts.
 """
 
+import re
+
 from berth_formats.model import AttentionShape, ModelDescription
+from berth_formats.pooling import needs_whole_inputs
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -18,10 +21,21 @@ LLAMACPP_TOKEN_BYTES = 512
 LLAMACPP_BATCH_TOKENS = 512
 """Tokens that llama.cpp computes at once (`--ubatch-size`): its intermediate results have as many rows."""
 
+LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT = 2048, 32_768
+"""Where nobody states a context: what every conversation needs, and what the first prompt of a coding agent does."""
+
+_AUTO_DOUBLINGS = (MOST_AUTO_CONTEXT // LEAST_AUTO_CONTEXT).bit_length() - 1
+
 KV_ELEMENT_BYTES = 2
 """Keys and values are kept as 16-bit numbers."""
 
 _FLOAT_BYTES = 4
+
+_MASK_BYTES = 6
+"""For each pair of tokens that are computed at once: which sees which, as a number of 4 bytes and as one of 2."""
+
+_WITHOUT_CACHE = re.compile(r"bert|gemma-embedding")
+"""Architectures for which llama.cpp keeps no keys and values."""
 
 LLAMACPP_GPU_BYTES = 768 * MIB
 """What llama.cpp takes of a GPU besides weights, contexts and results (measured: 597 to 612 MiB on an H100)."""
@@ -50,6 +64,18 @@ def kv_cache_bytes(attention: AttentionShape | None, tokens: int) -> int:
     return tokens * attention.kv_elements_per_token * KV_ELEMENT_BYTES if attention else 0
 
 
+def context_sizes(model: ModelDescription) -> tuple[int, ...]:
+    """The contexts of this model among which memory decides where nobody does, in tokens, the largest first.
+
+    They are the powers of two up to what the model was made for. One that was made for less than the least has that.
+    """
+    trained = model.context_length
+    if trained is None or model.attention is None:  # what more would take is not known
+        return (LEAST_AUTO_CONTEXT,)
+    sizes = [LEAST_AUTO_CONTEXT << doublings for doublings in range(_AUTO_DOUBLINGS, -1, -1)]
+    return tuple(size for size in sizes if size <= trained) or (trained,)
+
+
 def llamacpp_bytes(model: ModelDescription, context_size: int, slots: int) -> int:
     """Bytes that llama.cpp takes: mapped weights, a context of `context_size` tokens per slot, intermediate results.
 
@@ -58,8 +84,8 @@ def llamacpp_bytes(model: ModelDescription, context_size: int, slots: int) -> in
     runtime = LLAMACPP_RUNTIME_BYTES + LLAMACPP_TOKEN_BYTES * (model.vocabulary_size or 0)
     return (
         model.file_bytes
-        + kv_cache_bytes(model.attention, context_size * slots)
-        + _llamacpp_compute_bytes(model)
+        + _llamacpp_cache_bytes(model, context_size * slots)
+        + _llamacpp_compute_bytes(model, context_size)
         + runtime
     )
 
@@ -71,17 +97,26 @@ def llamacpp_gpu_bytes(model: ModelDescription, context_size: int, slots: int, l
     """
     most = model.attention.layers + 1 if model.attention else None
     share = 1.0 if layers < 0 or (layers and most is None) else min(1.0, layers / most) if most else 0.0
-    compute = _llamacpp_compute_bytes(model) * (1 if share == 1.0 else _PARTLY_ON_GPU)
+    compute = _llamacpp_compute_bytes(model, context_size) * (1 if share == 1.0 else _PARTLY_ON_GPU)
     return (
-        round(share * (model.file_bytes + kv_cache_bytes(model.attention, context_size * slots)))
+        round(share * (model.file_bytes + _llamacpp_cache_bytes(model, context_size * slots)))
         + compute
         + LLAMACPP_GPU_BYTES
     )
 
 
-def _llamacpp_compute_bytes(model: ModelDescription) -> int:
+def _llamacpp_cache_bytes(model: ModelDescription, tokens: int) -> int:
+    """Keys and values of contexts. A model that reads its whole input at once, and generates nothing, keeps none."""
+    return 0 if _WITHOUT_CACHE.search(model.architecture or "") else kv_cache_bytes(model.attention, tokens)
+
+
+def _llamacpp_compute_bytes(model: ModelDescription, context_size: int) -> int:
     embedding = model.attention.embedding_length if model.attention else 0
-    return LLAMACPP_BATCH_TOKENS * _FLOAT_BYTES * ((model.vocabulary_size or 0) + 2 * embedding)
+    row = _FLOAT_BYTES * ((model.vocabulary_size or 0) + 2 * embedding)
+    if not needs_whole_inputs(model.pooling):
+        return LLAMACPP_BATCH_TOKENS * row
+    tokens = min(context_size, model.context_length or context_size)
+    return tokens * (row + _FLOAT_BYTES * (model.feed_forward_length or 0) + _MASK_BYTES * tokens)
 
 
 def pytorch_bytes(model: ModelDescription, cache_bytes: int) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from berth_formats.abilities import Abilities
+from berth_formats.pooling import Pooling
 
 MAX_LAYERS = 4096
 """A header that claims more is wrong."""
@@ -47,6 +48,7 @@ class ModelDescription:
     feed_forward_length: int | None
     vocabulary_size: int | None
     abilities: Abilities
+    pooling: Pooling | None = None
 
 
 def attention_shape(

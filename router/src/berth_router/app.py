@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 
+from berth_api.inference import RESPONSES, RESPONSES_INPUT_TOKENS
 from berth_cluster.cluster import Cluster
 from berth_process.clock import Clock, utc_now
 from berth_router.auth import ApiKeys
@@ -25,8 +26,10 @@ from berth_router.management.catalog import Catalog
 from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
 from berth_router.management.inventory import inventory_routes
+from berth_router.management.llamacpp_router import llamacpp_routes
 from berth_router.management.loaded import loaded_routes
 from berth_router.management.manifest import manifest_routes
+from berth_router.management.model_feed import ModelFeed
 from berth_router.management.models import models_routes
 from berth_router.management.ollama_inventory import ollama_inventory_routes
 from berth_router.management.ollama_store import StoreChanges, ollama_store_routes
@@ -35,15 +38,18 @@ from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
 from berth_router.metrics import Metrics
 from berth_router.ollama.endpoints import OLLAMA_ENDPOINTS
+from berth_router.request.aliases import Aliases
 from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.dispatch import Dispatcher, InferenceResponder
 from berth_router.serving.inference import EngineKey, InferenceContext, InferencePath, no_key
 from berth_router.serving.limits import ConcurrencyLimit
+from berth_router.serving.load_path import LOAD_PATHS, LoadPath, LoadsBegun
 from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
+from berth_router.serving.responses_path import InputTokensPath, ResponsesPath
 from berth_router.serving.server import HttpServer
 from berth_router.settings import RouterSettings
 from berth_router.stats import Stats
@@ -77,6 +83,7 @@ class Router:
         root = Path(settings.model_store)
         self._settings = settings
         self._engine_key = engine_key
+        self._aliases = Aliases(settings.aliases, settings.default_model)
         self._metrics = Metrics()
         self._keys = ApiKeys(settings.api_keys_dir, settings.api_key_scopes) if settings.api_keys_dir else None
         self._store = ModelStore(root)
@@ -96,10 +103,12 @@ class Router:
             deadline_seconds=settings.cold_start_deadline,
             clock=clock,
         )
+        self._feed = ModelFeed(self._deployments)
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
-        self._parser = RequestParser(settings.profiles, settings.max_ttl)
-        self._management = management_api([*self._management_routes(cluster), *more_routes])
+        defaults, abilities = settings.answer_defaults(), self._descriptions.abilities
+        self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, abilities, defaults)
+        self._management = management_api([*self._management_routes(cluster), *more_routes], defaults)
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
         settings, deployments, store = self._settings, self._deployments, self._store
@@ -107,7 +116,9 @@ class Router:
         downloads = Downloads(cluster, root)
         token = settings.hub_token.get_secret_value() if settings.hub_token else None
         hub = HubLookup(settings.hub_endpoint, token, allow_pickle=settings.allow_pickle)
-        catalog = Catalog(store, self._descriptions, deployments, self._parser, settings.profiles, _policy(settings))
+        catalog = Catalog(
+            store, self._descriptions, deployments, self._parser, settings.profiles, self._aliases, _policy(settings)
+        )
         return [
             loaded_routes(deployments, self._leases),
             unload_routes(deployments, self._unloader, self._parser),
@@ -116,9 +127,12 @@ class Router:
             download_routes(downloads, settings.hub_endpoint),
             verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
             manifest_routes(store, deployments, _policy(settings)),
-            ollama_inventory_routes(store, self._descriptions, deployments, root),
+            ollama_inventory_routes(
+                store, self._descriptions, deployments, self._parser, self._aliases, root, settings.default_n_ctx
+            ),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
+            llamacpp_routes(deployments, self._unloader, self._parser, self._feed),
             models_routes(catalog),
         ]
 
@@ -155,6 +169,8 @@ class Router:
                 for endpoint in INFERENCE_PATHS.values()
                 for path in (endpoint.path, *endpoint.aliases)
             }
+            paths[RESPONSES] = ResponsesPath(inference, limits.body_bytes)
+            paths[RESPONSES_INPUT_TOKENS] = InputTokensPath(inference, limits.body_bytes)
             paths |= {
                 path: OllamaPath(inference, self._ollama_unloads, endpoint, limits.body_bytes)
                 for path, endpoint in OLLAMA_ENDPOINTS.items()
@@ -163,6 +179,10 @@ class Router:
                 self._management, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes
             )
             origins = OriginPolicy(settings.cors_origins, settings.allowed_hosts)
+            loads = LoadsBegun(self._activator)
+            paths |= {
+                path: LoadPath(inference, path, loads, limits.body_bytes, waits) for path, waits in LOAD_PATHS.items()
+            }
             dispatcher = Dispatcher(paths, management, self._keys, limits.requests_per_key, origins)
             server = HttpServer(dispatcher.dispatch, limits, pool)
             await server.listen(listener)
@@ -176,6 +196,7 @@ class Router:
     ) -> None:
         """Ends the server: see HttpServer.drain. From the first moment the router is not ready."""
         self.draining = True
+        self._feed.close()
         await server.drain(seconds, lame_duck_seconds=lame_duck_seconds, hurry=hurry)
 
     @asynccontextmanager
@@ -225,4 +246,5 @@ def _policy(settings: RouterSettings) -> Policy:
         default_device=settings.default_device,
         default_ttl=settings.default_ttl,
         max_deployments=settings.max_deployments,
+        default_context_size=settings.default_n_ctx,
     )

@@ -5,13 +5,23 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from berth_api import repository
-from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
+from berth_api.model_deployment import (
+    AUTO,
+    DEFAULT_CONTEXT_SIZE,
+    DEFAULT_TTL_SECONDS,
+    LEAST_CONTEXT,
+    MODEL_STORE,
+    MOST_CONTEXT,
+    Backend,
+    ContextSize,
+    Device,
+)
 from berth_api.repository import DEFAULT_HUB
 from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN, OBJECT_NAME_LENGTH, OBJECT_NAME_PATTERN
 from berth_hub.client_environment import check_client_environment
@@ -19,6 +29,9 @@ from berth_process import setting_values
 from berth_process.settings_error import SettingsError, WrongValueError
 from berth_process.settings_validation import settings_error
 from berth_router.auth import KeyScope
+from berth_router.request.aliases import is_alias
+from berth_router.request.defaults import AnswerDefaults
+from berth_router.request.model_names import is_model_path
 from berth_router.request.profiles import PROFILE_NAME_PATTERN, Profile
 from berth_router.serving.limits import Limits
 from berth_router.serving.origins import OF_PROGRAMS, OF_THIS_MACHINE, is_host_pattern, is_origin_pattern
@@ -39,6 +52,9 @@ _PATTERNS = {
     REPLICA_PATTERN: "made of letters, digits, '-', '_' and '.'",
 }
 _YEAR_SECONDS = 31_536_000
+_MOST_TOKENS = 10_485_760
+"""The longest context that a setting of an engine can state."""
+
 _KEYS_DIR = "BERTH_API_KEYS_DIR"
 
 
@@ -70,6 +86,22 @@ def _listening_address(host: str) -> str:
     return host
 
 
+def _limit_of_tokens(value: object) -> object:
+    return setting_values.number_or("auto", value, 1, _MOST_TOKENS)
+
+
+def _context_size(value: object) -> object:
+    return setting_values.number_or(AUTO, value, LEAST_CONTEXT, MOST_CONTEXT)
+
+
+def _temperature(value: object) -> object:
+    return setting_values.number_or("model", value, 0.0, 2.0)
+
+
+def _top_p(value: object) -> object:
+    return setting_values.number_or("model", value, 0.0, 1.0)
+
+
 def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     if not all(map(is_origin_pattern, origins)):
         raise WrongValueError("origins with commas between, such as https://chat.example.com, http://localhost:* or *")
@@ -80,6 +112,12 @@ def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
     if not all(map(is_host_pattern, hosts)):
         raise WrongValueError("names of hosts with commas between, such as berth.example.com or *.example.com")
     return hosts
+
+
+def _alias(name: str) -> str:
+    if not is_alias(name):
+        raise WrongValueError("letters, digits and ._+=@:/-, or a pattern with *, 512 at most, and not begin with '/'")
+    return name
 
 
 JSON = (NoDecode, BeforeValidator(_from_json))
@@ -108,6 +146,27 @@ class RouterSettings(BaseSettings):
         alias="DEFAULT_TTL",
         description="Seconds without a request after which a model is removed, where the request that started it"
         " states no `ttl`; 0 is never.",
+    )
+    default_max_tokens: Annotated[int | Literal["auto"], BeforeValidator(_limit_of_tokens)] = Field(
+        default=512,
+        alias="DEFAULT_MAX_TOKENS",
+        description="Most tokens of an answer whose request states no limit; auto: as many as the context leaves.",
+    )
+    default_n_ctx: Annotated[ContextSize, BeforeValidator(_context_size)] = Field(
+        default=DEFAULT_CONTEXT_SIZE,
+        alias="DEFAULT_N_CTX",
+        description="Tokens of context of a model on llama.cpp that a request starts which states no `n_ctx`;"
+        " auto: as many as the model was made for and the memory has room for, 2048 to 32768.",
+    )
+    default_temperature: Annotated[float | Literal["model"], BeforeValidator(_temperature)] = Field(
+        default=0.7,
+        alias="DEFAULT_TEMPERATURE",
+        description="Temperature where the request states none, 0 to 2; model: that of the model's own configuration.",
+    )
+    default_top_p: Annotated[float | Literal["model"], BeforeValidator(_top_p)] = Field(
+        default=1.0,
+        alias="DEFAULT_TOP_P",
+        description="`top_p` where the request states none, 0 to 1; model: that of the model's own configuration.",
     )
     max_ttl: int = Field(
         default=0,
@@ -167,6 +226,17 @@ class RouterSettings(BaseSettings):
         alias="BERTH_PROFILES",
         description="Named sets of a backend, a device and engine settings, as a JSON object."
         " A request chooses one as model@profile.",
+    )
+    aliases: Annotated[dict[Annotated[str, AfterValidator(_alias)], str], *JSON] = Field(
+        default_factory=dict[str, str],
+        alias="BERTH_ALIASES",
+        description="Other names for models, as a JSON object: a name, or a pattern with *, and the model as a request"
+        " names it.",
+    )
+    default_model: str | None = Field(
+        default=None,
+        alias="BERTH_DEFAULT_MODEL",
+        description="The model for requests with a name that no model has. Unset: they are refused.",
     )
     api_keys_dir: Path | None = Field(
         default=None,
@@ -339,6 +409,15 @@ class RouterSettings(BaseSettings):
         default="INFO", alias="BERTH_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR, in any case."
     )
 
+    def answer_defaults(self) -> AnswerDefaults:
+        """What the answer to a request gets that states nothing of it."""
+        limit, temperature, top_p = self.default_max_tokens, self.default_temperature, self.default_top_p
+        return AnswerDefaults(
+            max_tokens=None if limit == "auto" else limit,
+            temperature=None if temperature == "model" else temperature,
+            top_p=None if top_p == "model" else top_p,
+        )
+
     def limits(self) -> Limits:
         """The limits of the byte path."""
         return Limits(
@@ -394,9 +473,24 @@ class RouterSettings(BaseSettings):
                 f"BERTH_DEFAULT_BACKEND is {self.default_backend}, which BERTH_ENGINES does not list:"
                 f" {', '.join(self.engines)}"
             )
+        named = {f"BERTH_ALIASES.{alias}": model for alias, model in self.aliases.items()}
+        if self.default_model is not None:
+            named["BERTH_DEFAULT_MODEL"] = self.default_model
+        for name, model in named.items():
+            self._check_model(name, model)
         if self.api_keys_dir and not any(self.api_key_scopes.values()):
             raise ValueError("BERTH_API_KEY_SCOPES gives no key any scope, so that BERTH_API_KEYS_DIR lets nobody in")
         return self
+
+    def _check_model(self, setting: str, model: str) -> None:
+        name, at, profile = model.rpartition("@")
+        if not is_model_path(name if at else model):
+            raise ValueError(f"{setting} is {model[:200]!r}: it must be a model's name, such as NAME or NAME@PROFILE")
+        if at and profile not in self.profiles:
+            there = f"It has {', '.join(sorted(self.profiles))}" if self.profiles else "It has none"
+            raise ValueError(
+                f"{setting} names the profile {profile[:100]!r}, which BERTH_PROFILES does not have. {there}"
+            )
 
 
 def _variable(path: Sequence[str]) -> str:

@@ -8,6 +8,9 @@ import pytest
 
 from berth_formats.describe import describe
 from berth_formats.errors import FormatError
+from berth_formats.gguf_model import GgufOpening, opening_of
+from berth_formats.pooling import Pooling
+from tests.tiny_bert import TRAINED_TOKENS, write_bert
 from tests.unit.formats.weights import write_checkpoint, write_gguf
 
 
@@ -186,3 +189,19 @@ def test_an_index_that_lists_nothing(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {}}))
     with pytest.raises(FormatError, match="lists no files"):
         describe(tmp_path)
+
+
+@pytest.mark.parametrize(("ranks", "how"), [(False, Pooling.MEAN), (True, Pooling.RANK)])
+def test_how_a_model_pools_is_known_without_its_vocabulary(tmp_path: Path, ranks: bool, how: Pooling) -> None:
+    model = write_bert(tmp_path / "bert.gguf", ranks=ranks)
+    assert describe(model).pooling is how
+    header = model.read_bytes()
+    model.write_bytes(header[: header.index(b"tokenizer.ggml.tokens")])
+    assert opening_of(model) == GgufOpening(how, TRAINED_TOKENS)
+
+
+def test_a_file_that_cannot_be_read_says_nothing_first(tmp_path: Path) -> None:
+    assert opening_of(tmp_path / "missing.gguf") == GgufOpening()
+    (tmp_path / "damaged.gguf").write_bytes(b"GGUF\x03\x00")
+    assert opening_of(tmp_path / "damaged.gguf") == GgufOpening()
+    assert opening_of(write_gguf(tmp_path / "llama.gguf")) == GgufOpening(None, 2048)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from berth_api.model_deployment import Backend
+from berth_formats.abilities import Abilities
 
 LLAMACPP, VLLM, TRANSFORMERS = Backend.LLAMACPP, Backend.VLLM, Backend.TRANSFORMERS
 
@@ -28,6 +29,7 @@ class Refused:
     sent: Mapping[str, Any]
     param: str
     says: str = ""
+    abilities: Abilities | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Kept:
     path: str
     engine: Backend
     sent: Mapping[str, Any]
+    abilities: Abilities | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES
 from berth_api.model_deployment import Backend
+from berth_formats.abilities import Abilities
 from tests.unit.repairs.completion_examples import COMPLETION_EXAMPLES
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM, Answered, Changed, Example, Kept, Refused
 from tests.unit.repairs.path_examples import PATH_EXAMPLES
@@ -32,6 +33,7 @@ def allowed(mode: str, *names: str) -> dict[str, Any]:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named(name) for name in names]}}
 
 
+TALKS = Abilities("chat")
 TWO_TOOLS = {"tools": [tool("add"), tool("look")]}
 TWO_ANTHROPIC_TOOLS = {"tools": [anthropic_tool("add"), anthropic_tool("look")]}
 
@@ -109,6 +111,38 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
             VLLM,
             {**TWO_TOOLS, "tool_choice": {"type": "allowed_tools"}},
             "tool_choice.allowed_tools",
+        ),
+    ],
+    "no-tools": [
+        Refused(CHAT_COMPLETIONS, VLLM, {**TWO_TOOLS, "tool_choice": "required"}, "tool_choice", "template", TALKS),
+        Refused(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": named("add")}, "tool_choice", "", TALKS),
+        Refused(MESSAGES, LLAMACPP, {**TWO_ANTHROPIC_TOOLS, "tool_choice": {"type": "any"}}, "tool_choice", "", TALKS),
+        Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": "auto"}, TALKS),
+        Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": "required"}, Abilities("chat", tools=True)),
+        Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": "required"}),
+    ],
+    "type-of-stop": [
+        Refused(CHAT_COMPLETIONS, LLAMACPP, {"stop": 3}, "stop"),
+        Kept(COMPLETIONS, LLAMACPP, {"stop": ["x"]}),
+    ],
+    "type-of-logit_bias": [
+        Refused(CHAT_COMPLETIONS, LLAMACPP, {"logit_bias": "5"}, "logit_bias"),
+        Kept(COMPLETIONS, LLAMACPP, {"logit_bias": {"5": 1}}),
+    ],
+    "type-of-response_format": [
+        Refused(CHAT_COMPLETIONS, LLAMACPP, {"response_format": True}, "response_format"),
+    ],
+    "no-schema": [
+        Refused(
+            CHAT_COMPLETIONS,
+            LLAMACPP,
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema",
+        ),
+        Kept(
+            CHAT_COMPLETIONS,
+            LLAMACPP,
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}},
         ),
     ],
     "forced-tool-ignored": [

@@ -5,7 +5,16 @@ from typing import Any
 import orjson
 import pytest
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    RERANK,
+    RESPONSES,
+)
 from berth_api.model_deployment import Backend
 from berth_router.errors import Dialect
 from berth_router.repairs.refusals import REFUSALS, callers_fault
@@ -13,6 +22,7 @@ from berth_router.serving.refusals import engine_refusal
 from tests.unit.repairs.example import LLAMACPP, VLLM
 
 LONG = "request (3031 tokens) exceeds the available context size (2048 tokens), try increasing it"
+LONG_INPUT = "input (2100 tokens) is too large to process. increase the physical batch size (current batch size: 2048)"
 LLAMACPP_LONG: dict[str, Any] = {
     "error": {
         "code": 400,
@@ -30,17 +40,50 @@ SAID = [
         "'max_tokens' or 'max_completion_tokens' is too large: 5.",
         "max_tokens",
     ),
+    (
+        "no-tool-parser",
+        VLLM,
+        CHAT_COMPLETIONS,
+        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+        "tool_choice",
+    ),
+    ("no-tool-parser", VLLM, MESSAGES, 'tool_choice="required" requires --tool-call-parser to be set', "tool_choice"),
+    ("input-too-long", LLAMACPP, EMBEDDINGS, LONG_INPUT, "input"),
     ("too-long", LLAMACPP, CHAT_COMPLETIONS, LONG, "messages"),
     ("too-long", LLAMACPP, COMPLETIONS, LONG, "prompt"),
     ("too-long", VLLM, RESPONSES, "This model's maximum context length is 16 tokens. However, you", "input"),
     ("too-long", VLLM, MESSAGES, "The prompt (length 20) is longer than the maximum model length of 16", "messages"),
     ("no-sight", LLAMACPP, MESSAGES, "image input is not supported - hint: provide the mmproj", "messages"),
     ("no-image", LLAMACPP, CHAT_COMPLETIONS, "Failed to load image or audio file", "messages"),
+    ("schema", LLAMACPP, CHAT_COMPLETIONS, "JSON schema error at #: unrecognized type foo", "response_format"),
+    ("grammar", LLAMACPP, COMPLETIONS, "Failed to initialize samplers: failed to parse grammar", "grammar"),
     ("tools", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse tools: Missing tool type: {}; tools = []", "tools"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse messages: [json.exception.type_error.302]", "messages"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Jinja Exception: Conversation roles must alternate", "messages"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Field 'n': Value must be between 1 <= value <= 2, but got 9", "n"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Invalid tool_choice: foo", "tool_choice"),
+    ("no-vectors", LLAMACPP, EMBEDDINGS, "Pooling type 'none' is not OAI compatible. Please use a different", "model"),
+    ("no-input", LLAMACPP, COMPLETIONS, "Prompt contains invalid tokens", "prompt"),
+    ("no-input", LLAMACPP, EMBEDDINGS, "Input content cannot be empty", "input"),
+    ("no-input", LLAMACPP, EMBEDDINGS, '"input" must not be empty', "input"),
+    ("no-input", LLAMACPP, EMBEDDINGS, '"prompt" elements must be a string, a list of tokens, a JSON', "input"),
+    (
+        "encoding-format",
+        LLAMACPP,
+        EMBEDDINGS,
+        "The format to return the embeddings in. Can be either float or base64",
+        "encoding_format",
+    ),
+    ("no-order", LLAMACPP, RERANK, "This server does not support reranking. Start it with `--reranking`", "model"),
+    ("no-infill", LLAMACPP, INFILL, "Infill is not supported by this model: prefix token is missing. ", "model"),
+    ("no-such-path", VLLM, RERANK, "The model does not support Rerank (Score) API", "model"),
+    (
+        "no-token",
+        LLAMACPP,
+        DETOKENIZE,
+        "vector::_M_range_check: __n (which is 1000000) >= this->size() (which is 49152)",
+        "tokens",
+    ),
     ("type", LLAMACPP, COMPLETIONS, "[json.exception.type_error.302] type must be number, but is string", "prompt"),
 ]
 
@@ -54,11 +97,16 @@ def refused(path: str, status: int, content: dict[str, Any], engine: Backend = L
 def test_what_is_the_callers_fault_is_400_and_names_the_field(
     row: str, engine: Backend, path: str, text: str, param: str
 ) -> None:
-    code = next(each.code for each in REFUSALS if each.name == row)
+    (found,) = (each for each in REFUSALS if each.name == row)
     error = refused(path, 500, {"error": {"message": text, "type": "server_error", "code": 500}}, engine)
     assert error.status == 400
     assert error.content() == {
-        "error": {"message": text, "type": "invalid_request_error", "param": param, "code": code}
+        "error": {
+            "message": found.instead or text,
+            "type": "invalid_request_error",
+            "param": param,
+            "code": found.code,
+        }
     }
 
 
@@ -79,6 +127,14 @@ def test_a_prompt_that_is_too_long_is_told_in_each_apis_words() -> None:
     assert error.content(Dialect.OLLAMA) == {"error": LONG}
 
 
+def test_who_asks_vllm_for_tools_hears_what_to_set_in_berth() -> None:
+    text = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    for dialect in Dialect:
+        told = str(refused(MESSAGES, 400, {"error": {"message": text}}, VLLM).content(dialect))
+        assert "vllm.toolCallParser" in told
+        assert "--" not in told, "nobody but Berth gives vLLM its options"
+
+
 @pytest.mark.parametrize(
     ("text", "tokens", "window"),
     [
@@ -87,11 +143,12 @@ def test_a_prompt_that_is_too_long_is_told_in_each_apis_words() -> None:
         ("maximum context length is 16 tokens and your request has 17 input tokens", 17, 16),
         ("The decoder prompt (length 20) is longer than the maximum model length of 16.", 20, 16),
         ("The prompt (total length 25) is too long to fit into the model (context length 16).", 25, 16),
+        (LONG_INPUT, 2100, 2048),
         ("input is too large to process. increase the physical batch size", None, None),
     ],
 )
 def test_the_numbers_of_a_prompt_that_is_too_long(text: str, tokens: int | None, window: int | None) -> None:
-    fault = callers_fault(VLLM, MESSAGES, text)
+    fault = callers_fault(LLAMACPP, MESSAGES, text)
     assert fault
     assert (fault.tokens, fault.window) == (tokens, window)
 

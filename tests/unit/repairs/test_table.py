@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from berth_api.model_deployment import Backend, ModelDeploymentSpec
+from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import REPAIRS, answer_repairs, answer_rewriters
@@ -24,7 +25,7 @@ CASES = [
 ROWS = {row.name: row for row in REPAIRS}
 
 
-def requested(path: str, sent: Mapping[str, Any]) -> InferenceRequest:
+def requested(path: str, sent: Mapping[str, Any], abilities: Abilities | None = None) -> InferenceRequest:
     needed: dict[str, Any] = {"model": "tiny"}
     endpoint = INFERENCE_PATHS[path]
     if endpoint.output_limit_required:
@@ -33,12 +34,14 @@ def requested(path: str, sent: Mapping[str, Any]) -> InferenceRequest:
         needed["messages"] = [{"role": "user", "content": "Hi"}]
     else:
         needed[endpoint.prompts[0]] = "Hi"
-    return RequestParser({}).parse(orjson.dumps({**needed, **sent}), endpoint)
+    return RequestParser({}, abilities=lambda _: abilities).parse(orjson.dumps({**needed, **sent}), endpoint)
 
 
-def engine_gets(path: str, engine: Backend, sent: Mapping[str, Any]) -> dict[str, Any]:
+def engine_gets(
+    path: str, engine: Backend, sent: Mapping[str, Any], abilities: Abilities | None = None
+) -> dict[str, Any]:
     spec = ModelDeploymentSpec.model_validate({"model": "/models/tiny", "backend": engine, "device": "cpu"})
-    return orjson.loads(requested(path, sent).body_for(spec, "tiny"))
+    return orjson.loads(requested(path, sent, abilities).body_for(spec, "tiny"))
 
 
 def client_gets(example: Answered, *pieces: bytes) -> bytes:
@@ -71,11 +74,11 @@ def test_a_row_does_what_it_says(name: str, example: Example) -> None:
             assert {field: got.get(field) for field in example.got} == example.got
             assert [field for field, value in example.got.items() if value is None and field in got] == []
         case Kept():
-            got = engine_gets(example.path, example.engine, example.sent)
+            got = engine_gets(example.path, example.engine, example.sent, example.abilities)
             assert {field: got.get(field) for field in example.sent} == example.sent
         case Refused():
             with pytest.raises(InvalidRequestError) as raised:
-                engine_gets(example.path, example.engine, example.sent)
+                engine_gets(example.path, example.engine, example.sent, example.abilities)
             assert raised.value.param == example.param
             assert example.says in raised.value.message
         case Answered():

@@ -25,10 +25,9 @@ def body(**fields: Any) -> bytes:
 
 @pytest.mark.covers(
     "/v1/completions",
-    "/v1/responses",
     "/v1/messages",
     "/v1/messages/count_tokens",
-    "/v1/responses/input_tokens",
+    "/v1/chat/completions/input_tokens",
     "/v1/rerank",
     "/tokenize",
     "/detokenize",
@@ -38,10 +37,9 @@ def body(**fields: Any) -> bytes:
     ("path", "fields"),
     [
         ("/v1/completions", {"prompt": "Once"}),
-        ("/v1/responses", {"input": "hello"}),
         ("/v1/messages", {"messages": PROMPT, "max_tokens": 5}),
         ("/v1/messages/count_tokens", {"messages": PROMPT}),
-        ("/v1/responses/input_tokens", {"input": "hello"}),
+        ("/v1/chat/completions/input_tokens", {"messages": PROMPT}),
         ("/v1/rerank", {"query": "hello", "documents": ["a", "b"]}),
         ("/tokenize", {"content": "hello"}),
         ("/detokenize", {"tokens": [1, 2]}),
@@ -56,6 +54,20 @@ async def test_a_path_of_the_engine_reaches_it(ready: Serving, path: str, fields
     reply = await ready.raw("POST", path, body(**fields))
     assert orjson.loads(reply.body) == {"path": path}
     assert fields.items() <= ready.engine.calls[-1].body.items()
+
+
+@pytest.mark.covers("/v1/responses/input_tokens")
+async def test_the_tokens_of_a_response_are_counted_as_those_of_the_conversation(ready: Serving) -> None:
+    async def count(call: Call) -> None:
+        await call.answer({"object": "response.input_tokens", "input_tokens": 5})
+
+    ready.engine.behaviour = count
+    sent = body(input=[{"role": "user", "content": "hello"}], instructions="Be brief.", stream=True)
+    reply = await ready.raw("POST", "/v1/responses/input_tokens", sent)
+    assert orjson.loads(reply.body) == {"object": "response.input_tokens", "input_tokens": 5}
+    asked = ready.engine.calls[-1]
+    assert asked.path == "/v1/chat/completions/input_tokens"
+    assert [message["role"] for message in asked.body["messages"]] == ["system", "user"]
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/reranking", "/v1/reranking", "/v2/rerank"])
@@ -151,7 +163,6 @@ async def stream_with_error(call: Call) -> None:
         ("/v1/chat/completions", {"messages": PROMPT}, stream_without_done, 1),
         ("/v1/completions", {"prompt": "x"}, stream_without_done, 1),
         ("/v1/chat/completions", {"messages": PROMPT}, stream_with_error, 0),
-        ("/v1/responses", {"input": "x"}, stream_without_done, 0),
     ],
 )
 async def test_a_stream_of_completions_ends_with_done_whatever_the_engine_does(
@@ -237,7 +248,7 @@ async def echo_model(call: Call) -> None:
     await call.stream(b"")
 
 
-@pytest.mark.covers("model")
+@pytest.mark.covers("Requests: model")
 @pytest.mark.parametrize("name", [MODEL, "tiny", "/models/tiny/"])
 async def test_the_answer_names_the_model_as_it_was_asked_for(ready: Serving, name: str) -> None:
     ready.engine.behaviour = echo_model

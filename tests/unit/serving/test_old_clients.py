@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+from typing import Any
 
+import orjson
 import pytest
 
 from tests.unit.router.conftest import MODEL, Serving
@@ -41,6 +43,28 @@ async def test_http_1_0_is_answered_by_the_management_api(serving: Serving) -> N
             answer = await wire.ask(data)
             assert (answer.status, answer.closes) == (200, True)
             assert await wire.closed()
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "ends"),
+    [
+        (CHAT, {"stream": True}, b"data: [DONE]\n\n"),
+        ("/v1/completions", {"prompt": "x", "stream": True}, b"data: [DONE]\n\n"),
+        ("/v1/embeddings", {"input": "x"}, b"}"),
+        ("/api/chat", {}, b"}\n"),
+        ("/api/pull", {}, b'{"status":"success"}\n'),
+    ],
+)
+async def test_http_1_0_gets_every_answer_without_chunks(
+    ready: Serving, path: str, fields: dict[str, Any], ends: bytes
+) -> None:
+    body = orjson.dumps({**orjson.loads(chat("tiny")), **fields})
+    with await Wire.connect(ready.port) as wire:
+        answer = await wire.ask(old(body, path))
+        assert (answer.status, answer.whole, answer.closes) == (200, True, True)
+        assert "transfer-encoding" not in answer.headers
+        assert answer.body.endswith(ends)
+        assert await wire.closed()
 
 
 async def test_an_answer_that_ends_with_its_connection_is_reset_where_it_breaks(raw: Raw) -> None:

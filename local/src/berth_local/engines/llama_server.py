@@ -18,6 +18,9 @@ from berth_runtime.errors import EngineNotInstalledError, InvalidArgumentsError
 
 PROGRAM = "llama-server"
 
+RANKING = 4
+"""llama.cpp's number for the pooling that scores documents."""
+
 API_KEY = "LLAMA_API_KEY"
 """The variable with the key that the server asks for, as llama-server reads it."""
 
@@ -80,6 +83,12 @@ def parameters(library: Any, options: Namespace) -> Any:
     params.ui = options.ui
     params.offline = options.offline
     params.embedding = options.embeddings
+    if options.batch_size:
+        params.n_batch = options.batch_size
+    if options.ubatch_size:
+        params.n_ubatch = options.ubatch_size
+    if options.reranking:
+        params.pooling_type = RANKING
     if key := os.environ.get(API_KEY):
         params.api_keys = [key]
     return params
@@ -135,6 +144,8 @@ def _parser() -> ArgumentParser:
         "--ctx-size", type=int, default=0, metavar="TOKENS", help="context of all slots together (the model's)"
     )
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="slots (%(default)s)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="tokens that wait to be computed (the engine's)")
+    parser.add_argument("--ubatch-size", type=int, metavar="N", help="tokens that are computed at once (the engine's)")
     parser.add_argument("--n-gpu-layers", type=_layers, metavar="N", help="layers on the GPU: a number, all or auto")
     parser.add_argument("--threads", type=int, metavar="N", help="threads that compute (one for each core)")
     parser.add_argument("--threads-http", type=int, default=-1, metavar="N", help="threads that answer requests")
@@ -155,6 +166,7 @@ def _parser() -> ArgumentParser:
         ("--offline", None, False, "fetches nothing"),
         ("--metrics", None, False, "serves its metrics"),
         ("--embeddings", None, False, "also answers with embeddings"),
+        ("--reranking", None, False, "also ranks documents"),
     ):
         destination = name.removeprefix("--")
         parser.add_argument(name, dest=destination, action="store_true", default=default, help=meaning)

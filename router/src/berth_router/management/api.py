@@ -21,9 +21,11 @@ from berth_router.errors import (
     MethodNotAllowedError,
     UnknownPathError,
 )
+from berth_router.management.absent import absent
 from berth_router.management.inference_schema import add_inference
 from berth_router.management.ollama_schema import add_ollama
 from berth_router.management.refusal_schema import add_refusals
+from berth_router.request.defaults import AnswerDefaults
 
 _log = structlog.get_logger(__name__)
 
@@ -33,8 +35,8 @@ _DESCRIPTION = (
 )
 
 
-def management_api(routers: Sequence[APIRouter]) -> FastAPI:
-    """The application made of these routes."""
+def management_api(routers: Sequence[APIRouter], defaults: AnswerDefaults) -> FastAPI:
+    """The application made of these routes. `defaults`: what the API's description says of answers."""
     api = FastAPI(title="Berth", description=_DESCRIPTION, version="v1", docs_url="/docs", redoc_url=None)
     for router in routers:
         api.include_router(router)
@@ -42,7 +44,7 @@ def management_api(routers: Sequence[APIRouter]) -> FastAPI:
     def openapi() -> dict[str, Any]:
         if not api.openapi_schema:
             schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
-            add_inference(schema)
+            add_inference(schema, defaults)
             add_ollama(schema)
             add_refusals(schema)
             schema["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
@@ -94,10 +96,13 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _methods_of(request: Request, of_one_route: str) -> str:
     """The methods that the request's path takes. Starlette's own refusal names those of one route alone."""
-    methods = {method for method in of_one_route.replace(" ", "").split(",") if method}
-    for template, operations in request.app.openapi()["paths"].items():
-        if compile_path(template)[0].match(request.url.path):
-            methods |= {method.upper() for method in operations}
+    paths, path = request.app.openapi()["paths"], request.url.path
+    if path in paths:
+        methods = {method.upper() for method in paths[path]}
+    else:
+        methods = {method for method in of_one_route.replace(" ", "").split(",") if method}
+        found = (operations for template, operations in paths.items() if compile_path(template)[0].match(path))
+        methods |= {method.upper() for operations in found for method in operations}
     if "GET" in methods:
         methods.add("HEAD")
     return ", ".join(sorted(methods))
@@ -110,7 +115,9 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 
 def unknown_path(api: FastAPI, path: str) -> UnknownPathError:
-    """The error for a path that the API does not have. It names the nearest one that it has."""
+    """The error for a path that the API does not have. It says what to do instead, or names the nearest path."""
+    if instead := absent(path):
+        return UnknownPathError(f"There is no {path} here. {instead}", code="unknown_path")
     paths: list[str] = [*api.openapi()["paths"]]
     nearest = get_close_matches(path, paths, n=1)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""

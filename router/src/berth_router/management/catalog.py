@@ -10,6 +10,7 @@ from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import Create, Policy, match, resolve
 from berth_router.management.inventory import READ_SECONDS
 from berth_router.management.model_entries import Listed, ModelEntry, entry
+from berth_router.request.aliases import Aliases
 from berth_router.request.ask import Ask, RequestParser
 from berth_router.store.descriptions import Described, Descriptions
 from berth_router.store.model_store import ModelLookup, ModelStore
@@ -35,6 +36,7 @@ class Catalog:
         deployments: Deployments,
         parser: RequestParser,
         profiles: Collection[str],
+        aliases: Aliases,
         policy: Policy,
     ) -> None:
         self._store = store
@@ -42,6 +44,11 @@ class Catalog:
         self._deployments = deployments
         self._parser = parser
         self._profiles = sorted(profiles)
+        self._aliases = aliases
+        self._aliases_of: dict[str, list[str]] = {}
+        """By the name of the model, with its profile."""
+        for alias, target in aliases.names():
+            self._aliases_of.setdefault(_bare(target), []).append(alias)
         self._policy = policy
         self._made_from: tuple[Sequence[Described], int] | None = None
         self._entries: Sequence[ModelEntry] = ()
@@ -62,6 +69,7 @@ class Catalog:
         models = await self._descriptions.of(await self._store.models(), READ_SECONDS)
         known = {each.path: each for each in self._known(models)}
         why = f"The model {name[:200]!r} is not in the model store."
+        default: Ask | None = None
         for spelling in _spellings(name):
             try:
                 ask = self._parser.parse_name(spelling)
@@ -69,7 +77,10 @@ class Catalog:
                 why = error.message
                 continue
             if ask.model in known:
-                return entry(self._listed(spelling.removeprefix(f"{MODEL_STORE}/"), ask, known[ask.model]))
+                return entry(self._listed(_bare(spelling), ask, known[ask.model]))
+            default = default or ask.otherwise
+        if default and default.model in known:
+            return entry(self._listed(name, default, known[default.model]))
         raise UnknownModelError(
             f"{why} GET /v1/models lists those there are.", param="model", code="model_not_found", model=name[:200]
         )
@@ -89,19 +100,30 @@ class Catalog:
                 found[path] = _Known(path, created, None, tuple(self._deployments.of_model(path)))
         return [found[path] for path in sorted(found)]
 
-    def _all(self, models: Iterable[_Known]) -> Iterator[ModelEntry]:
+    def _all(self, models: Sequence[_Known]) -> Iterator[ModelEntry]:
         for known in models:
-            name = known.path.removeprefix(f"{MODEL_STORE}/")
-            yield entry(self._listed(name, Ask(known.path), known))
+            yield entry(self._listed(self._name(known.path), Ask(known.path), known))
             for profile in self._profiles:
-                ask = self._parser.parse_name(f"{known.path}@{profile}")
+                path = f"{known.path}@{profile}"
+                ask = self._parser.parse_name(path)
                 if self._spec(ask, known):
-                    yield entry(self._listed(f"{name}@{profile}", ask, known))
+                    yield entry(self._listed(self._name(path), ask, known))
+        by_path = {known.path: known for known in models}
+        for alias, target in self._aliases.names():
+            ask = self._parser.parse_name(target)
+            if ask.model in by_path:
+                yield entry(self._listed(alias, ask, by_path[ask.model]))
+
+    def _name(self, path: str) -> str:
+        """What to ask for: the bare name, unless an alias stands for another model by that name."""
+        bare = _bare(path)
+        return bare if self._aliases.target(bare) in (None, bare, path) else path
 
     def _listed(self, name: str, ask: Ask, known: _Known) -> Listed:
         described = known.described
         return Listed(
             name,
+            tuple(self._aliases_of.get(_bare(name), ())),
             known.created,
             described.description if described else None,
             match(ask, known.deployments),
@@ -113,6 +135,11 @@ class Catalog:
         formats = known.described.model.formats if known.described else frozenset[str]()
         decision = resolve(ask, (), ModelLookup(exists=True, weights=formats), self._policy)
         return decision.spec if isinstance(decision, Create) else None
+
+
+def _bare(name: str) -> str:
+    """The name without the store's path."""
+    return name.removeprefix(f"{MODEL_STORE}/")
 
 
 def _spellings(name: str) -> Iterator[str]:

@@ -10,7 +10,8 @@ from berth_cluster.cluster import LABEL_MANAGED_BY, MODEL_DEPLOYMENTS
 from berth_router import MANAGER
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import Attach, Policy, Refuse, resolve
-from berth_router.request.ask import Ask, model_path
+from berth_router.request.ask import Ask
+from berth_router.request.model_names import model_path
 from berth_router.store.model_store import ModelStore
 
 

@@ -46,6 +46,7 @@ class ModelEntry(BaseModel):
     """One model, as OpenAI describes it, and what else clients want to know of it."""
 
     id: str = Field(description="What to send as `model`.")
+    aliases: list[str] = Field(description="Other names for the same.")
     object: Literal["model"] = "model"
     created: int = Field(description="When the model was last changed in the store, in seconds since 1970.")
     owned_by: str = "berth"
@@ -66,6 +67,8 @@ class Listed:
     """A name that a request can have, and what is known of the model behind it."""
 
     name: str
+    aliases: tuple[str, ...]
+    """Other names for the same."""
     created: int
     """Seconds since 1970."""
     description: ModelDescription | None
@@ -90,15 +93,21 @@ _UNLOADED = ModelStatus(value="unloaded")
 _OUTPUT: dict[ModelKind, str] = {"chat": "text", "completion": "text", "embedding": "embeddings", "rerank": "rerank"}
 
 
+def status_of(deployment: ModelDeployment | None) -> ModelStatus:
+    """The status of a model. `deployment`: the one that a request would use; None: there is none."""
+    return _STATUS[deployment.status.phase] if deployment else _UNLOADED
+
+
 def entry(listed: Listed) -> ModelEntry:
     """The entry of one name."""
     says = listed.description
     abilities = says.abilities if says else None
     live = listed.deployment
     spec = live.spec if live else listed.would_start
-    window = window_of(spec, says) if spec else None
+    window = window_of(spec, says, live.status if live else None) if spec else None
     return ModelEntry(
         id=listed.name,
+        aliases=list(listed.aliases),
         created=listed.created,
         context_length=window,
         max_model_len=window,
@@ -119,5 +128,5 @@ def entry(listed: Listed) -> ModelEntry:
             n_embd=says.attention.embedding_length if says and says.attention else None,
             size=says.file_bytes if says else None,
         ),
-        status=_STATUS[live.status.phase] if live else _UNLOADED,
+        status=status_of(live),
     )

@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,19 @@ import structlog
 from fastapi import APIRouter, Request, Response
 
 from berth_api.activity import expires_at
-from berth_api.model_deployment import DEFAULT_CONTEXT_SIZE, Device, ModelDeployment, Phase
+from berth_api.model_deployment import ContextSize, Device, ModelDeployment, Phase
 from berth_formats.chat_template import chat_template
 from berth_formats.errors import FormatError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.management.inventory import READ_SECONDS
-from berth_router.management.windows import window_of
+from berth_router.management.windows import stated_window, window_of
 from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.inventory import VERSION, KnownModel, RunningModel, running, shown, tags
 from berth_router.ollama.names import berth_name
 from berth_router.ollama.requests import model_of
-from berth_router.request.ask import json_object, model_path
+from berth_router.request.aliases import Aliases
+from berth_router.request.ask import RequestParser, json_object
+from berth_router.request.model_names import model_path
 from berth_router.store.descriptions import Described, Descriptions
 from berth_router.store.model_store import ModelStore, StoredModel
 
@@ -35,9 +38,15 @@ _LOADED = (Phase.READY, Phase.UNRESPONSIVE)
 
 
 def ollama_inventory_routes(
-    store: ModelStore, descriptions: Descriptions, deployments: Deployments, root: Path
+    store: ModelStore,
+    descriptions: Descriptions,
+    deployments: Deployments,
+    parser: RequestParser,
+    aliases: Aliases,
+    root: Path,
+    context_size: ContextSize,
 ) -> APIRouter:
-    """The routes that show models. `root`: where the store is."""
+    """The routes that show models. `root`: where the store is. `context_size`: what llama.cpp has by default."""
     routes = APIRouter(include_in_schema=False)
 
     async def known_models() -> Mapping[str, Described]:
@@ -55,7 +64,13 @@ def ollama_inventory_routes(
 
     @routes.get("/api/tags")
     async def list_models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        return tags(_known(each) for each in (await known_models()).values())
+        models = await known_models()
+        of_aliases = [
+            replace(_known(models[path]), path=alias)
+            for alias, target in aliases.names()
+            if (path := parser.parse_name(target).model) in models
+        ]
+        return tags([*map(_known, models.values()), *of_aliases])
 
     @routes.get("/api/ps")
     async def list_running() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
@@ -66,12 +81,14 @@ def ollama_inventory_routes(
     @routes.post("/api/show")
     async def show_model(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         name = model_of(json_object(await request.body()))
-        found = (await known_models()).get(path_of(name))
+        models = await known_models()
+        ask = parser.parse_name(berth_name(name))
+        found = models.get(ask.model) or (models.get(ask.otherwise.model) if ask.otherwise else None)
         if found is None:
             raise model_not_found(name)
         template = await asyncio.to_thread(_template, root, found.model)
         is_gguf = found.description is not None and found.description.format == "gguf"
-        return shown(_known(found, template), DEFAULT_CONTEXT_SIZE if is_gguf else None)
+        return shown(_known(found, template), stated_window(context_size, found.description) if is_gguf else None)
 
     return routes
 
@@ -95,7 +112,7 @@ def _running(deployment: ModelDeployment, described: Described | None) -> Runnin
         expires_at(deployment),
         status.memory_bytes or 0,
         on_gpu=spec.device is Device.CUDA,
-        context_size=window_of(spec, model.description),
+        context_size=window_of(spec, model.description, status),
     )
 
 

@@ -34,22 +34,16 @@ _INFERENCE: Mapping[int, str] = {
     422: "The engine refuses a field.",
     502: "The engine broke off, or failed to answer.",
 }
+_NO_MODEL = {404: "The model is not in the store."}
 _OF_PATH: Mapping[tuple[str, str], Mapping[int, str]] = {
     ("/v1/models/unload", "post"): {404: "No such deployment is live."},
-    ("/v1/models/manifest", "get"): {404: "The model is not in the store."},
-    ("/v1/models/inventory/{name}", "delete"): {
-        404: "The model is not in the store.",
-        409: "A deployment uses the model, or a download fills it.",
-    },
+    **{(path, "post"): _NO_MODEL for path in ("/v1/models/load", "/models/load", "/models/unload")},
+    ("/v1/models/manifest", "get"): _NO_MODEL,
+    ("/v1/models/inventory/{name}", "delete"): {409: "A deployment uses the model, or a download fills it."},
     ("/v1/models/download", "post"): {409: "The place has other content, or another download fills it."},
-    ("/v1/models/download/{job_id}", "get"): {404: "There is no such download."},
-    ("/v1/models/download/{job_id}", "delete"): {404: "There is no such download."},
-    ("/api/show", "post"): {404: "The model is not in the store."},
+    ("/api/show", "post"): _NO_MODEL,
     ("/api/pull", "post"): {409: "The place has other content, or another download fills it."},
-    ("/api/delete", "delete"): {
-        404: "The model is not in the store.",
-        409: "A deployment uses the model, or a download fills it.",
-    },
+    ("/api/delete", "delete"): {**_NO_MODEL, 409: "A deployment uses the model, or a download fills it."},
     **{(path, "post"): _INFERENCE for path in (*INFERENCE_PATHS, *OLLAMA_ENDPOINTS)},
 }
 """What else an operation sends."""
@@ -126,7 +120,8 @@ def _dialect(path: str) -> Dialect:
 
 def _common(path: str) -> Mapping[int, str]:
     """The statuses that do not depend on what the path does."""
-    return _EVERYWHERE if path in OPEN_PATHS else {**_EVERYWHERE, **_WITH_KEY}
+    named = {404: "There is nothing of this name."} if "{" in path else {}
+    return {**_EVERYWHERE, **named, **({} if path in OPEN_PATHS else _WITH_KEY)}
 
 
 def _reference(components: dict[str, Any], status: int, says: str, shape: str) -> dict[str, Any]:

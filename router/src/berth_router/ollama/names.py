@@ -52,7 +52,8 @@ def berth_name(name: str) -> str:
 
 def ollama_name(path: str) -> str:
     """The name for lists of models. `path`: the model's path in Berth's store, with or without `/models/` before it."""
-    return f"{path.removeprefix(f'{MODEL_STORE}/')}:{DEFAULT_TAG}"
+    name = path.removeprefix(f"{MODEL_STORE}/")
+    return name if ":" in name else f"{name}:{DEFAULT_TAG}"  # an alias may have a tag
 
 
 def hub_name(name: str) -> HubName | None:

@@ -20,11 +20,7 @@ class AnswerStream:
     what makes no sense, or breaks off. Nothing follows that line.
     """
 
-    head_lines = (
-        b"content-type: application/x-ndjson\r\n"
-        b"cache-control: no-cache\r\n"
-        b"x-accel-buffering: no\r\n"  # a proxy in between must pass each line on as it comes
-    )
+    head_lines = b"content-type: application/x-ndjson\r\ncache-control: no-cache\r\n"
     begins_at_end = False
     passes = False
 

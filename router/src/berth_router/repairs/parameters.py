@@ -1,4 +1,4 @@
-"""Rows about parameters that `transformers serve` takes and does nothing with: refused where that would be noticed."""
+"""Rows about parameters that an engine takes and does nothing with: refused where that would be noticed."""
 
 from collections.abc import Callable
 from typing import cast
@@ -6,7 +6,7 @@ from typing import cast
 from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS
 from berth_api.model_deployment import Backend
 from berth_router.errors import InvalidRequestError
-from berth_router.repairs.repair import JsonFields, Repair, RepairKind, RequestSign
+from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, RepairKind, RequestSign
 
 _CHAT, _COMPLETIONS = frozenset({CHAT_COMPLETIONS}), frozenset({COMPLETIONS})
 
@@ -35,7 +35,63 @@ def _refuse(field: str) -> Callable[[JsonFields], None]:
     return refuse
 
 
-PARAMETER_REPAIRS = tuple(
+def _is_no(*types: type) -> Callable[[object], bool]:
+    return lambda value: not isinstance(value, types) or isinstance(value, bool)
+
+
+def _has_no_schema(body: JsonFields) -> bool:
+    wanted = body["response_format"]
+    if not isinstance(wanted, dict) or cast("JsonFields", wanted).get("type") != "json_schema":
+        return False
+    schema = cast("JsonFields", wanted).get("json_schema")
+    return not isinstance(schema, dict) or not isinstance(cast("JsonFields", schema).get("schema"), dict)
+
+
+def _refuse_schema(_: JsonFields) -> None:
+    raise InvalidRequestError(
+        "`response_format.json_schema` must be an object with a `schema`.",
+        param="response_format.json_schema",
+        code="invalid_value",
+    )
+
+
+def _wrong_type(field: str, right: str, *types: type) -> Repair:
+    wrong = _is_no(*types)
+
+    def refuse(body: JsonFields) -> None:
+        got = str(body[field])[:100]
+        raise InvalidRequestError(f"`{field}` must be {right}; got {got!r}.", param=field, code="invalid_value")
+
+    return Repair(
+        f"type-of-{field}",
+        engines=EVERY_ENGINE,
+        paths=_CHAT | _COMPLETIONS,
+        field=field,
+        kind=RepairKind.REFUSED,
+        says=f"What is not {right}.",
+        sign=RequestSign(frozenset({field}), concerns=lambda body: wrong(body[field])),
+        request=refuse,
+    )
+
+
+_TYPES = (
+    _wrong_type("stop", "a string or a list of strings", str, list),
+    _wrong_type("logit_bias", "an object", dict, list),
+    _wrong_type("response_format", "an object", dict),
+    Repair(
+        "no-schema",
+        engines=EVERY_ENGINE,
+        paths=_CHAT | _COMPLETIONS,
+        field="response_format",
+        kind=RepairKind.REFUSED,
+        says="The type `json_schema` without a `json_schema.schema`.",
+        sign=RequestSign(frozenset({"response_format"}), concerns=_has_no_schema),
+        request=_refuse_schema,
+    ),
+)
+"""What llama.cpp would ignore."""
+
+_IGNORED = tuple(
     Repair(
         f"transformers-{name}",
         engines=frozenset({Backend.TRANSFORMERS}),
@@ -55,3 +111,6 @@ PARAMETER_REPAIRS = tuple(
         ("echo", _COMPLETIONS, "echo", "true", _is_not("echo", False)),
     )
 )
+"""What `transformers serve` ignores."""
+
+PARAMETER_REPAIRS = (*_TYPES, *_IGNORED)

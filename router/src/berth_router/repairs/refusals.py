@@ -7,7 +7,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
+from berth_api.inference import (
+    CHAT_COMPLETIONS,
+    CHAT_INPUT_TOKENS,
+    COMPLETIONS,
+    DETOKENIZE,
+    EMBEDDINGS,
+    INFILL,
+    MESSAGES,
+    MESSAGES_COUNT_TOKENS,
+    RERANK,
+    RESPONSES,
+)
 from berth_api.model_deployment import Backend
 from berth_router.repairs.repair import EVERY_ENGINE
 
@@ -20,6 +31,11 @@ _PROMPTS: Mapping[str, str] = {
     COMPLETIONS: "prompt",
     RESPONSES: "input",
     EMBEDDINGS: "input",
+    RERANK: "documents",
+    CHAT_INPUT_TOKENS: "messages",
+    MESSAGES_COUNT_TOKENS: "messages",
+    DETOKENIZE: "tokens",
+    INFILL: "input_prefix",
 }
 
 
@@ -37,6 +53,8 @@ class RefusalRow:
     param: str | None = None
     """The field. None: the one with the prompt, if `text` names no other."""
     code: str = "invalid_value"
+    instead: str | None = None
+    """What the client reads in place of the engine's words, where those are for whoever starts the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +67,35 @@ class CallersFault:
     """Tokens of a prompt that is too long."""
     window: int | None = None
     """Tokens of the context."""
+    message: str | None = None
+    """What the client reads. None: the engine's words."""
 
+
+_WRONG_MODEL = "unsupported_model"
+"""The code of what the model was not made for."""
 
 _LLAMACPP, _VLLM = frozenset({Backend.LLAMACPP}), frozenset({Backend.VLLM})
 
+_NO_TOOL_PARSER = (
+    "tool_choice: vLLM runs this model without a parser for its calls of tools, as Berth knows none for its family. Set"
+    " spec.vllm.toolCallParser in its ModelDeployment to one of vLLM's parsers, or send tool_choice none."
+)
+
+_INPUT_TOO_LONG = (
+    "An input exceeds the available context size. Send shorter ones, or ask for a larger context (n_ctx), up to what"
+    " the model was made for."
+)
+
 REFUSALS = (
+    RefusalRow(
+        "no-tool-parser",
+        _VLLM,
+        re.compile(r"requires (?:--enable-auto-tool-choice and )?--tool-call-parser to be set"),
+        "Tools, if vLLM has no parser for the model's calls of them. The message says what to set.",
+        param="tool_choice",
+        code="unsupported_value",
+        instead=_NO_TOOL_PARSER,
+    ),
     RefusalRow(
         "too-many-tokens",
         _VLLM,
@@ -62,10 +104,18 @@ REFUSALS = (
         param="max_tokens",
     ),
     RefusalRow(
+        "input-too-long",
+        _LLAMACPP,
+        re.compile(r"input (?:\(\d+ tokens\) )?is too large to process"),
+        "An input for embeddings or ranking that is longer than the context. The message says what to ask for.",
+        code=TOO_LONG,
+        instead=_INPUT_TOO_LONG,
+    ),
+    RefusalRow(
         "too-long",
         EVERY_ENGINE,
         re.compile(
-            r"exceeds the available context size|input is too large to process|larger than the (?:max|context)"
+            r"exceeds the available context size|larger than the (?:max|context)"
             r"|maximum context length|longer than the maximum model length|too long to fit into the model"
         ),
         "A prompt that is longer than the context.",
@@ -84,6 +134,20 @@ REFUSALS = (
         re.compile(r"[Ff]ailed to (?:load|decode|download|process) (?:the )?(?:image|audio|media|bitmap)"),
         "An image that is none.",
     ),
+    RefusalRow(
+        "schema",
+        _LLAMACPP,
+        re.compile(r"JSON schema error|[Ff]ailed to parse json_schema"),
+        "A JSON schema that the engine cannot make its answer follow.",
+        param="response_format",
+    ),
+    RefusalRow(
+        "grammar",
+        _LLAMACPP,
+        re.compile(r"failed to parse grammar"),
+        "A grammar that is none.",
+        param="grammar",
+    ),
     RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
     RefusalRow(
         "template",
@@ -91,6 +155,65 @@ REFUSALS = (
         re.compile(r"Failed to parse messages|Jinja Exception|[Jj]inja|chat template|roles must alternate"),
         "Messages that the model's template does not take.",
         param="messages",
+    ),
+    RefusalRow(
+        "no-vectors",
+        _LLAMACPP,
+        re.compile(r"Pooling type 'none'|does not support embeddings"),
+        "Embeddings of a model that makes none.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model makes no vectors: that takes an embedding model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-input",
+        _LLAMACPP,
+        re.compile(
+            r"[Pp]rompt contains invalid tokens|[Ii]nput content cannot be empty|must not be empty"
+            r"|elements must be a string"
+        ),
+        "A prompt or an input that is empty, or has something else than text and the model's tokens.",
+    ),
+    RefusalRow(
+        "encoding-format",
+        _LLAMACPP,
+        re.compile(r"format to return the embeddings in"),
+        "A form of vectors that the engine does not know.",
+        param="encoding_format",
+        instead="`encoding_format` must be float or base64.",
+    ),
+    RefusalRow(
+        "no-order",
+        _LLAMACPP,
+        re.compile(r"does not support reranking"),
+        "An order of texts of a model that is no rerank model.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model orders no texts: that takes a rerank model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-infill",
+        _LLAMACPP,
+        re.compile(r"Infill is not supported by this model"),
+        "A text to be filled in by a model that has no tokens for that.",
+        param="model",
+        code=_WRONG_MODEL,
+        instead="This model fills in no text: that takes one that was trained for it, such as those for code.",
+    ),
+    RefusalRow(
+        "no-such-path",
+        _VLLM,
+        re.compile(r"The model does not support [\w ()]+ API"),
+        "A path that the model was not made for.",
+        param="model",
+        code=_WRONG_MODEL,
+    ),
+    RefusalRow(
+        "no-token",
+        _LLAMACPP,
+        re.compile(r"vector::_M_range_check"),
+        "A number that is none of the model's tokens.",
+        instead="One of the numbers is none of the model's tokens.",
     ),
     RefusalRow(
         "field",
@@ -129,6 +252,7 @@ def callers_fault(engine: Backend, path: str, text: str) -> CallersFault | None:
                 row.code,
                 _number(_TOKENS, text) if too_long else None,
                 _number(_WINDOW, text) if too_long else None,
+                row.instead,
             )
     return None
 

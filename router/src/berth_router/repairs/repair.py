@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from berth_api.inference import ENGINE_PATHS
 from berth_api.model_deployment import Backend
+from berth_formats.abilities import Abilities
 
 JsonFields = dict[str, Any]
 """A parsed JSON object."""
@@ -91,6 +92,8 @@ class Repair:
     kind: RepairKind
     says: str
     """What is done, for the docs."""
+    model: Callable[[Abilities], bool] | None = None
+    """Which models it is for, by what they can do; None: all. If that is not known, the row is not for the model."""
     sign: RequestSign | None = None
     """Which requests it is for. None: all, and then it has no `request`."""
     request: Callable[[JsonFields], None] | None = None

@@ -5,13 +5,14 @@ request is parsed once more. A request and an answer that need no row cost the l
 again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import orjson
 
 from berth_api.model_deployment import Backend
+from berth_formats.abilities import Abilities
 from berth_router.repairs.beginnings import BEGINNINGS
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
 from berth_router.repairs.embeddings import EMBEDDINGS_REPAIRS
@@ -61,10 +62,12 @@ _ANSWERS: Mapping[tuple[Backend, str, bool], tuple[Repair, ...]] = {
 """The rows for every answer of an engine at a path, to requests that stream or not."""
 
 
-def repair_request(path: str, raw: bytes, body: JsonFields) -> tuple[Repair, ...]:
+def repair_request(
+    path: str, raw: bytes, body: JsonFields, abilities: Callable[[], Abilities | None]
+) -> tuple[Repair, ...]:
     """Applies to the body the rows that are for all engines, and gives those that wait for an engine.
 
-    `raw`: the body as it came. Raises InvalidRequestError.
+    `raw`: the body as it came. `abilities`: what the model can do, as far as it is known. Raises InvalidRequestError.
     """
     signs = _SIGNS.get(path)
     if signs is None:
@@ -72,14 +75,18 @@ def repair_request(path: str, raw: bytes, body: JsonFields) -> tuple[Repair, ...
     null = signs.null and b"null" in raw
     if not null and signs.fields.isdisjoint(body):
         return ()
-    return _apply(signs, body, has_null=null)
+    return _apply(signs, body, abilities, has_null=null)
 
 
-def _apply(signs: _Signs, body: JsonFields, *, has_null: bool) -> tuple[Repair, ...]:
+def _apply(
+    signs: _Signs, body: JsonFields, abilities: Callable[[], Abilities | None], *, has_null: bool
+) -> tuple[Repair, ...]:
     waiting: list[Repair] = []
+    present = {name for name in signs.fields & body.keys() if body[name] is not None}
     for row, sign in signs.rows:
-        seen = (sign.null and has_null) or any(body.get(name) is not None for name in sign.fields)
-        if not seen or not sign.concerns(body):
+        if (sign.fields.isdisjoint(present) and not (has_null and sign.null)) or not sign.concerns(body):
+            continue
+        if row.model and not ((known := abilities()) and row.model(known)):
             continue
         if row.request and row.for_every_engine:
             row.request(body)

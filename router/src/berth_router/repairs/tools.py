@@ -13,6 +13,29 @@ from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, Repair
 _CHAT, _ANTHROPIC = frozenset({CHAT_COMPLETIONS}), frozenset({MESSAGES})
 
 
+def _has_wrong_chat_tool(body: JsonFields) -> bool:
+    """Whether `_check_chat_tools` finds something. Agents send many tools with each request, and they are right."""
+    tools = body["tools"]
+    try:
+        return type(tools) is not list or not all(
+            tool["type"] == "function" and tool["function"]["name"].strip() for tool in cast("list[Any]", tools)
+        )
+    except (TypeError, KeyError, AttributeError):
+        return True
+
+
+def _has_wrong_anthropic_tool(body: JsonFields) -> bool:
+    """Whether `_check_anthropic_tools` may find something."""
+    tools = body["tools"]
+    try:
+        return type(tools) is not list or not all(
+            tool["name"].strip() and type(tool["input_schema"]) is dict and "type" not in tool
+            for tool in cast("list[Any]", tools)
+        )
+    except (TypeError, KeyError, AttributeError):
+        return True
+
+
 def _check_chat_tools(body: JsonFields) -> None:
     for at, tool in enumerate(_tools(body)):
         field = f"tools[{at}]"
@@ -76,6 +99,20 @@ def _forces_tool(body: JsonFields) -> bool:
 def _kind_of_choice(body: JsonFields) -> object:
     choice = body.get("tool_choice")
     return cast("JsonFields", choice).get("type") if isinstance(choice, dict) else None
+
+
+def _wants_tool(body: JsonFields) -> bool:
+    """Whether a tool must be called, or some are singled out."""
+    return body["tool_choice"] == "required" or _kind_of_choice(body) in ("function", "allowed_tools", "tool", "any")
+
+
+def _refuse_without_template(_: JsonFields) -> None:
+    raise InvalidRequestError(
+        "`tool_choice` wants a tool to be called, and this model's chat template does not tell it of tools: ask a model"
+        " that has them (`tools` in GET /v1/models/inventory), or leave the choice to the model.",
+        param="tool_choice",
+        code="unsupported_value",
+    )
 
 
 def _is_unknown_choice(body: JsonFields) -> bool:
@@ -182,7 +219,7 @@ TOOL_REPAIRS = (
         field="tools",
         kind=RepairKind.REFUSED,
         says="A tool that is not of the type `function`, or has no name.",
-        sign=RequestSign(_TOOLS),
+        sign=RequestSign(_TOOLS, concerns=_has_wrong_chat_tool),
         request=_check_chat_tools,
     ),
     Repair(
@@ -192,7 +229,7 @@ TOOL_REPAIRS = (
         field="tools",
         kind=RepairKind.REFUSED,
         says="A tool without a name or an `input_schema`, and the tools of Anthropic's own servers.",
-        sign=RequestSign(_TOOLS),
+        sign=RequestSign(_TOOLS, concerns=_has_wrong_anthropic_tool),
         request=_check_anthropic_tools,
     ),
     Repair(
@@ -212,16 +249,7 @@ TOOL_REPAIRS = (
         field="tool_choice",
         kind=RepairKind.REFUSED,
         says="A choice that wants a tool to be called, without `tools`.",
-        sign=RequestSign(
-            _CHOICE,
-            concerns=lambda body: (
-                not body.get("tools")
-                and (
-                    body["tool_choice"] == "required"
-                    or _kind_of_choice(body) in ("function", "allowed_tools", "tool", "any")
-                )
-            ),
-        ),
+        sign=RequestSign(_CHOICE, concerns=lambda body: not body.get("tools") and _wants_tool(body)),
         request=_refuse_choice_without_tools,
     ),
     Repair(
@@ -243,6 +271,17 @@ TOOL_REPAIRS = (
         says="Of `allowed_tools`, the engine gets those tools alone, and the mode as the choice.",
         sign=RequestSign(_CHOICE, concerns=_allows_tools),
         request=_keep_allowed_tools,
+    ),
+    Repair(
+        "no-tools",
+        engines=EVERY_ENGINE,
+        paths=_CHAT | _ANTHROPIC,
+        field="tool_choice",
+        kind=RepairKind.REFUSED,
+        says="A choice that wants a tool to be called, if the model's chat template does not tell it of tools.",
+        model=lambda abilities: not abilities.tools,
+        sign=RequestSign(_CHOICE, concerns=_wants_tool),
+        request=_refuse_without_template,
     ),
     Repair(
         "forced-tool-ignored",

@@ -6,6 +6,7 @@ from typing import Any
 
 from berth_api.inference import (
     CHAT_COMPLETIONS,
+    CHAT_INPUT_TOKENS,
     COMPLETIONS,
     DETOKENIZE,
     EMBEDDINGS,
@@ -119,6 +120,7 @@ INFERENCE_PATHS: Mapping[str, Endpoint] = {
             (list,),
             dialect=Dialect.ANTHROPIC,
         ),
+        Endpoint(CHAT_INPUT_TOKENS, "Count the tokens of a conversation", ("messages",), (list,)),
         Endpoint(RESPONSES_INPUT_TOKENS, "Count the tokens of a request of the Responses API", ("input",), (str, list)),
         Endpoint(EMBEDDINGS, "Turn texts into vectors", ("input",), (str, list)),
         # The query of vLLM may be an object, with images.

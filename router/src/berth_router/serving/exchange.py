@@ -71,6 +71,7 @@ class Exchange:
         "body_room",
         "dialect",
         "done",
+        "failure_event",
         "head",
         "key",
         "request_id",
@@ -93,6 +94,8 @@ class Exchange:
         """The status that was sent; 0 before; CLIENT_LEFT where the client left before."""
         self.streams_events = False
         """Whether the answer that has begun is a stream of events."""
+        self.failure_event: Callable[[dict[str, Any]], bytes] | None = None
+        """What makes an error's JSON object the end of a stream; None: an event as the dialect has it."""
         self.answer_lines = b""
         """Header lines that the answer has besides its own."""
         self.answer_bytes = 0
@@ -254,7 +257,8 @@ class Exchange:
 
     def _fail_stream(self, content: dict[str, Any]) -> None:
         separator = b"" if self._at_boundary or self.dialect is Dialect.OLLAMA else b"\n\n"  # its lines are whole
-        self.finish(separator + error_event(content, self.dialect))
+        event = self.failure_event(content) if self.failure_event else error_event(content, self.dialect)
+        self.finish(separator + event)
 
     # -- the engine's side: an AnswerReceiver
 

@@ -113,6 +113,11 @@ class AnswerTranslation(Protocol):
         """Whether the client has got the last of its answer, whatever the engine still sends."""
         ...
 
+    @property
+    def has_comments(self) -> bool:
+        """Whether a stream may begin with comments while the model starts."""
+        ...
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         ...
@@ -125,7 +130,6 @@ class EngineRequest:
         "_claim",
         "_context",
         "_deadline",
-        "_engine_path",
         "_engines_chosen",
         "_exchange",
         "_model",
@@ -149,7 +153,6 @@ class EngineRequest:
         self._model: str | None = None
         """The model for which `in_hand` counts the request."""
         self._claim: Claim | None = None
-        self._engine_path = path
         self._deadline = 0.0
         self._engines_chosen = 0
         """How often an engine was chosen."""
@@ -168,11 +171,8 @@ class EngineRequest:
         """
         context = self._context
         self._request, self._translation = request, translation
-        model = request.ask.model
-        if not context.in_hand.try_acquire(model):
-            raise _too_many(context.in_hand, model)
-        self._model = model
-        claim = self._claim = context.activator.claim_ready(request.ask)
+        self._count(request.ask)
+        claim = self._claim = context.activator.claim_ready(request.ask, request.tokens)
         if claim is None:
             self._exchange.run(self._wait_and_forward(request))
             return
@@ -189,16 +189,32 @@ class EngineRequest:
 
         The request is queued as one for an engine is.
         """
-        context = self._context
-        if not context.in_hand.try_acquire(ask.model):
-            raise _too_many(context.in_hand, ask.model)
-        self._model = ask.model
+        self._count(ask)
         self._exchange.run(self._load(ask, answer))
 
     async def _load(self, ask: Ask, answer: Callable[[], bytes]) -> None:
         activator = self._context.activator
+        ask = await self._known(ask)
         activator.release(await activator.activate(ask, activator.deadline()))
         self._exchange.answer(HTTPStatus.OK, JSON_TYPE, answer())
+
+    def _count(self, ask: Ask) -> None:
+        """Counts the request for its model, and no more for another. Raises TooManyRequestsError."""
+        in_hand, model = self._context.in_hand, ask.model
+        if not in_hand.try_acquire(model):
+            raise _too_many(in_hand, model)
+        if self._model:
+            in_hand.release(self._model)
+        self._model = model
+
+    async def _known(self, ask: Ask) -> Ask:
+        """The request, or the one for the default model where there is no such model. Raises APIError."""
+        if ask.otherwise is None:
+            return ask
+        known = await self._context.activator.known(ask)
+        if known is not ask:
+            self._count(known)
+        return known
 
     # -- AnswerRules
 
@@ -212,7 +228,7 @@ class EngineRequest:
         claim = self._claim
         if claim is None:
             return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
-        return engine_refusal(claim.deployment.spec.backend, self._engine_path, status, content)
+        return engine_refusal(claim.deployment.spec.backend, self._path, status, content)
 
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """Sends the request to another engine, or reports to the client why its answer broke off."""
@@ -235,10 +251,13 @@ class EngineRequest:
         """Waits for an engine and forwards the request to it. Raises APIError."""
         activator = self._context.activator
         self._deadline = self._deadline or activator.deadline()
-        has_comments = request.ask.stream and self._translation is None
+        request.ask = await self._known(request.ask)
+        has_comments = request.ask.stream and (self._translation is None or self._translation.has_comments)
         progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
-            claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)
+            claim = await activator.activate(
+                request.ask, self._deadline, progress, again=self._engines_chosen > 0, tokens=request.tokens
+            )
             if self._exchange.done:  # its client left at the moment at which the model became ready
                 activator.release(claim)
                 return
@@ -275,14 +294,14 @@ class EngineRequest:
         spec = claim.deployment.spec
         pool = self._context.pool
         name = name_in_engine(spec, self._context.engine_store)
-        path = self._engine_path = request.ask.path or self._path
+        path = request.ask.path or self._path
         if self._translation:
-            self.rewriter = self._translation.sent_to_engine()
+            self.rewriter = self._translated(request, spec, self._translation.sent_to_engine())
         else:
-            self.rewriter = self._answer_rewriter(request, spec, name)
+            self.rewriter = self._answer_rewriter(request, spec, path, name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
         try:
-            body = request.body_for(spec, name)
+            body = request.body_for(spec, name, claim.deployment.status.context_size)
         except APIError:
             pool.release(address, connection)
             raise
@@ -293,16 +312,26 @@ class EngineRequest:
             self.on_engine_broken(error, stale=True)
 
     def _answer_rewriter(
-        self, request: InferenceRequest, spec: ModelDeploymentSpec, name: str
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, path: str, name: str
     ) -> AnswerRewriter | None:
         renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
         streams = request.ask.stream
-        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=streams)
+        repairs = answer_repairs(spec.backend, path, request.repairs, streams=streams)
         if not repairs:
             return renamed
         request_id = self._exchange.request_id
         rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
         return chained([*rewriters, renamed] if renamed else rewriters)
+
+    def _translated(
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, translation: AnswerRewriter
+    ) -> AnswerRewriter:
+        """What rewrites an answer for another API. What of a whole answer has to be repaired comes before that."""
+        if not request.repairs or request.ask.stream:
+            return translation
+        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=False)
+        rewriters = answer_rewriters(repairs, request.content, request.name, self._exchange.request_id, streams=False)
+        return chained([*rewriters, translation]) or translation
 
     async def _resend_or_fail(
         self, request: InferenceRequest, claim: Claim, error: BrokenAnswerError, *, stale: bool

@@ -23,6 +23,7 @@ class EngineRefusalError(APIError):
         """`sent`: the engine's error object, empty where it sent none."""
         code = sent.get("code") if isinstance(sent.get("code"), str) else None
         param = sent.get("param") if isinstance(sent.get("param"), str) else None
+        message = (fault and fault.message) or message
         super().__init__(message, code=fault.code if fault else code, param=(fault and fault.param) or param)
         self.status = HTTPStatus.BAD_REQUEST.value if fault else status
         sent_type = sent.get("type")
@@ -66,7 +67,7 @@ def engine_refusal(engine: Backend, path: str, status: int, content: bytes) -> A
         # vLLM has only the paths that the model is made for.
         return UnknownPathError(
             "The model's engine does not have this path for this model: embeddings come from embedding models,"
-            " answers from others.",
+            " an order of texts from rerank models, answers from others.",
             code="path_not_served",
         )
     text = detail if isinstance(detail, str) else content[:_MAX_ENGINE_TEXT].decode(errors="replace")

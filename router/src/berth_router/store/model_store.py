@@ -160,6 +160,13 @@ class ModelStore:
             raise store_unavailable(error) from error
         return found or ModelLookup(exists=False, models=[stored.path for stored in await self.models()])
 
+    async def has(self, model: str) -> bool:
+        """Whether the store has something at the model's path, which is valid and below MODEL_STORE."""
+        try:
+            return await asyncio.to_thread(self._lookup, model) is not None
+        except OSError as error:
+            raise store_unavailable(error) from error
+
     async def models(self) -> Sequence[StoredModel]:
         """All models, by path: .gguf files and directories at the top of the store.
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from berth_formats.pooling import Pooling
 from berth_local.engines import llama_server
 from berth_runtime.engines.llamacpp import LlamaCppLaunchSettings, server_command
 from berth_runtime.errors import InvalidArgumentsError
@@ -37,6 +38,16 @@ def test_whatever_the_launcher_says_reaches_the_engine() -> None:
     assert (params.fit_params, params.warmup, params.cache_ram_mib) == (False, False, 0)
     assert (params.endpoint_slots, params.ui, params.offline, params.endpoint_metrics) == (False, False, True, True)
     assert params.embedding
+
+
+def test_a_model_that_ranks_reads_whole_inputs() -> None:
+    library = llama_server.load()
+    call = server_command(ALL._replace(pooling=Pooling.RANK))
+    params = llama_server.parameters(library, llama_server.parse(call[1:]))
+    assert (params.n_batch, params.n_ubatch, params.pooling_type) == (2048, 2048, Pooling.RANK)
+    plain = llama_server.parameters(library, llama_server.parse(server_command(ALL)[1:]))
+    assert plain.n_ubatch == library.CommonParams().n_ubatch
+    assert plain.pooling_type == library.CommonParams().pooling_type
 
 
 def test_the_key_comes_by_the_environment_as_it_does_to_llama_server(monkeypatch: pytest.MonkeyPatch) -> None:
