@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ import pytest
 
 from berth_local.cli.agents import AGENTS
 from berth_local.cli.sample_model import FILE, MODEL
-from tests.conftest import missing
+from tests.e2e.clients.running import install, path_with_programs
 from tests.e2e.test_local_command import sample
 from tests.e2e.wide_model import WIDE_MODEL, make_wide_model
 from tests.integration.local.running import Berth
@@ -23,7 +22,6 @@ __all__ = ["sample"]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 SECONDS = 300
-NODE = Path(__file__).parent / "clients/node"
 TURNS = {
     "claude": ["-p", "Say hi"],
     "codex": ["exec", "--skip-git-repo-check", "Say hi"],
@@ -35,14 +33,9 @@ OTHERS = ("ANTHROPIC_", "BERTH_", "CLAUDE", "CODEX_", "OPENAI_", "OPENCODE", "XD
 
 @pytest.fixture(scope="session")
 def agents_path() -> str:
-    """PATH with the agents: those that are on it, else those of the lock file."""
-    if not all(shutil.which(AGENTS[name].program) for name in TURNS):
-        npm = shutil.which("npm")
-        if npm is None:
-            missing("npm", "install Node.js 20 or newer")
-        command = [npm or "npm", "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run(command, cwd=NODE, check=True, timeout=SECONDS)
-    return f"{NODE / 'node_modules/.bin'}:{os.environ['PATH']}"
+    """PATH with the agents."""
+    install()
+    return path_with_programs()
 
 
 @pytest.fixture(scope="module")
