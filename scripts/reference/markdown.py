@@ -45,6 +45,10 @@ def allowed(schema: JsonSchema) -> str:
         return ", ".join(f"`{choice}`" if choice else "empty" for choice in choices)
     if several := schema.get("anyOf"):
         return " or ".join(filter(None, (allowed(one) for one in several)))
+    if schema.get("x-kubernetes-int-or-string") and "minimum" in schema:
+        return f"integer{_bounds(schema)}, or `{schema['pattern'].strip('^$')}`"
+    if "const" in schema:
+        return f"`{schema['const']}`"
     kind = schema.get("type")
     names = [kind] if isinstance(kind, str) else list(kind or [])
     if "integer" in names or "number" in names:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from berth_cluster.cluster import CONFIG_MAPS, MODEL_DEPLOYMENTS, MODEL_DOWNLOADS
 from berth_cluster.kubernetes_cluster import KubernetesCluster
@@ -15,6 +16,10 @@ from tests.unit.memory_cluster import MemoryCluster
 
 _HERE = Path(__file__).parent
 _KUBERNETES_OWN = "kube-root-ca.crt"
+
+# How long examples take says how busy the machine is, and no test is about that.
+settings.register_profile("berth", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("berth")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

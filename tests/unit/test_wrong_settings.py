@@ -79,6 +79,19 @@ WRONG = [
     ("HOST", "192.0.2.1", f"HOST is '192.0.2.1': {ADDRESS}"),
     ("DEFAULT_TTL", "-1", "DEFAULT_TTL is '-1': it must be 0 or more"),
     (
+        "DEFAULT_MAX_TOKENS",
+        "0",
+        "DEFAULT_MAX_TOKENS is '0': it must be a whole number from 1 to 10485760, or auto",
+    ),
+    ("DEFAULT_N_CTX", "255", "DEFAULT_N_CTX is '255': it must be a whole number from 256 to 1048576, or auto"),
+    (
+        "BERTH_PROFILES",
+        '{"a": {"n_ctx": "lots"}}',
+        "BERTH_PROFILES.a.n_ctx is 'lots': it must be a whole number or 'auto'",
+    ),
+    ("DEFAULT_TEMPERATURE", "hot", "DEFAULT_TEMPERATURE is 'hot': it must be a number from 0 to 2, or model"),
+    ("DEFAULT_TOP_P", "nan", "DEFAULT_TOP_P is 'nan': it must be a number from 0 to 1, or model"),
+    (
         "BERTH_COLD_START_DEADLINE",
         "inf",
         "BERTH_COLD_START_DEADLINE is 'inf': it must be a number that is not infinite",

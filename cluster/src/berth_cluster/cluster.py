@@ -16,6 +16,12 @@ LABEL_DEPLOYMENT = f"{GROUP}/deployment"
 MEMORY_ANNOTATION = f"{GROUP}/memory-bytes"
 """On a pod, where there is a budget of memory: the bytes that are counted for it."""
 
+CONTEXT_ANNOTATION = f"{GROUP}/context-size"
+"""On a pod, where there is a budget of memory: the tokens of context that one request gets."""
+
+TRAINED_CONTEXT_ANNOTATION = f"{GROUP}/trained-context-size"
+"""On a pod, where there is a budget of memory: the tokens of context that its model was made for."""
+
 MADE_FROM_ANNOTATION = f"{GROUP}/made-from"
 """On an engine's pod: digests of all that it was made from."""
 

@@ -115,6 +115,15 @@ def decide(budget: int, occupants: Sequence[Occupant], demand: Demand, *, patien
     )
 
 
+def first_that_fits(budget: int, occupants: Iterable[Occupant], sizes: Sequence[int]) -> int:
+    """The index of the first of these sizes for which there is room as it is; the last one where there is for none.
+
+    `sizes`: the bytes of one model with less and less context.
+    """
+    free = budget - sum(occupant.bytes for occupant in occupants)
+    return next((at for at, size in enumerate(sizes) if size <= free), len(sizes) - 1)
+
+
 def _enough(candidates: Sequence[Occupant], missing: int) -> list[Occupant]:
     """The first candidates that have so many bytes together, without those that are not needed for it."""
     chosen: list[Occupant] = []

@@ -71,6 +71,14 @@ def samples_only_when_told(spec: ModelDeploymentSpec) -> bool:
     return spec.backend is Backend.TRANSFORMERS and not batches
 
 
+def stops_at_window(backend: Backend) -> bool:
+    """Whether an answer without a limit of tokens ends where the engine's context ends.
+
+    transformers serve ends it after 1024 tokens, or after 20 if the request has a configuration of its own.
+    """
+    return backend is not Backend.TRANSFORMERS
+
+
 def name_in_engine(spec: ModelDeploymentSpec, store: str) -> str:
     """The model's name in requests to the deployment's engine. `store`: where the engine has the model store."""
     # For transformers serve, the only name is the path that it has loaded the model from.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, GetPydanticSchema, ValidatorFunctionWrapHandler, WithJsonSchema
+from pydantic_core import PydanticCustomError, core_schema
 
 from berth_api.conditions import Condition
 from berth_api.resource import Resource
@@ -15,6 +16,15 @@ from berth_api.schema import Schema, Timestamp
 
 DEFAULT_TTL_SECONDS = 300
 DEFAULT_CONTEXT_SIZE = 2048
+LEAST_CONTEXT, MOST_CONTEXT = 256, 1_048_576
+"""The bounds of a context of llama.cpp that is stated, in tokens."""
+
+AUTO: Literal["auto"] = "auto"
+"""The context size with which the model and the memory decide."""
+
+LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT = 2048, 32_768
+"""The bounds of a context that they decide, in tokens; a model that was made for less has less."""
+
 DEFAULT_GPU_MEMORY_UTILIZATION = 0.7
 MODEL_STORE = "/models"
 """Where each pod that uses the model store mounts it."""
@@ -66,14 +76,44 @@ class Phase(StrEnum):
     STALLED = "Stalled"
 
 
+def _auto_or_number(value: object, number: ValidatorFunctionWrapHandler) -> object:
+    if value == AUTO:
+        return value
+    if isinstance(value, str):
+        raise PydanticCustomError("context_size", "Input should be a whole number or 'auto'")
+    return number(value)
+
+
+# One schema, and not a union: of a union each error would name all its members.
+ContextSize = Annotated[
+    int | Literal["auto"],
+    GetPydanticSchema(
+        lambda _, __: core_schema.no_info_wrap_validator_function(
+            _auto_or_number,
+            core_schema.int_schema(ge=LEAST_CONTEXT, le=MOST_CONTEXT),
+            serialization=core_schema.simple_ser_schema("any"),
+        )
+    ),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "pattern": f"^{AUTO}$",
+            "minimum": LEAST_CONTEXT,
+            "maximum": MOST_CONTEXT,
+        }
+    ),
+]
+"""Tokens of context, or `auto`."""
+
+
 class LlamaCppSettings(Schema):
     """Settings of the llama.cpp engine."""
 
-    context_size: int | None = Field(
+    context_size: ContextSize | None = Field(
         default=None,
-        ge=256,
-        le=1_048_576,
-        description=f"Tokens of context for one request, prompt and answer together. Unset: {DEFAULT_CONTEXT_SIZE}.",
+        description="Tokens of context for one request, prompt and answer together; no more than the model was made for"
+        f" are used. auto: as many as fit into the memory, {LEAST_AUTO_CONTEXT} to {MOST_AUTO_CONTEXT}."
+        f" Unset: {DEFAULT_CONTEXT_SIZE}.",
     )
     gpu_layers: int | None = Field(
         default=None,
@@ -304,6 +344,15 @@ class ModelDeploymentStatus(Schema):
         default=None,
         ge=0,
         description="Estimated memory of the engine, where all models together have a budget of memory.",
+    )
+    context_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens of context that one request has, prompt and answer together. Unset: not known yet, or the"
+        " engine does not tell.",
+    )
+    trained_context_size: int | None = Field(
+        default=None, ge=1, description="Tokens of context that the model was made for, where that is known."
     )
     attempt: int = Field(default=1, ge=1, description="Number of the current start. It is part of the pod's name.")
     start_requested_at: Timestamp | None = Field(

@@ -21,6 +21,11 @@ LLAMACPP_TOKEN_BYTES = 512
 LLAMACPP_BATCH_TOKENS = 512
 """Tokens that llama.cpp computes at once (`--ubatch-size`): its intermediate results have as many rows."""
 
+LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT = 2048, 32_768
+"""Where nobody states a context: what every conversation needs, and what the first prompt of a coding agent does."""
+
+_AUTO_DOUBLINGS = (MOST_AUTO_CONTEXT // LEAST_AUTO_CONTEXT).bit_length() - 1
+
 KV_ELEMENT_BYTES = 2
 """Keys and values are kept as 16-bit numbers."""
 
@@ -57,6 +62,18 @@ PYTORCH_WEIGHTS_FACTOR = 1.1
 def kv_cache_bytes(attention: AttentionShape | None, tokens: int) -> int:
     """Bytes of the keys and values of so many tokens of context; 0 where the shape is not known."""
     return tokens * attention.kv_elements_per_token * KV_ELEMENT_BYTES if attention else 0
+
+
+def context_sizes(model: ModelDescription) -> tuple[int, ...]:
+    """The contexts of this model among which memory decides where nobody does, in tokens, the largest first.
+
+    They are the powers of two up to what the model was made for. One that was made for less than the least has that.
+    """
+    trained = model.context_length
+    if trained is None or model.attention is None:  # what more would take is not known
+        return (LEAST_AUTO_CONTEXT,)
+    sizes = [LEAST_AUTO_CONTEXT << doublings for doublings in range(_AUTO_DOUBLINGS, -1, -1)]
+    return tuple(size for size in sizes if size <= trained) or (trained,)
 
 
 def llamacpp_bytes(model: ModelDescription, context_size: int, slots: int) -> int:

@@ -25,3 +25,19 @@ def whole_number(text: str) -> int:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS):
         raise WrongValueError("a whole number, 0 or more")
     return int(digits)
+
+
+def number_or(word: str, value: object, least: float, most: float) -> object:
+    """The number that a text means, or this word. The number is whole where `least` is. A number stays as it is."""
+    text = str(value).strip().lower()
+    if text == word:
+        return word
+    kind = type(least)
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not least <= number <= most:
+        whole = "a whole number" if kind is int else "a number"
+        raise WrongValueError(f"{whole} from {least:g} to {most:.10g}, or {word}")
+    return number

@@ -5,13 +5,23 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from berth_api import repository
-from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
+from berth_api.model_deployment import (
+    AUTO,
+    DEFAULT_CONTEXT_SIZE,
+    DEFAULT_TTL_SECONDS,
+    LEAST_CONTEXT,
+    MODEL_STORE,
+    MOST_CONTEXT,
+    Backend,
+    ContextSize,
+    Device,
+)
 from berth_api.repository import DEFAULT_HUB
 from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN, OBJECT_NAME_LENGTH, OBJECT_NAME_PATTERN
 from berth_hub.client_environment import check_client_environment
@@ -20,6 +30,7 @@ from berth_process.settings_error import SettingsError, WrongValueError
 from berth_process.settings_validation import settings_error
 from berth_router.auth import KeyScope
 from berth_router.request.aliases import is_alias
+from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.model_names import is_model_path
 from berth_router.request.profiles import PROFILE_NAME_PATTERN, Profile
 from berth_router.serving.limits import Limits
@@ -41,6 +52,9 @@ _PATTERNS = {
     REPLICA_PATTERN: "made of letters, digits, '-', '_' and '.'",
 }
 _YEAR_SECONDS = 31_536_000
+_MOST_TOKENS = 10_485_760
+"""The longest context that a setting of an engine can state."""
+
 _KEYS_DIR = "BERTH_API_KEYS_DIR"
 
 
@@ -70,6 +84,22 @@ def _listening_address(host: str) -> str:
     except (OSError, UnicodeError):
         raise WrongValueError("an address of this machine, such as 0.0.0.0 or ::") from None
     return host
+
+
+def _limit_of_tokens(value: object) -> object:
+    return setting_values.number_or("auto", value, 1, _MOST_TOKENS)
+
+
+def _context_size(value: object) -> object:
+    return setting_values.number_or(AUTO, value, LEAST_CONTEXT, MOST_CONTEXT)
+
+
+def _temperature(value: object) -> object:
+    return setting_values.number_or("model", value, 0.0, 2.0)
+
+
+def _top_p(value: object) -> object:
+    return setting_values.number_or("model", value, 0.0, 1.0)
 
 
 def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -116,6 +146,27 @@ class RouterSettings(BaseSettings):
         alias="DEFAULT_TTL",
         description="Seconds without a request after which a model is removed, where the request that started it"
         " states no `ttl`; 0 is never.",
+    )
+    default_max_tokens: Annotated[int | Literal["auto"], BeforeValidator(_limit_of_tokens)] = Field(
+        default=512,
+        alias="DEFAULT_MAX_TOKENS",
+        description="Most tokens of an answer whose request states no limit; auto: as many as the context leaves.",
+    )
+    default_n_ctx: Annotated[ContextSize, BeforeValidator(_context_size)] = Field(
+        default=DEFAULT_CONTEXT_SIZE,
+        alias="DEFAULT_N_CTX",
+        description="Tokens of context of a model on llama.cpp that a request starts which states no `n_ctx`;"
+        " auto: as many as the model was made for and the memory has room for, 2048 to 32768.",
+    )
+    default_temperature: Annotated[float | Literal["model"], BeforeValidator(_temperature)] = Field(
+        default=0.7,
+        alias="DEFAULT_TEMPERATURE",
+        description="Temperature where the request states none, 0 to 2; model: that of the model's own configuration.",
+    )
+    default_top_p: Annotated[float | Literal["model"], BeforeValidator(_top_p)] = Field(
+        default=1.0,
+        alias="DEFAULT_TOP_P",
+        description="`top_p` where the request states none, 0 to 1; model: that of the model's own configuration.",
     )
     max_ttl: int = Field(
         default=0,
@@ -357,6 +408,15 @@ class RouterSettings(BaseSettings):
     log_level: Annotated[str, AfterValidator(setting_values.log_level)] = Field(
         default="INFO", alias="BERTH_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR, in any case."
     )
+
+    def answer_defaults(self) -> AnswerDefaults:
+        """What the answer to a request gets that states nothing of it."""
+        limit, temperature, top_p = self.default_max_tokens, self.default_temperature, self.default_top_p
+        return AnswerDefaults(
+            max_tokens=None if limit == "auto" else limit,
+            temperature=None if temperature == "model" else temperature,
+            top_p=None if top_p == "model" else top_p,
+        )
 
     def limits(self) -> Limits:
         """The limits of the byte path."""

@@ -54,9 +54,14 @@ def quota_processors(cgroup_root: Path) -> float | None:
 
 def usable_memory(cgroup_root: Path = CGROUP_ROOT) -> int:
     """The bytes of memory that the container's limit leaves it; without a limit, all of the machine's."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = machine_memory()
     limit = memory_limit(cgroup_root)
     return machine if limit is None else min(limit, machine)
+
+
+def machine_memory() -> int:
+    """The bytes of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def memory_limit(cgroup_root: Path) -> int | None:

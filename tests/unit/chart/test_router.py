@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device
+from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.profiles import Profile
 from berth_router.serving.limits import Limits
 from berth_router.settings import RouterSettings
@@ -49,6 +50,9 @@ def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatc
 @pytest.mark.covers(
     "router.defaultTtlSeconds",
     "router.maxTtlSeconds: the longest ttl of a request that counts; 0: any",
+    "router.defaults.maxTokens: most tokens of an answer whose request states no limit",
+    "router.defaults.temperature",
+    "router.defaults.topP",
     "router.corsOrigins",
     "router.allowedHosts",
     "router.port",
@@ -78,6 +82,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
             "defaultDevice": "cuda",
             "defaultTtlSeconds": 31536000,
             "maxTtlSeconds": 7200,
+            "defaults": {"contextSize": "auto", "maxTokens": 10485760, "temperature": "model", "topP": 0.9},
             "corsOrigins": ["https://*.example.com", "http://localhost:*"],
             "allowedHosts": ["berth.example.com"],
             "coldStartDeadlineSeconds": 60,
@@ -114,6 +119,8 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert settings.engines == {Backend.LLAMACPP: [Device.CPU, Device.CUDA]}
     assert (settings.default_backend, settings.default_device) == (Backend.LLAMACPP, Device.CUDA)
     assert (settings.default_ttl, settings.max_ttl, settings.cold_start_deadline) == (31536000, 7200, 60)
+    assert settings.default_n_ctx == "auto"
+    assert settings.answer_defaults() == AnswerDefaults(max_tokens=10485760, temperature=None, top_p=0.9)
     assert (settings.hub_endpoint, settings.allow_pickle, settings.store_writable) == (
         "https://hub.example.com/hf",
         True,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from berth_formats.abilities import Abilities
-from berth_formats.memory import MIB, kv_cache_bytes, llamacpp_bytes, pytorch_bytes
+from berth_formats.memory import MIB, context_sizes, kv_cache_bytes, llamacpp_bytes, pytorch_bytes
 from berth_formats.model import AttentionShape, ModelDescription
 from berth_formats.pooling import Pooling
 
@@ -76,6 +76,27 @@ def test_a_model_that_reads_whole_inputs_takes_memory_for_all_their_tokens(
 def test_a_header_that_tells_little_still_gives_its_weights() -> None:
     assert llamacpp_bytes(UNKNOWN, 2048, 8) > UNKNOWN.file_bytes
     assert kv_cache_bytes(UNKNOWN.attention, 2048) == 0
+
+
+@pytest.mark.parametrize(
+    ("trained", "sizes"),
+    [
+        (131_072, (32_768, 16_384, 8192, 4096, 2048)),
+        (40_960, (32_768, 16_384, 8192, 4096, 2048)),
+        (8192, (8192, 4096, 2048)),
+        (3000, (2048,)),
+        (512, (512,)),
+        (None, (2048,)),
+    ],
+)
+def test_a_context_that_nobody_states_is_a_power_of_two_that_the_model_was_made_for(
+    trained: int | None, sizes: tuple[int, ...]
+) -> None:
+    assert context_sizes(replace(SMOL, context_length=trained)) == sizes
+
+
+def test_without_a_known_shape_there_is_no_more_than_the_least() -> None:
+    assert context_sizes(replace(UNKNOWN, context_length=131_072)) == (2048,)
 
 
 def test_pytorch_takes_more_than_the_weights_and_its_cache() -> None:

@@ -23,11 +23,18 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def write_gguf(path: Path, *, template: str | None = TEMPLATE, file_type: int | None = 1, tokens: int = 300) -> Path:
+def write_gguf(
+    path: Path,
+    *,
+    template: str | None = TEMPLATE,
+    file_type: int | None = 1,
+    tokens: int = 300,
+    context: int = 2048,
+) -> Path:
     """A llama of two layers with 300 tokens: one tensor of 64 by 300 in F16, one of 64 in F32."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(2048)
+    writer.add_context_length(context)
     writer.add_block_count(2)
     writer.add_embedding_length(64)
     writer.add_feed_forward_length(128)

@@ -13,10 +13,12 @@ from aiohttp.test_utils import TestServer
 from berth_operator.deployments.actions import ProbeTarget
 from berth_operator.deployments.engine_watch import EngineWatch
 from berth_operator.deployments.readiness import EngineProber
+from berth_operator.engines.context import EngineContext
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, Timing
 from tests.unit.virtual_time import BEGINNING, run_in_virtual_time, wall_clock
 
 ENGINE = ProbeTarget("uid-1", "http://10.0.0.1:8000/health")
+LLAMACPP = ProbeTarget("uid-1", "http://10.0.0.1:8000/health", "http://10.0.0.1:8000/v1/models")
 OTHER = ProbeTarget("uid-2", "http://10.0.0.2:8000/health")
 
 
@@ -26,6 +28,7 @@ class Setting:
     def __init__(self) -> None:
         self.answers = False
         self.fault: Exception | None = None
+        self.contexts: list[EngineContext | None] = []
         self.asked: list[tuple[float, str, float]] = []
         self.woken: list[float] = []
         self.slept = timedelta()
@@ -45,6 +48,10 @@ class Setting:
             await asyncio.sleep(seconds)
             return f"no answer within {seconds:g} s"
         return None
+
+    async def context(self, url: str, seconds: float) -> EngineContext | None:
+        assert (url, seconds) == (LLAMACPP.models_url, 1)
+        return self.contexts.pop(0)
 
     def since_beginning(self) -> tuple[float | None, float | None]:
         """Seconds from the beginning to the last answer, and to where the silence began."""
@@ -154,6 +161,37 @@ async def test_another_engine_is_asked_in_its_place(setting: Setting) -> None:
     assert (probes.pod, probes.answered_at) == ("uid-2", None), "nothing is known of it yet"
     await asyncio.sleep(60)
     assert {url for moment, url, _ in setting.asked if moment >= 1} == {OTHER.url}
+
+
+@virtual
+async def test_its_context_is_asked_before_anybody_is_woken_and_again_until_it_is_told(setting: Setting) -> None:
+    setting.answers = True
+    setting.contexts = [None, EngineContext(4096, 8192)]
+    setting.watch.probe("smol", LLAMACPP)
+    await asyncio.sleep(35)
+    probes = setting.watch.history("smol")
+    assert probes
+    assert probes.context == EngineContext(4096, 8192)
+    assert setting.woken == [0, 10]
+
+
+async def test_an_engines_context_is_read_with_its_key() -> None:
+    async def models(request: web.Request) -> web.Response:
+        if request.headers.get("authorization") != "Bearer secret":
+            return web.Response(status=401)
+        return web.json_response({"data": [{"max_model_len": 2048}]})
+
+    application = web.Application()
+    application.router.add_get("/v1/models", models)
+    async with TestServer(application, host="127.0.0.1") as server:
+        base = str(server.make_url("")).rstrip("/")
+        async with EngineProber({base: "secret"}.get) as prober:
+            assert await prober.context(f"{base}/v1/models", 10) == EngineContext(2048)
+            assert await prober.context(f"{base}/elsewhere", 10) is None
+        async with EngineProber() as prober:
+            assert await prober.context(f"{base}/v1/models", 10) is None
+    async with EngineProber() as prober:
+        assert await prober.context(f"{base}/v1/models", 10) is None, "nobody listens"
 
 
 @virtual

@@ -10,6 +10,7 @@ from berth_operator.deployments.actions import CreatePod, ObservedDeployment
 from berth_operator.deployments.plan import make_plan
 from berth_operator.engines import ENGINES
 from berth_operator.engines.arguments import refused_arguments
+from berth_operator.engines.context import EngineContext, read_context
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import NOW, SETTINGS, deployment
 
@@ -39,6 +40,10 @@ COMMON = f"--model {MODEL} --alias {MODEL} --port 8000"
         (
             {"backend": "llamacpp", "device": "cuda", "devices": 2, "llamacpp": {"gpuLayers": 0}},
             f"llamacpp {COMMON} --context-size 2048 --gpu-layers 0 --parallel {{slots}}",
+        ),
+        (
+            {"backend": "llamacpp", "llamacpp": {"contextSize": "auto"}},
+            f"llamacpp {COMMON} --context-size auto --gpu-layers 0 --parallel {{slots}}",
         ),
         ({"backend": "vllm"}, f"vllm {COMMON} --device cpu --devices 1 --gpu-memory-utilization 0.7"),
         (
@@ -74,6 +79,23 @@ def test_what_the_launcher_is_told(spec: dict[str, Any], arguments: str) -> None
     process = ENGINES[parsed.backend].process(parsed)
     assert " ".join(process.args) == arguments.format(slots=8)
     assert (process.port, process.health_path) == (8000, "/health")
+
+
+@pytest.mark.parametrize(
+    ("models", "context"),
+    [
+        ({"data": [{"id": "m", "meta": {"n_ctx": 4096, "n_ctx_train": 8192}}]}, EngineContext(4096, 8192)),
+        ({"data": [{"id": "m", "meta": {"n_ctx_train": 8192}}]}, EngineContext(None, 8192)),
+        ({"data": [{"id": "m", "max_model_len": 2048}]}, EngineContext(2048)),
+        ({"data": [{"id": "m", "meta": None, "max_model_len": "many"}]}, EngineContext()),
+        ({"data": []}, EngineContext()),
+        ({"data": "x"}, EngineContext()),
+        ([], EngineContext()),
+        (None, EngineContext()),
+    ],
+)
+def test_an_engines_list_of_models_says_how_much_context_it_has(models: object, context: EngineContext) -> None:
+    assert read_context(models) == context
 
 
 @pytest.mark.parametrize(

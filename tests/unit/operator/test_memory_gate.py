@@ -10,11 +10,20 @@ import pytest
 from berth_api.budget import Usage
 from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
-from berth_cluster.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Object
+from berth_cluster.cluster import (
+    CONTEXT_ANNOTATION,
+    LABEL_DEPLOYMENT,
+    MEMORY_ANNOTATION,
+    MODEL_DEPLOYMENTS,
+    PODS,
+    TRAINED_CONTEXT_ANNOTATION,
+    Object,
+)
 from berth_operator.deployments.actions import CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
-from berth_operator.deployments.memory_gate import PATIENCE, MemoryGate
+from berth_operator.deployments.memory_gate import PATIENCE, ContextChoice, MemoryEstimate, MemoryGate
 from berth_operator.deployments.plan import make_plan
 from berth_operator.reconciling.writer import WriteStatus
+from berth_operator.resources.made_from import difference
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.building import NOW, SETTINGS, at, deployment, ended_pod, loaded, silent
 from tests.unit.virtual_time import run_in_virtual_time
@@ -39,8 +48,12 @@ class House:
         self.closed: set[str] = set()
         self.gate = MemoryGate(self.cluster, {Device.CPU: 8 * GB}, self.estimate, self)
 
-    async def estimate(self, spec: ModelDeploymentSpec) -> int | None:
-        return SIZES[spec.model]
+    async def estimate(self, spec: ModelDeploymentSpec) -> MemoryEstimate | None:
+        if spec.model == "/models/elastic":
+            choices = [ContextChoice(size * GB, tokens) for size, tokens in ((7, 8192), (4, 4096), (2, 2048))]
+            return MemoryEstimate(tuple(choices), 8192)
+        size = SIZES[spec.model]
+        return None if size is None else MemoryEstimate((ContextChoice(size),))
 
     def usage(self, deployment: ModelDeployment) -> Usage:
         return Usage(self.in_flight.get(deployment.name, 0), None)
@@ -113,6 +126,43 @@ async def test_with_room_the_pod_is_made_and_says_what_it_is_counted_with(house:
     assert pod
     assert pod["metadata"]["annotations"][MEMORY_ANNOTATION] == str(4 * GB)
     assert pod["metadata"]["labels"][LABEL_DEPLOYMENT] == "a"
+
+
+AUTO = {"llamacpp": {"contextSize": "auto"}}
+
+
+@pytest.mark.parametrize(
+    ("beside", "tokens", "takes"),
+    [([], 8192, 7), (["small"], 4096, 4), (["medium", "small"], 2048, 2)],
+    ids=["alone", "beside a small one", "beside two"],
+)
+async def test_the_memory_that_is_free_decides_how_much_context_there_is(
+    house: House, beside: list[str], tokens: int, takes: int
+) -> None:
+    for model in beside:
+        await house.start(model, model, -60, in_flight=1)
+    await house.declare("a", "elastic", **AUTO)
+    pod = created(await house.plan("a"))
+    assert pod
+    args, annotations = pod["spec"]["containers"][0]["args"], pod["metadata"]["annotations"]
+    assert args[args.index("--context-size") + 1] == str(tokens)
+    assert annotations[MEMORY_ANNOTATION] == str(takes * GB)
+    assert (annotations[CONTEXT_ANNOTATION], annotations[TRAINED_CONTEXT_ANNOTATION]) == (str(tokens), "8192")
+    # The pod is no other than the one that would be made again: nothing of its spec has changed.
+    declared = ModelDeployment.parse(await house.cluster.get(MODEL_DEPLOYMENTS, "a"))
+    wanted = make_plan(ObservedDeployment(declared, [], None), SETTINGS, NOW).actions[0]
+    assert isinstance(wanted, CreatePod)
+    assert difference(pod, wanted.manifest) is None
+
+
+async def test_idle_models_make_room_for_the_least_context_and_what_is_free_then_decides(house: House) -> None:
+    await house.start("idle", "large", -60)
+    await house.declare("a", "elastic", **AUTO)
+    assert created(await house.plan("a")) is None
+    assert "idle" not in await house.names()
+    made = created(await house.plan("a", NOW + timedelta(seconds=20)))
+    assert made
+    assert made["metadata"]["annotations"][CONTEXT_ANNOTATION] == "8192"
 
 
 async def test_two_that_are_asked_for_at_once_do_not_get_the_same_room(house: House) -> None:

@@ -3,10 +3,13 @@
 They are watched, and replaced when they hang, when somebody takes their pod away, and when their spec has changed.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from berth_cluster.cluster import CONTEXT_ANNOTATION
+from berth_operator.engines.context import EngineContext
 from berth_operator.settings import OperatorSettings
 from tests.unit.operator.building import (
     answering,
@@ -49,6 +52,27 @@ WATCHED = [
         "an engine long ready, which a new operator has not probed, stays ready",
         deployment(status=loaded(7200, activity={"r": lease(90)})),
         [running_pod()],
+        ["status"],
+        "Ready",
+        wake_in=15,
+    ),
+    Case(
+        "an engine that says how much context it has",
+        deployment({"llamacpp": {"contextSize": "auto"}}, loaded(100)),
+        [running_pod(made_of=deployment({"llamacpp": {"contextSize": "auto"}}))],
+        ["status"],
+        "Ready",
+        replace(answering(), context=EngineContext(4096, 8192)),
+        wake_in=200,
+    ),
+    Case(
+        "one that has less than its spec states says why",
+        deployment({"llamacpp": {"contextSize": 16_384}}, loaded(100)),
+        [
+            running_pod(
+                made_of=deployment({"llamacpp": {"contextSize": 16_384}}), annotations={CONTEXT_ANNOTATION: "8192"}
+            )
+        ],
         ["status"],
         "Ready",
         wake_in=15,

@@ -1,15 +1,17 @@
 """In which words a deployment's state is told, and what it keeps on record."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from berth_api.conditions import ConditionType, condition_of
-from berth_cluster.cluster import MEMORY_ANNOTATION, Preconditions
+from berth_cluster.cluster import CONTEXT_ANNOTATION, MEMORY_ANNOTATION, TRAINED_CONTEXT_ANNOTATION, Preconditions
 from berth_operator.deployments.actions import ProbeTarget
 from berth_operator.deployments.health import ProbeHistory
 from berth_operator.deployments.plan import pod_name_taken, pod_refused
+from berth_operator.engines.context import EngineContext
 from berth_operator.reconciling.writer import DeleteResource
 from tests.unit.operator.building import (
     NOW,
@@ -72,6 +74,54 @@ def test_the_status_has_the_memory_that_is_counted_for_a_pod_while_there_is_one(
     )
 
 
+GIVEN = {CONTEXT_ANNOTATION: "4096", TRAINED_CONTEXT_ANNOTATION: "8192"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "annotations", "told", "context", "clause"),
+    [
+        ("auto", GIVEN, None, (4096, 8192), ""),
+        ("auto", {}, EngineContext(4096, 8192), (4096, 8192), ""),
+        ("auto", {}, None, (None, None), ""),
+        ("auto", {}, EngineContext(), (None, None), ""),
+        (300, {}, EngineContext(512, 8192), (512, 8192), ""),
+        (
+            16_384,
+            {CONTEXT_ANNOTATION: "8192"},
+            EngineContext(8192, 8192),
+            (8192, 8192),
+            "; its context has 8192 tokens, as many as the model was made for, and not the 16384 of contextSize",
+        ),
+    ],
+    ids=["given by a budget", "told by the engine", "not known", "never told", "rounded up", "capped"],
+)
+def test_the_status_says_how_much_context_a_request_has(
+    spec: int | str,
+    annotations: dict[str, str],
+    told: EngineContext | None,
+    context: tuple[int | None, int | None],
+    clause: str,
+) -> None:
+    there = running_pod(annotations=annotations)
+    declared = {"llamacpp": {"contextSize": spec}}
+    probes = replace(answering(), context=told)
+    ready = plan_for(deployment(declared), there, probes=probes).status
+    message = condition_of(ready.conditions, ConditionType.READY)
+    assert message
+    assert (ready.context_size, ready.trained_context_size) == context
+    assert message.message.partition(" to start")[2] == clause
+    # An operator that has just come has not asked the engine, and keeps what the one before it wrote.
+    later = plan_for(deployment(declared, ready.manifest()), there, probes=replace(answering(), context=None)).status
+    assert (later.context_size, later.trained_context_size) == context
+    ended = plan_for(deployment(declared, ready.manifest()), ended_pod()).status
+    assert (ended.context_size, ended.trained_context_size) == (None, None)
+
+
+def test_a_pod_that_starts_with_a_given_context_says_it_at_once() -> None:
+    starting = plan_for(deployment({"llamacpp": {"contextSize": "auto"}}), running_pod(annotations=GIVEN)).status
+    assert (starting.context_size, starting.trained_context_size) == (4096, 8192)
+
+
 def test_the_status_repeats_what_the_node_says_of_a_start() -> None:
     waiting = {"reason": "ContainerCreating", "message": "half of it is here"}
     installing = pod(status={"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]})
@@ -83,7 +133,7 @@ def test_the_status_repeats_what_the_node_says_of_a_start() -> None:
 
 
 def test_the_engine_is_asked_as_soon_as_its_container_runs() -> None:
-    engine = ProbeTarget(POD_UID, "http://10.0.0.5:8000/health")
+    engine = ProbeTarget(POD_UID, "http://10.0.0.5:8000/health", "http://10.0.0.5:8000/v1/models")
     assert plan_for(deployment(), pod()).probe is None
     assert plan_for(deployment(), running_pod()).probe == engine
     assert plan_for(deployment(), running_pod(), probes=answering()).probe == engine, "and for as long as it serves"

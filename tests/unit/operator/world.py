@@ -34,6 +34,7 @@ from berth_cluster.following import Snapshot, follow
 from berth_local.node.admission import SCHEMAS, Admit
 from berth_local.node.cluster import LocalCluster
 from berth_local.serve.controllers import wake_on_changes
+from berth_operator.engines.context import EngineContext
 from berth_operator.objects.parts import status_of
 from tests.unit.virtual_time import wall_clock
 
@@ -226,6 +227,9 @@ class World:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def context(self, url: str, seconds: float) -> EngineContext | None:
+        return EngineContext(2048, 8192)
 
     async def ask(self, url: str, seconds: float) -> str | None:
         address = url.removeprefix("http://").partition(":")[0]

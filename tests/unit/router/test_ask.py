@@ -16,10 +16,13 @@ from berth_api.model_deployment import (
     TransformersSettings,
     VllmSettings,
 )
+from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
-from berth_router.request.ask import Ask, BerthFields, InferenceRequest, RequestParser
+from berth_router.request.ask import Ask, InferenceRequest, RequestParser
+from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.request.engine_body import UNSAFE_FIELDS, UNSAFE_TEMPLATE_ARGUMENTS
+from berth_router.request.fields import BerthFields
 from berth_router.request.profiles import Profile
 
 CHAT = "/v1/chat/completions"
@@ -102,6 +105,7 @@ def test_what_is_stated_is_kept_and_nothing_else(fields: dict[str, Any], ask: As
         ({"ttl": "60"}, "ttl", "integer"),
         ({"n_ctx": 255}, "n_ctx", "greater than or equal to 256"),
         ({"n_ctx": True}, "n_ctx", "integer"),
+        ({"n_ctx": "lots"}, "n_ctx", "a whole number or 'auto'"),
         ({"n_gpu_layers": -2}, "n_gpu_layers", "greater than or equal to -1"),
         ({"gpu_memory_utilization": 0.05}, "gpu_memory_utilization", "greater than or equal to 0.1"),
         ({"gpu_memory_utilization": 1.1}, "gpu_memory_utilization", "less than or equal to 1"),
@@ -213,6 +217,64 @@ def test_an_engine_that_knows_only_the_older_name_of_the_bound_gets_it_too() -> 
     assert (body["max_tokens"], body["max_completion_tokens"]) == (9, 9)
 
 
+LIMIT = AnswerDefaults(max_tokens=None)
+MODELS_OWN = AnswerDefaults(temperature=None, top_p=None)
+RESPONSES = "/v1/responses"
+
+
+@pytest.mark.covers("max_tokens, not stated", "temperature with transformers")
+@pytest.mark.parametrize(
+    ("defaults", "spec", "fields", "sent"),
+    [
+        (LIMIT, LLAMACPP, {}, {"temperature": 0.7, "top_p": 1.0, "max_tokens": None}),
+        (LIMIT, LLAMACPP, {"max_tokens": None}, {"temperature": 0.7, "top_p": 1.0, "max_tokens": None}),
+        (LIMIT, LLAMACPP, {"max_tokens": 9}, {"temperature": 0.7, "top_p": 1.0, "max_tokens": 9}),
+        (
+            LIMIT,
+            LLAMACPP,
+            {"max_completion_tokens": 9},
+            {"temperature": 0.7, "top_p": 1.0, "max_tokens": 9, "max_completion_tokens": 9},
+        ),
+        (MODELS_OWN, LLAMACPP, {}, {"max_tokens": 512}),
+        (MODELS_OWN, LLAMACPP, {"temperature": 0.2}, {"temperature": 0.2, "max_tokens": 512}),
+        (MODELS_OWN, TRANSFORMERS, {}, {"max_tokens": 512}),
+        (
+            MODELS_OWN,
+            TRANSFORMERS,
+            {"temperature": 0.2},
+            {"temperature": 0.2, "max_tokens": 512, "generation_config": '{"do_sample":true}'},
+        ),
+    ],
+)
+def test_an_administrator_sets_the_defaults(
+    defaults: AnswerDefaults, spec: ModelDeploymentSpec, fields: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    raw = orjson.dumps({"model": "tiny", "messages": MESSAGES, "stream": True, **fields})
+    request = RequestParser({}, defaults=defaults).parse(raw, INFERENCE_PATHS[CHAT])
+    body = orjson.loads(request.body_for(spec, "tiny"))
+    assert body == {"model": "tiny", "messages": MESSAGES, "stream": True, **sent}
+
+
+@pytest.mark.parametrize(
+    ("window", "prompt", "tokens"),
+    [(4096, 4000, 3050), (None, 4000, 7146), (4096, 40_000, 512)],
+    ids=["what is left", "a window that is not known", "never less than the smallest answer"],
+)
+def test_an_engine_that_does_not_stop_at_its_window_is_told_where(window: int | None, prompt: int, tokens: int) -> None:
+    raw = orjson.dumps({"model": "tiny", "input": "x" * prompt})
+    request = RequestParser({}, defaults=LIMIT).parse(raw, INFERENCE_PATHS[RESPONSES])
+    sent = orjson.loads(request.body_for(TRANSFORMERS, "tiny", window))["max_output_tokens"]
+    assert abs(sent - tokens) < 50
+
+
+@pytest.mark.parametrize(("model", "limit"), [("thinker", None), ("tiny", 512)])
+def test_thoughts_do_not_use_up_a_limit_that_nobody_has_stated(model: str, limit: int | None) -> None:
+    raw = orjson.dumps({"model": model, "messages": MESSAGES})
+    parser = RequestParser({}, abilities=lambda path: Abilities("chat", thinking=path == "/models/thinker"))
+    request = parser.parse(raw, INFERENCE_PATHS[CHAT])
+    assert orjson.loads(request.body_for(LLAMACPP, model))["max_tokens"] == limit
+
+
 WHOLE = {"stream": False}
 """What the engine gets where no stream is asked for: some engines stream by default on some paths."""
 
@@ -247,7 +309,6 @@ def test_the_name_that_was_asked_for_is_kept_for_the_answer() -> None:
 @pytest.mark.parametrize(
     ("field", "block", "setting"),
     [
-        ("n_ctx", LlamaCppSettings, "context_size"),
         ("n_gpu_layers", LlamaCppSettings, "gpu_layers"),
         ("gpu_memory_utilization", VllmSettings, "gpu_memory_utilization"),
         ("max_model_len", VllmSettings, "max_model_len"),
@@ -256,6 +317,22 @@ def test_the_name_that_was_asked_for_is_kept_for_the_answer() -> None:
 def test_the_bounds_are_those_of_the_resource(field: str, block: Any, setting: str) -> None:
     assert BerthFields.model_fields[field].metadata[-2:] == block.model_fields[setting].metadata
     assert Profile.model_fields[field].metadata == block.model_fields[setting].metadata
+
+
+@pytest.mark.parametrize("size", ["auto", 256, 1_048_576, None])
+def test_a_context_is_a_number_or_auto(size: int | str | None) -> None:
+    assert parsed(n_ctx=size)[0].context_size == size
+    assert Profile.model_validate({"n_ctx": size}).n_ctx == size
+    settings = LlamaCppSettings.model_validate({"contextSize": size})
+    assert settings.manifest() == ({} if size is None else {"contextSize": size})
+
+
+@pytest.mark.parametrize("size", ["some", 255, 1_048_577, "4096"])
+def test_no_other_context_is_taken_anywhere(size: int | str) -> None:
+    for schema, name in ((Profile, "n_ctx"), (LlamaCppSettings, "contextSize"), (BerthFields, "n_ctx")):
+        with pytest.raises(ValidationError) as refused:
+            schema.model_validate({"model": "tiny", name: size} if schema is BerthFields else {name: size})
+        assert [error["loc"] for error in refused.value.errors()] == [(name,)]
 
 
 @pytest.mark.covers("/v1/embeddings", "max_tokens")

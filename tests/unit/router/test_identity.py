@@ -35,7 +35,8 @@ def rows(heading: str) -> list[tuple[str, ...]]:
 def stated(cell: str) -> dict[str, Any]:
     """`n_ctx=512 device=cpu` as fields of a request."""
     pairs = re.findall(r"(\w+)=(\S+)", cell)
-    return {name: value if name in ("backend", "device") else orjson.loads(value) for name, value in pairs}
+    words = ("backend", "device")
+    return {name: value if name in words or value == "auto" else orjson.loads(value) for name, value in pairs}
 
 
 def spec_of(fields: dict[str, Any]) -> dict[str, Any]:

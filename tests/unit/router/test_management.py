@@ -76,11 +76,12 @@ async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
     "loaded_models[].start_steps[].name",
     "loaded_models[].start_steps[].seconds",
     "loaded_models[].memory_bytes",
+    "loaded_models[].context_size",
 )
 async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving) -> None:
     name = await ready.created()
     step = {"name": "EngineReady", "at": datetime.now(UTC).isoformat(), "seconds": 1.5}
-    await ready.set_status(name, startSteps=[step], memoryBytes=350_000_000)
+    await ready.set_status(name, startSteps=[step], memoryBytes=350_000_000, contextSize=4096)
     async with asyncio.timeout(10):
         while not (model := (await get(ready, "/v1/models/loaded"))["loaded_models"][0])["start_steps"]:
             pass
@@ -89,7 +90,7 @@ async def test_loaded_has_every_field_and_its_times_are_iso_8601(ready: Serving)
         seconds=300
     )
     assert model["start_steps"] == [{"name": "EngineReady", "seconds": 1.5}]
-    assert model["memory_bytes"] == 350_000_000
+    assert (model["memory_bytes"], model["context_size"]) == (350_000_000, 4096)
 
 
 @pytest.mark.covers(
@@ -183,7 +184,9 @@ async def test_a_request_that_is_sent_again_is_counted_once(ready: Serving) -> N
     assert (stats["total_requests"], stats["cache_hits"]) == (2, 1)
 
 
-@pytest.mark.covers("model (request)", "POST /v1/models/unload: unloaded", "POST /v1/models/unload: message")
+@pytest.mark.covers(
+    "POST /v1/models/unload: model (request)", "POST /v1/models/unload: unloaded", "POST /v1/models/unload: message"
+)
 async def test_unload_deletes_the_deployments_of_the_model(ready: Serving) -> None:
     name = await ready.created()
     assert await unload(ready, model="tiny") == (200, {"unloaded": [name], "message": f"{MODEL} is unloaded."})
@@ -301,14 +304,14 @@ async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving,
     assert (again.status, orjson.loads(again.body)["unloaded"]) == (200, [])
 
 
-@pytest.mark.covers("backend (request)")
+@pytest.mark.covers("POST /v1/models/unload: backend (request)")
 async def test_unload_of_another_backend_leaves_the_model_alone(ready: Serving) -> None:
     status, _ = await unload(ready, model=MODEL, backend="vllm")
     assert status == 404
     assert len(await ready.deployments()) == 1
 
 
-@pytest.mark.covers("device (request)")
+@pytest.mark.covers("POST /v1/models/unload: device (request)")
 async def test_unload_of_another_device_leaves_the_model_alone(ready: Serving) -> None:
     status, _ = await unload(ready, model=MODEL, device="cuda")
     assert status == 404

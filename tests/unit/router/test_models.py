@@ -147,9 +147,24 @@ async def test_the_window_is_that_of_what_runs(serving: Serving, store: Path) ->
     assert (model["context_length"], model["meta"]["n_ctx"], model["meta"]["n_ctx_train"]) == (1024, 1024, 2048)
 
 
+async def test_the_window_is_what_the_engine_says_it_has_and_no_more_than_the_model_was_made_for(
+    serving: Serving, store: Path
+) -> None:
+    write_gguf(store / "tiny" / "model.gguf")
+    asking = asyncio.create_task(serving.ask(extra_body={"n_ctx": 8192}))
+    name = await serving.created()
+    assert (await listed(serving))["tiny"]["context_length"] == 2048
+    await serving.make_ready(name)
+    await asking
+    await serving.set_status(name, contextSize=1536)
+    async with asyncio.timeout(10):
+        while (await listed(serving))["tiny"]["context_length"] != 1536:
+            pass
+
+
 @pytest.mark.parametrize("settings", [{"profiles": PROFILES, "engines": {"llamacpp": ["cpu"]}}], indirect=True)
 async def test_profiles_that_an_engine_here_can_start_are_names_too(serving: Serving, store: Path) -> None:
-    write_gguf(store / "tiny" / "model.gguf")
+    write_gguf(store / "tiny" / "model.gguf", context=8192)
     models = await listed(serving)
     assert list(models) == ["tiny", "tiny@large"]
     assert (models["tiny"]["context_length"], models["tiny@large"]["context_length"]) == (2048, 8192)

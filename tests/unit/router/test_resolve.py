@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from berth_api.identity import deployment_name
-from berth_api.model_deployment import Backend, Device, ModelDeployment, ModelDeploymentSpec
-from berth_router.lifecycle.resolve import Attach, Create, Policy, Refuse, resolve
+from berth_api.model_deployment import Backend, ContextSize, Device, ModelDeployment, ModelDeploymentSpec
+from berth_router.lifecycle.resolve import Attach, Create, Policy, Refuse, match, resolve
 from berth_router.request.ask import Ask, RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.store.model_store import FileType, ModelLookup
@@ -28,7 +28,9 @@ def live(
     name: str = "a",
     *,
     phase: str | None = "Ready",
-    context: int | None = None,
+    context: int | str | None = None,
+    has: int | None = None,
+    trained: int | None = None,
     layers: int | None = None,
     deleting: bool = False,
     made_by: str = "berth-router",
@@ -46,7 +48,9 @@ def live(
         "labels": {"app.kubernetes.io/managed-by": made_by},
         **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleting else {}),
     }
-    return ModelDeployment.parse({"metadata": metadata, "spec": full, "status": {"phase": phase} if phase else {}})
+    status = {"phase": phase, "contextSize": has, "trainedContextSize": trained}
+    known = {name: value for name, value in status.items() if value is not None}
+    return ModelDeployment.parse({"metadata": metadata, "spec": full, "status": known})
 
 
 def used(ask: Ask, *deployments: ModelDeployment) -> str | None:
@@ -66,6 +70,15 @@ def used(ask: Ask, *deployments: ModelDeployment) -> str | None:
         (Ask("/models/tiny", ttl=5), live()),
         (Ask("/models/tiny", context_size=2048), live()),
         (Ask("/models/tiny", context_size=2048), live(context=8192)),
+        (Ask("/models/tiny", context_size=2048), live(context="auto")),
+        (Ask("/models/tiny", context_size=8192), live(context="auto", has=8192)),
+        (Ask("/models/tiny", context_size=8192), live(context="auto", has=4096, trained=4096)),
+        (Ask("/models/tiny", context_size=8192), live(context=4096, has=4096, trained=4096)),
+        (Ask("/models/tiny", context_size=8192), live(context=8192, has=4096, trained=4096)),
+        (Ask("/models/tiny", context_size="auto"), live(context="auto")),
+        (Ask("/models/tiny", context_size="auto"), live(context=4096, has=4096, trained=4096)),
+        (Ask("/models/tiny", context_size="auto"), live(context=65536)),
+        (Ask("/models/tiny", wished_context_size=8192), live(context="auto", has=8192)),
         (Ask("/models/tiny", gpu_layers=0), live()),
         (Ask("/models/tiny", gpu_layers=-1), live(device="cuda")),
         (Ask("/models/tiny", wished_context_size=2048), live()),
@@ -88,6 +101,10 @@ def test_a_live_deployment_that_meets_what_is_stated_is_used(ask: Ask, deploymen
         (Ask("/models/tiny", device=Device.CUDA), live()),
         (Ask("/models/tiny", Backend.VLLM), live()),
         (Ask("/models/tiny", Backend.LLAMACPP, context_size=4096), live()),
+        (Ask("/models/tiny", Backend.LLAMACPP, context_size=4096), live(context="auto")),
+        (Ask("/models/tiny", Backend.LLAMACPP, context_size=8192), live(context="auto", has=4096, trained=131_072)),
+        (Ask("/models/tiny", Backend.LLAMACPP, context_size="auto"), live(context=8192, has=8192, trained=131_072)),
+        (Ask("/models/tiny", Backend.LLAMACPP, context_size="auto"), live()),
         (Ask("/models/tiny", wished_context_size=4096), live()),
         (Ask("/models/tiny", Backend.LLAMACPP, gpu_layers=5), live()),
         (Ask("/models/tiny", Backend.LLAMACPP, context_size=256), live(backend="vllm", device="cuda")),
@@ -115,6 +132,69 @@ def test_of_several_the_most_ready_is_used_then_the_smallest_name(
         for name, phase, size in zip("ba", reversed(phases), (512, 1024), strict=True)
     ]
     assert used(TINY, *deployments) == best
+
+
+SMALL = live("a", context=512, has=512)
+LARGE = live("b", context=8192, has=8192)
+
+
+@pytest.mark.covers("a request without n_ctx, of several that run")
+@pytest.mark.parametrize(
+    ("deployments", "tokens", "best"),
+    [
+        ([SMALL, LARGE], 100, "a"),
+        ([SMALL, LARGE], 513, "b"),
+        ([SMALL, LARGE], 20_000, "b"),
+        ([SMALL], 20_000, "a"),
+        ([SMALL, live("b", context=8192, phase="Sleeping")], 513, "b"),
+        ([SMALL, live("b", context=8192, phase="Sleeping")], 100, "a"),
+        ([SMALL, live("b", context=8192, phase="Stalled")], 513, "a"),
+        ([SMALL, live("b", context="auto", phase="Starting")], 2048, "b"),
+        ([SMALL, live("b", context="auto", has=32_768), live("c", context=65_536)], 40_000, "c"),
+        ([SMALL, live("b", backend="vllm", device="cuda", has=4096)], 4096, "b"),
+        ([SMALL, live("b", backend="transformers")], 20_000, "b"),
+    ],
+    ids=[
+        "both will do",
+        "only the larger one has room",
+        "none has room: the largest",
+        "there is no choice",
+        "one that sleeps is woken for it",
+        "and not for less",
+        "one that cannot start is no choice",
+        "what every auto has is known before it runs",
+        "the smallest that is not enough is no better",
+        "engines that say what they have",
+        "an engine that does not say may have enough",
+    ],
+)
+def test_the_length_of_a_request_decides_among_those_that_run(
+    deployments: list[ModelDeployment], tokens: int, best: str
+) -> None:
+    for seen in (deployments, deployments[::-1]):  # two routers may have heard of them in any order
+        chosen = match(TINY, seen, tokens)
+        assert chosen
+        assert chosen.name == best
+
+
+@pytest.mark.covers("router.defaults.contextSize")
+@pytest.mark.parametrize(
+    ("default", "ask", "made"),
+    [
+        ("auto", TINY, "auto"),
+        ("auto", Ask("/models/tiny", context_size=512), 512),
+        ("auto", Ask("/models/tiny", wished_context_size=2048), "auto"),
+        ("auto", Ask("/models/tiny", wished_context_size=4096), 4096),
+        (4096, TINY, 4096),
+        (4096, Ask("/models/tiny", context_size="auto"), "auto"),
+    ],
+)
+def test_the_installation_decides_the_context_that_nobody_states(
+    default: ContextSize, ask: Ask, made: ContextSize
+) -> None:
+    decision = resolve(ask, [], STORED, replace(POLICY, default_context_size=default))
+    assert isinstance(decision, Create)
+    assert decision.spec.manifest()["llamacpp"]["contextSize"] == made
 
 
 def test_what_is_created_has_the_stated_settings_the_defaults_and_the_name_of_its_identity() -> None:

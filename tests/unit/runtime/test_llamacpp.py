@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from berth_formats.pooling import Pooling
+from berth_runtime.engines import llamacpp
 from berth_runtime.engines.llamacpp import LlamaCppLaunchSettings, gpu_names, server_command
 from berth_runtime.gguf import GgufFiles
 from berth_runtime.main import engine_call
 from tests.tiny_bert import write_bert
+from tests.unit.formats.weights import write_gguf
 from tests.unit.runtime.model_files import put
 
 BASE = LlamaCppLaunchSettings(
@@ -63,6 +65,58 @@ def test_the_whole_command() -> None:
 def test_each_setting_reaches_the_server(change: dict[str, object], expected: tuple[str, str]) -> None:
     call = server_command(BASE._replace(**change))
     assert call[call.index(expected[0]) + 1] == expected[1]
+
+
+GIB = 1 << 30
+SMALLEST = int(66.5 * (1 << 20))
+"""What the tiny model takes with 2048 tokens, and not with more."""
+
+
+def context_of(tmp_path: Path, *options: str) -> int:
+    """What one request gets of the tiny model, which was made for 8192 tokens."""
+    model = write_gguf(tmp_path / "tiny" / "tiny.gguf", context=8192)
+    call = engine_call(["llamacpp", "--model", str(model), "--parallel", "2", *options]).arguments
+    return int(call[call.index("--ctx-size") + 1]) // 2
+
+
+@pytest.mark.parametrize(
+    ("options", "tokens"),
+    [
+        ([], 2048),
+        (["--context-size", "4096"], 4096),
+        (["--context-size", "16384"], 8192),
+        (["--context-size", "16384", "--", "--rope-scaling", "yarn"], 16_384),
+        (["--context-size", "16384", "--", "--threads-http", "8"], 8192),
+    ],
+)
+def test_nobody_gets_more_context_than_the_model_was_made_for(tmp_path: Path, options: list[str], tokens: int) -> None:
+    assert context_of(tmp_path, *options) == tokens
+
+
+@pytest.mark.parametrize(
+    ("limit", "machine", "options", "tokens"),
+    [
+        (GIB, 8 * GIB, [], 8192),
+        (SMALLEST, 8 * GIB, [], 2048),
+        (1, 8 * GIB, [], 2048),
+        (1, 8 * GIB, ["--devices", "1"], 8192),
+        (2 * SMALLEST, 2 * SMALLEST, [], 2048),
+    ],
+    ids=["it fits", "less fits", "nothing fits", "on a GPU", "half of a machine without a limit"],
+)
+def test_the_containers_memory_decides_the_context_that_nobody_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, machine: int, options: list[str], tokens: int
+) -> None:
+    monkeypatch.setattr(llamacpp, "usable_memory", lambda: limit)
+    monkeypatch.setattr(llamacpp, "machine_memory", lambda: machine)
+    assert context_of(tmp_path, "--context-size", "auto", *options) == tokens
+
+
+def test_a_model_that_tells_nothing_gets_what_is_stated_or_the_least(tmp_path: Path) -> None:
+    model = put(tmp_path / "tiny", "tiny-Q4_K_M.gguf")
+    for stated, tokens in (("auto", 2048), ("5000", 5000)):
+        call = engine_call(["llamacpp", "--model", str(model), "--parallel", "1", "--context-size", stated]).arguments
+        assert call[call.index("--ctx-size") + 1] == str(tokens)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,12 @@ _COLUMNS: list[dict[str, Any]] = [
         "description": "Whether it answers requests.",
     },
     {
+        "name": "Context",
+        "type": "integer",
+        "jsonPath": ".status.contextSize",
+        "description": "Tokens of context of one request.",
+    },
+    {
         "name": "Expires",
         "type": "string",
         "jsonPath": ".status.expiresAt",

@@ -1,12 +1,14 @@
 """The memory of this machine and of its GPU: what all models may take of it, and what each will take."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from berth_api.identity import with_defaults
 from berth_api.model_deployment import (
+    AUTO,
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_GPU_MEMORY_UTILIZATION,
     MODEL_STORE,
@@ -20,6 +22,7 @@ from berth_formats.describe import describe
 from berth_formats.errors import FormatError
 from berth_formats.memory import (
     GIB,
+    context_sizes,
     kv_cache_bytes,
     llamacpp_bytes,
     llamacpp_gpu_bytes,
@@ -29,6 +32,7 @@ from berth_formats.memory import (
 from berth_formats.model import ModelDescription
 from berth_local.engines.gpu import Gpu
 from berth_local.engines.slots import slots
+from berth_operator.deployments.memory_gate import ContextChoice, MemoryEstimate
 from berth_operator.engines.llamacpp import PARALLEL_SLOTS
 from berth_runtime.container import usable_memory
 from berth_runtime.engines.transformers import CPU_CACHE_BYTES
@@ -71,8 +75,8 @@ class MemoryEstimates:
         self._gpu = gpu
         self._known: dict[tuple[str, str | None], tuple[_Fingerprint, ModelDescription]] = {}
 
-    async def __call__(self, spec: ModelDeploymentSpec) -> int | None:
-        """Bytes of memory. None where the files say too little or are no model: then its engine says why."""
+    async def __call__(self, spec: ModelDeploymentSpec) -> MemoryEstimate | None:
+        """None where the files say too little or are no model: then its engine says why."""
         path = self._store / Path(spec.model).relative_to(MODEL_STORE)
         spec = with_defaults(spec)
         quantization = spec.llamacpp.quantization if spec.llamacpp else None
@@ -82,8 +86,11 @@ class MemoryEstimates:
             _log.info("memory_not_estimated", model=spec.model, error=str(error))
             return None
         if spec.device is Device.CPU:
-            return memory_bytes(spec, model)
-        return gpu_memory_bytes(spec, model, self._gpu) if self._gpu and spec.devices == 1 else None
+            return estimate(spec, model, lambda sized: memory_bytes(sized, model))
+        gpu = self._gpu
+        if gpu is None or spec.devices > 1:
+            return None
+        return estimate(spec, model, lambda sized: gpu_memory_bytes(sized, model, gpu))
 
     def _described(self, name: str, path: Path, quantization: str | None) -> ModelDescription:
         """The description of a model, kept until its files change: to read a vocabulary takes tens of milliseconds."""
@@ -94,6 +101,29 @@ class MemoryEstimates:
         model = describe(path, quantization)
         self._known[name, quantization] = (found, model)
         return model
+
+
+def estimate(
+    spec: ModelDeploymentSpec, model: ModelDescription, bytes_of: Callable[[ModelDeploymentSpec], int]
+) -> MemoryEstimate:
+    """What the deployment takes with each context that it can have. The spec has its defaults filled in."""
+    trained = model.context_length
+    settings = spec.llamacpp
+    if settings is None:
+        # Where transformers generates beyond what the model was made for, nothing stops it.
+        size = trained if spec.backend is Backend.TRANSFORMERS else None
+        return MemoryEstimate((ContextChoice(bytes_of(spec), size),), trained)
+    stated = settings.context_size
+    sizes = context_sizes(model) if stated == AUTO or stated is None else (min(stated, trained or stated),)
+    sized = [spec.model_copy(update={"llamacpp": settings.model_copy(update={"context_size": size})}) for size in sizes]
+    choices = [ContextChoice(bytes_of(one), size) for one, size in zip(sized, sizes, strict=True)]
+    return MemoryEstimate(tuple(choices), trained)
+
+
+def _stated_context(settings: LlamaCppSettings) -> int:
+    """The context size of settings in which it is a number."""
+    size = settings.context_size
+    return DEFAULT_CONTEXT_SIZE if size is None or size == AUTO else size
 
 
 def _fingerprint(path: Path) -> _Fingerprint:
@@ -107,7 +137,7 @@ def memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription) -> int:
     match spec.backend:
         case Backend.LLAMACPP:
             settings = spec.llamacpp or LlamaCppSettings()
-            return llamacpp_bytes(model, settings.context_size or DEFAULT_CONTEXT_SIZE, slots())
+            return llamacpp_bytes(model, _stated_context(settings), slots())
         case Backend.VLLM:
             settings = spec.vllm or VllmSettings()
             share = settings.gpu_memory_utilization or DEFAULT_GPU_MEMORY_UTILIZATION
@@ -127,7 +157,7 @@ def gpu_memory_bytes(spec: ModelDeploymentSpec, model: ModelDescription, gpu: Gp
         case Backend.LLAMACPP:
             settings = spec.llamacpp or LlamaCppSettings()
             layers = -1 if settings.gpu_layers is None else settings.gpu_layers
-            return llamacpp_gpu_bytes(model, settings.context_size or DEFAULT_CONTEXT_SIZE, PARALLEL_SLOTS, layers)
+            return llamacpp_gpu_bytes(model, _stated_context(settings), PARALLEL_SLOTS, layers)
         case Backend.VLLM:
             share = (spec.vllm or VllmSettings()).gpu_memory_utilization or DEFAULT_GPU_MEMORY_UTILIZATION
             return round(share * gpu.total)

@@ -78,9 +78,10 @@ async def reconcile(
     cluster: LocalCluster,
     settings: OperatorSettings,
     gate: MemoryGate,
+    keys: EngineKeys,
 ) -> None:
     """Starts the operator's reconcilers. The stack ends them."""
-    prober = await stack.enter_async_context(EngineProber())
+    prober = await stack.enter_async_context(EngineProber(keys.of))
     reconciler = DeploymentReconciler(cluster, prober, settings, gate=gate)
     stack.push_async_callback(reconciler.close)
     reader = await stack.enter_async_context(ProgressReader())

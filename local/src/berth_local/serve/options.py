@@ -1,6 +1,7 @@
 """How a server of this machine is to serve."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -19,5 +20,7 @@ class ServeOptions:
     """The key that every request must carry. It is needed where other machines can connect."""
     memory_bytes: int | None = None
     """Bytes of the machine's memory that all models together may take. None: `default_budget` says how many."""
+    defaults: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What requests get that state nothing of it: variables of the router that come before the environment's."""
     drain_seconds: int | None = None
     """The time that answers under way get at the end. None: `router_settings` says how much."""

@@ -82,7 +82,7 @@ async def _compose(
     ports, keys = Ports(), EngineKeys()
     cluster = LocalCluster({**SCHEMAS, PODS.plural: pod_admission(ports)})
     launcher, pods = await run_pods(stack, cluster, ports, keys, state, store)
-    settings = router_settings(engines, store, options.host, options.port)
+    settings = router_settings(engines, store, options)
     if options.api_key:
         settings = with_key(settings, options.api_key, state.scratch / "api-keys")
     if options.drain_seconds is not None:
@@ -90,7 +90,7 @@ async def _compose(
     router = Router(cluster, settings, more_routes=[logs_routes(pods.output)], engine_key=keys.of)
     gpu = first_gpu()
     gate = MemoryGate(cluster, budget(options.memory_bytes, gpu), MemoryEstimates(store, gpu), router.evictor)
-    await reconcile(stack, cluster, operator_settings(engines, settings), gate)
+    await reconcile(stack, cluster, operator_settings(engines, settings), gate, keys)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
     return LocalServer(url_of(listener), router, http, settings.drain_seconds)

@@ -7,6 +7,7 @@ from typing import Any
 
 from berth_api.model_deployment import Backend
 from berth_local.engines.discovery import Engines
+from berth_local.serve.options import ServeOptions
 from berth_operator.settings import OperatorSettings
 from berth_router.auth import KeyScope
 from berth_router.settings import RouterSettings
@@ -18,6 +19,9 @@ _REPLICA = "local"
 _KEY_NAME = "berth"
 _DRAIN_SECONDS = 5
 """The time that answers under way get at a shutdown. It is short, because a user sits at the terminal."""
+
+_DEFAULTS = {"DEFAULT_N_CTX": "auto", "DEFAULT_MAX_TOKENS": "auto"}
+"""One user's machine cuts nothing off: its memory is there to be used, and who watches an answer grow can end it."""
 
 _OWN_NAMES = f"localhost,*.localhost,{socket.gethostname()}"
 
@@ -40,12 +44,12 @@ def operator_settings(engines: Engines, router: RouterSettings) -> OperatorSetti
     return OperatorSettings.model_validate({"engines": images, "downloads": downloads, "timing": timing})
 
 
-def router_settings(engines: Engines, store: Path, host: str, port: int) -> RouterSettings:
+def router_settings(engines: Engines, store: Path, options: ServeOptions) -> RouterSettings:
     """The router's settings. Those not given here come from the environment. Raises SettingsError."""
     backend = Backend.LLAMACPP if Backend.LLAMACPP in engines else next(iter(engines))
     settings: dict[str, Any] = {
-        "HOST": host,
-        "PORT": port,
+        "HOST": options.host,
+        "PORT": options.port,
         "POD_NAME": _REPLICA,
         "BERTH_MODEL_STORE": str(store),
         "BERTH_ENGINE_STORE": str(store),
@@ -56,6 +60,8 @@ def router_settings(engines: Engines, store: Path, host: str, port: int) -> Rout
         # Only this machine can connect without a key. A web page must not do so under a name of its own.
         "BERTH_ALLOWED_HOSTS": os.environ.get("BERTH_ALLOWED_HOSTS") or _OWN_NAMES,
         "BERTH_DRAIN_SECONDS": os.environ.get("BERTH_DRAIN_SECONDS") or _DRAIN_SECONDS,
+        **{name: os.environ.get(name) or value for name, value in _DEFAULTS.items()},
+        **options.defaults,
     }
     return RouterSettings.of_environment(**settings)
 

@@ -48,6 +48,8 @@ class ProbeTarget(NamedTuple):
     """uid of its pod."""
     url: str
     """Answers 200 when, and only when, the engine can serve."""
+    models_url: str | None = None
+    """Says how much context the engine has. None: the engine does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

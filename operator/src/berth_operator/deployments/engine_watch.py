@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import chain, repeat
 
@@ -24,6 +25,9 @@ A small model is ready within the first five seconds, and a caller waits for the
 _LAST_PAUSE = 0.25
 _START_TIMEOUT_SECONDS = 2
 """Timeout of one probe of an engine that starts: a caller waits for the next probe."""
+
+_CONTEXT_SECONDS = 1.0
+"""What an engine that has just answered gets to say its context: a caller waits. It is asked again with each probe."""
 
 _SILENT_PAUSE = 1.0
 """Seconds between probes of an engine that did not answer the last one: it may answer again at any moment."""
@@ -77,7 +81,11 @@ class EngineWatch:
             timeout = PROBE_TIMEOUT_SECONDS if has_answered else _START_TIMEOUT_SECONDS
             after = await self._probed(before, target, timeout)
             self._histories[name] = after
-            if after.answered_at and (not has_answered or (after.silence is None) != (before.silence is None)):
+            if after.answered_at and (
+                not has_answered
+                or (after.silence is None) != (before.silence is None)
+                or after.context != before.context
+            ):
                 self._wake(name)
             if after.answered_at is None:
                 await asyncio.sleep(next(pauses))
@@ -87,6 +95,8 @@ class EngineWatch:
     async def _probed(self, before: ProbeHistory, target: ProbeTarget, timeout_seconds: float) -> ProbeHistory:
         try:
             fault = await self._prober.ask(target.url, timeout_seconds)
+            if fault is None and target.models_url and before.context is None:
+                before = replace(before, context=await self._prober.context(target.models_url, _CONTEXT_SECONDS))
         except Exception:  # noqa: BLE001 (a fault here must not leave the engine unwatched)
             _log.exception("engine_not_asked", url=target.url)
             fault = "the operator failed to ask it"

@@ -13,6 +13,7 @@ from typing import Any
 
 from berth_api.schema import format_timestamp
 from berth_cluster.cluster import Object
+from berth_operator.engines.context import EngineContext
 from berth_operator.objects.parts import changed_at, condition, is_true, status_of
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.settings import Timing
@@ -36,6 +37,8 @@ class ProbeHistory:
     silent_from: datetime | None = None
     """When the silence began, where that is later than the last answer: nobody probed for a while, as on a machine
     that was asleep."""
+    context: EngineContext | None = None
+    """The context that it has; None where it has not been asked, or did not answer that."""
 
     def with_answer(self, now: datetime) -> "ProbeHistory":
         """The history after a probe that was answered."""

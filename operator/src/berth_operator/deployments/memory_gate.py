@@ -14,11 +14,33 @@ from typing import Protocol
 import structlog
 
 from berth_api.activity import last_activity
-from berth_api.budget import Demand, Evict, Occupancy, Occupant, Start, TooLarge, Usage, Verdict, Wait, decide
+from berth_api.budget import (
+    Demand,
+    Evict,
+    Occupancy,
+    Occupant,
+    Start,
+    TooLarge,
+    Usage,
+    Verdict,
+    Wait,
+    decide,
+    first_that_fits,
+)
 from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec, Phase
-from berth_cluster.cluster import LABEL_DEPLOYMENT, MEMORY_ANNOTATION, MODEL_DEPLOYMENTS, PODS, Cluster, Object
+from berth_cluster.cluster import (
+    CONTEXT_ANNOTATION,
+    LABEL_DEPLOYMENT,
+    MEMORY_ANNOTATION,
+    MODEL_DEPLOYMENTS,
+    PODS,
+    TRAINED_CONTEXT_ANNOTATION,
+    Cluster,
+    Object,
+)
 from berth_operator.deployments.actions import CreatePod, DeploymentPlan, ObservedDeployment
 from berth_operator.deployments.plan import blocked, waiting_for_memory
+from berth_operator.engines.llamacpp import with_context_size
 from berth_operator.objects.parts import annotations_of, is_deleting, labels_of, number
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import has_ended
@@ -62,8 +84,27 @@ class ModelEviction(Protocol):
         ...
 
 
-Estimate = Callable[[ModelDeploymentSpec], Awaitable[int | None]]
-"""Returns the bytes that a deployment will take; None where only its engine can tell."""
+@dataclass(frozen=True, slots=True)
+class ContextChoice:
+    """A context that a deployment can have, and what it takes then."""
+
+    bytes: int
+    context_size: int | None = None
+    """Tokens. None: its engine decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """What a deployment will take."""
+
+    choices: tuple[ContextChoice, ...]
+    """The largest context first. There is one at least, and no second one where the spec states the context."""
+    trained_context_size: int | None = None
+    """Tokens that the model was made for; None where its files do not say."""
+
+
+Estimate = Callable[[ModelDeploymentSpec], Awaitable[MemoryEstimate | None]]
+"""Returns None where only the deployment's engine can tell."""
 
 
 @dataclass(slots=True)
@@ -143,29 +184,32 @@ class MemoryGate:
             self.forget(deployment.name)
             return plan
         async with self._deciding:
-            return await self._decided(plan, created, deployment, Demand(deployment.name, needed), budget, now)
+            return await self._decided(plan, created, deployment, needed, budget, now)
 
     async def _decided(
         self,
         plan: DeploymentPlan,
         created: CreatePod,
         deployment: ModelDeployment,
-        demand: Demand,
+        needed: MemoryEstimate,
         budget: int,
         now: datetime,
     ) -> DeploymentPlan:
-        queued = self._waiting.setdefault(demand.name, _Waiting(now, {}))
+        queued = self._waiting.setdefault(deployment.name, _Waiting(now, {}))
         self._somebody_waits.set()
         device = deployment.spec.device
         living = await self._deployments()
         occupants = await self._occupants(living, deployment, created.manifest["metadata"]["name"], now)
+        choice = needed.choices[first_that_fits(budget, occupants, [each.bytes for each in needed.choices])]
+        demand = Demand(deployment.name, choice.bytes)
         verdict = self._in_turn(
             decide(budget, occupants, demand, patient=now - queued.since < self._patience), demand.name, living, device
         )
         match verdict:
             case Start():
                 self.forget(demand.name)
-                return self._start(plan, created, deployment, demand, now)
+                sized = with_context(created.manifest, choice, needed.trained_context_size)
+                return self._start(plan, created, sized, deployment.spec.device, demand, now)
             case TooLarge(reason):
                 self.forget(demand.name)
                 return blocked(plan, deployment, _memory_insufficient(reason), now)
@@ -189,13 +233,10 @@ class MemoryGate:
         return Wait(f"{living[first].spec.model} waits for memory before it")
 
     def _start(
-        self, plan: DeploymentPlan, created: CreatePod, deployment: ModelDeployment, demand: Demand, now: datetime
+        self, plan: DeploymentPlan, created: CreatePod, manifest: Object, device: Device, demand: Demand, now: datetime
     ) -> DeploymentPlan:
-        metadata: Object = created.manifest["metadata"]
-        annotations = {**metadata.get("annotations", {}), MEMORY_ANNOTATION: str(demand.bytes)}
-        manifest = {**created.manifest, "metadata": {**metadata, "annotations": annotations}}
         occupant = Occupant(demand.name, demand.bytes, Occupancy.STARTING, now, now)
-        self._reserved[metadata["name"]] = (now + _RESERVED_FOR, deployment.spec.device, occupant)
+        self._reserved[manifest["metadata"]["name"]] = (now + _RESERVED_FOR, device, occupant)
         return replace(plan, actions=[CreatePod(manifest) if action is created else action for action in plan.actions])
 
     async def _deployments(self) -> dict[str, ModelDeployment]:
@@ -255,6 +296,28 @@ class MemoryGate:
             if name not in waiting_one.closed:
                 waiting_one.closed[name] = deployment
                 self._eviction.mark_evicting(deployment)
+
+
+def with_context(manifest: Object, choice: ContextChoice, trained: int | None) -> Object:
+    """The pod with this context, and with notes of that and of what it takes."""
+    notes = {
+        MEMORY_ANNOTATION: choice.bytes,
+        CONTEXT_ANNOTATION: choice.context_size,
+        TRAINED_CONTEXT_ANNOTATION: trained,
+    }
+    metadata: Object = manifest["metadata"]
+    annotations = {
+        **metadata.get("annotations", {}),
+        **{name: str(value) for name, value in notes.items() if value is not None},
+    }
+    spec: Object = manifest["spec"]
+    if choice.context_size is not None:
+        [engine, *others] = spec["containers"]
+        spec = {
+            **spec,
+            "containers": [{**engine, "args": with_context_size(engine["args"], choice.context_size)}, *others],
+        }
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}, "spec": spec}
 
 
 def _memory_insufficient(reason: str) -> Cause:

@@ -1,9 +1,13 @@
 """Asks engines themselves whether they can serve: the kubelet's probe would notice up to a period later."""
 
 import os
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Protocol
 
 import aiohttp
+
+from berth_operator.engines.context import MODELS_PATH, EngineContext, read_context
 
 _CONNECT_SECONDS = 1
 """Time for the kernel at the other end to answer. It is short, since asking again is faster than waiting."""
@@ -16,11 +20,19 @@ class Prober(Protocol):
         """None where the engine says within so many seconds that it can serve; otherwise what came instead."""
         ...
 
+    async def context(self, url: str, seconds: float) -> EngineContext | None:
+        """The context that the engine has, as its list of models says. None: no such list came within the time."""
+        ...
+
 
 class EngineProber:
-    """Asks engines over HTTP. Use as an async context."""
+    """Asks engines over HTTP. Use as an async context.
 
-    def __init__(self) -> None:
+    `engine_key`: the key of the engine at a base URL; None where it asks for none.
+    """
+
+    def __init__(self, engine_key: Callable[[str], str | None] = lambda _: None) -> None:
+        self._engine_key = engine_key
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "EngineProber":
@@ -48,3 +60,16 @@ class EngineProber:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             number = error.errno if isinstance(error, OSError) else None
             return os.strerror(number) if number else f"{type(error).__name__}: {error}"
+
+    async def context(self, url: str, seconds: float) -> EngineContext | None:
+        """Asks with one GET."""
+        if self._session is None:
+            raise RuntimeError("EngineProber is used outside of its context")
+        key = self._engine_key(url.removesuffix(MODELS_PATH))
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        limits = aiohttp.ClientTimeout(total=seconds)
+        try:
+            async with self._session.get(url, timeout=limits, headers=headers, allow_redirects=False) as response:
+                return read_context(await response.json()) if response.status == HTTPStatus.OK else None
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            return None

@@ -34,6 +34,8 @@ def serve(situation: Situation, pod: Object, probes: ProbeHistory | None) -> Dep
     if deployment.status.loaded_at != loaded_at:
         deployment = states.with_status(deployment, loaded_at=loaded_at)
         situation = Situation(deployment, situation.maker, settings, now)
+    if probes and probes.context:
+        deployment = states.with_context(deployment, pod, probes.context)
     endpoint = engine_endpoint(deployment, pod)
     health = _health(situation, pod, probes, loaded_at, has_endpoint=endpoint is not None)
     if idle_since(deployment, now) is not None:
@@ -90,7 +92,8 @@ def probe_target(deployment: ModelDeployment, pod: Object) -> ProbeTarget | None
     if endpoint is None or not is_running(pod):
         return None
     process = ENGINES[deployment.spec.backend].process(deployment.spec)
-    return ProbeTarget(pod["metadata"]["uid"], endpoint + process.health_path)
+    models_url = endpoint + process.models_path if process.models_path else None
+    return ProbeTarget(pod["metadata"]["uid"], endpoint + process.health_path, models_url)
 
 
 def engine_endpoint(deployment: ModelDeployment, pod: Object) -> str | None:

@@ -18,8 +18,8 @@ from berth_api.conditions import (
     ConditionType,
     condition_of,
 )
-from berth_api.model_deployment import Failure, ModelDeployment, ModelDeploymentStatus, Phase, StartStep
-from berth_cluster.cluster import MEMORY_ANNOTATION, Object
+from berth_api.model_deployment import AUTO, Failure, ModelDeployment, ModelDeploymentStatus, Phase, StartStep
+from berth_cluster.cluster import CONTEXT_ANNOTATION, MEMORY_ANNOTATION, TRAINED_CONTEXT_ANNOTATION, Object
 from berth_operator.deployments.start_steps import (
     ENGINE_READY,
     ENGINE_STARTED,
@@ -28,6 +28,7 @@ from berth_operator.deployments.start_steps import (
     pod_created,
     steps_done,
 )
+from berth_operator.engines.context import EngineContext
 from berth_operator.objects.parts import annotations_of, number
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import waiting_message
@@ -39,6 +40,12 @@ _WAITING_FOR_MEMORY = "WaitingForMemory"
 def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
     """The deployment as it would be with these fields of its status changed."""
     return replace(deployment, status=deployment.status.model_copy(update=changes))
+
+
+def with_context(deployment: ModelDeployment, pod: Object, told: EngineContext) -> ModelDeployment:
+    """The deployment with the context that this pod's engine says it has."""
+    fields = {"context_size": told.size, "trained_context_size": told.trained, "pod_name": pod["metadata"]["name"]}
+    return with_status(deployment, **{name: value for name, value in fields.items() if value})
 
 
 def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: list[StartStep]) -> ModelDeploymentStatus:
@@ -53,7 +60,7 @@ def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: lis
     before = f"; before that: {failure.message}" if failure else ""
     return deployment.status.model_copy(
         update={
-            **_with_pod(pod, steps),
+            **_with_pod(deployment, pod, steps),
             "phase": Phase.STARTING,
             "endpoint": None,
             "expires_at": None,
@@ -88,10 +95,10 @@ def ready(
     deployment: ModelDeployment, pod: Object, endpoint: str, steps: list[StartStep], failure: Failure | None
 ) -> ModelDeploymentStatus:
     """The engine answers. `failure`: the last one, if the run has not lasted yet."""
-    message = f"the engine answers; it took {steps[-1].seconds:.1f} s to start"
+    message = f"the engine answers; it took {steps[-1].seconds:.1f} s to start{_less_context(deployment)}"
     return deployment.status.model_copy(
         update={
-            **_with_pod(pod, steps),
+            **_with_pod(deployment, pod, steps),
             "phase": Phase.READY,
             "endpoint": endpoint,
             "expires_at": expires_at(deployment),
@@ -116,7 +123,7 @@ def unresponsive(
         message = f"{why}; new requests wait until it answers, and those under way go on"
     return deployment.status.model_copy(
         update={
-            **_with_pod(pod, steps),
+            **_with_pod(deployment, pod, steps),
             "phase": Phase.UNRESPONSIVE,
             "endpoint": None,
             "expires_at": expires_at(deployment),
@@ -166,7 +173,7 @@ def blocked(
     started: dict[str, Any] = {}
     if pod:
         started = {
-            **_with_pod(pod, steps),
+            **_with_pod(deployment, pod, steps),
             "start_requested_at": deployment.status.start_requested_at or now,
         }
     return _without_pod(deployment).model_copy(
@@ -218,10 +225,26 @@ def disruption_before(deployment: ModelDeployment) -> str | None:
     return stored.reason if stored and stored.status == "False" and stored.reason in PLANNED_DISRUPTIONS else None
 
 
-def _with_pod(pod: Object, steps: list[StartStep]) -> dict[str, Any]:
-    """What a status has of its pod."""
-    memory = number(annotations_of(pod).get(MEMORY_ANNOTATION))
-    return {"pod_name": pod["metadata"]["name"], "memory_bytes": memory, "start_steps": steps}
+def _with_pod(deployment: ModelDeployment, pod: Object, steps: list[StartStep]) -> dict[str, Any]:
+    """What a status has of its pod. What the pod's engine has said of its context comes before what it was given."""
+    status, name, annotations = deployment.status, pod["metadata"]["name"], annotations_of(pod)
+    told = status.context_size if status.pod_name == name else None
+    return {
+        "pod_name": name,
+        "memory_bytes": number(annotations.get(MEMORY_ANNOTATION)),
+        "context_size": told or number(annotations.get(CONTEXT_ANNOTATION)),
+        "trained_context_size": status.trained_context_size or number(annotations.get(TRAINED_CONTEXT_ANNOTATION)),
+        "start_steps": steps,
+    }
+
+
+def _less_context(deployment: ModelDeployment) -> str:
+    """A clause for people, where the model was made for less context than the spec states."""
+    settings, has = deployment.spec.llamacpp, deployment.status.context_size
+    stated = settings.context_size if settings else None
+    if has is None or stated in (None, AUTO) or stated <= has:
+        return ""
+    return f"; its context has {has} tokens, as many as the model was made for, and not the {stated} of contextSize"
 
 
 def _without_pod(deployment: ModelDeployment) -> ModelDeploymentStatus:
@@ -231,6 +254,8 @@ def _without_pod(deployment: ModelDeployment) -> ModelDeploymentStatus:
             "expires_at": None,
             "pod_name": None,
             "memory_bytes": None,
+            "context_size": None,
+            "trained_context_size": None,
             "start_requested_at": None,
             "start_steps": [],
         }

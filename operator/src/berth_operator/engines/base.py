@@ -18,6 +18,8 @@ class EngineProcess:
     port: int
     health_path: str
     """Answers 200 when, and only when, the engine can serve."""
+    models_path: str | None = None
+    """Lists the engine's model with its context. None: the engine does not tell."""
 
 
 class EngineKind(Protocol):

@@ -2,6 +2,7 @@
 
 from berth_api.model_deployment import Backend, ModelDeploymentSpec, VllmSettings
 from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
+from berth_operator.engines.context import MODELS_PATH
 
 
 class Vllm:
@@ -22,4 +23,4 @@ class Vllm:
                 "--reasoning-parser": settings.reasoning_parser,
             },
         )
-        return EngineProcess(args=arguments, port=PORT, health_path="/health")
+        return EngineProcess(args=arguments, port=PORT, health_path="/health", models_path=MODELS_PATH)

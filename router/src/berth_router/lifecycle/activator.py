@@ -13,7 +13,7 @@ from berth_router.errors import APIError, DeadlineError, ServiceUnavailableError
 from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments, Fate, fate_between, is_ready, wait_until
 from berth_router.lifecycle.lease_keeper import Claim, DeploymentGoneError, Leases
-from berth_router.lifecycle.resolve import match
+from berth_router.lifecycle.resolve import Candidates
 from berth_router.metrics import Metrics
 from berth_router.request.ask import Ask
 from berth_router.stats import Stats
@@ -54,8 +54,11 @@ class Activator:
         self._stats = stats
         self._deadline_seconds = deadline_seconds
         self._clock = clock
-        self._choices: dict[int, tuple[Ask, int, ModelDeployment]] = {}
-        """By the id of an Ask: the Ask, the number of the view's changes, and the deployment ready for it then."""
+        self._choices: dict[int, tuple[Ask, int, Candidates, ModelDeployment | None]] = {}
+        """By the id of an Ask: the Ask, the number of the view's changes, and what could answer it then.
+
+        Last the one that is ready for it, whatever it takes; None where there is none, or a choice.
+        """
 
     async def known(self, ask: Ask) -> Ask:
         """The request, or what it asks otherwise where there is no such model. Raises APIError."""
@@ -66,38 +69,51 @@ class Activator:
         return time.monotonic() + self._deadline_seconds
 
     async def activate(
-        self, ask: Ask, deadline: float, progress: ProgressListener | None = None, *, again: bool = False
+        self,
+        ask: Ask,
+        deadline: float,
+        progress: ProgressListener | None = None,
+        *,
+        again: bool = False,
+        tokens: int = 0,
     ) -> Claim:
         """A claim on a ready deployment; at once where one is ready.
 
-        `progress` is called only while the request is queued. `again`: the request was counted before. Raises APIError.
+        `progress` is called only while the request is queued. `again`: the request was counted before. `tokens`: what
+        it takes of the context, about. Raises APIError.
         """
-        claim = None if again else self.claim_ready(ask)
+        claim = None if again else self.claim_ready(ask, tokens)
         if claim:
             return claim
-        ready = self._ready(ask)
+        ready = self._ready(ask, tokens)
         if not again:
             self._stats.count(hit=ready is not None)
         # Where it is ready and only this router's lease is missing, one write is enough: that is no start.
         claim = await self._claim_when_ready(ready, _ttl(ask, ready), deadline, None) if ready else None
-        return claim or await self._activate_cold(ask, deadline, progress)
+        return claim or await self._activate_cold(ask, deadline, progress, tokens)
 
-    def claim_ready(self, ask: Ask) -> Claim | None:
-        """A claim on a deployment that is ready now. None, and nothing is counted: the request has to wait."""
-        ready = self._ready(ask)
+    def claim_ready(self, ask: Ask, tokens: int = 0) -> Claim | None:
+        """A claim on a deployment that is ready now. None, and nothing is counted: the request has to wait.
+
+        `tokens`: what the request takes of the context, about.
+        """
+        ready = self._ready(ask, tokens)
         claim = self._leases.claim_now(ready, _ttl(ask, ready)) if ready else None
         if claim:
             self._stats.count(hit=True)
         return claim
 
-    def _ready(self, ask: Ask) -> ModelDeployment | None:
-        """A deployment for the request that is ready and takes claims."""
+    def _ready(self, ask: Ask, tokens: int) -> ModelDeployment | None:
+        """The deployment for the request, if it is ready and takes claims."""
         # Nearly every request asks what the one before has asked. Then the parser returns the same Ask.
         choice = self._choices.get(id(ask))
         changes = self._deployments.changes
-        if choice and choice[0] is ask and choice[1] == changes:
-            return choice[2]
-        ready = match(ask, self._deployments.of_model(ask.model))
+        if choice and (choice[0] is not ask or choice[1] != changes):
+            choice = None
+        if choice and choice[3]:
+            return choice[3]
+        candidates = choice[2] if choice else Candidates(ask, self._deployments.of_model(ask.model))
+        ready = candidates.best_for(tokens)
         if (
             not ready
             or not is_ready(ready)
@@ -107,7 +123,7 @@ class Activator:
             return None
         if len(self._choices) >= _MOST_CHOICES:
             self._choices.clear()
-        self._choices[id(ask)] = (ask, changes, ready)
+        self._choices[id(ask)] = (ask, changes, candidates, None if candidates.several else ready)
         return ready
 
     def release(self, claim: Claim) -> None:
@@ -130,11 +146,11 @@ class Activator:
         if now and now.resource_version == deployment.resource_version:
             await wait_until(change, time.monotonic() + within)
 
-    async def _activate_cold(self, ask: Ask, deadline: float, progress: ProgressListener | None) -> Claim:
+    async def _activate_cold(self, ask: Ask, deadline: float, progress: ProgressListener | None, tokens: int) -> Claim:
         started = time.monotonic()
         outcome = "cancelled"
         try:
-            claim = await self._claim_cold(ask, deadline, progress)
+            claim = await self._claim_cold(ask, deadline, progress, tokens)
             outcome = "ready"
         except APIError as error:
             outcome = error.code or "error"
@@ -144,10 +160,10 @@ class Activator:
         finally:
             self._metrics.count_queued(outcome, time.monotonic() - started)
 
-    async def _claim_cold(self, ask: Ask, deadline: float, progress: ProgressListener | None) -> Claim:
+    async def _claim_cold(self, ask: Ask, deadline: float, progress: ProgressListener | None, tokens: int) -> Claim:
         await self._synced(deadline)
         for _ in range(_MOST_TRIES):
-            deployment = await self._creator.find_or_create(ask, deadline)
+            deployment = await self._creator.find_or_create(ask, deadline, tokens)
             if deployment is None:
                 continue
             if self._deployments.is_evicting(deployment):

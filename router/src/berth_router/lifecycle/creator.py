@@ -53,20 +53,23 @@ class Creator:
             return ask
         return ask.otherwise
 
-    async def find_or_create(self, ask: Ask, deadline: float) -> ModelDeployment | None:
-        """The deployment for the request. None: look for one again. Raises APIError."""
-        decision = resolve(ask, self._deployments.all(), ModelLookup(exists=True), self._policy)
+    async def find_or_create(self, ask: Ask, deadline: float, tokens: int = 0) -> ModelDeployment | None:
+        """The deployment for a request that takes about so many tokens of context. None: look for one again.
+
+        Raises APIError.
+        """
+        decision = resolve(ask, self._deployments.all(), ModelLookup(exists=True), self._policy, tokens)
         if isinstance(decision, (Create, Refuse)) or decision.deployment.status.phase is Phase.STALLED:
             # What is created depends on the model's files. While this reads the store, another request may have
             # created the deployment.
             lookup = await self._store.lookup(ask.model)
-            decision = resolve(ask, self._deployments.all(), lookup, self._policy)
+            decision = resolve(ask, self._deployments.all(), lookup, self._policy, tokens)
         if isinstance(decision, Refuse):
             raise decision.error
         if not isinstance(decision, Create):
             return decision.deployment
         await self.create(decision, deadline)
-        return match(ask, self._deployments.of_model(ask.model))
+        return match(ask, self._deployments.of_model(ask.model), tokens)
 
     async def create(self, create: Create, deadline: float) -> None:
         """Returns when the deployment is in the view, or when the caller is to look for one again.

@@ -3,14 +3,21 @@
 Only what the request states constrains. A setting that it does not state matches any live deployment of the model.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
+from berth_api.context import context_of, has_context
 from berth_api.identity import deployment_name, with_defaults
 from berth_api.inference import ENGINE_PATHS
 from berth_api.model_deployment import (
+    AUTO,
+    DEFAULT_CONTEXT_SIZE,
+    LEAST_AUTO_CONTEXT,
     MODEL_STORE,
     Backend,
+    ContextSize,
     Device,
     IdleAction,
     IdlePolicy,
@@ -63,6 +70,7 @@ class Policy:
     default_device: Device
     default_ttl: int
     max_deployments: int
+    default_context_size: ContextSize = DEFAULT_CONTEXT_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +100,47 @@ def matches(ask: Ask, deployments: Iterable[ModelDeployment]) -> list[ModelDeplo
     return [deployment for deployment in deployments if _meets(ask, deployment)]
 
 
-def match(ask: Ask, deployments: Iterable[ModelDeployment]) -> ModelDeployment | None:
-    """The best of the live deployments that meet what the request states: the most ready, then the first by name."""
-    found = matches(ask, deployments)
-    if len(found) < 2:
-        return found[0] if found else None
-    return min(found, key=lambda deployment: (_PREFERENCE[deployment.status.phase], deployment.name))
+class Candidates:
+    """The live deployments that meet all that a request states, the best first: the most ready, then by name."""
+
+    def __init__(self, ask: Ask, deployments: Iterable[ModelDeployment]) -> None:
+        found = matches(ask, deployments)
+        if len(found) > 1:
+            found.sort(key=lambda deployment: (_PREFERENCE[deployment.status.phase], deployment.name))
+        self._found = found
+
+    @property
+    def several(self) -> bool:
+        """Whether there is a choice."""
+        return len(self._found) > 1
+
+    def best_for(self, tokens: int) -> ModelDeployment | None:
+        """The best one that has so much context, else the one that has most. None: there is none at all.
+
+        One that cannot start is chosen only if there is no other.
+        """
+        found = self._found
+        if len(found) < 2:
+            return found[0] if found else None
+        able = [one for one in found if one.status.phase is not Phase.STALLED] or found[:1]
+        # What is not known may be enough.
+        sizes = [(context_of(one) or sys.maxsize, one) for one in able]
+        return next((one for size, one in sizes if size >= tokens), None) or max(sizes, key=itemgetter(0))[1]
 
 
-def resolve(ask: Ask, live: Sequence[ModelDeployment], lookup: ModelLookup, policy: Policy) -> Attach | Create | Refuse:
-    """What to do for a request. `live`: all deployments. `lookup`: what the store has of the model."""
-    best = match(ask, live)
+def match(ask: Ask, deployments: Iterable[ModelDeployment], tokens: int = 0) -> ModelDeployment | None:
+    """The live deployment that answers the request, if one meets what it states. `tokens`: what it takes, about."""
+    return Candidates(ask, deployments).best_for(tokens)
+
+
+def resolve(
+    ask: Ask, live: Sequence[ModelDeployment], lookup: ModelLookup, policy: Policy, tokens: int = 0
+) -> Attach | Create | Refuse:
+    """What to do for a request that takes about so many tokens of context.
+
+    `live`: all deployments. `lookup`: what the store has of the model.
+    """
+    best = match(ask, live, tokens)
     if best and best.status.phase is not Phase.STALLED:
         return Attach(best)
     spec = _spec(ask, lookup.weights, policy)
@@ -147,21 +185,22 @@ def _meets(ask: Ask, deployment: ModelDeployment) -> bool:
         return False
     if ask.path is not None and ask.path not in ENGINE_PATHS[spec.backend]:
         return False
-    return _meets_llamacpp(ask, spec) and _meets_vllm(ask, spec)
+    return _meets_llamacpp(ask, deployment) and _meets_vllm(ask, spec)
 
 
-def _meets_llamacpp(ask: Ask, spec: ModelDeploymentSpec) -> bool:
-    if ask.context_size is None and ask.gpu_layers is None and ask.wished_context_size is None:
+def _meets_llamacpp(ask: Ask, deployment: ModelDeployment) -> bool:
+    wanted, layers = ask.context_size or ask.wished_context_size, ask.gpu_layers
+    if wanted is None and layers is None:
         return True
+    spec = deployment.spec
+    if spec.backend is not Backend.LLAMACPP:  # only what is stated excludes it
+        return ask.context_size is None and layers is None
+    if wanted is not None and not has_context(deployment, wanted):
+        return False
     settings = spec.llamacpp
-    if settings is None or settings.context_size is None or settings.gpu_layers is None:
-        settings = with_defaults(
-            spec
-        ).llamacpp  # what a router made has them all, so that this is not done for each request
-    if settings is None or settings.context_size is None:  # another engine, which only what is stated excludes
-        return ask.context_size is None and ask.gpu_layers is None
-    enough_context = settings.context_size >= (ask.context_size or ask.wished_context_size or 0)
-    return enough_context and ask.gpu_layers in (None, settings.gpu_layers)
+    if layers is not None and (settings is None or settings.gpu_layers is None):
+        settings = with_defaults(spec).llamacpp  # what a router made has them all, so that this is rarely done
+    return layers is None or (settings is not None and settings.gpu_layers == layers)
 
 
 def _meets_vllm(ask: Ask, spec: ModelDeploymentSpec) -> bool:
@@ -188,7 +227,7 @@ def _spec(ask: Ask, weights: frozenset[str], policy: Policy) -> ModelDeploymentS
     if backend is Backend.LLAMACPP:
         wished_layers = ask.wished_gpu_layers if device is Device.CUDA else None
         llamacpp = LlamaCppSettings(
-            context_size=ask.context_size or ask.wished_context_size,
+            context_size=ask.context_size or _wished_context(ask, policy) or policy.default_context_size,
             gpu_layers=wished_layers if ask.gpu_layers is None else ask.gpu_layers,
         )
     elif backend is Backend.VLLM:
@@ -203,6 +242,12 @@ def _spec(ask: Ask, weights: frozenset[str], policy: Policy) -> ModelDeploymentS
             idle=IdlePolicy(ttl_seconds=policy.default_ttl if ask.ttl is None else ask.ttl, action=IdleAction.DELETE),
         )
     )
+
+
+def _wished_context(ask: Ask, policy: Policy) -> int | None:
+    """The context that is wished for a new deployment; None where the default has as much in any case."""
+    wished = ask.wished_context_size
+    return None if policy.default_context_size == AUTO and wished and wished <= LEAST_AUTO_CONTEXT else wished
 
 
 def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend, Device] | Refuse:

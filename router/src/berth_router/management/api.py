@@ -25,6 +25,7 @@ from berth_router.management.absent import absent
 from berth_router.management.inference_schema import add_inference
 from berth_router.management.ollama_schema import add_ollama
 from berth_router.management.refusal_schema import add_refusals
+from berth_router.request.defaults import AnswerDefaults
 
 _log = structlog.get_logger(__name__)
 
@@ -34,8 +35,8 @@ _DESCRIPTION = (
 )
 
 
-def management_api(routers: Sequence[APIRouter]) -> FastAPI:
-    """The application made of these routes."""
+def management_api(routers: Sequence[APIRouter], defaults: AnswerDefaults) -> FastAPI:
+    """The application made of these routes. `defaults`: what the API's description says of answers."""
     api = FastAPI(title="Berth", description=_DESCRIPTION, version="v1", docs_url="/docs", redoc_url=None)
     for router in routers:
         api.include_router(router)
@@ -43,7 +44,7 @@ def management_api(routers: Sequence[APIRouter]) -> FastAPI:
     def openapi() -> dict[str, Any]:
         if not api.openapi_schema:
             schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
-            add_inference(schema)
+            add_inference(schema, defaults)
             add_ollama(schema)
             add_refusals(schema)
             schema["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}

@@ -43,6 +43,10 @@ class LoadedModel(BaseModel):
     memory_bytes: int | None = Field(
         description="What the engine is estimated to take. null: not known, or left to the cluster's scheduler."
     )
+    context_size: int | None = Field(
+        description="Tokens of context that a request has, prompt and answer together. null: not known yet, or the"
+        " engine does not tell."
+    )
     in_flight: int = Field(
         description="Requests queued or being answered, of all routers, as far as they have reported them."
     )
@@ -73,6 +77,7 @@ def loaded_routes(deployments: Deployments, leases: Leases) -> APIRouter:
             expires_at=expires_at(deployment) if status.phase in _HAS_STARTED else None,
             start_steps=[LoadedStep(name=step.name, seconds=step.seconds) for step in status.start_steps],
             memory_bytes=status.memory_bytes,
+            context_size=status.context_size,
             in_flight=leases.in_flight(deployment.uid) + leases.in_flight_elsewhere(deployment),
         )
 

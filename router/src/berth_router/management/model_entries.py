@@ -93,13 +93,18 @@ _UNLOADED = ModelStatus(value="unloaded")
 _OUTPUT: dict[ModelKind, str] = {"chat": "text", "completion": "text", "embedding": "embeddings", "rerank": "rerank"}
 
 
+def status_of(deployment: ModelDeployment | None) -> ModelStatus:
+    """The status of a model. `deployment`: the one that a request would use; None: there is none."""
+    return _STATUS[deployment.status.phase] if deployment else _UNLOADED
+
+
 def entry(listed: Listed) -> ModelEntry:
     """The entry of one name."""
     says = listed.description
     abilities = says.abilities if says else None
     live = listed.deployment
     spec = live.spec if live else listed.would_start
-    window = window_of(spec, says) if spec else None
+    window = window_of(spec, says, live.status if live else None) if spec else None
     return ModelEntry(
         id=listed.name,
         aliases=list(listed.aliases),
@@ -123,5 +128,5 @@ def entry(listed: Listed) -> ModelEntry:
             n_embd=says.attention.embedding_length if says and says.attention else None,
             size=says.file_bytes if says else None,
         ),
-        status=_STATUS[live.status.phase] if live else _UNLOADED,
+        status=status_of(live),
     )

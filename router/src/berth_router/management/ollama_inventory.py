@@ -13,12 +13,12 @@ import structlog
 from fastapi import APIRouter, Request, Response
 
 from berth_api.activity import expires_at
-from berth_api.model_deployment import DEFAULT_CONTEXT_SIZE, Device, ModelDeployment, Phase
+from berth_api.model_deployment import ContextSize, Device, ModelDeployment, Phase
 from berth_formats.chat_template import chat_template
 from berth_formats.errors import FormatError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.management.inventory import READ_SECONDS
-from berth_router.management.windows import window_of
+from berth_router.management.windows import stated_window, window_of
 from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.inventory import VERSION, KnownModel, RunningModel, running, shown, tags
 from berth_router.ollama.names import berth_name
@@ -44,8 +44,9 @@ def ollama_inventory_routes(
     parser: RequestParser,
     aliases: Aliases,
     root: Path,
+    context_size: ContextSize,
 ) -> APIRouter:
-    """The routes that show models. `root`: where the store is."""
+    """The routes that show models. `root`: where the store is. `context_size`: what llama.cpp has by default."""
     routes = APIRouter(include_in_schema=False)
 
     async def known_models() -> Mapping[str, Described]:
@@ -87,7 +88,7 @@ def ollama_inventory_routes(
             raise model_not_found(name)
         template = await asyncio.to_thread(_template, root, found.model)
         is_gguf = found.description is not None and found.description.format == "gguf"
-        return shown(_known(found, template), DEFAULT_CONTEXT_SIZE if is_gguf else None)
+        return shown(_known(found, template), stated_window(context_size, found.description) if is_gguf else None)
 
     return routes
 
@@ -111,7 +112,7 @@ def _running(deployment: ModelDeployment, described: Described | None) -> Runnin
         expires_at(deployment),
         status.memory_bytes or 0,
         on_gpu=spec.device is Device.CUDA,
-        context_size=window_of(spec, model.description),
+        context_size=window_of(spec, model.description, status),
     )
 
 

@@ -6,18 +6,15 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from berth_api.inference import samples_only_when_told
+from berth_api.inference import samples_only_when_told, stops_at_window
 from berth_api.model_deployment import (
-    DEFAULT_CONTEXT_SIZE,
-    DEFAULT_GPU_MEMORY_UTILIZATION,
-    MODEL_PATH_LENGTH,
-    MODEL_STORE,
+    LEAST_CONTEXT,
+    MOST_CONTEXT,
     Backend,
+    ContextSize,
     Device,
-    IdlePolicy,
-    LlamaCppSettings,
     ModelDeploymentSpec,
 )
 from berth_formats.abilities import Abilities
@@ -25,83 +22,15 @@ from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import repair_request, repaired_content
 from berth_router.request.aliases import NO_ALIASES, Aliases
+from berth_router.request.defaults import AnswerDefaults, estimated_tokens, tokens_left
 from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
+from berth_router.request.fields import BerthFields, RequestFields
 from berth_router.request.model_names import is_model_path, model_path
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
-_MAX_NAME_LENGTH = MODEL_PATH_LENGTH
-_LEAST_CONTEXT, _MOST_CONTEXT = 256, 1_048_576
-"""The bounds of `n_ctx`, in tokens."""
-
-
-def _description(schema: type[BaseModel], field: str) -> str | None:
-    return schema.model_fields[field].description
-
-
-class BerthFields(BaseModel):
-    """The fields of a request body that Berth reads itself."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    model: str = Field(
-        min_length=1,
-        max_length=_MAX_NAME_LENGTH,
-        description=(
-            f"The model's path in the store, such as {MODEL_STORE}/SmolLM2-135M-Instruct;"
-            f" the part after {MODEL_STORE}/ is enough."
-            " `model@profile` adds what the profile of that name states and the request does not."
-        ),
-    )
-    backend: Backend | None = Field(
-        default=None,
-        strict=False,
-        description="The engine: vllm, transformers or llamacpp. Unset: a running one, else one for the model's files.",
-    )
-    device: Device | None = Field(
-        default=None, strict=False, description="cuda or cpu. Unset: that of a running deployment, else the default."
-    )
-    ttl: int | None = Field(
-        default=None,
-        ge=0,
-        le=31_536_000,
-        description="Seconds without a request after which the model is removed; 0 is never. "
-        + (_description(IdlePolicy, "ttl_seconds") or ""),
-    )
-    n_gpu_layers: int | None = Field(
-        default=None, ge=-1, le=999, description=f"llamacpp only. {_description(LlamaCppSettings, 'gpu_layers')}"
-    )
-    n_ctx: int | None = Field(
-        default=None,
-        ge=_LEAST_CONTEXT,
-        le=_MOST_CONTEXT,
-        description=(
-            "llamacpp only. Tokens of context, prompt and answer together. A live deployment with at least as many is"
-            f" used. Unset: any; one that must be started has {DEFAULT_CONTEXT_SIZE}."
-        ),
-    )
-    gpu_memory_utilization: float | None = Field(
-        default=None,
-        ge=0.1,
-        le=1.0,
-        description=(
-            "vllm only. Share of the GPU's memory that the engine takes, 0.1 to 1.0. A live deployment with exactly"
-            f" this share is used. Unset: any; one that must be started has {DEFAULT_GPU_MEMORY_UTILIZATION}."
-        ),
-    )
-    max_model_len: int | None = Field(
-        default=None,
-        ge=256,
-        le=10_485_760,
-        description=(
-            "vllm only. Tokens of context, prompt and answer together. A live deployment with at least as many is used."
-            " Unset: any; one that must be started has as many as the model was made for."
-        ),
-    )
-
-
 _STATED_FIELDS = tuple(Profile.model_fields)
-Stated = tuple[Backend | None, Device | None, int | None, int | None, float | None, int | None]
+Stated = tuple[Backend | None, Device | None, ContextSize | None, int | None, float | None, int | None]
 """What a request states about the deployment, in the order of Profile's fields."""
 
 _ASKS_KEPT = 4096
@@ -118,25 +47,6 @@ _DEEPEST = 254
 """The deepest nesting that orjson writes."""
 
 _OWN_FIELDS = frozenset(name for name in BerthFields.model_fields if name != "model")
-
-
-class RequestFields(BerthFields):
-    """The fields that the router checks: Berth's own, and those of OpenAI's API that have defaults here."""
-
-    stream: bool | None = Field(
-        default=None, description="Whether the answer comes as server-sent events, while it is made."
-    )
-    temperature: float | None = Field(default=None, ge=0, le=2, description="0 is greedy.")
-    top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
-    max_tokens: int | None = Field(default=None, ge=1, description="Most tokens to make.")
-    max_completion_tokens: int | None = Field(
-        default=None, ge=1, description="The newer name of `max_tokens` in chat completions."
-    )
-    max_output_tokens: int | None = Field(
-        default=None, ge=1, description="The name of `max_tokens` in the Responses API."
-    )
-
-
 _CHECKED_FIELDS = frozenset(RequestFields.model_fields)
 
 
@@ -155,7 +65,7 @@ class Ask:
     device: Device | None = None
     ttl: int | None = None
     gpu_layers: int | None = None
-    context_size: int | None = None
+    context_size: ContextSize | None = None
     gpu_memory_utilization: float | None = None
     max_model_len: int | None = None
     path: str | None = None
@@ -181,20 +91,37 @@ class InferenceRequest:
     content: bytes
     """What every engine gets, without the model's name. It is JSON: parsed, it would take up to 30 times the memory."""
     samples: bool
-    """Whether the answer is sampled, so that chance has a part in it."""
+    """Whether the answer is sampled, so that chance has a part in it, and the model's configuration has none."""
     repairs: tuple[Repair, ...] = ()
     """What may have to be repaired, which depends on the engine."""
+    open_limit: str | None = None
+    """The field of the limit of tokens, if the answer may have as many as the context leaves."""
+    stated_limit: int = 0
+    """The limit of tokens that the request states; 0: none."""
 
-    def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
-        """The body for the engine of this deployment. `name`: the model's name in the engine.
+    @property
+    def tokens(self) -> int:
+        """About how many tokens of context the prompt and the answer take."""
+        return estimated_tokens(self.content) + self.stated_limit
 
-        Raises InvalidRequestError where that engine would ignore what the request asks.
+    def body_for(self, spec: ModelDeploymentSpec, name: str, window: int | None = None) -> bytes:
+        """The body for the engine of this deployment.
+
+        `name`: the model's name in the engine. `window`: the tokens of its context, where they are known. Raises
+        InvalidRequestError where that engine would ignore what the request asks.
         """
         content = repaired_content(self.content, self.repairs, spec.backend) if self.repairs else self.content
-        fields = {"model": name}
+        fields: dict[str, Any] = {"model": name}
         if self.samples and samples_only_when_told(spec):
             fields |= SAMPLING_TURNED_ON
+        if self.open_limit:
+            # A null, and not nothing: vLLM's completions would end after 16 tokens.
+            fields[self.open_limit] = None if stops_at_window(spec.backend) else tokens_left(content, window)
         return b"%b,%b" % (orjson.dumps(fields)[:-1], content[1:])
+
+
+Checked = tuple[Ask, str, bool, int]
+"""Of a body: what it asks of Berth, the model's name, whether the answer is sampled, and the limit of tokens or 0."""
 
 
 class RequestParser:
@@ -209,11 +136,14 @@ class RequestParser:
         max_ttl: int = 0,
         aliases: Aliases = NO_ALIASES,
         abilities: Callable[[str], Abilities | None] = lambda _: None,
+        defaults: AnswerDefaults = AnswerDefaults(),  # noqa: B008 (it is frozen)
     ) -> None:
         self._profiles = profiles
         self._abilities = abilities
         self._max_ttl = max_ttl
         self._aliases = aliases
+        self._defaults = defaults
+        self._thinking_defaults = replace(defaults, max_tokens=None)
         # Most requests ask of Berth what others have asked before. The cache is typed: without that, true would be 1.
         self._ask = lru_cache(maxsize=_ASKS_KEPT)(self._new_ask)
         self._check_cached = lru_cache(maxsize=_ASKS_KEPT, typed=True)(self._check_items)
@@ -223,13 +153,20 @@ class RequestParser:
         """Splits a body into what it asks of Berth and what the engine gets. Raises InvalidRequestError."""
         body = json_object(raw)
         try:
-            ask, name, samples = self._check_cached(endpoint.path, *_checked_items(body))
+            checked = self._check_cached(endpoint.path, *_checked_items(body))
         except (ValidationError, TypeError):  # a wrong value, or one that cannot be hashed, which is wrong too
-            ask, name, samples = self._check(body, endpoint)
+            checked = self._check(body, endpoint)
+        ask, name, samples, stated_limit = checked
         endpoint.check_prompt(body)
-        engine_body(body, _OWN_FIELDS, endpoint)
+        engine_body(body, _OWN_FIELDS, endpoint, self._defaults_for(ask) if endpoint.samples else self._defaults)
+        open_limit = endpoint.output_limit if endpoint.output_limit not in body else None
         repairs = repair_request(endpoint.path, raw, body, lambda: self._abilities(ask.model))
-        return InferenceRequest(ask, name, _without_model(body), samples, repairs)
+        return InferenceRequest(ask, name, _without_model(body), samples, repairs, open_limit, stated_limit)
+
+    def _defaults_for(self, ask: Ask) -> AnswerDefaults:
+        """The defaults of an answer. Thoughts must not use up a limit of tokens that the request does not know of."""
+        abilities = self._abilities(ask.model)
+        return self._thinking_defaults if abilities and abilities.thinking else self._defaults
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
         """What a request without a prompt asks of Berth. Raises InvalidRequestError."""
@@ -241,20 +178,20 @@ class RequestParser:
             return ask
         return self._wishing(ask, context_size, gpu_layers)
 
-    def _check_items(self, path: str, *items: Any) -> tuple[Ask, str, bool]:
+    def _check_items(self, path: str, *items: Any) -> Checked:
         """As `_check`, of the names and values of checked fields. Raises ValidationError too."""
         fields = dict(zip(items[::2], items[1::2], strict=True))
         return self._ask_of_fields(RequestFields.model_validate(fields), INFERENCE_PATHS[path])
 
-    def _check(self, body: dict[str, Any], endpoint: Endpoint) -> tuple[Ask, str, bool]:
-        """What the body asks of Berth, the model's name, and whether it is sampled. Raises InvalidRequestError."""
+    def _check(self, body: dict[str, Any], endpoint: Endpoint) -> Checked:
+        """What is checked of the body. Raises InvalidRequestError."""
         try:
             fields = RequestFields.model_validate(body)
         except ValidationError as error:
             raise invalid_field(error) from None
         return self._ask_of_fields(fields, endpoint)
 
-    def _ask_of_fields(self, fields: RequestFields, endpoint: Endpoint) -> tuple[Ask, str, bool]:
+    def _ask_of_fields(self, fields: RequestFields, endpoint: Endpoint) -> Checked:
         if endpoint.output_limit_required and fields.max_tokens is None:
             raise InvalidRequestError("`max_tokens` is missing.", param="max_tokens", code="missing_required_parameter")
         stated = (
@@ -266,7 +203,9 @@ class RequestParser:
             fields.max_model_len,
         )
         ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
-        return ask, fields.model, endpoint.samples and fields.temperature != 0
+        temperature = self._defaults.temperature if fields.temperature is None else fields.temperature
+        limit = fields.max_tokens or fields.max_completion_tokens or fields.max_output_tokens or 0
+        return ask, fields.model, endpoint.samples and bool(temperature), limit
 
     def parse_name(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
         """What a model's name alone asks, with or without a profile. Raises InvalidRequestError."""
@@ -358,7 +297,7 @@ def _without_model(body: dict[str, Any]) -> bytes:
 
 
 def _with_wishes(ask: Ask, context_size: int | None, gpu_layers: int | None) -> Ask:
-    context = None if context_size is None else min(max(context_size, _LEAST_CONTEXT), _MOST_CONTEXT)
+    context = None if context_size is None else min(max(context_size, LEAST_CONTEXT), MOST_CONTEXT)
     otherwise = _with_wishes(ask.otherwise, context_size, gpu_layers) if ask.otherwise else None
     return replace(ask, wished_context_size=context, wished_gpu_layers=gpu_layers, otherwise=otherwise)
 

@@ -5,10 +5,8 @@ from typing import Any
 
 from berth_api.inference import TOKENIZE
 from berth_api.model_deployment import Backend
+from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.endpoints import Endpoint
-
-SAMPLING_DEFAULTS = {"temperature": 0.7, "top_p": 1.0}
-DEFAULT_MAX_TOKENS = 512
 
 UNSAFE_FIELDS: Mapping[Backend, Mapping[str, str]] = {
     Backend.VLLM: {
@@ -44,8 +42,13 @@ It takes the other settings from the model's own configuration.
 """
 
 
-def engine_body(body: dict[str, Any], own_fields: frozenset[str], endpoint: Endpoint) -> dict[str, Any]:
-    """The body for the engine. It is `body` itself, changed. `own_fields`: the fields that are Berth's."""
+def engine_body(
+    body: dict[str, Any], own_fields: frozenset[str], endpoint: Endpoint, defaults: AnswerDefaults
+) -> dict[str, Any]:
+    """The body for the engine. It is `body` itself, changed. `own_fields`: the fields that are Berth's.
+
+    A limit of tokens that neither the request nor the defaults state is left out.
+    """
     for field in body.keys() & (own_fields | _UNSAFE):
         del body[field]
     if "chat_template_kwargs" in body:
@@ -53,7 +56,7 @@ def engine_body(body: dict[str, Any], own_fields: frozenset[str], endpoint: Endp
     if endpoint.streams and body.get("stream") is None:
         body["stream"] = False  # some engines have another default on some paths
     if endpoint.samples:
-        _add_sampling_defaults(body, endpoint)
+        _add_answer_defaults(body, endpoint, defaults)
     if endpoint.path == TOKENIZE:
         _name_text_for_every_engine(body)
     return body
@@ -65,15 +68,19 @@ def _clean_template_arguments(arguments: Any) -> None:
             arguments.pop(name, None)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _add_sampling_defaults(body: dict[str, Any], endpoint: Endpoint) -> None:
-    for field, value in SAMPLING_DEFAULTS.items():
+def _add_answer_defaults(body: dict[str, Any], endpoint: Endpoint, defaults: AnswerDefaults) -> None:
+    for field, value in defaults.sampling:
         if body.get(field) is None:
             body[field] = value
     limit = endpoint.output_limit
     if limit and body.get(limit) is None:
         # The newer name of chat completions, which Transformers does not know.
         newer = body.get("max_completion_tokens") if limit == "max_tokens" else None
-        body[limit] = DEFAULT_MAX_TOKENS if newer is None else newer
+        stated = defaults.max_tokens if newer is None else newer
+        if stated is None:
+            body.pop(limit, None)
+        else:
+            body[limit] = stated
 
 
 def _name_text_for_every_engine(body: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from berth_api.model_deployment import Backend, Device
+from berth_api.model_deployment import Backend, ContextSize, Device
 
 PROFILE_NAME_PATTERN = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
@@ -26,9 +26,7 @@ class Profile(BaseModel):
 
     backend: Backend | None = Field(default=None, description="The engine.")
     device: Device | None = Field(default=None, description="What it computes on.")
-    n_ctx: int | None = Field(
-        default=None, ge=256, le=1_048_576, description="llamacpp: tokens of context of one request."
-    )
+    n_ctx: ContextSize | None = Field(default=None, description="llamacpp: tokens of context of one request, or auto.")
     n_gpu_layers: int | None = Field(default=None, ge=-1, le=999, description="llamacpp: layers on the GPU; -1 is all.")
     gpu_memory_utilization: float | None = Field(
         default=None, ge=0.1, le=1.0, description="vllm: share of the GPU's memory."

@@ -134,7 +134,6 @@ class EngineRequest:
         "_claim",
         "_context",
         "_deadline",
-        "_engine_path",
         "_engines_chosen",
         "_exchange",
         "_model",
@@ -158,7 +157,6 @@ class EngineRequest:
         self._model: str | None = None
         """The model for which `in_hand` counts the request."""
         self._claim: Claim | None = None
-        self._engine_path = path
         self._deadline = 0.0
         self._engines_chosen = 0
         """How often an engine was chosen."""
@@ -178,7 +176,7 @@ class EngineRequest:
         context = self._context
         self._request, self._translation = request, translation
         self._count(request.ask)
-        claim = self._claim = context.activator.claim_ready(request.ask)
+        claim = self._claim = context.activator.claim_ready(request.ask, request.tokens)
         if claim is None:
             self._exchange.run(self._wait_and_forward(request))
             return
@@ -234,7 +232,7 @@ class EngineRequest:
         claim = self._claim
         if claim is None:
             return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
-        return self._as_asked(engine_refusal(claim.deployment.spec.backend, self._engine_path, status, content))
+        return self._as_asked(engine_refusal(claim.deployment.spec.backend, self._path, status, content))
 
     def _as_asked(self, error: APIError) -> APIError:
         """The error of a field, under the name that the client knows."""
@@ -267,7 +265,9 @@ class EngineRequest:
         has_comments = request.ask.stream and (self._translation is None or self._translation.has_comments)
         progress = _comments(request.ask.model, self._exchange) if has_comments else None
         while self._engines_chosen < _MAX_ENGINES:
-            claim = await activator.activate(request.ask, self._deadline, progress, again=self._engines_chosen > 0)
+            claim = await activator.activate(
+                request.ask, self._deadline, progress, again=self._engines_chosen > 0, tokens=request.tokens
+            )
             if self._exchange.done:  # its client left at the moment at which the model became ready
                 activator.release(claim)
                 return
@@ -304,14 +304,14 @@ class EngineRequest:
         spec = claim.deployment.spec
         pool = self._context.pool
         name = name_in_engine(spec, self._context.engine_store)
-        path = self._engine_path = request.ask.path or self._path
+        path = request.ask.path or self._path
         if self._translation:
-            self.rewriter = self._translation.sent_to_engine()
+            self.rewriter = self._translated(request, spec, self._translation.sent_to_engine())
         else:
-            self.rewriter = self._answer_rewriter(request, spec, name)
+            self.rewriter = self._answer_rewriter(request, spec, path, name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
         try:
-            body = request.body_for(spec, name)
+            body = request.body_for(spec, name, claim.deployment.status.context_size)
         except APIError as error:
             pool.release(address, connection)
             raise self._as_asked(error) from None
@@ -322,16 +322,26 @@ class EngineRequest:
             self.on_engine_broken(error, stale=True)
 
     def _answer_rewriter(
-        self, request: InferenceRequest, spec: ModelDeploymentSpec, name: str
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, path: str, name: str
     ) -> AnswerRewriter | None:
         renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
         streams = request.ask.stream
-        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=streams)
+        repairs = answer_repairs(spec.backend, path, request.repairs, streams=streams)
         if not repairs:
             return renamed
         request_id = self._exchange.request_id
         rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
         return chained([*rewriters, renamed] if renamed else rewriters)
+
+    def _translated(
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, translation: AnswerRewriter
+    ) -> AnswerRewriter:
+        """What rewrites an answer for another API. What of a whole answer has to be repaired comes before that."""
+        if not request.repairs or request.ask.stream:
+            return translation
+        repairs = answer_repairs(spec.backend, request.ask.path or self._path, request.repairs, streams=False)
+        rewriters = answer_rewriters(repairs, request.content, request.name, self._exchange.request_id, streams=False)
+        return chained([*rewriters, translation]) or translation
 
     async def _resend_or_fail(
         self, request: InferenceRequest, claim: Claim, error: BrokenAnswerError, *, stale: bool

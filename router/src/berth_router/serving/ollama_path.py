@@ -26,6 +26,7 @@ from berth_router.ollama.sampling import BEYOND_OPENAI
 from berth_router.ollama.stream import AnswerStream
 from berth_router.repairs.repair import AnswerRewriter
 from berth_router.request.ask import Ask, InferenceRequest, json_object
+from berth_router.request.defaults import tokens_left
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.answers import JSON_TYPE
 from berth_router.serving.exchange import Exchange
@@ -133,7 +134,9 @@ class OllamaPath:
         """The request for an engine. Raises APIError."""
         parsed = self.context.parser.parse(call.content(), _ENDPOINTS[call.path])
         ask = self._with_wishes(parsed.ask, call.target)
-        return OllamaRequest(ask, parsed.name, parsed.content, parsed.samples, parsed.repairs)
+        return OllamaRequest(
+            ask, parsed.name, parsed.content, parsed.samples, parsed.repairs, stated_limit=parsed.stated_limit
+        )
 
     def _ask(self, target: CallTarget) -> Ask:
         """What a request without a prompt asks of Berth. Raises APIError."""
@@ -159,12 +162,15 @@ class OllamaPath:
 class OllamaRequest(InferenceRequest):
     """A request that was translated: it may have fields that only some engines know."""
 
-    def body_for(self, spec: ModelDeploymentSpec, name: str) -> bytes:
-        """The body for the engine of this deployment. `name`: the model's name in the engine."""
-        body = InferenceRequest.body_for(self, spec, name)
+    def body_for(self, spec: ModelDeploymentSpec, name: str, window: int | None = None) -> bytes:
+        """The body for the engine of this deployment: see InferenceRequest."""
+        body = InferenceRequest.body_for(self, spec, name, window)
         if spec.backend is not Backend.TRANSFORMERS:
             return body
-        return orjson.dumps({field: value for field, value in orjson.loads(body).items() if field not in BEYOND_OPENAI})
+        fields = {field: value for field, value in orjson.loads(body).items() if field not in BEYOND_OPENAI}
+        if fields.get("max_tokens", 0) is None:  # Ollama's "no limit"
+            fields["max_tokens"] = tokens_left(body, window)
+        return orjson.dumps(fields)
 
 
 class _Translation:

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from berth_formats.describe import describe
+from berth_formats.errors import FormatError
 from berth_formats.gguf_model import GgufOpening, opening_of
+from berth_formats.memory import LEAST_AUTO_CONTEXT, context_sizes, llamacpp_bytes
 from berth_formats.pooling import Pooling, needs_whole_inputs
-from berth_runtime.container import every_address, has_ipv6, usable_processors
+from berth_runtime.container import every_address, has_ipv6, machine_memory, usable_memory, usable_processors
 from berth_runtime.engines.engine import EngineProgram, at_least
 from berth_runtime.gguf import GgufFiles, find_gguf
 
@@ -20,6 +23,12 @@ PROGRAM = "llama-server"
 # Each open connection occupies a thread. The server adds threads when none is idle, but a burst can queue two requests
 # on one idle thread. With this many threads a health check does not wait behind a stream.
 HTTP_THREADS = 64
+
+_SHARE_WITHOUT_LIMIT = 0.5
+"""The share of the machine's memory that counts for a container without a limit: others have none either."""
+
+_STRETCHING = ("--rope-", "--yarn-", "--override-kv")
+"""The server's arguments that make a model's context longer than it was made for, or say that it was made for more."""
 
 _GPU_LIBRARIES = {"libggml-cuda.so": "CUDA", "libggml-hip.so": "ROCm"}
 """Libraries beside the server, and the name that it then gives its GPUs, before a number."""
@@ -52,10 +61,10 @@ def add_options(parser: ArgumentParser) -> None:
     """Declares llama.cpp's own options."""
     parser.add_argument(
         "--context-size",
-        type=at_least(1),
+        type=_context_size,
         default=2048,
         metavar="TOKENS",
-        help="what one request may use (%(default)s)",
+        help="what one request may use, or auto: what fits into the memory (%(default)s)",
     )
     parser.add_argument(
         "--parallel", type=at_least(1), default=4, metavar="N", help="requests answered at once (%(default)s)"
@@ -70,6 +79,14 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--quantization", metavar="NAME", help="which of the model's quantizations, such as Q4_K_M")
 
 
+def _context_size(text: str) -> int | None:
+    """None: auto."""
+    return None if text == "auto" else at_least(1)(text)
+
+
+_context_size.__name__ = "whole number or auto"  # argparse names the type in its message
+
+
 def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     """The call of `llama-server` for a parsed command line; looks at the model's files and at the machine."""
     files = find_gguf(options.model, options.quantization)
@@ -79,7 +96,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             files=files,
             port=options.port,
             alias=options.alias,
-            context_size=_context_size(options.context_size, opening),
+            context_size=_usable_context(files.model, opening, options, extra),
             parallel=options.parallel,
             gpu_layers=options.gpu_layers,
             threads=usable_processors(),
@@ -92,11 +109,32 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
     )
 
 
-def _context_size(wanted: int, opening: GgufOpening) -> int:
-    """Tokens of context. A model that reads whole inputs has a place for so many, and llama.cpp fails beyond them."""
-    if not needs_whole_inputs(opening.pooling):
-        return wanted
-    return min(wanted, opening.context_length or wanted)
+def _usable_context(model: Path, opening: GgufOpening, options: Namespace, extra: Sequence[str]) -> int:
+    """The tokens of context that one request gets: no more than the model was made for.
+
+    A model that reads whole inputs has a place for so many, and llama.cpp fails beyond them.
+    """
+    stated: int | None = options.context_size
+    if stated is None:
+        return _auto_context(model, options)
+    stretched = any(argument.startswith(_STRETCHING) for argument in extra)
+    if stretched and not needs_whole_inputs(opening.pooling):
+        return stated
+    return min(stated, opening.context_length or stated)
+
+
+def _auto_context(model: Path, options: Namespace) -> int:
+    try:
+        described = describe(model)
+    except FormatError:  # the engine says what is wrong with it
+        return LEAST_AUTO_CONTEXT
+    sizes = context_sizes(described)
+    if options.devices:  # how much memory a GPU has, only its driver could tell
+        return sizes[0]
+    memory = usable_memory()
+    usable = memory if memory < machine_memory() else int(memory * _SHARE_WITHOUT_LIMIT)
+    fits = (size for size in sizes if llamacpp_bytes(described, size, options.parallel) <= usable)
+    return next(fits, sizes[-1])
 
 
 def _on_path(program: str) -> Path | None:

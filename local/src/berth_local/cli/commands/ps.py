@@ -24,10 +24,11 @@ _COLUMNS = (
     Column("DEVICE", rank=3),
     Column("PHASE"),
     Column("MEMORY", rank=4, right=True),
-    Column("REQUESTS", rank=5, right=True),
-    Column("UP", rank=6),
+    Column("CONTEXT", rank=5, right=True),
+    Column("REQUESTS", rank=6, right=True),
+    Column("UP", rank=7),
     Column("GOES IN", rank=1),
-    Column("DEPLOYMENT", rank=7),
+    Column("DEPLOYMENT", rank=8),
 )
 
 
@@ -53,6 +54,7 @@ def row(model: dict[str, Any], now: datetime) -> list[str]:
         model["device"],
         model["phase"],
         size(model["memory_bytes"]) if model["memory_bytes"] else "-",
+        str(model.get("context_size") or "-"),
         str(model["in_flight"]),
         duration(up.total_seconds()) if up else "-",
         _goes_in(model, now),

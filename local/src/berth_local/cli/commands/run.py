@@ -52,12 +52,19 @@ def run(
         typer.Option(metavar="TEXT", show_default=False, help="What the model is told before anything else."),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, show_default=False, help="Most tokens to make; 512 if left out.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, show_default=False, help="Most tokens to make; the server's default if left out."
+        ),
     ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(
-            metavar="T", min=0, max=2, show_default=False, help="From 0, the likeliest answer, to 2; 0.7 if left out."
+            metavar="T",
+            min=0,
+            max=2,
+            show_default=False,
+            help="From 0, the likeliest answer, to 2; the server's default if left out.",
         ),
     ] = None,
     ttl: Annotated[
@@ -70,8 +77,12 @@ def run(
         ),
     ] = None,
     n_ctx: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=256, show_default=False, help="Tokens of context (llama.cpp); 2048 if left out."),
+        str | None,
+        typer.Option(
+            metavar="N",
+            show_default=False,
+            help="Tokens of context (llama.cpp), or auto; the server's default if left out.",
+        ),
     ] = None,
     backend: Annotated[
         str | None, typer.Option(metavar="ENGINE", show_default=False, help="llamacpp, vllm or transformers.")
@@ -95,7 +106,7 @@ def run(
         "temperature": temperature,
         "max_tokens": max_tokens,
         "ttl": ttl,
-        "n_ctx": n_ctx,
+        "n_ctx": int(n_ctx) if n_ctx and n_ctx.isdecimal() else n_ctx,  # the server knows what is right
         "backend": backend,
         "device": device,
     }

@@ -35,6 +35,42 @@ def up(
             help="What all models together may take of the machine's memory, such as 8GB; most of it if left out.",
         ),
     ] = None,
+    n_ctx: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            envvar="DEFAULT_N_CTX",
+            show_default=False,
+            help="Tokens of context (llama.cpp) where a request states none; auto if left out: what fits the memory.",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            envvar="DEFAULT_MAX_TOKENS",
+            show_default=False,
+            help="Most tokens of an answer whose request states no limit; auto if left out: what the context leaves.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T",
+            envvar="DEFAULT_TEMPERATURE",
+            show_default=False,
+            help="Where a request states none; model: the model's own; 0.7 if left out.",
+        ),
+    ] = None,
+    top_p: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P",
+            envvar="DEFAULT_TOP_P",
+            show_default=False,
+            help="Where a request states none; model: the model's own; 1.0 if left out.",
+        ),
+    ] = None,
     api_key: ApiKeyOption = None,
 ) -> None:
     """Serve this machine's models, until Ctrl-C."""
@@ -45,7 +81,20 @@ def up(
         from berth_local.cli.sample_option import ensure_sample  # noqa: PLC0415 (only where it is wanted)
 
         ensure_sample(local_store(Target(models=models)))
-    options = ServeOptions(models=models, host=host, port=port, api_key=api_key, memory_bytes=memory_bytes)
+    stated = {
+        "DEFAULT_N_CTX": n_ctx,
+        "DEFAULT_MAX_TOKENS": max_tokens,
+        "DEFAULT_TEMPERATURE": temperature,
+        "DEFAULT_TOP_P": top_p,
+    }
+    options = ServeOptions(
+        models=models,
+        host=host,
+        port=port,
+        api_key=api_key,
+        memory_bytes=memory_bytes,
+        defaults={name: value for name, value in stated.items() if value},
+    )
     try:
         serve_until_signal(options, level, _print_address, _print_drain)
     except StartError as error:
