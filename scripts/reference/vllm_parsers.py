@@ -48,6 +48,4 @@ def _table(rows: Sequence[ParserRow]) -> str:
 
 def _source(source: str) -> str:
     name = source.rpartition("/")[2]
-    if source.endswith(".py"):
-        return f"[{name.removesuffix('.py')}]({_FILES}{source})"
-    return f"[{name}]({_PAGES}{source}.html)"
+    return f"[{name}]({_FILES}{source})" if source.endswith(".py") else f"[{name}]({_PAGES}{source}.html)"
