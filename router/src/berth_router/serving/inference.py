@@ -118,6 +118,10 @@ class AnswerTranslation(Protocol):
         """Whether a stream may begin with comments while the model starts."""
         ...
 
+    def client_field(self, field: str | None) -> str | None:
+        """The client's name of a field of the engine's request, for errors about it."""
+        ...
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         ...
@@ -228,7 +232,13 @@ class EngineRequest:
         claim = self._claim
         if claim is None:
             return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
-        return engine_refusal(claim.deployment.spec.backend, self._path, status, content)
+        return self._as_asked(engine_refusal(claim.deployment.spec.backend, self._path, status, content))
+
+    def _as_asked(self, error: APIError) -> APIError:
+        """The error of a field, under the name that the client knows."""
+        if self._translation:
+            error.param = self._translation.client_field(error.param)
+        return error
 
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """Sends the request to another engine, or reports to the client why its answer broke off."""
@@ -302,9 +312,9 @@ class EngineRequest:
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
         try:
             body = request.body_for(spec, name, claim.deployment.status.context_size)
-        except APIError:
+        except APIError as error:
             pool.release(address, connection)
-            raise
+            raise self._as_asked(error) from None
         head = _request_head(address, path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))
@@ -329,7 +339,7 @@ class EngineRequest:
         """What rewrites an answer for another API. What of a whole answer has to be repaired comes before that."""
         if not request.repairs or request.ask.stream:
             return translation
-        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=False)
+        repairs = answer_repairs(spec.backend, request.ask.path or self._path, request.repairs, streams=False)
         rewriters = answer_rewriters(repairs, request.content, request.name, self._exchange.request_id, streams=False)
         return chained([*rewriters, translation]) or translation
 
