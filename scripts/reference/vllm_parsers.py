@@ -46,4 +46,7 @@ def _table(rows: Sequence[ParserRow]) -> str:
 
 
 def _source(source: str) -> str:
-    return f"[{source.rpartition('/')[2]}]({_PAGES}{source}.html)" if not source.endswith(".py") else f"`{source}`"
+    """A page of vLLM's as a link, a file of its package as the name of its module."""
+    if source.endswith(".py"):
+        return f"`{source.removesuffix('.py').replace('/', '.')}`"
+    return f"[{source.rpartition('/')[2]}]({_PAGES}{source}.html)"

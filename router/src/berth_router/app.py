@@ -26,8 +26,10 @@ from berth_router.management.catalog import Catalog
 from berth_router.management.downloads import download_routes
 from berth_router.management.health import health_routes
 from berth_router.management.inventory import inventory_routes
+from berth_router.management.llamacpp_router import llamacpp_routes
 from berth_router.management.loaded import loaded_routes
 from berth_router.management.manifest import manifest_routes
+from berth_router.management.model_feed import ModelFeed
 from berth_router.management.models import models_routes
 from berth_router.management.ollama_inventory import ollama_inventory_routes
 from berth_router.management.ollama_store import StoreChanges, ollama_store_routes
@@ -42,6 +44,7 @@ from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.serving.dispatch import Dispatcher, InferenceResponder
 from berth_router.serving.inference import EngineKey, InferenceContext, InferencePath, no_key
 from berth_router.serving.limits import ConcurrencyLimit
+from berth_router.serving.load_path import LOAD_PATHS, LoadPath, LoadsBegun
 from berth_router.serving.management_bridge import ManagementBridge
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
@@ -100,6 +103,7 @@ class Router:
             deadline_seconds=settings.cold_start_deadline,
             clock=clock,
         )
+        self._feed = ModelFeed(self._deployments)
         self._unloader = Unloader(cluster, self._deployments, self._leases)
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
         defaults, abilities = settings.answer_defaults(), self._descriptions.abilities
@@ -128,6 +132,7 @@ class Router:
             ),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),
+            llamacpp_routes(deployments, self._unloader, self._parser, self._feed),
             models_routes(catalog),
         ]
 
@@ -174,6 +179,10 @@ class Router:
                 self._management, min(limits.body_bytes, limits.management_body_bytes), limits.head_bytes
             )
             origins = OriginPolicy(settings.cors_origins, settings.allowed_hosts)
+            loads = LoadsBegun(self._activator)
+            paths |= {
+                path: LoadPath(inference, path, loads, limits.body_bytes, waits) for path, waits in LOAD_PATHS.items()
+            }
             dispatcher = Dispatcher(paths, management, self._keys, limits.requests_per_key, origins)
             server = HttpServer(dispatcher.dispatch, limits, pool)
             await server.listen(listener)
@@ -187,6 +196,7 @@ class Router:
     ) -> None:
         """Ends the server: see HttpServer.drain. From the first moment the router is not ready."""
         self.draining = True
+        self._feed.close()
         await server.drain(seconds, lame_duck_seconds=lame_duck_seconds, hurry=hurry)
 
     @asynccontextmanager

@@ -61,6 +61,8 @@ def scopes_that_allow(method: str, path: str, inference_paths: Container[str]) -
         return frozenset({KeyScope.INFERENCE})
     if path.startswith(OLLAMA_PATHS):
         return frozenset({KeyScope.MANAGE if path in _OLLAMA_MANAGEMENT else KeyScope.INFERENCE})
+    if path == "/models/unload":  # llama.cpp's
+        return frozenset({KeyScope.MANAGE})
     if path.startswith("/v1/models/"):
         shows_a_model = method in ("GET", "HEAD") and path.split("/")[3] not in _MANAGEMENT
         return ANY_SCOPE if shows_a_model else frozenset({KeyScope.MANAGE})

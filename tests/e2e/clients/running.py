@@ -76,7 +76,7 @@ async def run(client: ForeignClient, url: str, home: Path) -> Outcomes:
         "BERTH_URL": url,
         "HOME": str(home),
         "NO_PROXY": "127.0.0.1,localhost",
-        "PATH": f"{NODE / 'node_modules/.bin'}:{_node_programs()}:{os.environ['PATH']}",
+        "PATH": path_with_programs(),
     }
     interpreter = (
         _node_programs() / "node"
@@ -102,6 +102,11 @@ async def run(client: ForeignClient, url: str, home: Path) -> Outcomes:
     lines = [json.loads(line) for line in said.decode().splitlines() if line.startswith('{"feature"')]
     ended = f"ended with {process.returncode}: {complained.decode()[-1000:]}"
     return dict.fromkeys(client.features, ended) | {line["feature"]: line["error"] for line in lines}
+
+
+def path_with_programs() -> str:
+    """PATH, with the programs from npm before it, and Node, which runs them."""
+    return f"{NODE / 'node_modules/.bin'}:{_node_programs()}:{os.environ['PATH']}"
 
 
 def _python_environment(group: str) -> Path:

@@ -144,6 +144,16 @@ async def test_vectors_have_the_length_1(ready: Serving, client: Any) -> None:
     assert ready.engine.calls[-1].path == "/v1/embeddings"
 
 
+async def test_vectors_have_the_dimensions_that_were_asked_for(ready: Serving, client: Any) -> None:
+    async def embed(call: Call) -> None:
+        await call.answer({"data": [{"index": 0, "embedding": [3.0, 4.0, 5.0]}], "usage": {"prompt_tokens": 2}})
+
+    ready.engine.behaviour = embed
+    assert (await client.embed(NAME, ["a"], dimensions=2)).embeddings == [[0.6, 0.8]]
+    with pytest.raises(ollama.ResponseError, match="`dimensions` must be at most 3 for this model; got 4"):
+        await client.embed(NAME, ["a"], dimensions=4)
+
+
 async def test_an_engines_refusal_has_its_status_and_its_words(ready: Serving, client: Any) -> None:
     async def refuse(call: Call) -> None:
         await call.answer({"error": {"message": "the prompt is too long", "code": 400}}, "400 Bad Request")

@@ -28,6 +28,29 @@ def events(*contents: bytes) -> bytes:
 
 
 COMPLETION_EXAMPLES: Mapping[str, Sequence[Example]] = {
+    "no-tokens": [
+        Answered(
+            COMPLETIONS,
+            LLAMACPP,
+            {"max_tokens": 0, "echo": True, "prompt": "Once"},
+            texts(
+                {"index": 0, "text": " upon", "logprobs": None, "finish_reason": "length"},
+                usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            ),
+            texts(
+                {"index": 0, "text": "Once", "logprobs": None, "finish_reason": "length"},
+                usage={"prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1},
+            ),
+            streams=False,
+        ),
+        Answered(
+            COMPLETIONS,
+            LLAMACPP,
+            {"max_tokens": 0},
+            events(texts({"index": 0, "text": " upon", "logprobs": None})),
+            events(texts({"index": 0, "text": "", "logprobs": None})),
+        ),
+    ],
     "best-of": [
         Refused(COMPLETIONS, VLLM, {"best_of": 3}, "best_of"),
         Refused(COMPLETIONS, LLAMACPP, {"best_of": 3, "n": 2}, "best_of"),

@@ -116,6 +116,7 @@ def test_what_is_stated_is_kept_and_nothing_else(fields: dict[str, Any], ask: As
         ({"temperature": "hot"}, "temperature", "number"),
         ({"top_p": 1.1}, "top_p", "less than or equal to 1"),
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+        ({"max_tokens": -2}, "max_tokens", "greater than or equal to -1"),
         ({"max_tokens": 1.5}, "max_tokens", "integer"),
         ({"max_completion_tokens": 0}, "max_completion_tokens", "greater than or equal to 1"),
         ({"n_ctx": 512, "backend": "vllm"}, "n_ctx", "backend llamacpp"),
@@ -235,6 +236,10 @@ RESPONSES = "/v1/responses"
             {"max_completion_tokens": 9},
             {"temperature": 0.7, "top_p": 1.0, "max_tokens": 9, "max_completion_tokens": 9},
         ),
+        *(
+            (MODELS_OWN, LLAMACPP, {**unlimited, "max_completion_tokens": -1}, {"max_tokens": None})
+            for unlimited in ({}, {"max_tokens": -1})
+        ),
         (MODELS_OWN, LLAMACPP, {}, {"max_tokens": 512}),
         (MODELS_OWN, LLAMACPP, {"temperature": 0.2}, {"temperature": 0.2, "max_tokens": 512}),
         (MODELS_OWN, TRANSFORMERS, {}, {"max_tokens": 512}),
@@ -340,6 +345,7 @@ def test_no_other_context_is_taken_anywhere(size: int | str) -> None:
     ("path", "fields", "adds"),
     [
         ("/v1/completions", {"prompt": "Once"}, {**WHOLE, "temperature": 0.7, "top_p": 1.0, "max_tokens": 512}),
+        ("/v1/completions", {"prompt": "Once", "max_tokens": 0}, {**WHOLE, "temperature": 0.7, "top_p": 1.0}),
         ("/v1/completions", {"prompt": ["a", "b"], "max_tokens": 3}, {**WHOLE, "temperature": 0.7, "top_p": 1.0}),
         ("/v1/messages", {"messages": MESSAGES, "max_tokens": 5}, WHOLE),
         ("/v1/messages", {"messages": MESSAGES, "max_tokens": 5, "stream": True}, {}),
@@ -373,6 +379,8 @@ def test_a_request_that_waits_is_kept_as_bytes() -> None:
         ("/v1/embeddings", {"input": None}, "input", "must be a string or a list"),
         ("/v1/messages", {"messages": "x", "max_tokens": 5}, "messages", "must be a list"),
         ("/v1/messages", {"messages": []}, "max_tokens", "is missing"),
+        ("/v1/messages", {"messages": [], "max_tokens": 0}, "max_tokens", "greater than or equal to 1;"),
+        ("/v1/messages", {"messages": [], "max_tokens": -1}, "max_tokens", "greater than or equal to 1;"),
         ("/tokenize", {}, "prompt", "or send `content`, or send `messages`"),
     ],
 )

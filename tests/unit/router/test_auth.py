@@ -57,7 +57,8 @@ async def ask(serving: Serving, method: str, path: str, header: str = "") -> Rep
 @pytest.mark.covers(
     "the inference paths",
     "GET /v1/models, GET /v1/models/{name}",
-    "everything else below /v1/models/",
+    "/v1/models/load, /models/load",
+    "everything else below /v1/models/, /models/unload",
     "everything else",
 )
 @pytest.mark.parametrize(
@@ -75,6 +76,10 @@ async def ask(serving: Serving, method: str, path: str, header: str = "") -> Rep
         ("GET", "/v1/models/%6coaded", {ADMIN, MANAGER}),
         ("POST", "/v1/models/tiny", {ADMIN, MANAGER}),
         ("DELETE", "/v1/models/tiny", {ADMIN, MANAGER}),
+        ("POST", "/v1/models/load", {ADMIN, CLIENT}),
+        ("POST", "/models/load", {ADMIN, CLIENT}),
+        ("POST", "/models/unload", {ADMIN, MANAGER}),
+        ("GET", "/models", ANY),
         ("GET", "/no/such/path", ANY),
         *(("POST", path, {ADMIN, CLIENT}) for path in INFERENCE_PATHS),
     ],
@@ -90,7 +95,7 @@ async def test_what_the_api_manages_below_models_is_no_models_name(guarded: Serv
     paths = [path for path in guarded.router.openapi()["paths"] if path.startswith("/v1/models/")]
     assert len(paths) > 8
     for path in paths:
-        if path != "/v1/models/{name}":
+        if path not in ("/v1/models/{name}", "/v1/models/load"):
             reply = await ask(guarded, "GET", path, f"x-api-key: {CLIENT}")
             assert reply.status == 403, path
 

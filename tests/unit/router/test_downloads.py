@@ -131,7 +131,7 @@ async def test_what_is_in_the_store_is_not_overwritten(serving: Serving, setting
     assert (await request(serving, "acme/tiny", destination="published"))[0] == 200
 
 
-@pytest.mark.covers("status", "POST /v1/models/download: message")
+@pytest.mark.covers("POST /v1/models/download: status", "POST /v1/models/download: message")
 async def test_one_that_failed_is_tried_again_and_one_that_succeeded_is_told(
     serving: Serving, settings: RouterSettings
 ) -> None:

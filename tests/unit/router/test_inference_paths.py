@@ -248,7 +248,7 @@ async def echo_model(call: Call) -> None:
     await call.stream(b"")
 
 
-@pytest.mark.covers("model")
+@pytest.mark.covers("Requests: model")
 @pytest.mark.parametrize("name", [MODEL, "tiny", "/models/tiny/"])
 async def test_the_answer_names_the_model_as_it_was_asked_for(ready: Serving, name: str) -> None:
     ready.engine.behaviour = echo_model

@@ -184,7 +184,9 @@ async def test_a_request_that_is_sent_again_is_counted_once(ready: Serving) -> N
     assert (stats["total_requests"], stats["cache_hits"]) == (2, 1)
 
 
-@pytest.mark.covers("model (request)", "POST /v1/models/unload: unloaded", "POST /v1/models/unload: message")
+@pytest.mark.covers(
+    "POST /v1/models/unload: model (request)", "POST /v1/models/unload: unloaded", "POST /v1/models/unload: message"
+)
 async def test_unload_deletes_the_deployments_of_the_model(ready: Serving) -> None:
     name = await ready.created()
     assert await unload(ready, model="tiny") == (200, {"unloaded": [name], "message": f"{MODEL} is unloaded."})
@@ -302,14 +304,14 @@ async def test_unload_all_unloads_every_model_that_has_an_engine(ready: Serving,
     assert (again.status, orjson.loads(again.body)["unloaded"]) == (200, [])
 
 
-@pytest.mark.covers("backend (request)")
+@pytest.mark.covers("POST /v1/models/unload: backend (request)")
 async def test_unload_of_another_backend_leaves_the_model_alone(ready: Serving) -> None:
     status, _ = await unload(ready, model=MODEL, backend="vllm")
     assert status == 404
     assert len(await ready.deployments()) == 1
 
 
-@pytest.mark.covers("device (request)")
+@pytest.mark.covers("POST /v1/models/unload: device (request)")
 async def test_unload_of_another_device_leaves_the_model_alone(ready: Serving) -> None:
     status, _ = await unload(ready, model=MODEL, device="cuda")
     assert status == 404

@@ -17,7 +17,7 @@ def body(**fields: Any) -> bytes:
     return orjson.dumps({"model": "tiny", "input": "Hi", **fields})
 
 
-def events(sent: bytes) -> list[dict[str, Any]]:
+def events(sent: bytes | bytearray) -> list[dict[str, Any]]:
     """The data of all events of a stream."""
     return [orjson.loads(line[6:]) for line in bytes(sent).splitlines() if line.startswith(b"data: ")]
 
@@ -89,12 +89,14 @@ async def test_a_stream_that_breaks_raises_in_openais_client(ready: Serving) -> 
 
 async def test_what_an_engine_refuses_is_refused(ready: Serving) -> None:
     async def refuse(call: Call) -> None:
-        await call.answer({"error": {"message": "Too hot.", "type": "invalid_request_error"}}, "400 Bad Request")
+        error = {"message": "Too hot.", "type": "invalid_request_error", "param": "messages[0].content"}
+        await call.answer({"error": error}, "400 Bad Request")
 
     ready.engine.behaviour = refuse
     for streams in (False, True):
-        with pytest.raises(openai.BadRequestError, match="Too hot"):
+        with pytest.raises(openai.BadRequestError, match="Too hot") as raised:
             await ready.client.responses.create(model="tiny", input="Hi", stream=streams)
+        assert raised.value.param == "input"
 
 
 async def test_an_engine_that_makes_no_sense_is_said(ready: Serving) -> None:

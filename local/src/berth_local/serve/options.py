@@ -21,6 +21,6 @@ class ServeOptions:
     memory_bytes: int | None = None
     """Bytes of the machine's memory that all models together may take. None: `default_budget` says how many."""
     defaults: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What requests get that state nothing of it: variables of the router that come before the environment's."""
+    """What requests get that state nothing of it, and aliases: variables of the router, before the environment's."""
     drain_seconds: int | None = None
     """The time that answers under way get at the end. None: `router_settings` says how much."""

@@ -20,6 +20,11 @@ def add_inference(schema: dict[str, Any], defaults: AnswerDefaults) -> None:
         [(model, "validation") for model in models.values()], ref_template=_REFERENCE
     )
     schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+    load: Any = create_model("LoadRequest", __base__=BerthFields)
+    load.__doc__ = "What to load."
+    schema["components"]["schemas"]["LoadRequest"] = load.model_json_schema(ref_template=_REFERENCE)
+    schema["components"]["schemas"]["LoadRequest"].pop("$defs", None)
+    schema["paths"]["/v1/models/load"] = {"post": _load_operation()}
     for endpoint, model in models.items():
         schema["paths"][endpoint.path] = {"post": _operation(endpoint, references[(model, "validation")])}
 
@@ -72,5 +77,24 @@ def _operation(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, Any]:
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": {
             "200": {"description": f"The answer{streamed}.", "content": content},
+        },
+    }
+
+
+def _load_operation() -> dict[str, Any]:
+    request = {"$ref": _REFERENCE.format(model="LoadRequest")}
+    fields = {"success": {"type": "boolean"}, "model": {"type": "string"}, "status": {"type": "string"}}
+    answer = {"type": "object", "properties": fields, "required": [*fields]}
+    return {
+        "tags": ["models"],
+        "summary": "Load a model",
+        "description": "Starts the model where it does not run, and answers when it is ready.",
+        "operationId": "post_v1_models_load",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "responses": {
+            "200": {"description": "It is ready.", "content": {"application/json": {"schema": answer}}},
+            "400": {"description": "A field is wrong; `error.param` names it."},
+            "404": {"description": "The model is not in the store."},
+            "503": {"description": "Not now; `error.code` says why and Retry-After when to try again."},
         },
     }

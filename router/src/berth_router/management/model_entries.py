@@ -93,6 +93,11 @@ _UNLOADED = ModelStatus(value="unloaded")
 _OUTPUT: dict[ModelKind, str] = {"chat": "text", "completion": "text", "embedding": "embeddings", "rerank": "rerank"}
 
 
+def status_of(deployment: ModelDeployment | None) -> ModelStatus:
+    """The status of a model. `deployment`: the one that a request would use; None: there is none."""
+    return _STATUS[deployment.status.phase] if deployment else _UNLOADED
+
+
 def entry(listed: Listed) -> ModelEntry:
     """The entry of one name."""
     says = listed.description
@@ -123,5 +128,5 @@ def entry(listed: Listed) -> ModelEntry:
             n_embd=says.attention.embedding_length if says and says.attention else None,
             size=says.file_bytes if says else None,
         ),
-        status=_STATUS[live.status.phase] if live else _UNLOADED,
+        status=status_of(live),
     )

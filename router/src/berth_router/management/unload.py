@@ -1,14 +1,16 @@
 """POST /v1/models/unload and /v1/models/unload-all: end models now."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from berth_api.model_deployment import Backend, Device, Phase
+from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
 from berth_router.errors import UnknownModelError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import matches
 from berth_router.lifecycle.unloader import Unloader
-from berth_router.request.ask import RequestParser
+from berth_router.request.ask import Ask, RequestParser
 
 
 class UnloadRequest(BaseModel):
@@ -30,6 +32,19 @@ class Unloaded(BaseModel):
     message: str
 
 
+def deployments_to_unload(ask: Ask, deployments: Deployments) -> Sequence[ModelDeployment]:
+    """The live deployments that meet what is asked. Raises UnknownModelError where there are none."""
+    found = matches(ask, deployments.of_model(ask.model))
+    if not found:
+        raise UnknownModelError(
+            f"No deployment of {ask.model} is live with that backend, device and profile."
+            " GET /v1/models/loaded lists those that are.",
+            param="model",
+            code="model_not_loaded",
+        )
+    return found
+
+
 def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestParser) -> APIRouter:
     """The routes that unload."""
     routes = APIRouter(tags=["models"])
@@ -43,14 +58,7 @@ def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestP
         declared falls asleep instead of being deleted. The files stay in the store.
         """
         ask = parser.parse_name(request.model, request.backend, request.device)
-        found = matches(ask, deployments.of_model(ask.model))
-        if not found:
-            raise UnknownModelError(
-                f"No deployment of {ask.model} is live with that backend, device and profile."
-                " GET /v1/models/loaded lists those that are.",
-                param="model",
-                code="model_not_loaded",
-            )
+        found = deployments_to_unload(ask, deployments)
         await unloader.unload(found)
         names = [deployment.name for deployment in found]
         return Unloaded(unloaded=names, message=f"{ask.model} is unloaded.")

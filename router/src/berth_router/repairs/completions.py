@@ -18,6 +18,23 @@ def _refused(field: str, message: str) -> InvalidRequestError:
     return InvalidRequestError(f"`{field}` {message}.", param=field, code="unsupported_value")
 
 
+# -- no tokens
+
+
+def _wants_no_tokens(body: JsonFields) -> bool:
+    return body["max_tokens"] == 0
+
+
+def _empty(answer: JsonFields) -> None:
+    """Takes out the one token that llama.cpp makes in any case."""
+    for choice in _choices(answer):
+        choice["text"], choice["logprobs"] = "", None
+    usage = answer.get("usage")
+    if isinstance(usage, dict):
+        counts = cast("JsonFields", usage)
+        counts["completion_tokens"], counts["total_tokens"] = 0, counts.get("prompt_tokens", 0)
+
+
 # -- logprobs: a number in, four lists out
 
 
@@ -211,6 +228,19 @@ def _refuse_suffix(_: JsonFields) -> None:
 
 
 COMPLETIONS_REPAIRS = (
+    Repair(
+        "no-tokens",
+        engines=_LLAMACPP,
+        paths=_PATHS,
+        field="max_tokens",
+        kind=RepairKind.REPAIRED,
+        says="0: the answer has no text; the engine makes a token all the same.",
+        sign=RequestSign(
+            frozenset({"max_tokens"}), concerns=lambda body: _wants_no_tokens(body) and not _echoes_logprobs(body)
+        ),
+        whole=lambda _: WholeAnswerRewriter(_empty),
+        stream=lambda _: EventRewriter(_empty),
+    ),
     Repair(
         "best-of",
         engines=EVERY_ENGINE,

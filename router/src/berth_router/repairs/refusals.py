@@ -137,9 +137,16 @@ REFUSALS = (
     RefusalRow(
         "schema",
         _LLAMACPP,
-        re.compile(r"JSON schema error|[Ff]ailed to parse (?:json_schema|grammar)"),
-        "A JSON schema, or a grammar, that the engine cannot make its answer follow.",
+        re.compile(r"JSON schema error|[Ff]ailed to parse json_schema"),
+        "A JSON schema that the engine cannot make its answer follow.",
         param="response_format",
+    ),
+    RefusalRow(
+        "grammar",
+        _LLAMACPP,
+        re.compile(r"failed to parse grammar"),
+        "A grammar that is none.",
+        param="grammar",
     ),
     RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
     RefusalRow(
@@ -157,6 +164,23 @@ REFUSALS = (
         param="model",
         code=_WRONG_MODEL,
         instead="This model makes no vectors: that takes an embedding model, and it was made for something else.",
+    ),
+    RefusalRow(
+        "no-input",
+        _LLAMACPP,
+        re.compile(
+            r"[Pp]rompt contains invalid tokens|[Ii]nput content cannot be empty|must not be empty"
+            r"|elements must be a string"
+        ),
+        "A prompt or an input that is empty, or has something else than text and the model's tokens.",
+    ),
+    RefusalRow(
+        "encoding-format",
+        _LLAMACPP,
+        re.compile(r"format to return the embeddings in"),
+        "A form of vectors that the engine does not know.",
+        param="encoding_format",
+        instead="`encoding_format` must be float or base64.",
     ),
     RefusalRow(
         "no-order",

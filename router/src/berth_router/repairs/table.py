@@ -82,9 +82,9 @@ def _apply(
     signs: _Signs, body: JsonFields, abilities: Callable[[], Abilities | None], *, has_null: bool
 ) -> tuple[Repair, ...]:
     waiting: list[Repair] = []
+    present = {name for name in signs.fields & body.keys() if body[name] is not None}
     for row, sign in signs.rows:
-        seen = (sign.null and has_null) or any(body.get(name) is not None for name in sign.fields)
-        if not seen or not sign.concerns(body):
+        if (sign.fields.isdisjoint(present) and not (has_null and sign.null)) or not sign.concerns(body):
             continue
         if row.model and not ((known := abilities()) and row.model(known)):
             continue

@@ -13,6 +13,29 @@ from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, Repair
 _CHAT, _ANTHROPIC = frozenset({CHAT_COMPLETIONS}), frozenset({MESSAGES})
 
 
+def _has_wrong_chat_tool(body: JsonFields) -> bool:
+    """Whether `_check_chat_tools` finds something. Agents send many tools with each request, and they are right."""
+    tools = body["tools"]
+    try:
+        return type(tools) is not list or not all(
+            tool["type"] == "function" and tool["function"]["name"].strip() for tool in cast("list[Any]", tools)
+        )
+    except (TypeError, KeyError, AttributeError):
+        return True
+
+
+def _has_wrong_anthropic_tool(body: JsonFields) -> bool:
+    """Whether `_check_anthropic_tools` may find something."""
+    tools = body["tools"]
+    try:
+        return type(tools) is not list or not all(
+            tool["name"].strip() and type(tool["input_schema"]) is dict and "type" not in tool
+            for tool in cast("list[Any]", tools)
+        )
+    except (TypeError, KeyError, AttributeError):
+        return True
+
+
 def _check_chat_tools(body: JsonFields) -> None:
     for at, tool in enumerate(_tools(body)):
         field = f"tools[{at}]"
@@ -196,7 +219,7 @@ TOOL_REPAIRS = (
         field="tools",
         kind=RepairKind.REFUSED,
         says="A tool that is not of the type `function`, or has no name.",
-        sign=RequestSign(_TOOLS),
+        sign=RequestSign(_TOOLS, concerns=_has_wrong_chat_tool),
         request=_check_chat_tools,
     ),
     Repair(
@@ -206,7 +229,7 @@ TOOL_REPAIRS = (
         field="tools",
         kind=RepairKind.REFUSED,
         says="A tool without a name or an `input_schema`, and the tools of Anthropic's own servers.",
-        sign=RequestSign(_TOOLS),
+        sign=RequestSign(_TOOLS, concerns=_has_wrong_anthropic_tool),
         request=_check_anthropic_tools,
     ),
     Repair(

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from berth_api.inference import samples_only_when_told, stops_at_window
+from berth_api.inference import COMPLETIONS, samples_only_when_told, stops_at_window
 from berth_api.model_deployment import (
     LEAST_CONTEXT,
     MOST_CONTEXT,
@@ -25,7 +25,7 @@ from berth_router.request.aliases import NO_ALIASES, Aliases
 from berth_router.request.defaults import AnswerDefaults, estimated_tokens, tokens_left
 from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
 from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
-from berth_router.request.fields import BerthFields, RequestFields
+from berth_router.request.fields import NO_LIMIT, BerthFields, RequestFields
 from berth_router.request.model_names import is_model_path, model_path
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
 
@@ -194,6 +194,7 @@ class RequestParser:
     def _ask_of_fields(self, fields: RequestFields, endpoint: Endpoint) -> Checked:
         if endpoint.output_limit_required and fields.max_tokens is None:
             raise InvalidRequestError("`max_tokens` is missing.", param="max_tokens", code="missing_required_parameter")
+        _check_limits(fields, endpoint)
         stated = (
             fields.backend,
             fields.device,
@@ -205,7 +206,7 @@ class RequestParser:
         ask = self._ask(fields.model, stated, fields.ttl, endpoint.path, bool(fields.stream) and endpoint.streams)
         temperature = self._defaults.temperature if fields.temperature is None else fields.temperature
         limit = fields.max_tokens or fields.max_completion_tokens or fields.max_output_tokens or 0
-        return ask, fields.model, endpoint.samples and bool(temperature), limit
+        return ask, fields.model, endpoint.samples and bool(temperature), max(limit, 0)
 
     def parse_name(self, name: str, backend: Backend | None = None, device: Device | None = None) -> Ask:
         """What a model's name alone asks, with or without a profile. Raises InvalidRequestError."""
@@ -294,6 +295,21 @@ def _without_model(body: dict[str, Any]) -> bytes:
     except orjson.JSONEncodeError as error:
         # Everything that was parsed from JSON can be written again, unless it is nested too deeply.
         raise InvalidRequestError(f"The body is nested deeper than {_DEEPEST} levels.", code="invalid_json") from error
+
+
+_LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+def _check_limits(fields: RequestFields, endpoint: Endpoint) -> None:
+    """Raises InvalidRequestError where a limit of tokens is one that the path does not have."""
+    allowed = (NO_LIMIT, 0) if endpoint.path == COMPLETIONS else (NO_LIMIT,) if endpoint.samples else ()
+    for name in _LIMIT_FIELDS:
+        limit = getattr(fields, name)
+        if limit is not None and limit < 1 and limit not in allowed:
+            or_none = ", or -1 for as many as the context leaves" if allowed else ""
+            raise InvalidRequestError(
+                f"`{name}` must be greater than or equal to 1{or_none}; got {limit}.", param=name, code="invalid_value"
+            )
 
 
 def _with_wishes(ask: Ask, context_size: int | None, gpu_layers: int | None) -> Ask:

@@ -7,6 +7,7 @@ from berth_api.inference import TOKENIZE
 from berth_api.model_deployment import Backend
 from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.endpoints import Endpoint
+from berth_router.request.fields import NO_LIMIT
 
 UNSAFE_FIELDS: Mapping[Backend, Mapping[str, str]] = {
     Backend.VLLM: {
@@ -81,6 +82,9 @@ def _add_answer_defaults(body: dict[str, Any], endpoint: Endpoint, defaults: Ans
             body.pop(limit, None)
         else:
             body[limit] = stated
+    if limit and body.get(limit) == NO_LIMIT:
+        del body[limit]
+        body.pop("max_completion_tokens", None)
 
 
 def _name_text_for_every_engine(body: dict[str, Any]) -> None:

@@ -89,6 +89,12 @@ class BerthFields(BaseModel):
     )
 
 
+NO_LIMIT = -1
+"""As a limit of tokens: as many as the context leaves. It is llama.cpp's; OpenAI's API has it for some models."""
+
+_LIMITS = "-1: as many as the context leaves; 0: none, in completions alone."
+
+
 class RequestFields(BerthFields):
     """The fields that the router checks: Berth's own, and those of OpenAI's API that have defaults here."""
 
@@ -97,10 +103,10 @@ class RequestFields(BerthFields):
     )
     temperature: float | None = Field(default=None, ge=0, le=2, description="0 is greedy.")
     top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
-    max_tokens: int | None = Field(default=None, ge=1, description="Most tokens to make.")
+    max_tokens: int | None = Field(default=None, ge=NO_LIMIT, description=f"Most tokens to make. {_LIMITS}")
     max_completion_tokens: int | None = Field(
-        default=None, ge=1, description="The newer name of `max_tokens` in chat completions."
+        default=None, ge=NO_LIMIT, description="The newer name of `max_tokens` in chat completions."
     )
     max_output_tokens: int | None = Field(
-        default=None, ge=1, description="The name of `max_tokens` in the Responses API."
+        default=None, ge=NO_LIMIT, description="The name of `max_tokens` in the Responses API."
     )

@@ -16,6 +16,24 @@ def unsupported(field: str, why: str) -> InvalidRequestError:
     return InvalidRequestError(f"`{field}`: {why}", param=field, code="unsupported_value")
 
 
+_ASKED_AS = {
+    "max_completion_tokens": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "messages": "input",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+}
+"""Fields of chat completions, and those of a request that they were made of."""
+
+
+def asked_as(field: str | None) -> str | None:
+    """The client's name of a field of a chat completion, for errors about it."""
+    if field is None:
+        return None
+    name = field.partition("[")[0].partition(".")[0]
+    return _ASKED_AS.get(name, field)
+
+
 def object_of(value: object, field: str) -> dict[str, Any]:
     """The JSON object. Raises InvalidRequestError."""
     if not isinstance(value, dict):

@@ -118,6 +118,10 @@ class AnswerTranslation(Protocol):
         """Whether a stream may begin with comments while the model starts."""
         ...
 
+    def client_field(self, field: str | None) -> str | None:
+        """The client's name of a field of the engine's request, for errors about it."""
+        ...
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         ...
@@ -130,7 +134,6 @@ class EngineRequest:
         "_claim",
         "_context",
         "_deadline",
-        "_engine_path",
         "_engines_chosen",
         "_exchange",
         "_model",
@@ -154,7 +157,6 @@ class EngineRequest:
         self._model: str | None = None
         """The model for which `in_hand` counts the request."""
         self._claim: Claim | None = None
-        self._engine_path = path
         self._deadline = 0.0
         self._engines_chosen = 0
         """How often an engine was chosen."""
@@ -230,7 +232,13 @@ class EngineRequest:
         claim = self._claim
         if claim is None:
             return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
-        return engine_refusal(claim.deployment.spec.backend, self._engine_path, status, content)
+        return self._as_asked(engine_refusal(claim.deployment.spec.backend, self._path, status, content))
+
+    def _as_asked(self, error: APIError) -> APIError:
+        """The error of a field, under the name that the client knows."""
+        if self._translation:
+            error.param = self._translation.client_field(error.param)
+        return error
 
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """Sends the request to another engine, or reports to the client why its answer broke off."""
@@ -296,17 +304,17 @@ class EngineRequest:
         spec = claim.deployment.spec
         pool = self._context.pool
         name = name_in_engine(spec, self._context.engine_store)
-        path = self._engine_path = request.ask.path or self._path
+        path = request.ask.path or self._path
         if self._translation:
-            self.rewriter = self._translation.sent_to_engine()
+            self.rewriter = self._translated(request, spec, self._translation.sent_to_engine())
         else:
-            self.rewriter = self._answer_rewriter(request, spec, name)
+            self.rewriter = self._answer_rewriter(request, spec, path, name)
             self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
         try:
             body = request.body_for(spec, name, claim.deployment.status.context_size)
-        except APIError:
+        except APIError as error:
             pool.release(address, connection)
-            raise
+            raise self._as_asked(error) from None
         head = _request_head(address, path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))
@@ -314,16 +322,26 @@ class EngineRequest:
             self.on_engine_broken(error, stale=True)
 
     def _answer_rewriter(
-        self, request: InferenceRequest, spec: ModelDeploymentSpec, name: str
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, path: str, name: str
     ) -> AnswerRewriter | None:
         renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
         streams = request.ask.stream
-        repairs = answer_repairs(spec.backend, self._engine_path, request.repairs, streams=streams)
+        repairs = answer_repairs(spec.backend, path, request.repairs, streams=streams)
         if not repairs:
             return renamed
         request_id = self._exchange.request_id
         rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
         return chained([*rewriters, renamed] if renamed else rewriters)
+
+    def _translated(
+        self, request: InferenceRequest, spec: ModelDeploymentSpec, translation: AnswerRewriter
+    ) -> AnswerRewriter:
+        """What rewrites an answer for another API. What of a whole answer has to be repaired comes before that."""
+        if not request.repairs or request.ask.stream:
+            return translation
+        repairs = answer_repairs(spec.backend, request.ask.path or self._path, request.repairs, streams=False)
+        rewriters = answer_rewriters(repairs, request.content, request.name, self._exchange.request_id, streams=False)
+        return chained([*rewriters, translation]) or translation
 
     async def _resend_or_fail(
         self, request: InferenceRequest, claim: Claim, error: BrokenAnswerError, *, stale: bool

@@ -189,6 +189,10 @@ class _Translation:
         """Whether the client has got the last line, whatever the engine still sends."""
         return self._stream is not None and self._stream.ended
 
+    def client_field(self, field: str | None) -> str | None:
+        """The client's name of a field of the engine's request: Ollama's errors are a text alone."""
+        return field
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         endpoint, name, clock = self._endpoint, self._call.target.name, self._clock

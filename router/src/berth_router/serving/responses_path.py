@@ -12,6 +12,7 @@ from berth_router.errors import APIError, Dialect, InternalError
 from berth_router.repairs.repair import AnswerRewriter
 from berth_router.request.ask import json_object
 from berth_router.request.endpoints import INFERENCE_PATHS
+from berth_router.responses.fields import asked_as
 from berth_router.responses.items import Answered
 from berth_router.responses.request import read_request
 from berth_router.responses.stream import ResponseStream
@@ -40,6 +41,7 @@ class ResponsesPath:
         try:
             self._begin(engine_request, exchange, body)
         except APIError as error:
+            error.param = asked_as(error.param)
             exchange.fail(error)
         except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
             _log.exception("request_failed", request_id=exchange.request_id)
@@ -99,6 +101,10 @@ class _ResponseTranslation:
     def complete(self) -> bool:
         """Whether the client has got the last of its answer, whatever the engine still sends."""
         return self.stream.ended
+
+    def client_field(self, field: str | None) -> str | None:
+        """The client's name of a field of the engine's request."""
+        return asked_as(field)
 
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""

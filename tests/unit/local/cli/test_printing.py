@@ -2,7 +2,7 @@
 
 import pytest
 
-from berth_local.cli.commands.up import parsed_size
+from berth_local.cli.commands.up import parsed_aliases, parsed_size
 from berth_local.cli.errors import UsageError
 from berth_local.cli.printing import Column, count, duration, size, table
 
@@ -60,3 +60,16 @@ def test_memory_is_said_as_people_say_it(given: str, size_bytes: int) -> None:
 def test_what_is_no_size_is_refused(given: str) -> None:
     with pytest.raises(UsageError, match="must be like 8GB"):
         parsed_size(given)
+
+
+def test_aliases_are_names_and_models() -> None:
+    assert parsed_aliases(["gpt-4o=smol@long", "claude-*=smol", "gpt-4o=tiny"]) == {
+        "gpt-4o": "tiny",
+        "claude-*": "smol",
+    }
+
+
+@pytest.mark.parametrize("given", ["gpt-4o", "gpt-4o=", "=smol"])
+def test_what_is_no_alias_is_refused(given: str) -> None:
+    with pytest.raises(UsageError, match="is no alias"):
+        parsed_aliases([given])

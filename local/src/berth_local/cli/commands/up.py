@@ -1,7 +1,9 @@
 """berth up: the server."""
 
+import json
 import os
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -71,6 +73,23 @@ def up(
             help="Where a request states none; model: the model's own; 1.0 if left out.",
         ),
     ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=MODEL",
+            show_default=False,
+            help="Another name for a model, or a pattern such as claude-*; may be repeated. Instead of BERTH_ALIASES.",
+        ),
+    ] = None,
+    default_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            envvar="BERTH_DEFAULT_MODEL",
+            show_default=False,
+            help="The model for requests with a name that no model has; refused if left out.",
+        ),
+    ] = None,
     api_key: ApiKeyOption = None,
 ) -> None:
     """Serve this machine's models, until Ctrl-C."""
@@ -86,6 +105,8 @@ def up(
         "DEFAULT_MAX_TOKENS": max_tokens,
         "DEFAULT_TEMPERATURE": temperature,
         "DEFAULT_TOP_P": top_p,
+        "BERTH_ALIASES": json.dumps(parsed_aliases(alias)) if alias else None,
+        "BERTH_DEFAULT_MODEL": default_model,
     }
     options = ServeOptions(
         models=models,
@@ -99,6 +120,17 @@ def up(
         serve_until_signal(options, level, _print_address, _print_drain)
     except StartError as error:
         raise FailedError(str(error)) from None
+
+
+def parsed_aliases(stated: Sequence[str]) -> dict[str, str]:
+    """The model of each alias, of texts such as gpt-4o=NAME. Raises UsageError."""
+    aliases: dict[str, str] = {}
+    for text in stated:
+        name, equals, model = text.partition("=")
+        if not (name and equals and model):
+            raise UsageError(f"--alias {text} is no alias: it must be like gpt-4o-mini=MODEL or claude-*=MODEL@PROFILE")
+        aliases[name] = model
+    return aliases
 
 
 def parsed_size(text: str) -> int:
