@@ -6,7 +6,6 @@ from berth_runtime.engines.vllm_parsers import REASONING_PARSERS, TOOL_PARSERS, 
 from reference.markdown import page
 
 _PAGES = "https://docs.vllm.ai/en/stable/"
-_FILES = "https://github.com/vllm-project/vllm/blob/v0.32.0/"
 
 _INTRO = """\
 vLLM finds the calls of tools and the reasoning in a model's answers only if it is told how the model writes them. Berth
@@ -47,5 +46,7 @@ def _table(rows: Sequence[ParserRow]) -> str:
 
 
 def _source(source: str) -> str:
-    name = source.rpartition("/")[2]
-    return f"[{name}]({_FILES}{source})" if source.endswith(".py") else f"[{name}]({_PAGES}{source}.html)"
+    """A page of vLLM's as a link, a file of its package as the name of its module."""
+    if source.endswith(".py"):
+        return f"`{source.removesuffix('.py').replace('/', '.')}`"
+    return f"[{source.rpartition('/')[2]}]({_PAGES}{source}.html)"

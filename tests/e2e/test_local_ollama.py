@@ -78,7 +78,7 @@ async def test_models_are_listed_shown_and_loaded(client: Any) -> None:
     loaded = await client.generate(NAME, keep_alive="20m")
     assert loaded.done_reason == "load"
     (running,) = (await client.ps()).models
-    assert (running.model, running.context_length) == (NAME, 2048)
+    assert (running.model, running.context_length) == (NAME, 8192)  # what the model was made for
     assert running.size > 0
     assert running.expires_at > datetime.now(UTC)
 

@@ -10,8 +10,11 @@ import pytest
 from pydantic import BaseModel
 
 from berth_local.cli.sample_model import MODEL
+from tests.e2e.test_local_command import sample
 from tests.integration.local.running import Berth
 from tests.waiting import PATIENCE_SECONDS
+
+__all__ = ["sample"]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -8,9 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.e2e.wide_model import WIDE_MODEL
+
 FOLDER = Path(__file__).parent
 PYTHON = FOLDER / "python"
 NODE = FOLDER / "node"
+
+TOOLS_MODEL = "SmolLM2-tools"
+"""The sample with a template for tools, which shows the model how to call them."""
 
 Environment = Literal["newest", "older", "node"]
 
@@ -30,6 +35,7 @@ class ForeignClient:
     program: str
     features: Sequence[str]
     environment: Environment = "newest"
+    model: str = TOOLS_MODEL
     faults: Mapping[str, str] = field(default_factory=dict[str, str])
     """Features that fail by the client's own fault: why."""
 
@@ -75,6 +81,11 @@ LIBRARIES = (
 )
 
 PROGRAMS = (
+    ForeignClient(
+        "Claude Code", "@anthropic-ai/claude-code", "with_claude_code.mjs", ("one turn",), "node", WIDE_MODEL
+    ),
+    ForeignClient("Codex", "@openai/codex", "with_codex.mjs", ("one turn",), "node", WIDE_MODEL),
+    ForeignClient("opencode", "opencode-ai", "with_opencode.mjs", ("one turn",), "node", WIDE_MODEL),
     ForeignClient("lm-evaluation-harness", "lm-eval", "with_lm_eval.py", ("loglikelihood",)),
     ForeignClient("CompatCanary", "compatcanary", "with_compatcanary.mjs", ("score",), "node"),
 )

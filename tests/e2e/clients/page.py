@@ -36,6 +36,7 @@ def page(outcomes: Mapping[str, Outcomes]) -> str:
         _table(("client", "version", *FEATURES), (_row(client, outcomes[client.name]) for client in LIBRARIES)),
         _faults(LIBRARIES, outcomes),
         "## Programs\n",
+        "[Coding agents](how-to/coding-agents.md) are started by `berth launch`.\n",
         _table(
             ("program", "version", "what it does", "works"),
             (_program_row(client, outcomes[client.name]) for client in PROGRAMS),

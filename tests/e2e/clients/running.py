@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from berth_local.cli.sample_model import FILE, MODEL
-from tests.e2e.clients.catalog import FOLDER, NODE, PYTHON, ForeignClient
+from tests.e2e.clients.catalog import FOLDER, NODE, PYTHON, TOOLS_MODEL, ForeignClient
+from tests.e2e.wide_model import make_wide_model
 
 ROOT = Path(__file__).resolve().parents[3]
 CACHE = Path(os.environ.get("BERTH_CACHE") or Path.home() / ".cache/berth")
-TOOLS_MODEL = "SmolLM2-tools"
-"""The sample with a template for tools, which shows the model how to call them."""
-
 INSTALL_SECONDS = 900
 RUN_SECONDS = 600
 
@@ -50,9 +48,10 @@ def install() -> None:
 
 
 def make_models(store: Path) -> None:
-    """Puts the model with tools into a store."""
+    """Puts the models that clients ask into a store."""
     sample = CACHE / "clients" / "models"
     subprocess.run([sys.executable, ROOT / "scripts/sample-model", sample], check=True, timeout=INSTALL_SECONDS)
+    make_wide_model(sample / MODEL / FILE, store)
     (store / TOOLS_MODEL).mkdir(parents=True)
     subprocess.run(
         [
@@ -68,12 +67,12 @@ def make_models(store: Path) -> None:
     )
 
 
-async def run(client: ForeignClient, url: str, home: Path, model: str = TOOLS_MODEL) -> Outcomes:
+async def run(client: ForeignClient, url: str, home: Path) -> Outcomes:
     """Runs the program of a client against a Berth. `home`: the client's own, so that it finds nothing of a user."""
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
     environment = _without_project() | {
         "BERTH_COMMAND": str(Path(sys.executable).with_name("berth")),
-        "BERTH_MODEL": model,
+        "BERTH_MODEL": client.model,
         "BERTH_URL": url,
         "HOME": str(home),
         "NO_PROXY": "127.0.0.1,localhost",

@@ -121,7 +121,7 @@ async def test_no_answer_is_a_fault_or_one_that_the_description_does_not_have(
             f"--header=Authorization: Bearer {KEY}",
             f"--seed={SEED}",
             "--phases=examples,coverage,fuzzing",
-            "--max-examples=10",
+            "--max-examples=5",
             "--no-shrink",
             "--request-timeout=20",
             "--suppress-health-check=all",

@@ -38,7 +38,7 @@ def test_helm_finds_no_fault() -> None:
         ({"auth": {"keys": {"admin": None, "client": None}}}, "auth.keys names no key"),
         ({"profiles": {"long": {"ctx": 1}}}, "at '/profiles/long': additional properties 'ctx' not allowed"),
         ({"profiles": {"long": {"n_ctx": 1}}}, "at '/profiles/long/n_ctx'"),
-        ({"aliases": {"/models/x": "y"}}, "at '/aliases': invalid propertyName '/models/x'"),
+        ({"aliases": {"/models/x": "y"}}, "invalid propertyName '/models/x'"),
         ({"aliases": {"x": 1}}, "at '/aliases/x'"),
         ({"downloads": {"hubEndpoint": "ftp://hub.example.com"}}, "at '/downloads/hubEndpoint'"),
         ({"downloads": {"hubEndpoint": "https://user:secret@hub.example.com"}}, "at '/downloads/hubEndpoint'"),

@@ -183,7 +183,7 @@ async def test_other_names_do_not_go_around_a_models_limit(serving: Serving) -> 
 @pytest.mark.parametrize("settings", [SET], indirect=True)
 async def test_aliases_are_listed_beside_their_models(serving: Serving, settings: RouterSettings) -> None:
     store = Path(settings.model_store)
-    write_gguf(store / "tiny" / "model.gguf")
+    write_gguf(store / "tiny" / "model.gguf", context=4096)
     write_gguf(store / "claude-clone" / "model.gguf")
     models = {model["id"]: model for model in (await call(serving, "GET", "/v1/models"))[1]["data"]}
     assert list(models) == [

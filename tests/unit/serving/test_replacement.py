@@ -150,8 +150,9 @@ async def test_a_stream_that_breaks_while_its_pod_is_taken_away_ends_with_an_err
     with await Wire.connect(raw.port) as wire:
         await wire.send(STREAM)
         await raw.asked()
-        raw.idle.send(EVENTS + CHUNKED + b"6\r\ndata: \r\n")
-        await wire.until(b"data: ")
+        whole = b'data: {"role":"assistant"}\n\n'
+        raw.idle.send(EVENTS + CHUNKED + b"%x\r\n%b\r\na\r\ndata: half\r\n" % (len(whole), whole))
+        await wire.until(b"data: half")
         raw.engine.stop()
         await raw.serving.set_status(raw.deployment, phase="Pending", endpoint=None)
         rest = await wire.until(b"0\r\n\r\n")

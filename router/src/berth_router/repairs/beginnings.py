@@ -44,13 +44,20 @@ class StreamBeginning:
                 return data[:begin] + self._missing(event) + data[begin:]
             begin = end + 2
         self._kept = data[begin:]
-        self.passes = len(self._kept) > _MOST_KEPT
+        self.passes = len(self._kept) > _MOST_KEPT or not _may_begin_event(self._kept)
         return data[:begin] + self.end() if self.passes else data[:begin]
 
     def end(self) -> bytes:
         """What is left when no more comes."""
         kept, self._kept = self._kept, b""
         return kept
+
+
+_EVENT_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
+
+
+def _may_begin_event(data: bytes) -> bool:
+    return any(data[: len(each)] == each[: len(data)] for each in _EVENT_BEGINNINGS)
 
 
 def _missing_role(event: bytes) -> bytes:

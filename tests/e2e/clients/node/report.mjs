@@ -13,8 +13,8 @@ export const LONG = "Count from 1 to 1000, one number a line.";
 export const TOO_LONG = "word ".repeat(40_000);
 export const SCHEMA = {
   type: "object",
-  properties: { capital: { type: "string" }, population: { type: "integer" } },
-  required: ["capital", "population"],
+  properties: { capital: { type: "string", enum: ["Paris", "Rome"] } },
+  required: ["capital"],
   additionalProperties: false,
 };
 export const CITY = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };

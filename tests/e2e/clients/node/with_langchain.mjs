@@ -7,8 +7,8 @@ import { z } from "zod";
 import { LONG, MODEL, QUESTION, TOO_LONG, URL, WEATHER, all, isAnswer, isCity, nothingInHand, report, unload } from "./report.mjs";
 
 const model = (options = {}) =>
-  new ChatOpenAI({ model: MODEL, temperature: 0, maxTokens: 64, maxRetries: 0, apiKey: "none", configuration: { baseURL: `${URL}/v1` }, ...options });
-const Capital = z.object({ capital: z.string(), population: z.number().int() });
+  new ChatOpenAI({ model: MODEL, temperature: 0, maxTokens: 128, maxRetries: 0, apiKey: "none", configuration: { baseURL: `${URL}/v1` }, ...options });
+const Capital = z.object({ capital: z.enum(["Paris", "Rome"]) });
 const weather = tool(({ city }) => `sunny in ${city}`, { name: "weather", description: "The weather.", schema: z.object({ city: z.string() }) });
 
 async function stream(options = {}) {

@@ -1,6 +1,6 @@
 """Anthropic's own client."""
 
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 import pydantic
@@ -10,8 +10,7 @@ import report
 class Capital(pydantic.BaseModel):
     """What the JSON schema is made from."""
 
-    capital: str
-    population: int
+    capital: Literal["Paris", "Rome"]
 
 
 client = anthropic.Anthropic(base_url=report.URL, api_key="none", max_retries=0)

@@ -1,6 +1,6 @@
 """Instructor: structures, in each of the ways that it asks for them."""
 
-from typing import Any
+from typing import Any, Literal
 
 import instructor
 import openai
@@ -11,8 +11,7 @@ import report
 class Capital(pydantic.BaseModel):
     """The capital of a country."""
 
-    capital: str
-    population: int
+    capital: Literal["Paris", "Rome"]
 
 
 def client(mode: instructor.Mode) -> Any:

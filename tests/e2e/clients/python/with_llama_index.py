@@ -1,7 +1,7 @@
 """LlamaIndex's OpenAILike."""
 
 import gc
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pydantic
@@ -15,12 +15,11 @@ from llama_index.llms.openai_like import OpenAILike, OpenAILikeResponses
 class Capital(pydantic.BaseModel):
     """The capital of a country."""
 
-    capital: str
-    population: int
+    capital: Literal["Paris", "Rome"]
 
 
 def model(kind: Any = OpenAILike, **options: Any) -> Any:
-    asked: Any = {"model": report.MODEL, "temperature": 0, "max_retries": 0, "is_chat_model": True}
+    asked: Any = {"model": report.MODEL, "temperature": 0, "max_retries": 0, "is_chat_model": True, "timeout": 300}
     asked |= {
         "is_function_calling_model": True,
         "should_use_structured_outputs": True,

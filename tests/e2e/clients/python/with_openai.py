@@ -1,6 +1,6 @@
 """OpenAI's own client."""
 
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pydantic
@@ -10,8 +10,7 @@ import report
 class Capital(pydantic.BaseModel):
     """What the JSON schema is made from."""
 
-    capital: str
-    population: int
+    capital: Literal["Paris", "Rome"]
 
 
 client = openai.OpenAI(base_url=f"{report.URL}/v1", api_key="none", max_retries=0)

@@ -1,6 +1,6 @@
 """OpenAI's Agents SDK."""
 
-from typing import Any
+from typing import Any, Literal
 
 import agents
 import openai
@@ -11,8 +11,7 @@ import report
 class Capital(pydantic.BaseModel):
     """The capital of a country."""
 
-    capital: str
-    population: int
+    capital: Literal["Paris", "Rome"]
 
 
 agents.set_tracing_disabled(True)

@@ -1,7 +1,7 @@
 """Pydantic AI, by OpenAI's and Anthropic's APIs."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pydantic
@@ -20,8 +20,7 @@ GREEDY: Any = {"max_tokens": 64, "extra_body": {"temperature": 0}}
 class Capital(pydantic.BaseModel):
     """The capital of a country."""
 
-    capital: str
-    population: int
+    capital: Literal["Paris", "Rome"]
 
 
 def openais(kind: Any = OpenAIChatModel, name: str = report.MODEL) -> Any:

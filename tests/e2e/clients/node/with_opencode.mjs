@@ -1,0 +1,5 @@
+// opencode.
+
+import { turn } from "./agent.mjs";
+
+await turn("opencode", "run", "Say hi");
