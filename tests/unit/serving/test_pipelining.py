@@ -67,7 +67,7 @@ async def test_the_rest_of_a_request_never_overtakes_its_beginning(raw: Raw) -> 
     with await Wire.connect(raw.port) as wire:
         await wire.send(STREAM + second[:100])
         await raw.idle.request()
-        raw.idle.send(EVENTS + CHUNKED + b"d\r\ndata: first\n\n\r\n")
+        raw.idle.send(EVENTS + CHUNKED + b"5\r\nfirst\r\n")
         await wire.until(b"first")
         # Nothing is awaited in between: the router finds both when it looks next, and the engine's bytes first.
         raw.idle.send(b"0\r\n\r\n")
