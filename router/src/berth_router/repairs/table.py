@@ -16,6 +16,7 @@ from berth_formats.abilities import Abilities
 from berth_router.repairs.beginnings import BEGINNINGS
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
 from berth_router.repairs.embeddings import EMBEDDINGS_REPAIRS
+from berth_router.repairs.forced_tool import FORCED_TOOL
 from berth_router.repairs.messages import MESSAGES_REPAIRS
 from berth_router.repairs.parameters import PARAMETER_REPAIRS
 from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair
@@ -26,6 +27,7 @@ from berth_router.repairs.tools import TOOL_REPAIRS
 REPAIRS: tuple[Repair, ...] = (
     *MESSAGES_REPAIRS,
     *TOOL_REPAIRS,
+    FORCED_TOOL,
     *COMPLETIONS_REPAIRS,
     *PARAMETER_REPAIRS,
     *BEGINNINGS,
