@@ -7,6 +7,7 @@ from typing import Any
 
 import openai
 import pytest
+from openai.types.responses import Response
 from pydantic import BaseModel
 
 from berth_local.cli.sample_model import MODEL
@@ -44,7 +45,7 @@ async def client(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 
 async def test_a_cold_stream_is_the_same_as_the_answer_at_once(client: openai.AsyncOpenAI) -> None:
     events = [event async for event in await client.responses.create(input=QUESTION, stream=True, **GREEDY)]
-    whole = await client.responses.create(input=QUESTION, **GREEDY)
+    whole: Response = await client.responses.create(input=QUESTION, **GREEDY)
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == whole.output_text
     assert (events[0].type, events[-1].type) == ("response.created", "response.incomplete")
@@ -66,9 +67,9 @@ async def test_an_answer_has_the_form_that_is_asked_for(client: openai.AsyncOpen
 
 
 async def test_a_conversation_goes_on_with_the_items_of_the_answer(client: openai.AsyncOpenAI) -> None:
-    first = await client.responses.create(input=QUESTION, **GREEDY)
+    first: Response = await client.responses.create(input=QUESTION, **GREEDY)
     sent: Any = [{"role": "user", "content": QUESTION}, *first.output, {"role": "user", "content": "Are you sure?"}]
-    second = await client.responses.create(input=sent, instructions="Be short.", **GREEDY)
+    second: Response = await client.responses.create(input=sent, instructions="Be short.", **GREEDY)
     assert second.output_text
     assert first.usage
     assert second.usage

@@ -16,8 +16,9 @@ import structlog
 from berth_api.inference import COMPLETIONS
 from berth_router.errors import APIError, Dialect, InternalError, InvalidRequestError
 from berth_router.lifecycle.activator import Activator
-from berth_router.request.ask import Ask, BerthFields, json_object
+from berth_router.request.ask import Ask, json_object
 from berth_router.request.endpoints import INFERENCE_PATHS
+from berth_router.request.fields import BerthFields
 from berth_router.serving.answers import JSON_TYPE
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.inference import EngineRequest, InferenceContext
