@@ -13,6 +13,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 _EVENT_END = b"\n\n"
 _DATA = b"data:"
+_NAME = b"event:"
 
 
 class WholeAnswerRewriter:
@@ -45,14 +46,14 @@ class WholeAnswerRewriter:
 
 
 class EventRewriter:
-    """Changes the JSON object of each event. What is no such event passes as it is."""
+    """Changes the JSON object of each event, which may have a name. What is no such event passes as it is."""
 
     head_lines = None
     begins_at_end = False
     passes = False
 
-    def __init__(self, change: Callable[[JsonFields], None]) -> None:
-        """`change`: changes the object in place."""
+    def __init__(self, change: Callable[[JsonFields], bool | None]) -> None:
+        """`change`: changes the object in place. An event for which it returns False is left out."""
         self._change = change
         self._kept: bytes = b""
 
@@ -69,11 +70,13 @@ class EventRewriter:
         return kept
 
     def _changed(self, event: bytes) -> bytes:
-        content = _object(event.removeprefix(_DATA)) if event.startswith(_DATA) else None
-        if content is None:
+        name, data, content = event.partition(_DATA)
+        changed = _object(content) if data and (not name or name.startswith(_NAME)) else None
+        if changed is None:
             return event + _EVENT_END
-        self._change(content)
-        return b"data: " + orjson.dumps(content) + _EVENT_END
+        if self._change(changed) is False:
+            return b""
+        return name + b"data: " + orjson.dumps(changed) + _EVENT_END
 
 
 def _object(content: bytes) -> JsonFields | None:
