@@ -33,15 +33,17 @@ class WholeAnswerRewriter:
         self._size += len(data)
         if self._size <= _MOST_BYTES:
             self._parts.append(data)
+        else:
+            self._parts.clear()
         return b""
 
     def end(self) -> bytes:
         """The changed answer. Raises APIError where the engine's is none, or too long."""
         answer = _object(b"".join(self._parts)) if self._size <= _MOST_BYTES else None
-        if answer is None:
+        changed = _changed(answer, self._change) if answer is not None else None
+        if changed is None:
             raise EngineFailedError("The engine's answer cannot be read.", code="engine_error")
-        self._change(answer)
-        return orjson.dumps(answer)
+        return changed
 
 
 class EventRewriter:
@@ -70,10 +72,8 @@ class EventRewriter:
 
     def _changed(self, event: bytes) -> bytes:
         content = _object(event.removeprefix(_DATA)) if event.startswith(_DATA) else None
-        if content is None:
-            return event + _EVENT_END
-        self._change(content)
-        return b"data: " + orjson.dumps(content) + _EVENT_END
+        changed = _changed(content, self._change) if content is not None else None
+        return event + _EVENT_END if changed is None else b"data: " + changed + _EVENT_END
 
 
 def _object(content: bytes) -> JsonFields | None:
@@ -82,3 +82,12 @@ def _object(content: bytes) -> JsonFields | None:
     except orjson.JSONDecodeError:
         return None
     return cast("JsonFields", parsed) if isinstance(parsed, dict) else None
+
+
+def _changed(content: JsonFields, change: Callable[[JsonFields], None]) -> bytes | None:
+    """The changed object as JSON. None: it is not as `change` knows it, or is nested too deeply. Raises APIError."""
+    try:
+        change(content)
+        return orjson.dumps(content)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
