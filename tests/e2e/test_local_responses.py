@@ -3,17 +3,19 @@
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
-from openai.types.responses import Response
 from pydantic import BaseModel
 
 from berth_local.cli.sample_model import MODEL
 from tests.e2e.test_local_command import sample
 from tests.integration.local.running import Berth
 from tests.waiting import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from openai.types.responses import Response
 
 __all__ = ["sample"]
 

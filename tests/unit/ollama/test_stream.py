@@ -145,7 +145,22 @@ STREAMS: list[tuple[str, list[bytes], list[dict[str, Any]]]] = [
         [said("a"), {"error": "The engine ended."}],
     ),
     ("an error that is a text", [event({"error": "no"})], [{"error": "no"}]),
-    ("an answer that breaks off", [delta(content="a"), delta("stop")], [said("a"), BROKEN_OFF]),
+    (
+        "an engine without [DONE]",
+        [delta(content="a"), delta("length"), usage()],
+        [said("a"), ended("length", **COUNTED)],
+    ),
+    (
+        "a call of a tool from an engine without [DONE]",
+        [call_delta(index=0, name="weather", arguments='{"city":"Ulm"}'), delta("tool_calls")],
+        [said(tool_calls=[WEATHER]), ended()],
+    ),
+    (
+        "a wrong call of a tool from an engine without [DONE]",
+        [call_delta(index=0, name="weather", arguments="Ulm"), delta("tool_calls")],
+        [{"error": "The model called the tool 'weather' with arguments that are not a JSON object."}],
+    ),
+    ("an answer that breaks off", [delta(content="a")], [said("a"), BROKEN_OFF]),
     ("an answer that breaks off within an event", [delta(content="a"), DONE[:-2]], [said("a"), BROKEN_OFF]),
     ("nothing at all", [], [BROKEN_OFF]),
     ("what is not JSON", [b"data: {\n\n", DONE], [{"error": "The engine sent an answer that is not JSON."}]),

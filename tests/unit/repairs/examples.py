@@ -9,6 +9,7 @@ from berth_formats.abilities import Abilities
 from tests.unit.repairs.completion_examples import COMPLETION_EXAMPLES
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM, Answered, Changed, Example, Kept, Refused
 from tests.unit.repairs.path_examples import PATH_EXAMPLES
+from tests.unit.repairs.structured_examples import STRUCTURED_EXAMPLES
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -41,6 +42,7 @@ TWO_ANTHROPIC_TOOLS = {"tools": [anthropic_tool("add"), anthropic_tool("look")]}
 EXAMPLES: Mapping[str, Sequence[Example]] = {
     **COMPLETION_EXAMPLES,
     **PATH_EXAMPLES,
+    **STRUCTURED_EXAMPLES,
     "nulls": [
         chat(LLAMACPP, {"messages": [{**USER, "name": None, "tool_calls": None}, 3]}, {"messages": [USER, 3]}),
         Kept(CHAT_COMPLETIONS, VLLM, {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": []}]}),

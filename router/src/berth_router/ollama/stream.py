@@ -10,7 +10,7 @@ from berth_router.ollama.gathering import CallGatherer
 from berth_router.ollama.lines import AnswerContent, AnswerEnd, AnswerShape, LineWriter
 
 _DONE = b"[DONE]"
-"""The data of the last event of OpenAI's streams."""
+"""The data of the last event of OpenAI's streams. Not all engines send it."""
 
 
 class AnswerStream:
@@ -52,10 +52,15 @@ class AnswerStream:
         return b"".join(lines)
 
     def end(self) -> bytes:
-        """What is missing when the engine sends no more: nothing, or an error."""
+        """What is missing when the engine sends no more: nothing, the last lines, or an error if it broke off."""
         if self.ended:
             return b""
-        return self._failure(OllamaError("The answer broke off before its end.", status=502))
+        if self._reason is None:
+            return self._failure(OllamaError("The answer broke off before its end.", status=502))
+        try:
+            return self._last_lines()
+        except APIError as error:
+            return self._failure(error)
 
     def _lines_of(self, event: bytes) -> bytes:
         if event.strip() == _DONE:

@@ -13,6 +13,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 _EVENT_END = b"\n\n"
 _DATA = b"data:"
+_NAME = b"event:"
 
 
 class WholeAnswerRewriter:
@@ -47,14 +48,14 @@ class WholeAnswerRewriter:
 
 
 class EventRewriter:
-    """Changes the JSON object of each event. What is no such event passes as it is."""
+    """Changes the JSON object of each event, which may have a name. What is no such event passes as it is."""
 
     head_lines = None
     begins_at_end = False
     passes = False
 
-    def __init__(self, change: Callable[[JsonFields], None]) -> None:
-        """`change`: changes the object in place."""
+    def __init__(self, change: Callable[[JsonFields], bool | None]) -> None:
+        """`change`: changes the object in place. An event for which it returns False is left out."""
         self._change = change
         self._kept: bytes = b""
 
@@ -71,9 +72,12 @@ class EventRewriter:
         return kept
 
     def _changed(self, event: bytes) -> bytes:
-        content = _object(event.removeprefix(_DATA)) if event.startswith(_DATA) else None
-        changed = _changed(content, self._change) if content is not None else None
-        return event + _EVENT_END if changed is None else b"data: " + changed + _EVENT_END
+        name, data, content = event.partition(_DATA)
+        parsed = _object(content) if data and (not name or name.startswith(_NAME)) else None
+        changed = _changed(parsed, self._change) if parsed is not None else None
+        if changed is None:
+            return event + _EVENT_END
+        return name + b"data: " + changed + _EVENT_END if changed else b""
 
 
 def _object(content: bytes) -> JsonFields | None:
@@ -84,10 +88,12 @@ def _object(content: bytes) -> JsonFields | None:
     return cast("JsonFields", parsed) if isinstance(parsed, dict) else None
 
 
-def _changed(content: JsonFields, change: Callable[[JsonFields], None]) -> bytes | None:
-    """The changed object as JSON. None: it is not as `change` knows it, or is nested too deeply. Raises APIError."""
+def _changed(content: JsonFields, change: Callable[[JsonFields], object]) -> bytes | None:
+    """The changed object as JSON; nothing where `change` says False. Raises APIError.
+
+    None: the object is not made as `change` knows it, or is nested too deeply.
+    """
     try:
-        change(content)
-        return orjson.dumps(content)
+        return b"" if change(content) is False else orjson.dumps(content)
     except (AttributeError, LookupError, TypeError, ValueError):
         return None

@@ -21,11 +21,13 @@ from berth_router.repairs.messages import MESSAGES_REPAIRS
 from berth_router.repairs.parameters import PARAMETER_REPAIRS
 from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair
 from berth_router.repairs.reranking import RERANKING
+from berth_router.repairs.structured import STRUCTURED
 from berth_router.repairs.tokens import TOKENS
 from berth_router.repairs.tools import TOOL_REPAIRS
 
 REPAIRS: tuple[Repair, ...] = (
     *MESSAGES_REPAIRS,
+    *STRUCTURED,
     *TOOL_REPAIRS,
     *COMPLETIONS_REPAIRS,
     *PARAMETER_REPAIRS,
