@@ -135,6 +135,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "type-of-response_format": [
         Refused(CHAT_COMPLETIONS, LLAMACPP, {"response_format": True}, "response_format"),
     ],
+    "number-of-answers": [
+        *(Refused(COMPLETIONS, LLAMACPP, {"n": wrong, "echo": True}, "n") for wrong in ("2", 1.5, True, 0, -1, [1])),
+        Kept(CHAT_COMPLETIONS, VLLM, {"n": 2}),
+    ],
     "no-schema": [
         Refused(
             CHAT_COMPLETIONS,
