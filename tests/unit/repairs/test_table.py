@@ -8,7 +8,7 @@ import pytest
 
 from berth_api.model_deployment import Backend, ModelDeploymentSpec
 from berth_formats.abilities import Abilities
-from berth_router.errors import InvalidRequestError
+from berth_router.errors import EngineFailedError, InvalidRequestError
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import REPAIRS, answer_repairs, answer_rewriters
 from berth_router.request.ask import InferenceRequest, RequestParser
@@ -95,6 +95,13 @@ def test_what_needs_no_repair_waits_for_nothing() -> None:
         "tool_choice": "auto",
     }
     assert requested("/v1/chat/completions", sent).repairs == ()
+
+
+def test_prose_in_place_of_what_follows_a_schema_is_no_answer() -> None:
+    prose = b'{"content":[{"type":"text","text":"Well"}],"stop_reason":"end_turn"}'
+    sent = {"output_format": {"type": "json_schema", "schema": {"type": "object"}}}
+    with pytest.raises(EngineFailedError):
+        client_gets(Answered("/v1/messages", Backend.LLAMACPP, sent, prose, b"", streams=False), prose)
 
 
 def test_after_the_first_event_everything_passes_as_it_is() -> None:
