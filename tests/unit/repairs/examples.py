@@ -8,6 +8,7 @@ from berth_api.model_deployment import Backend
 from berth_formats.abilities import Abilities
 from tests.unit.repairs.completion_examples import COMPLETION_EXAMPLES
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM, Answered, Changed, Example, Kept, Refused
+from tests.unit.repairs.forced_tool_examples import FORCED_TOOL_EXAMPLES
 from tests.unit.repairs.path_examples import PATH_EXAMPLES
 from tests.unit.repairs.structured_examples import STRUCTURED_EXAMPLES
 
@@ -134,6 +135,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "type-of-response_format": [
         Refused(CHAT_COMPLETIONS, LLAMACPP, {"response_format": True}, "response_format"),
     ],
+    "number-of-answers": [
+        *(Refused(COMPLETIONS, LLAMACPP, {"n": wrong, "echo": True}, "n") for wrong in ("2", 1.5, True, 0, -1, [1])),
+        Kept(CHAT_COMPLETIONS, VLLM, {"n": 2}),
+    ],
     "no-schema": [
         Refused(
             CHAT_COMPLETIONS,
@@ -155,11 +160,8 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         ),
         Kept(CHAT_COMPLETIONS, TRANSFORMERS, {**TWO_TOOLS, "tool_choice": "auto"}),
     ],
-    "named-tool": [
-        chat(
-            LLAMACPP, {**TWO_TOOLS, "tool_choice": named("look")}, {"tools": [tool("look")], "tool_choice": "required"}
-        )
-    ],
+    "named-tool": [chat(LLAMACPP, {**TWO_TOOLS, "tool_choice": named("look")}, {"tools": [tool("look")]})],
+    "forced-tool": FORCED_TOOL_EXAMPLES,
     "anthropic-named-tool-missing": [
         Refused(
             MESSAGES,

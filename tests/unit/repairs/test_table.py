@@ -9,6 +9,7 @@ import pytest
 from berth_api.model_deployment import Backend, ModelDeploymentSpec
 from berth_formats.abilities import Abilities
 from berth_router.errors import EngineFailedError, InvalidRequestError
+from berth_router.repairs.completions import PromptEcho
 from berth_router.repairs.repair import Repair
 from berth_router.repairs.table import REPAIRS, answer_repairs, answer_rewriters
 from berth_router.request.ask import InferenceRequest, RequestParser
@@ -124,3 +125,32 @@ def test_a_first_event_without_an_end_passes_at_some_length() -> None:
     long = b"data: " + b"x" * 100_000
     assert rewriter.feed(long) == long
     assert rewriter.passes
+
+
+def test_a_prompt_is_echoed_at_no_cost_by_the_number_of_answers_that_are_asked_for() -> None:
+    """The engine is asked, and refuses so many, only after the answer's rewriter is made."""
+    answer: dict[str, Any] = {"choices": [{"index": 1, "text": "x"}, {"index": 10**12, "text": "y"}]}
+    PromptEcho({"prompt": ["a", "b"], "n": 10**12}).change(answer)
+    assert [choice["text"] for choice in answer["choices"]] == ["ax", "by"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b'{"choices":[{"logprobs":{"content":[{"token":"a"}]}}]}', b'{"choices":[{"logprobs":{"content":[5]}}]}'],
+)
+def test_an_answer_that_is_not_made_as_a_row_knows_it_fails_in_order(answer: bytes) -> None:
+    sent = {"logprobs": 1}
+    whole = Answered("/v1/completions", Backend.LLAMACPP, sent, answer, b"", streams=False)
+    with pytest.raises(EngineFailedError):
+        client_gets(whole, answer)
+    event = b"data: " + answer + b"\n\n"
+    assert client_gets(Answered("/v1/completions", Backend.LLAMACPP, sent, event, event), event) == event
+
+
+def test_what_becomes_nested_too_deeply_is_refused() -> None:
+    deep: Any = []
+    for _ in range(251):
+        deep = [deep]
+    assert requested("/v1/completions", {"prompt": [0, deep], "n": 2}).repairs
+    with pytest.raises(InvalidRequestError):
+        engine_gets("/v1/completions", Backend.LLAMACPP, {"prompt": [0, deep], "n": 2})

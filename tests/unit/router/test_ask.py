@@ -18,6 +18,7 @@ from berth_api.model_deployment import (
 )
 from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
+from berth_router.request.aliases import Aliases
 from berth_router.request.ask import Ask, InferenceRequest, RequestParser
 from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.endpoints import INFERENCE_PATHS
@@ -278,6 +279,14 @@ def test_thoughts_do_not_use_up_a_limit_that_nobody_has_stated(model: str, limit
     parser = RequestParser({}, abilities=lambda path: Abilities("chat", thinking=path == "/models/thinker"))
     request = parser.parse(raw, INFERENCE_PATHS[CHAT])
     assert orjson.loads(request.body_for(LLAMACPP, model))["max_tokens"] == limit
+
+
+def test_thoughts_of_the_default_model_have_no_limit_either() -> None:
+    raw = orjson.dumps({"model": "unknown", "messages": MESSAGES})
+    known = {"/models/thinker": Abilities("chat", thinking=True)}
+    parser = RequestParser({}, aliases=Aliases({}, "thinker"), abilities=known.get)
+    request = parser.parse(raw, INFERENCE_PATHS[CHAT])
+    assert orjson.loads(request.body_for(LLAMACPP, "thinker"))["max_tokens"] is None
 
 
 WHOLE = {"stream": False}

@@ -80,6 +80,16 @@ async def test_a_load_of_what_cannot_start_says_why(serving: Serving) -> None:
     assert (reply.status, orjson.loads(reply.body)["error"]["code"]) == (503, "engine_failed")
 
 
+async def test_loads_that_go_on_have_a_bound(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their clients have had an answer, so that no other limit counts them."""
+    monkeypatch.setattr("berth_router.serving.load_path._MOST_LOADS", 2)
+    statuses = [(await post(serving, "/models/load", model="tiny", ttl=ttl)).status for ttl in (1, 2, 3, 2)]
+    assert statuses == [200, 200, 429, 200]
+    await serving.make_ready(await serving.created())
+    assert (await post(serving, "/v1/models/load", model="tiny")).status == 200
+    assert (await post(serving, "/models/load", model="tiny", ttl=3)).status == 200
+
+
 @pytest.mark.covers("GET /models", "POST /models/unload")
 async def test_llamacpps_clients_see_and_unload(ready: Serving) -> None:
     listed = (await call(ready, "GET", "/models"))[1]
@@ -150,3 +160,9 @@ async def test_a_listener_that_takes_nothing_is_let_go(serving: Serving, monkeyp
         await serving.set_status(name, phase="Sleeping")
         await serving.make_ready(name)
     assert len([event async for event in events]) == 2
+
+
+async def test_who_listens_when_the_router_ends_is_told_so_at_once(serving: Serving) -> None:
+    feed = ModelFeed(serving.router._deployments)  # pyright: ignore[reportPrivateUsage]
+    feed.close()
+    assert [event async for event in feed.events()] == [b": the events of all models\n\n"]

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.router.conftest import MODEL
 from tests.unit.serving.conftest import Raw
 from tests.unit.serving.raw_engine import CHUNKED, EVENTS, OK, counted
-from tests.unit.serving.wire import Answer, Wire, chat, chunked, get, request
+from tests.unit.serving.wire import CHAT, Answer, Wire, chat, chunked, get, request
 
 ASK = request(chat(MODEL))
 RENAMED = request(chat("tiny"))
@@ -218,6 +218,20 @@ async def test_a_long_refusal_passes_as_it_is(raw: Raw) -> None:
     words = b"no" * 100_000
     answer = await answered(raw, ASK, b"HTTP/1.1 400 Bad Request\r\ncontent-length: %d\r\n\r\n" % len(words), words)
     assert (answer.status, answer.body, answer.whole) == (400, words, True)
+
+
+async def test_a_long_refusal_has_a_head_where_an_answer_would_be_changed_as_a_whole(raw: Raw) -> None:
+    """Its bytes are never taken for the head of an answer."""
+    asked = request(b'{"model":"tiny","content":"x"}', path="/tokenize")
+    refused = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad" + b"x" * 70_000
+    with await Wire.connect(raw.port) as wire:
+        await wire.send(asked)
+        engine = await raw.asked()
+        await engine.send_all(counted(refused, b"HTTP/1.1 400 Bad Request\r\n"))
+        answer = await wire.answer()
+        assert (answer.status, answer.error["code"], answer.whole) == (502, "engine_error", True)
+        assert b"bad" not in answer.body
+        assert (await wire.ask(get(CHAT))).status == 405
 
 
 async def test_an_engine_may_answer_before_it_has_read(raw: Raw) -> None:

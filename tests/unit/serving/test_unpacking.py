@@ -2,11 +2,15 @@
 
 import gzip
 import zlib
+from collections.abc import Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
+from berth_router.serving.heads import parse_request_head
+from berth_router.serving.unpacking import unpacking
 from tests.unit.router.conftest import MODEL, Serving
 from tests.unit.router.engine import Call
 from tests.unit.serving.conftest import called
@@ -78,6 +82,37 @@ async def test_a_long_body_is_unpacked_in_steps_and_others_are_answered_meanwhil
         assert (await wire.answer()).status == 200
     assert len(ready.engine.calls[-1].body["messages"][0]["content"]) == 20 * MIB
     await room_taken(ready, 0)
+
+
+class _Kept:
+    """An exchange that keeps what it is to run in the background."""
+
+    def __init__(self) -> None:
+        self.work: list[Coroutine[Any, Any, None]] = []
+
+    def reserve_body(self, size: int) -> bool:
+        return True
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        self.work.append(work)
+
+
+EMPTY_BLOCK = b"\0\0\0\xff\xff"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [gzip.compress(chat(MODEL, "0" * 2 * MIB), 0), gzip.compress(b"", 0)[:10] + EMPTY_BLOCK * MIB],
+    ids=["as long as before", "nothing at all"],
+)
+def test_a_long_body_is_unpacked_in_steps_even_if_it_hardly_grows(packed: bytes) -> None:
+    exchange: Any = _Kept()
+    responder: Any = SimpleNamespace(body_limit=64 * MIB)
+    unpacking(parse_request_head(request(headers=GZIP)), responder).serve(exchange, packed)
+    [work] = exchange.work
+    steps = [work.send(None) for _ in range(len(packed) // (64 * 1024) - 1)]
+    assert steps
+    work.close()
 
 
 @pytest.mark.covers("400 invalid_content_encoding")

@@ -30,6 +30,7 @@ class ModelFeed:
         self._deployments = deployments
         self._listeners: set[asyncio.Queue[bytes | None]] = set()
         self._last: dict[str, ModelStatus] = {}
+        self._closed = False
         deployments.listen(self._changed)
         deployments.listen_for_removal(self._changed)
 
@@ -39,13 +40,16 @@ class ModelFeed:
         self._listeners.add(queue)
         try:
             yield b": the events of all models\n\n"
+            if self._closed:  # who asks while the router ends would hold it up until its drain is over
+                return
             while (event := await self._next(queue)) is not None:
                 yield event
         finally:
             self._listeners.discard(queue)
 
     def close(self) -> None:
-        """Ends every stream: the router ends."""
+        """Ends every stream, and those that begin from now on: the router ends."""
+        self._closed = True
         for queue in self._listeners:
             self._end(queue)
 

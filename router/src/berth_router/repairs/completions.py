@@ -110,17 +110,19 @@ class PromptEcho:
     """Puts the prompt before the first text of each choice."""
 
     def __init__(self, body: JsonFields) -> None:
-        times = body.get("n") or 1
-        self._prompts = [text for text in _texts(body) for _ in range(times)]
+        self._prompts = _texts(body)
+        self._times = body.get("n") or 1
+        """Answers to each prompt. Whether the engine makes so many is not known here."""
         self._echoed: set[int] = set()
 
     def change(self, answer: JsonFields) -> None:
         """Changes an answer, or one event of a stream, in place."""
         for choice in _choices(answer):
             index = choice.get("index", 0)
-            if index not in self._echoed and index < len(self._prompts):
+            place = index // self._times
+            if index not in self._echoed and place < len(self._prompts):
                 self._echoed.add(index)
-                choice["text"] = self._prompts[index] + (choice.get("text") or "")
+                choice["text"] = self._prompts[place] + (choice.get("text") or "")
 
 
 # -- echo with logprobs: how likely the prompt itself is

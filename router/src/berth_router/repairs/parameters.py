@@ -55,6 +55,16 @@ def _refuse_schema(_: JsonFields) -> None:
     )
 
 
+def _is_no_count(body: JsonFields) -> bool:
+    return type(body["n"]) is not int or body["n"] < 1
+
+
+def _refuse_count(body: JsonFields) -> None:
+    raise InvalidRequestError(
+        f"`n` must be a whole number from 1; got {str(body['n'])[:100]!r}.", param="n", code="invalid_value"
+    )
+
+
 def _wrong_type(field: str, right: str, *types: type) -> Repair:
     wrong = _is_no(*types)
 
@@ -78,6 +88,16 @@ _TYPES = (
     _wrong_type("stop", "a string or a list of strings", str, list),
     _wrong_type("logit_bias", "an object", dict, list),
     _wrong_type("response_format", "an object", dict),
+    Repair(
+        "number-of-answers",
+        engines=EVERY_ENGINE,
+        paths=_CHAT | _COMPLETIONS,
+        field="n",
+        kind=RepairKind.REFUSED,
+        says="What is not a whole number from 1.",
+        sign=RequestSign(frozenset({"n"}), concerns=_is_no_count),
+        request=_refuse_count,
+    ),
     Repair(
         "no-schema",
         engines=EVERY_ENGINE,

@@ -34,15 +34,17 @@ class WholeAnswerRewriter:
         self._size += len(data)
         if self._size <= _MOST_BYTES:
             self._parts.append(data)
+        else:
+            self._parts.clear()
         return b""
 
     def end(self) -> bytes:
         """The changed answer. Raises APIError where the engine's is none, or too long."""
         answer = _object(b"".join(self._parts)) if self._size <= _MOST_BYTES else None
-        if answer is None:
+        changed = _changed(answer, self._change) if answer is not None else None
+        if changed is None:
             raise EngineFailedError("The engine's answer cannot be read.", code="engine_error")
-        self._change(answer)
-        return orjson.dumps(answer)
+        return changed
 
 
 class EventRewriter:
@@ -71,12 +73,11 @@ class EventRewriter:
 
     def _changed(self, event: bytes) -> bytes:
         name, data, content = event.partition(_DATA)
-        changed = _object(content) if data and (not name or name.startswith(_NAME)) else None
+        parsed = _object(content) if data and (not name or name.startswith(_NAME)) else None
+        changed = _changed(parsed, self._change) if parsed is not None else None
         if changed is None:
             return event + _EVENT_END
-        if self._change(changed) is False:
-            return b""
-        return name + b"data: " + orjson.dumps(changed) + _EVENT_END
+        return name + b"data: " + changed + _EVENT_END if changed else b""
 
 
 def _object(content: bytes) -> JsonFields | None:
@@ -85,3 +86,14 @@ def _object(content: bytes) -> JsonFields | None:
     except orjson.JSONDecodeError:
         return None
     return cast("JsonFields", parsed) if isinstance(parsed, dict) else None
+
+
+def _changed(content: JsonFields, change: Callable[[JsonFields], object]) -> bytes | None:
+    """The changed object as JSON; nothing where `change` says False. Raises APIError.
+
+    None: the object is not made as `change` knows it, or is nested too deeply.
+    """
+    try:
+        return b"" if change(content) is False else orjson.dumps(content)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None

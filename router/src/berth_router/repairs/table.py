@@ -13,9 +13,11 @@ import orjson
 
 from berth_api.model_deployment import Backend
 from berth_formats.abilities import Abilities
+from berth_router.errors import InvalidRequestError
 from berth_router.repairs.beginnings import BEGINNINGS
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
 from berth_router.repairs.embeddings import EMBEDDINGS_REPAIRS
+from berth_router.repairs.forced_tool import FORCED_TOOL
 from berth_router.repairs.messages import MESSAGES_REPAIRS
 from berth_router.repairs.parameters import PARAMETER_REPAIRS
 from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair
@@ -28,6 +30,7 @@ REPAIRS: tuple[Repair, ...] = (
     *MESSAGES_REPAIRS,
     *STRUCTURED,
     *TOOL_REPAIRS,
+    FORCED_TOOL,
     *COMPLETIONS_REPAIRS,
     *PARAMETER_REPAIRS,
     *BEGINNINGS,
@@ -106,7 +109,10 @@ def repaired_content(content: bytes, rows: Sequence[Repair], engine: Backend) ->
     for row in needed:
         if row.request:
             row.request(body)
-    return orjson.dumps(body)
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        raise InvalidRequestError("The body is nested too deeply.", code="invalid_json") from None
 
 
 def answer_repairs(engine: Backend, path: str, waiting: Sequence[Repair], *, streams: bool) -> tuple[Repair, ...]:

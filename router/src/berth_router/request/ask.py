@@ -166,6 +166,8 @@ class RequestParser:
     def _defaults_for(self, ask: Ask) -> AnswerDefaults:
         """The defaults of an answer. Thoughts must not use up a limit of tokens that the request does not know of."""
         abilities = self._abilities(ask.model)
+        if abilities is None and ask.otherwise:  # most likely the default model answers
+            abilities = self._abilities(ask.otherwise.model)
         return self._thinking_defaults if abilities and abilities.thinking else self._defaults
 
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:

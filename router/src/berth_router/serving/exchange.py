@@ -390,7 +390,8 @@ class Exchange:
             return
         self._refusal = None
         rewriter = rules.rewriter
-        if self.started or (rewriter and rewriter.head_lines):  # what came is not in the API that has begun
+        if self.started or (rewriter and (rewriter.head_lines or rewriter.begins_at_end)):
+            # What came is not in the API that has begun, or has a rewriter that gives the client's answer its head.
             self.fail(EngineFailedError(f"The engine answered with status {head.status}.", code="engine_error"))
             return
         self._pass_head(head, rules)

@@ -305,21 +305,27 @@ class EngineRequest:
         pool = self._context.pool
         name = name_in_engine(spec, self._context.engine_store)
         path = request.ask.path or self._path
-        if self._translation:
-            self.rewriter = self._translated(request, spec, self._translation.sent_to_engine())
-        else:
-            self.rewriter = self._answer_rewriter(request, spec, path, name)
-            self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
         try:
             body = request.body_for(spec, name, claim.deployment.status.context_size)
+            self._choose_rewriters(request, spec, path, name)
         except APIError as error:
             pool.release(address, connection)
             raise self._as_asked(error) from None
+        except Exception:
+            pool.release(address, connection)
+            raise
         head = _request_head(address, path, len(body), self._exchange)
         try:
             self._exchange.forward(connection, head + body, self, lambda used: pool.release(address, used))
         except BrokenAnswerError as error:  # the engine has closed the connection since it was taken
             self.on_engine_broken(error, stale=True)
+
+    def _choose_rewriters(self, request: InferenceRequest, spec: ModelDeploymentSpec, path: str, name: str) -> None:
+        if self._translation:
+            self.rewriter = self._translated(request, spec, self._translation.sent_to_engine())
+        else:
+            self.rewriter = self._answer_rewriter(request, spec, path, name)
+            self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
 
     def _answer_rewriter(
         self, request: InferenceRequest, spec: ModelDeploymentSpec, path: str, name: str
@@ -336,11 +342,12 @@ class EngineRequest:
     def _translated(
         self, request: InferenceRequest, spec: ModelDeploymentSpec, translation: AnswerRewriter
     ) -> AnswerRewriter:
-        """What rewrites an answer for another API. What of a whole answer has to be repaired comes before that."""
-        if not request.repairs or request.ask.stream:
+        """What rewrites an answer for another API. What of it has to be repaired comes before that."""
+        if not request.repairs:
             return translation
-        repairs = answer_repairs(spec.backend, request.ask.path or self._path, request.repairs, streams=False)
-        rewriters = answer_rewriters(repairs, request.content, request.name, self._exchange.request_id, streams=False)
+        path, streams, request_id = request.ask.path or self._path, request.ask.stream, self._exchange.request_id
+        repairs = answer_repairs(spec.backend, path, request.repairs, streams=streams)
+        rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
         return chained([*rewriters, translation]) or translation
 
     async def _resend_or_fail(

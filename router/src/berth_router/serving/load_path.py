@@ -14,7 +14,7 @@ import orjson
 import structlog
 
 from berth_api.inference import COMPLETIONS
-from berth_router.errors import APIError, Dialect, InternalError, InvalidRequestError
+from berth_router.errors import APIError, Dialect, InternalError, InvalidRequestError, TooManyRequestsError
 from berth_router.lifecycle.activator import Activator
 from berth_router.request.ask import Ask, json_object
 from berth_router.request.endpoints import INFERENCE_PATHS
@@ -27,6 +27,9 @@ _log = structlog.get_logger(__name__)
 
 LOAD_PATHS: Mapping[str, bool] = {"/v1/models/load": True, "/models/load": False}
 """The paths, and whether the answer waits until the model is ready."""
+
+_MOST_LOADS = 256
+"""Loads that go on at once: each of them waits for its model, though its client has had its answer."""
 
 _FIELDS = tuple(BerthFields.model_fields)
 
@@ -49,6 +52,11 @@ class LoadsBegun:
         task = self._running.get(ask)
         if task is not None:
             return False
+        if len(self._running) >= _MOST_LOADS:
+            raise TooManyRequestsError(
+                f"{_MOST_LOADS} loads are under way, which is as many as this router takes at once.",
+                code="too_many_requests",
+            )
         task = self._running[ask] = asyncio.create_task(self._load(ask, note))
         task.add_done_callback(lambda done: self._ended(ask, done))
         waiting = asyncio.create_task(begun.wait())

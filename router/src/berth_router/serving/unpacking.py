@@ -64,10 +64,11 @@ class _UnpackingResponder:
             return
         steps = self._steps(exchange, body)
         parts: list[bytes] = []
+        is_small = len(body) <= _READ_BYTES  # a longer body takes many steps, however little each of them yields
         try:
             while (part := next(steps, None)) is not None:
                 parts.append(part)
-                if len(part) == _STEP_BYTES:
+                if len(part) == _STEP_BYTES or not is_small:
                     exchange.run(self._go_on(exchange, len(body), steps, parts))
                     return
         except APIError as error:
@@ -100,7 +101,10 @@ class _UnpackingResponder:
 
 
 def unpacked(body: bytes, window_bits: int) -> Iterator[bytes]:
-    """The parts of what the body unpacks to, of at most _STEP_BYTES each. Raises InvalidRequestError."""
+    """The parts of what the body unpacks to, of 0 to _STEP_BYTES each. Raises InvalidRequestError.
+
+    There is a part for each piece that was read, so that whoever takes them can pause: what is packed may be nothing.
+    """
     unpacker = zlib.decompressobj(window_bits)
     packed = memoryview(body)
     at = 0
@@ -114,8 +118,7 @@ def unpacked(body: bytes, window_bits: int) -> Iterator[bytes]:
             part = unpacker.decompress(unread, _STEP_BYTES)
         except zlib.error as error:
             raise _not_packed(str(error)) from None
-        if part:
-            yield part
+        yield part
     if unpacker.unused_data or at < len(body):
         # Also a second member, which gzip would allow: a body of a million tiny ones would take minutes.
         raise _not_packed("something follows behind its end")
