@@ -3,7 +3,7 @@
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import openai
 import pytest
@@ -45,9 +45,14 @@ async def client(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         yield client
 
 
+async def respond(client: openai.AsyncOpenAI, **fields: Any) -> "Response":
+    """A whole answer."""
+    return cast("Response", await client.responses.create(**fields))
+
+
 async def test_a_cold_stream_is_the_same_as_the_answer_at_once(client: openai.AsyncOpenAI) -> None:
     events = [event async for event in await client.responses.create(input=QUESTION, stream=True, **GREEDY)]
-    whole: Response = await client.responses.create(input=QUESTION, **GREEDY)
+    whole = await respond(client, input=QUESTION, **GREEDY)
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == whole.output_text
     assert (events[0].type, events[-1].type) == ("response.created", "response.incomplete")
@@ -69,9 +74,9 @@ async def test_an_answer_has_the_form_that_is_asked_for(client: openai.AsyncOpen
 
 
 async def test_a_conversation_goes_on_with_the_items_of_the_answer(client: openai.AsyncOpenAI) -> None:
-    first: Response = await client.responses.create(input=QUESTION, **GREEDY)
+    first = await respond(client, input=QUESTION, **GREEDY)
     sent: Any = [{"role": "user", "content": QUESTION}, *first.output, {"role": "user", "content": "Are you sure?"}]
-    second: Response = await client.responses.create(input=sent, instructions="Be short.", **GREEDY)
+    second = await respond(client, input=sent, instructions="Be short.", **GREEDY)
     assert second.output_text
     assert first.usage
     assert second.usage

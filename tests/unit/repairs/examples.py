@@ -8,6 +8,7 @@ from berth_api.model_deployment import Backend
 from berth_formats.abilities import Abilities
 from tests.unit.repairs.completion_examples import COMPLETION_EXAMPLES
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM, Answered, Changed, Example, Kept, Refused
+from tests.unit.repairs.forced_tool_examples import FORCED_TOOL_EXAMPLES
 from tests.unit.repairs.path_examples import PATH_EXAMPLES
 from tests.unit.repairs.structured_examples import STRUCTURED_EXAMPLES
 
@@ -159,11 +160,8 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         ),
         Kept(CHAT_COMPLETIONS, TRANSFORMERS, {**TWO_TOOLS, "tool_choice": "auto"}),
     ],
-    "named-tool": [
-        chat(
-            LLAMACPP, {**TWO_TOOLS, "tool_choice": named("look")}, {"tools": [tool("look")], "tool_choice": "required"}
-        )
-    ],
+    "named-tool": [chat(LLAMACPP, {**TWO_TOOLS, "tool_choice": named("look")}, {"tools": [tool("look")]})],
+    "forced-tool": FORCED_TOOL_EXAMPLES,
     "anthropic-named-tool-missing": [
         Refused(
             MESSAGES,

@@ -100,9 +100,10 @@ def test_what_is_the_callers_fault_is_400_and_names_the_field(
     (found,) = (each for each in REFUSALS if each.name == row)
     error = refused(path, 500, {"error": {"message": text, "type": "server_error", "code": 500}}, engine)
     assert error.status == 400
+    in_text = " (context_length_exceeded)" if found.code == "context_length_exceeded" else ""
     assert error.content() == {
         "error": {
-            "message": found.instead or text,
+            "message": (found.instead or text) + in_text,
             "type": "invalid_request_error",
             "param": param,
             "code": found.code,

@@ -17,6 +17,7 @@ from berth_router.errors import InvalidRequestError
 from berth_router.repairs.beginnings import BEGINNINGS
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
 from berth_router.repairs.embeddings import EMBEDDINGS_REPAIRS
+from berth_router.repairs.forced_tool import FORCED_TOOL
 from berth_router.repairs.messages import MESSAGES_REPAIRS
 from berth_router.repairs.parameters import PARAMETER_REPAIRS
 from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair
@@ -29,6 +30,7 @@ REPAIRS: tuple[Repair, ...] = (
     *MESSAGES_REPAIRS,
     *STRUCTURED,
     *TOOL_REPAIRS,
+    FORCED_TOOL,
     *COMPLETIONS_REPAIRS,
     *PARAMETER_REPAIRS,
     *BEGINNINGS,

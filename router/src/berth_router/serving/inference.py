@@ -342,11 +342,12 @@ class EngineRequest:
     def _translated(
         self, request: InferenceRequest, spec: ModelDeploymentSpec, translation: AnswerRewriter
     ) -> AnswerRewriter:
-        """What rewrites an answer for another API. What of a whole answer has to be repaired comes before that."""
-        if not request.repairs or request.ask.stream:
+        """What rewrites an answer for another API. What of it has to be repaired comes before that."""
+        if not request.repairs:
             return translation
-        repairs = answer_repairs(spec.backend, request.ask.path or self._path, request.repairs, streams=False)
-        rewriters = answer_rewriters(repairs, request.content, request.name, self._exchange.request_id, streams=False)
+        path, streams, request_id = request.ask.path or self._path, request.ask.stream, self._exchange.request_id
+        repairs = answer_repairs(spec.backend, path, request.repairs, streams=streams)
+        rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
         return chained([*rewriters, translation]) or translation
 
     async def _resend_or_fail(

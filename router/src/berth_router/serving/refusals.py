@@ -40,8 +40,9 @@ class EngineRefusalError(APIError):
         if dialect is Dialect.OLLAMA:
             return content
         content["error"] |= self._more
-        if dialect is Dialect.ANTHROPIC and self._fault and self._fault.code == TOO_LONG:
-            content["error"]["message"] = self._too_long(self._fault)
+        if self._fault and self._fault.code == TOO_LONG:
+            too_long = self._too_long(self._fault) if dialect is Dialect.ANTHROPIC else f"{self.message} ({TOO_LONG})"
+            content["error"]["message"] = too_long  # some clients of OpenAI's API look for the code in the text
         return content
 
     def _too_long(self, fault: CallersFault) -> str:
