@@ -98,6 +98,13 @@ def test_what_needs_no_repair_waits_for_nothing() -> None:
     assert requested("/v1/chat/completions", sent).repairs == ()
 
 
+def test_prose_in_place_of_what_follows_a_schema_is_no_answer() -> None:
+    prose = b'{"content":[{"type":"text","text":"Well"}],"stop_reason":"end_turn"}'
+    sent = {"output_format": {"type": "json_schema", "schema": {"type": "object"}}}
+    with pytest.raises(EngineFailedError):
+        client_gets(Answered("/v1/messages", Backend.LLAMACPP, sent, prose, b"", streams=False), prose)
+
+
 def test_after_the_first_event_everything_passes_as_it_is() -> None:
     rows = answer_repairs(Backend.LLAMACPP, "/v1/chat/completions", (), streams=True)
     rewriter = chained(answer_rewriters(rows, b"", "tiny", "req_1", streams=True))

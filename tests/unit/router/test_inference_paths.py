@@ -70,6 +70,15 @@ async def test_the_tokens_of_a_response_are_counted_as_those_of_the_conversation
     assert [message["role"] for message in asked.body["messages"]] == ["system", "user"]
 
 
+async def test_a_refusal_to_count_a_responses_tokens_names_the_clients_field(ready: Serving) -> None:
+    async def refuse(call: Call) -> None:
+        await call.answer({"error": {"code": 500, "message": "Failed to parse messages: x"}}, "500 No")
+
+    ready.engine.behaviour = refuse
+    reply = await ready.raw("POST", "/v1/responses/input_tokens", body(input="x"))
+    assert (reply.status, orjson.loads(reply.body)["error"]["param"]) == (400, "input")
+
+
 @pytest.mark.parametrize("path", ["/rerank", "/reranking", "/v1/reranking", "/v2/rerank"])
 async def test_other_names_of_a_path_reach_the_engine_at_its_own(ready: Serving, path: str) -> None:
     assert (await ready.raw("POST", path, body(query="x", documents=["a"]))).status == 200

@@ -234,6 +234,18 @@ async def test_a_long_refusal_has_a_head_where_an_answer_would_be_changed_as_a_w
         assert (await wire.ask(get(CHAT))).status == 405
 
 
+async def test_a_fault_in_what_changes_an_answer_is_an_answer_too(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("berth_router.repairs.tokens._count", fail)
+    with await Wire.connect(raw.port) as wire:
+        await wire.send(request(b'{"model":"tiny","content":"x"}', path="/tokenize"))
+        (await raw.asked()).send(counted(b'{"tokens":[1]}'))
+        answer = await wire.answer()
+        assert (answer.status, answer.whole) == (500, True)
+
+
 async def test_an_engine_may_answer_before_it_has_read(raw: Raw) -> None:
     with await Wire.connect(raw.port) as wire:
         await wire.send(request(chat(MODEL, "x" * 20_000_000)))

@@ -18,6 +18,7 @@ from berth_api.inference import (
     MESSAGES_COUNT_TOKENS,
     RERANK,
     RESPONSES,
+    RESPONSES_INPUT_TOKENS,
 )
 from berth_api.model_deployment import Backend
 from berth_router.repairs.repair import EVERY_ENGINE
@@ -33,6 +34,7 @@ _PROMPTS: Mapping[str, str] = {
     EMBEDDINGS: "input",
     RERANK: "documents",
     CHAT_INPUT_TOKENS: "messages",
+    RESPONSES_INPUT_TOKENS: "input",
     MESSAGES_COUNT_TOKENS: "messages",
     DETOKENIZE: "tokens",
     INFILL: "input_prefix",
@@ -154,7 +156,6 @@ REFUSALS = (
         _LLAMACPP,
         re.compile(r"Failed to parse messages|Jinja Exception|[Jj]inja|chat template|roles must alternate"),
         "Messages that the model's template does not take.",
-        param="messages",
     ),
     RefusalRow(
         "no-vectors",

@@ -346,7 +346,13 @@ class Exchange:
         if self._refusal:
             self._pass_refusal(self._refusal, rules)
             return
-        rewriter = rules.rewriter
+        try:
+            self._end_answer(rules.rewriter)
+        except Exception:  # noqa: BLE001 (nobody else would end the client's answer: the engine's is over)
+            _log.exception("answer_not_rewritten", request_id=self.request_id)
+            self.fail(InternalError(self.request_id))
+
+    def _end_answer(self, rewriter: AnswerRewriter | None) -> None:
         if rewriter and self.status == 0:
             self._answer_at_end(rewriter)
             return

@@ -81,6 +81,7 @@ class InputTokensPath:
             call = read_request({**fields, "stream": False})
             engine_request.begin(self.context.parser.parse(call.content(), INFERENCE_PATHS[CHAT_INPUT_TOKENS]))
         except APIError as error:
+            error.param = asked_as(error.param)
             exchange.fail(error)
         except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
             _log.exception("request_failed", request_id=exchange.request_id)
