@@ -48,7 +48,7 @@ export function features(provider) {
       isCity((await streamed.toolCalls)[0].input);
     },
     async "JSON schema"() {
-      const answer = await generateText(ask(QUESTION, { output: Output.object({ schema: jsonSchema(SCHEMA) }) }));
+      const answer = await generateText(ask(WEATHER, { output: Output.object({ schema: jsonSchema(SCHEMA) }) }));
       assert(answer.output.capital);
     },
     async errors() {

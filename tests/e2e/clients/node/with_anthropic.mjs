@@ -37,7 +37,7 @@ await report({
   },
   async "JSON schema"() {
     const output_config = { format: { type: "json_schema", schema: SCHEMA } };
-    const answer = await client.messages.create({ ...ask(QUESTION), output_config });
+    const answer = await client.messages.create({ ...ask(WEATHER), output_config });
     assert(JSON.parse(answer.content[0].text).capital);
   },
   async errors() {

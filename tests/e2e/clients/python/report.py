@@ -25,6 +25,8 @@ MODEL = os.environ["BERTH_MODEL"]
 
 QUESTION = "What is the capital of France?"
 WEATHER = "weather in Paris?"
+"""Of this the model's template has examples, so that the model calls a tool, or gives the form of one."""
+
 LONG = "Count from 1 to 1000, one number a line."
 TOO_LONG = "word " * 40_000
 """More than the longest context of the model."""

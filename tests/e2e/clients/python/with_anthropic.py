@@ -64,7 +64,7 @@ def tools() -> None:
 
 
 def json_schema() -> None:
-    answer = client.messages.parse(messages=QUESTION, output_format=Capital, **GREEDY)
+    answer = client.messages.parse(messages=WEATHER, output_format=Capital, **GREEDY)
     assert answer.parsed_output
 
 

@@ -46,7 +46,7 @@ def tools() -> None:
 def json_schema() -> None:
     for method in ("json_schema", "function_calling"):
         bound = model().with_structured_output(report.SCHEMA | {"title": "capital"}, method=method)
-        answer: Any = bound.invoke(report.QUESTION)
+        answer: Any = bound.invoke(report.WEATHER)
         assert answer["capital"], method
 
 

@@ -52,7 +52,7 @@ def tools() -> None:
 def json_schema() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "capital", "schema": report.SCHEMA, "strict": True}}
     for provider in PROVIDERS:
-        answer = ask(provider, response_format=form)
+        answer = ask(provider, WEATHER, response_format=form)
         assert '"capital"' in answer.choices[0].message.content, provider
 
 

@@ -80,7 +80,7 @@ async def tools() -> None:
 
 async def json_schema() -> None:
     for model in both():
-        answer = await agent(model, output_type=NativeOutput(Capital)).run(report.QUESTION)
+        answer = await agent(model, output_type=NativeOutput(Capital)).run(report.WEATHER)
         assert answer.output.capital
     answer = await agent(openais(), output_type=ToolOutput(Capital)).run(report.QUESTION)
     assert answer.output.capital
