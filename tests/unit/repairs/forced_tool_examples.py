@@ -26,7 +26,12 @@ FORCED_TOOL_EXAMPLES: Sequence[Example] = [
         {"response_format": {"type": "json_schema", "json_schema": {"name": "bare", "schema": {"type": "object"}}}},
     ),
     Kept(CHAT_COMPLETIONS, LLAMACPP, {"tools": [BARE, LOOK], "tool_choice": "required"}),
-    Kept(CHAT_COMPLETIONS, LLAMACPP, {"tools": [LOOK], "tool_choice": "required", "response_format": FORM}),
+    Changed(
+        CHAT_COMPLETIONS,
+        LLAMACPP,
+        {"tools": [LOOK], "tool_choice": NAMED, "response_format": {"type": "json_object"}},
+        {"tool_choice": "auto", "response_format": FORM},
+    ),
     Kept(CHAT_COMPLETIONS, LLAMACPP, {"tools": [LOOK], "tool_choice": "auto"}),
     Kept(CHAT_COMPLETIONS, VLLM, {"tools": [LOOK], "tool_choice": NAMED}),
     Kept(CHAT_COMPLETIONS, TRANSFORMERS, {"tools": [LOOK], "tool_choice": "none"}),

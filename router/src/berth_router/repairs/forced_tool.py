@@ -15,9 +15,9 @@ from berth_router.repairs.rewriters import EventRewriter, WholeAnswerRewriter
 
 
 def _forces_one_tool(body: JsonFields) -> bool:
-    """Whether one certain tool must be called. A client that states a form for the answer too gets what it gets."""
+    """Whether one certain tool must be called. Then there is no text for which a stated form could be."""
     choice, tools = body.get("tool_choice"), body.get("tools")
-    if not isinstance(tools, list) or not tools or body.get("response_format"):
+    if not isinstance(tools, list) or not tools:
         return False
     if isinstance(choice, dict):
         return cast("JsonFields", choice).get("type") == "function"
