@@ -181,10 +181,16 @@ async def test_an_engines_context_is_read_with_its_key() -> None:
             return web.Response(status=401)
         return web.json_response({"data": [{"max_model_len": 2048}]})
 
+    async def long(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"data": [{"max_model_len": 2048}]' + b" " * 1_000_000 + b"}")
+
     application = web.Application()
     application.router.add_get("/v1/models", models)
+    application.router.add_get("/long", long)
     async with TestServer(application, host="127.0.0.1") as server:
         base = str(server.make_url("")).rstrip("/")
+        async with EngineProber() as prober:
+            assert await prober.context(f"{base}/long", 10) is None, "it is read no further than a list of one model is"
         async with EngineProber({base: "secret"}.get) as prober:
             assert await prober.context(f"{base}/v1/models", 10) == EngineContext(2048)
             assert await prober.context(f"{base}/elsewhere", 10) is None

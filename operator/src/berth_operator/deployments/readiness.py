@@ -1,5 +1,6 @@
 """Asks engines themselves whether they can serve: the kubelet's probe would notice up to a period later."""
 
+import json
 import os
 from collections.abc import Callable
 from http import HTTPStatus
@@ -23,6 +24,9 @@ class Prober(Protocol):
     async def context(self, url: str, seconds: float) -> EngineContext | None:
         """The context that the engine has, as its list of models says. None: no such list came within the time."""
         ...
+
+_MOST_LIST_BYTES = 64 * 1024
+"""Of an engine's list of models that are read. Each lists one; a longer list is none."""
 
 
 class EngineProber:
@@ -70,6 +74,11 @@ class EngineProber:
         limits = aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._session.get(url, timeout=limits, headers=headers, allow_redirects=False) as response:
-                return read_context(await response.json()) if response.status == HTTPStatus.OK else None
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+                if response.status != HTTPStatus.OK:
+                    return None
+                content = b""
+                while len(content) < _MOST_LIST_BYTES and (more := await response.content.readany()):
+                    content += more
+                return read_context(json.loads(content))
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError):
             return None
