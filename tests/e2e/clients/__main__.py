@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.e2e.clients.catalog import CLIENTS
 from tests.e2e.clients.page import record
-from tests.e2e.clients.running import Outcomes, install, make_models, run
+from tests.e2e.clients.running import OPTIONS, Outcomes, install, make_models, run
 from tests.integration.local.running import Berth
 
 
@@ -23,7 +23,7 @@ async def main(names: list[str]) -> int:
     outcomes: dict[str, Outcomes] = {}
     with tempfile.TemporaryDirectory() as folder:
         make_models(Path(folder) / "models")
-        async with Berth(Path(folder), real_engine=True) as berth:
+        async with Berth(Path(folder), real_engine=True, options=OPTIONS) as berth:
             for client in CLIENTS:
                 if not names or client.name in names:
                     outcomes[client.name] = await run(client, berth.url, Path(folder) / "client")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.clients.catalog import LIBRARIES, PROGRAMS, ForeignClient
 from tests.e2e.clients.page import page
-from tests.e2e.clients.running import Outcomes, install, make_models, run
+from tests.e2e.clients.running import OPTIONS, Outcomes, install, make_models, run
 from tests.integration.local.running import Berth
 
 Ask = Callable[[ForeignClient], Awaitable[Outcomes]]
@@ -20,7 +20,7 @@ async def clients_berth(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     install()
     folder = tmp_path_factory.mktemp("clients")
     make_models(folder / "models")
-    async with Berth(folder, real_engine=True) as running:
+    async with Berth(folder, real_engine=True, options=OPTIONS) as running:
         yield running
 
 

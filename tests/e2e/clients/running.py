@@ -19,6 +19,9 @@ CACHE = Path(os.environ.get("BERTH_CACHE") or Path.home() / ".cache/berth")
 INSTALL_SECONDS = 900
 RUN_SECONDS = 600
 
+OPTIONS = ("--max-tokens", "256")
+"""Of `berth up`. Without a limit the small model fills its context with the answer to a client that states none."""
+
 Outcomes = Mapping[str, str | None]
 """What came of each feature: None, or the client's own error."""
 

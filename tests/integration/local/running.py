@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +20,10 @@ class Berth:
     Its engine is `engine.py`, or with `real_engine` the one that this environment has.
     """
 
-    def __init__(self, directory: Path, *, real_engine: bool = False) -> None:
+    def __init__(self, directory: Path, *, real_engine: bool = False, options: Sequence[str] = ()) -> None:
+        """`options`: those of `berth up` besides the store and the port."""
         self._directory = directory
+        self._options = options
         self._real_engine = real_engine
         self._process: asyncio.subprocess.Process | None = None
         self.home = directory / "home"
@@ -44,7 +47,7 @@ class Berth:
         """Starts it, and waits until it listens. Where that takes too long, no process of it is left."""
         if not self._real_engine:
             install(self._directory / "bin")
-        self._process = await self.command("up", "--models", str(self.models), "--port", "0")
+        self._process = await self.command("up", "--models", str(self.models), "--port", "0", *self._options)
         process = self._process
         try:
             await until(lambda: (self.home / "berth.json").exists() or process.returncode is not None)
