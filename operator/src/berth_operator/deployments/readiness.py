@@ -25,6 +25,7 @@ class Prober(Protocol):
         """The context that the engine has, as its list of models says. None: no such list came within the time."""
         ...
 
+
 _MOST_LIST_BYTES = 64 * 1024
 """Of an engine's list of models that are read. Each lists one; a longer list is none."""
 
