@@ -292,11 +292,13 @@ def test_what_is_read_a_strict_parser_reads_alike(whole: bytes) -> None:
         return
     theirs = read_by_h11(whole)
     assert ours.method.encode() == theirs.method
-    if theirs.target.startswith(b"/"):
-        assert ours.target == theirs.target
-    else:
-        absolute = urlsplit(theirs.target)
-        assert ours.target == (absolute.path or b"/") + (b"?" + absolute.query if b"?" in theirs.target else b"")
+    target = theirs.target
+    if not target.startswith(b"/"):
+        absolute = urlsplit(target)
+        target = (absolute.path or b"/") + (b"?" + absolute.query if b"?" in target else b"")
+    path, mark, query = target.partition(b"?")
+    # Clients put a base URL and a path together with a slash too many.
+    assert ours.target == b"/" + path.strip(b"/") + mark + query
     assert (ours.length, ours.chunked) == framing_by_h11(theirs)
     assert ours.http10 == (theirs.http_version == b"1.0")
     assert ours.headers == [(name.lower(), value) for name, value in theirs.headers.raw_items()]
