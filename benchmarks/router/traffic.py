@@ -115,6 +115,6 @@ _AFTER = b'"},"finish_reason":null}]}\n\n'
 
 @lru_cache(maxsize=10_000)
 def _before(stream: int) -> bytes:
-    head = b'data: {"id":"chatcmpl-%06d","object":"chat.completion.chunk","created":1760000000,' % stream
+    head = b'data: {"id":"c-%06d","object":"chat.completion.chunk","created":1760000000,' % stream
     choice = b'"model":"%s","choices":[{"index":0,"delta":{"role":"assistant","content":"' % MODEL.encode()
     return head + choice + b"." * (CHUNK_BYTES - len(head) - len(choice) - len(_AFTER) - len(" 000000"))
