@@ -117,7 +117,7 @@ def test_what_is_not_identity_can_change(namespace: Kubectl) -> None:
 def test_it_has_a_short_name_a_category_and_columns_that_answer_what_runs_where_until_when(namespace: Kubectl) -> None:
     namespace.apply(manifest())
     header, row = namespace.run("get", "md").splitlines()
-    assert header.split() == ["NAME", "MODEL", "BACKEND", "DEVICE", "PHASE", "READY", "EXPIRES", "AGE"]
+    assert header.split() == ["NAME", "MODEL", "BACKEND", "DEVICE", "PHASE", "READY", "CONTEXT", "EXPIRES", "AGE"]
     assert row.split()[:4] == ["smol", "/models/SmolLM2", "llamacpp", "cpu"]
     for category in ("all", "berth"):
         assert "modeldeployment.berth.dev/smol" in namespace.run("get", category, "-o", "name")

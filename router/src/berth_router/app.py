@@ -108,7 +108,8 @@ class Router:
         self._ollama_unloads = OllamaUnloads(self._deployments, self._unloader, self._store)
         defaults, abilities = settings.answer_defaults(), self._descriptions.abilities
         self._parser = RequestParser(settings.profiles, settings.max_ttl, self._aliases, abilities, defaults)
-        self._management = management_api([*self._management_routes(cluster), *more_routes], defaults)
+        # Further routes come first: the path of one model takes every path that is left.
+        self._management = management_api([*more_routes, *self._management_routes(cluster)], defaults)
 
     def _management_routes(self, cluster: Cluster) -> list[APIRouter]:
         settings, deployments, store = self._settings, self._deployments, self._store

@@ -39,9 +39,11 @@ class Asked:
         """Returns when it has said that it waits for the answer."""
         await until(lambda: HINT in self.said.read_text())
 
-    async def word(self) -> str | None:
-        """The next word of the answer."""
-        return (await anext(self.stream)).choices[0].delta.content
+    async def word(self) -> str:
+        """The next word of the answer. Raises StopAsyncIteration at its end."""
+        while not (word := (await anext(self.stream)).choices[0].delta.content):
+            pass
+        return word
 
     async def all_words(self) -> None:
         """Takes the answer to its end. Raises what the client does where that is an error."""

@@ -79,6 +79,7 @@ async def test_an_engine_that_crashes_in_mid_stream_is_seen_to_crash_and_the_nex
     async with berth.client() as client:
         assert await answer(client) == "Paris."
         parts = await stream(client, "crash")
+        assert (await anext(parts)).choices[0].delta.role == "assistant"
         assert (await anext(parts)).choices[0].delta.content == "Par"
         with pytest.raises(openai.APIError) as broken:
             async for _ in parts:

@@ -58,8 +58,9 @@ class Prompt:
         return json.dumps(content, separators=(",", ":")).encode()
 
     def refusal(self) -> dict[str, Any]:
-        """The engine's own error object."""
-        return {"error": {"message": f"refused {self.marker}", "type": "invalid_request_error", "code": 400}}
+        """The engine's own error object, as clients see it too: with all of OpenAI's fields."""
+        error = {"message": f"refused {self.marker}", "type": "invalid_request_error", "param": None, "code": None}
+        return {"error": error}
 
 
 def new_marker(random: Random) -> str:
