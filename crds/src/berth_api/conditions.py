@@ -28,6 +28,8 @@ POD_DELETED = "PodDeleted"
 SPEC_CHANGED = "SpecChanged"
 IMAGE_CHANGED = "ImageChanged"
 ENGINE_NOT_ANSWERING = "EngineNotAnswering"
+UNSCHEDULABLE = "Unschedulable"
+WAITING_FOR_ROOM = "WaitingForRoom"
 
 PLANNED_DISRUPTIONS = frozenset(
     {POD_DELETED, "Evicted", "Preempting", "NodeShutdown", "Terminated", SPEC_CHANGED, IMAGE_CHANGED},

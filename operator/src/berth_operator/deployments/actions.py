@@ -12,6 +12,16 @@ from berth_operator.resources.made_from import Difference
 
 
 @dataclass(frozen=True, slots=True)
+class EvictionOrder:
+    """That a deployment has to make room for another one."""
+
+    wanted_by: str
+    """The deployment that needs the room."""
+    close: bool
+    """Whether new requests wait from now on. Otherwise only those who use it are asked to say when they do not."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedDeployment:
     """A deployment as it is now, the pods that it owns, and what its engine has answered."""
 
@@ -19,6 +29,8 @@ class ObservedDeployment:
     pods: list[Object]
     probes: ProbeHistory | None
     """What the probes of a pod's engine have found; None where no engine is probed."""
+    eviction: EvictionOrder | None = None
+    """That it has to make room for another deployment; None where it need not."""
 
 
 @dataclass(frozen=True, slots=True)

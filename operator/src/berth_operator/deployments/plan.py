@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from berth_api.activity import forgotten_entries, last_activity
 from berth_api.conditions import Condition, ConditionType, merge_conditions
-from berth_api.model_deployment import ModelDeployment
+from berth_api.model_deployment import ModelDeployment, QueuePlace
 from berth_cluster.cluster import Object
 from berth_operator.deployments import attempts, serving
 from berth_operator.deployments import status as states
@@ -83,11 +83,16 @@ def blocked(plan: DeploymentPlan, deployment: ModelDeployment, cause: Cause, now
     return _complete(replace(instead, next_attempt=plan.next_attempt), deployment, _deletions(plan), now)
 
 
-def waiting_for_memory(
-    plan: DeploymentPlan, deployment: ModelDeployment, message: str, look_again: datetime, now: datetime
+def waiting_for_room(
+    plan: DeploymentPlan,
+    deployment: ModelDeployment,
+    message: str,
+    look_again: datetime,
+    now: datetime,
+    queue: QueuePlace | None = None,
 ) -> DeploymentPlan:
-    """The plan to follow instead of one whose pod finds no memory yet."""
-    status = states.waiting_for_memory(plan.next_attempt or deployment, message)
+    """The plan to follow instead of one whose pod finds no room yet."""
+    status = states.waiting_for_room(plan.next_attempt or deployment, message, queue)
     instead = DeploymentPlan([WriteStatus()], status, wake_at=look_again, next_attempt=plan.next_attempt)
     return _complete(instead, deployment, _deletions(plan), now)
 
@@ -110,7 +115,7 @@ def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Obje
         return attempts.failed(situation, pod, cause)
     probes = serving.probes_of(observed, pod)
     if _was_ready(deployment, pod) or (probes and probes.answered_at):
-        return serving.serve(situation, pod, probes)
+        return serving.serve(situation, pod, probes, observed.eviction)
     deadline_seconds = settings.timing.start_deadline
     deadline = (deployment.status.start_requested_at or now) + timedelta(seconds=deadline_seconds)
     if deadline <= now:

@@ -13,12 +13,22 @@ from berth_api.conditions import (
     IMAGE_CHANGED,
     PLANNED_DISRUPTIONS,
     SPEC_CHANGED,
+    WAITING_FOR_ROOM,
     Condition,
     ConditionStatus,
     ConditionType,
     condition_of,
 )
-from berth_api.model_deployment import AUTO, Failure, ModelDeployment, ModelDeploymentStatus, Phase, StartStep
+from berth_api.model_deployment import (
+    AUTO,
+    Eviction,
+    Failure,
+    ModelDeployment,
+    ModelDeploymentStatus,
+    Phase,
+    QueuePlace,
+    StartStep,
+)
 from berth_cluster.cluster import CONTEXT_ANNOTATION, MEMORY_ANNOTATION, TRAINED_CONTEXT_ANNOTATION, Object
 from berth_operator.deployments.start_steps import (
     ENGINE_READY,
@@ -34,7 +44,9 @@ from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import waiting_message
 from berth_operator.resources.made_from import Difference
 
-_WAITING_FOR_MEMORY = "WaitingForMemory"
+_MAKING_ROOM = "MakingRoom"
+_MADE_ROOM = "MadeRoom"
+_WAKES = "the next request starts it again"
 
 
 def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
@@ -76,14 +88,15 @@ def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: lis
     )
 
 
-def waiting_for_memory(deployment: ModelDeployment, message: str) -> ModelDeploymentStatus:
-    """There is no pod yet: other models have the memory."""
+def waiting_for_room(deployment: ModelDeployment, message: str, queue: QueuePlace | None) -> ModelDeploymentStatus:
+    """There is no pod yet: other models have the memory or the devices. `queue`: its place; None: nobody waits."""
     return _without_pod(deployment).model_copy(
         update={
             "phase": Phase.PENDING,
+            "queue": queue,
             "conditions": [
-                _ready(deployment, "False", _WAITING_FOR_MEMORY, message),
-                _reconciling(deployment, "True", _WAITING_FOR_MEMORY, message),
+                _ready(deployment, "False", WAITING_FOR_ROOM, message),
+                _reconciling(deployment, "True", WAITING_FOR_ROOM, message),
                 _not_stalled(deployment),
                 *_step_conditions(deployment, []),
             ],
@@ -92,10 +105,19 @@ def waiting_for_memory(deployment: ModelDeployment, message: str) -> ModelDeploy
 
 
 def ready(
-    deployment: ModelDeployment, pod: Object, endpoint: str, steps: list[StartStep], failure: Failure | None
+    deployment: ModelDeployment,
+    pod: Object,
+    endpoint: str,
+    steps: list[StartStep],
+    failure: Failure | None,
+    eviction: Eviction | None,
 ) -> ModelDeploymentStatus:
     """The engine answers. `failure`: the last one, if the run has not lasted yet."""
     message = f"the engine answers; it took {steps[-1].seconds:.1f} s to start{_less_context(deployment)}"
+    reconciling = _reconciling(deployment, "False", "Done", "nothing is left to do")
+    if eviction and eviction.closed_until:
+        room = f"it makes room for {eviction.wanted_by}: new requests wait, and those in hand end first"
+        reconciling = _reconciling(deployment, "True", _MAKING_ROOM, room)
     return deployment.status.model_copy(
         update={
             **_with_pod(deployment, pod, steps),
@@ -103,9 +125,10 @@ def ready(
             "endpoint": endpoint,
             "expires_at": expires_at(deployment),
             "last_failure": failure,
+            "eviction": eviction,
             "conditions": [
                 _ready(deployment, "True", ENGINE_READY, message),
-                _reconciling(deployment, "False", "Done", "nothing is left to do"),
+                reconciling,
                 _not_stalled(deployment),
                 *_step_conditions(deployment, steps),
             ],
@@ -114,7 +137,12 @@ def ready(
 
 
 def unresponsive(
-    deployment: ModelDeployment, pod: Object, steps: list[StartStep], failure: Failure | None, why: str | None
+    deployment: ModelDeployment,
+    pod: Object,
+    steps: list[StartStep],
+    failure: Failure | None,
+    why: str | None,
+    eviction: Eviction | None,
 ) -> ModelDeploymentStatus:
     """The engine was ready and does not answer. `why`: None where the stored reason still holds."""
     stored = condition_of(deployment.status.conditions, ConditionType.READY)
@@ -128,6 +156,7 @@ def unresponsive(
             "endpoint": None,
             "expires_at": expires_at(deployment),
             "last_failure": failure,
+            "eviction": eviction,
             "conditions": [
                 _ready(deployment, "False", ENGINE_NOT_ANSWERING, message),
                 _reconciling(deployment, "True", ENGINE_NOT_ANSWERING, "the engine is asked until it answers"),
@@ -140,14 +169,26 @@ def unresponsive(
 
 def sleeping(deployment: ModelDeployment) -> ModelDeploymentStatus:
     """The deployment is asleep: it was idle, has no pod, and wakes with the next request."""
-    message = f"no request for {deployment.spec.idle.ttl_seconds} s; the next one starts it again"
+    stored = condition_of(deployment.status.conditions, ConditionType.READY)
+    if stored and stored.reason == _MADE_ROOM and deployment.status.phase is Phase.SLEEPING:
+        return _asleep(deployment, stored.reason, stored.message)
+    return _asleep(deployment, "Idle", f"no request for {deployment.spec.idle.ttl_seconds} s; {_WAKES}")
+
+
+def evicted(deployment: ModelDeployment, wanted_by: str, at: datetime) -> ModelDeploymentStatus:
+    """The deployment is asleep: it has made room for another one, and wakes in turn with the next request."""
+    message = f"it made room for {wanted_by}; {_WAKES}"
+    return _asleep(deployment, _MADE_ROOM, message).model_copy(update={"evicted_at": at})
+
+
+def _asleep(deployment: ModelDeployment, reason: str, message: str) -> ModelDeploymentStatus:
     return _without_pod(deployment).model_copy(
         update={
             "phase": Phase.SLEEPING,
             "last_failure": None,
             "conditions": [
-                _ready(deployment, "False", "Idle", message),
-                _reconciling(deployment, "False", "Idle", message),
+                _ready(deployment, "False", reason, message),
+                _reconciling(deployment, "False", reason, message),
                 _not_stalled(deployment),
                 *_step_conditions(deployment, []),
             ],
@@ -235,6 +276,8 @@ def _with_pod(deployment: ModelDeployment, pod: Object, steps: list[StartStep]) 
         "context_size": told or number(annotations.get(CONTEXT_ANNOTATION)),
         "trained_context_size": status.trained_context_size or number(annotations.get(TRAINED_CONTEXT_ANNOTATION)),
         "start_steps": steps,
+        "eviction": None,
+        "queue": None,
     }
 
 
@@ -258,6 +301,8 @@ def _without_pod(deployment: ModelDeployment) -> ModelDeploymentStatus:
             "trained_context_size": None,
             "start_requested_at": None,
             "start_steps": [],
+            "eviction": None,
+            "queue": None,
         }
     )
 

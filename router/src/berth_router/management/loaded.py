@@ -47,6 +47,10 @@ class LoadedModel(BaseModel):
         description="Tokens of context that a request has, prompt and answer together. null: not known yet, or the"
         " engine does not tell."
     )
+    queue_place: int | None = Field(
+        description="Its place among the models that wait for room, 1 for the first. null: it does not wait for room."
+    )
+    room_expected_at: datetime | None = Field(description="When there will be room for it. null: not known.")
     in_flight: int = Field(
         description="Requests queued or being answered, of all routers, as far as they have reported them."
     )
@@ -78,6 +82,8 @@ def loaded_routes(deployments: Deployments, leases: Leases) -> APIRouter:
             start_steps=[LoadedStep(name=step.name, seconds=step.seconds) for step in status.start_steps],
             memory_bytes=status.memory_bytes,
             context_size=status.context_size,
+            queue_place=status.queue.place if status.queue else None,
+            room_expected_at=status.queue.expected_at if status.queue else None,
             in_flight=leases.in_flight(deployment.uid) + leases.in_flight_elsewhere(deployment),
         )
 

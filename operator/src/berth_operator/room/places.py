@@ -1,0 +1,80 @@
+"""Where models can stand: the nodes of a cluster, or the memory of one machine and of its GPU."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from berth_api.model_deployment import Device
+from berth_api.room.snapshot import Amounts, ForeignPod, RoomNode
+from berth_cluster.cluster import MEMORY_ANNOTATION, Object
+from berth_operator.objects.parts import annotations_of, number
+from berth_operator.room.amounts import MEMORY, pod_amounts
+from berth_operator.room.estimates import MemoryEstimate
+
+
+class Places(Protocol):
+    """What there is, and what models take of it."""
+
+    def nodes(self) -> tuple[RoomNode, ...] | None:
+        """The nodes as they are now. None: Berth may not look at them, or has not yet."""
+        ...
+
+    def foreign_waiting(self) -> tuple[ForeignPod, ...]:
+        """Pods of others that have no node yet."""
+        ...
+
+    def node_of(self, device: Device, node_name: str | None) -> str | None:
+        """Where a pod stands. `node_name`: what its spec says. None: nowhere yet."""
+        ...
+
+    def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
+        """The shapes that a pod can have, the largest context first. Empty: nothing is counted for it."""
+        ...
+
+    def holds(self, pod: Object) -> Amounts:
+        """What a pod holds that was made."""
+        ...
+
+
+class NodePlaces:
+    """The nodes of a cluster, which Berth does not look at: the scheduler alone knows what is free."""
+
+    def nodes(self) -> tuple[RoomNode, ...] | None:
+        return None
+
+    def foreign_waiting(self) -> tuple[ForeignPod, ...]:
+        return ()
+
+    def node_of(self, device: Device, node_name: str | None) -> str | None:
+        return node_name
+
+    def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
+        return (pod_amounts(pod),)
+
+    def holds(self, pod: Object) -> Amounts:
+        return pod_amounts(pod)
+
+
+class MachinePlaces:
+    """One machine: what models of each device may take of its memory, or of its GPU's, in bytes."""
+
+    def __init__(self, budget: Mapping[Device, int]) -> None:
+        self._nodes = tuple(RoomNode(device.value, {MEMORY: size}) for device, size in budget.items())
+        self._devices = frozenset(budget)
+
+    def nodes(self) -> tuple[RoomNode, ...] | None:
+        return self._nodes
+
+    def foreign_waiting(self) -> tuple[ForeignPod, ...]:
+        return ()
+
+    def node_of(self, device: Device, node_name: str | None) -> str | None:
+        return device.value
+
+    def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
+        if estimate is None or device not in self._devices:
+            return ()
+        return tuple({MEMORY: choice.bytes} for choice in estimate.choices)
+
+    def holds(self, pod: Object) -> Amounts:
+        size = number(annotations_of(pod).get(MEMORY_ANNOTATION))
+        return {MEMORY: size} if size else {}
