@@ -36,11 +36,13 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of namespaced object: where the API serves it, and its name in a manifest."""
+    """A kind of object: where the API serves it, and its name in a manifest."""
 
     api_version: str
     kind: str
     plural: str
+    everywhere: bool = False
+    """Whether objects of the whole cluster are meant, and not those of one namespace."""
 
 
 MODEL_DEPLOYMENTS = Kind(f"{GROUP}/{VERSION}", "ModelDeployment", "modeldeployments")
@@ -49,6 +51,8 @@ JOBS = Kind("batch/v1", "Job", "jobs")
 PODS = Kind("v1", "Pod", "pods")
 EVENTS = Kind("v1", "Event", "events")
 CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
+NODES = Kind("v1", "Node", "nodes", everywhere=True)
+PODS_EVERYWHERE = Kind("v1", "Pod", "pods", everywhere=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,8 @@ class KubernetesCluster:
     def _path(self, kind: Kind) -> str:
         """The path of all objects of a kind."""
         root = "/apis/" if "/" in kind.api_version else "/api/"
-        return f"{root}{kind.api_version}/namespaces/{quote(self.namespace, safe='')}/{kind.plural}"
+        namespace = "" if kind.everywhere else f"/namespaces/{quote(self.namespace, safe='')}"
+        return f"{root}{kind.api_version}{namespace}/{kind.plural}"
 
     def _path_of(self, kind: Kind, name: str, subresource: str = "") -> str:
         """The path of one object. Raises NotFoundError where no object can have the name: no name leads elsewhere."""

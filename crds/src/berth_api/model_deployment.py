@@ -364,6 +364,7 @@ class QueuePlace(Schema):
     """The place of a model that waits for room."""
 
     place: int = Field(ge=1, description="1 is the first.")
+    since: Timestamp = Field(description="Since when it waits.")
     expected_at: Timestamp | None = Field(
         default=None, description="When there will be room, by the times of the models before it. Unset: not known."
     )

@@ -1,7 +1,7 @@
 """The accounts of one decision: what is free on each node, and what may become free, as more and more is given away."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 
 from berth_api.room.asks import asks_per_second
 from berth_api.room.fits import fits, may_go_to, plus
@@ -75,9 +75,9 @@ class Books:
             if standing is not None:
                 standing.settle(resident)
         self._count_foreign_pods(snapshot)
-        self.idle = self._candidates(snapshot.residents, ResidentState.IDLE, now - settings.min_residency)
+        self.idle = self._candidates(snapshot.residents, ResidentState.IDLE, settings.stays)
         """Those that may be evicted, the one that costs least first."""
-        self.busy = self._candidates(snapshot.residents, ResidentState.BUSY, now - settings.longest_residency)
+        self.busy = self._candidates(snapshot.residents, ResidentState.BUSY, settings.yields)
         """Those that may be closed, likewise."""
 
     def may_start_on(self, standing: Standing) -> bool:
@@ -100,10 +100,13 @@ class Books:
             standing.candidates.remove(each)
             (self.busy if resident.state is ResidentState.BUSY else self.idle).remove(each)
 
-    def _candidates(self, residents: Iterable[Resident], state: ResidentState, before: datetime) -> list[Candidate]:
+    def _candidates(
+        self, residents: Iterable[Resident], state: ResidentState, keeps: Callable[[Resident], timedelta]
+    ) -> list[Candidate]:
+        """`keeps`: how long a model of this state keeps what it holds once it is ready."""
         found: list[Candidate] = []
         for resident in residents:
-            if resident.state is state and not resident.pinned and resident.since <= before:
+            if resident.state is state and not resident.pinned and resident.since + keeps(resident) <= self.now:
                 standing = self.standings.get(resident.node)
                 if standing is not None:
                     candidate = self._candidate(resident)

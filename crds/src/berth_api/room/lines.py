@@ -163,17 +163,17 @@ class Line:
     def _yields(self, resident: Resident) -> datetime:
         """When the model goes at the latest, but for the requests that it then has in hand."""
         since = self._books.now if resident.state is ResidentState.STARTING else resident.since
-        return since + self._books.settings.longest_residency
+        return since + self._books.settings.yields(resident)
 
     def _expected_to_go(self, resident: Resident) -> datetime:
         settings, now = self._books.settings, self._books.now
         match resident.state:
             case ResidentState.IDLE:
-                return resident.since + settings.min_residency
+                return resident.since + settings.stays(resident)
             case ResidentState.STARTING:
-                return now + timedelta(seconds=self._books.start_seconds(resident)) + settings.min_residency
+                return now + timedelta(seconds=self._books.start_seconds(resident)) + settings.stays(resident)
             case _:
-                return resident.since + settings.longest_residency
+                return resident.since + settings.yields(resident)
 
     def _single(self, candidates: Sequence[Candidate], need: Amounts, demand: RoomDemand, stage: str) -> Chosen | None:
         """The first of these that is enough by itself: they are in the order of what they cost."""

@@ -87,6 +87,10 @@ class Resident:
     node_selector: Mapping[str, str] = field(default_factory=dict[str, str])
     """The labels that its node has for certain: all that is known of them where Berth may not look at nodes."""
     tolerations: tuple[TolerationRule, ...] = ()
+    min_residency: timedelta | None = None
+    """Its own. None: as the settings say."""
+    max_residency: timedelta | None = None
+    """Its own. None: as the settings say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,11 @@ class RoomSettings:
     """Nodes are added for pods that find none: nothing is refused for its size, and the first demand of each queue
     gets its pod before there is room."""
 
-    @property
-    def longest_residency(self) -> timedelta:
-        """`max_residency`, and never less than `min_residency`."""
-        return max(self.max_residency, self.min_residency)
+    def stays(self, resident: Resident) -> timedelta:
+        """How long a model stays at least once it is ready."""
+        return self.min_residency if resident.min_residency is None else resident.min_residency
+
+    def yields(self, resident: Resident) -> timedelta:
+        """How long after it is ready a busy model yields: never less than `stays`."""
+        longest = self.max_residency if resident.max_residency is None else resident.max_residency
+        return max(longest, self.stays(resident))

@@ -45,7 +45,9 @@ def pod_amounts(pod: Object) -> Amounts:
     spec: Object = pod["spec"]
     total = _sum(_requests(each) for each in spec.get("containers") or [])
     before = [_requests(each) for each in spec.get("initContainers") or []]
-    largest = {name: max([total.get(name, 0), *(each.get(name, 0) for each in before)]) for name in _names(total, before)}
+    largest = {
+        name: max([total.get(name, 0), *(each.get(name, 0) for each in before)]) for name in _names(total, before)
+    }
     return _sum([largest, amounts(spec.get("overhead") or {})])
 
 

@@ -144,7 +144,7 @@ class RoomKeeper:
         queued = deployment.status.queue
         wanted = Wanted(
             needs=needs,
-            since=known.since if known else (queued.since if queued and queued.since else now),
+            since=known.since if known else (queued.since if queued else now),
             node_selector=spec.get("nodeSelector") or {},
             tolerations=toleration_rules(spec),
             pod=pod["metadata"]["name"],
@@ -157,9 +157,7 @@ class RoomKeeper:
         self._decide(now)
         verdict = self._decided.verdicts.get(name)
         if isinstance(verdict, StartModel):
-            self._wanted[name] = replace(
-                wanted, admitted=PendingPod(verdict.shape), admitted_until=now + _ADMITTED
-            )
+            self._wanted[name] = replace(wanted, admitted=PendingPod(verdict.shape), admitted_until=now + _ADMITTED)
         return verdict
 
     def drop(self, name: str) -> None:
@@ -304,9 +302,7 @@ def _read(actions: tuple[RoomAction, ...], snapshot: RoomSnapshot) -> Decided:
     return Decided(verdicts, orders)
 
 
-def _ask_the_busy(
-    verdicts: Mapping[str, Verdict], orders: dict[str, EvictionOrder], snapshot: RoomSnapshot
-) -> None:
+def _ask_the_busy(verdicts: Mapping[str, Verdict], orders: dict[str, EvictionOrder], snapshot: RoomSnapshot) -> None:
     """Has the routers of a few busy models say at once when these are idle, where somebody waits and nothing leaves.
 
     A router keeps its lease for a moment after its last request, so that most requests need no write. Until it gives
