@@ -33,6 +33,9 @@ LABEL_DOWNLOAD = f"{GROUP}/download"
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
+ROUTER = "berth-router"
+"""Value of that label on what a router has created. A deployment without it was declared by a person."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:

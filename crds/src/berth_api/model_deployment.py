@@ -301,6 +301,10 @@ class ModelDeploymentSpec(Schema):
     )
 
 
+ENGINE_READY = "EngineReady"
+"""The step with which a start is done."""
+
+
 class StartStep(Schema):
     """A step of the current start that is done."""
 

@@ -11,10 +11,12 @@ from prometheus_client import start_http_server
 from berth_cluster.cluster import ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
-from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.deployments.reconciler import DeploymentReconciler, Room
 from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
+from berth_operator.room.node_watch import NodeWatch
+from berth_operator.room.places import NodePlaces
 from berth_operator.settings import OperatorSettings
 from berth_process.log import configure_log
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError
@@ -44,13 +46,18 @@ async def _run(settings: OperatorSettings) -> None:
         _serve_metrics(settings.metrics_port, metrics)
     async with EngineProber() as prober, ProgressReader() as reader:
         view = DeploymentView(cluster)
-        deployments = DeploymentReconciler(view, prober, settings)
+        nodes = NodeWatch(cluster, cluster.namespace) if settings.room.watch_nodes else None
+        room = Room(nodes or NodePlaces(), settings.room.rules())
+        deployments = DeploymentReconciler(view, prober, settings, room=room)
         downloads = DownloadReconciler(cluster, reader, settings, metrics)
         try:
             async with asyncio.TaskGroup() as group:
-                following = group.create_task(view.run(), name="follow deployments")
+                following = [group.create_task(view.run(), name="follow deployments")]
+                if nodes:
+                    following.append(group.create_task(nodes.run(), name="follow nodes"))
                 await run_kopf(downloads.wake, cluster.namespace, settings.health_port)
-                following.cancel()
+                for task in following:
+                    task.cancel()
         finally:
             await asyncio.gather(deployments.close(), downloads.close())
             await cluster.close()

@@ -187,7 +187,7 @@ class RoomSection(_Section):
         default=5, ge=0, description="Seconds that a model waits before busy ones are closed for its sake."
     )
     starts_per_node: int | None = Field(
-        default=4, ge=1, description="How many engines may start on one node at once. None: any number."
+        default=None, ge=1, description="How many engines may start on one node at once. None: any number."
     )
     watch_nodes: bool = Field(
         default=False,

@@ -17,7 +17,6 @@ from berth_router.auth import ApiKeys
 from berth_router.lifecycle.activator import Activator
 from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.eviction import Evictor
 from berth_router.lifecycle.lease_keeper import Leases
 from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
@@ -92,8 +91,6 @@ class Router:
         self._stats = Stats(cluster, settings.stats_config_map, settings.replica, clock)
         self._deployments = Deployments(cluster, clock)
         self._leases = Leases(cluster, self._deployments, settings.replica, clock)
-        self.evictor = Evictor(cluster, self._deployments, self._leases)
-        """Evicts models for others; only where this router serves alone."""
         self._activator = Activator(
             deployments=self._deployments,
             leases=self._leases,

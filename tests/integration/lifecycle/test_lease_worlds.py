@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, get_state_machine_test, i
 
 from berth_api.activity import expires_at
 from berth_api.model_deployment import ModelDeployment
-from berth_operator.deployments.actions import EvictionOrder
+from berth_operator.room.orders import EvictionOrder
 from berth_router.lifecycle import lease_keeper, lease_rules
 from berth_router.lifecycle.lease_keeper import Claim, Leases
 from berth_router.lifecycle.lease_rules import first_state

@@ -29,9 +29,9 @@ from berth_cluster.cluster import (
     Object,
     Preconditions,
 )
-from berth_operator.deployments.actions import EvictionOrder
 from berth_operator.deployments.eviction import eviction_status, renewed_at
 from berth_operator.deployments.idle import idle_since, is_asleep
+from berth_operator.room.orders import EvictionOrder
 from berth_router.errors import APIError
 from berth_router.lifecycle import unloader
 from berth_router.lifecycle.activator import Activator

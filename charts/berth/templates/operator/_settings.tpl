@@ -31,4 +31,5 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 modelStore: {{- toYaml $modelStore | nindent 2 }}
 downloads: {{- include "berth.downloads" . | nindent 2 }}
 timing: {{- toYaml .Values.operator.timing | nindent 2 }}
+room: {{- toYaml .Values.operator.room | nindent 2 }}
 {{- end -}}

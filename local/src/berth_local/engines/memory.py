@@ -32,8 +32,8 @@ from berth_formats.memory import (
 from berth_formats.model import ModelDescription
 from berth_local.engines.gpu import Gpu
 from berth_local.engines.slots import slots
-from berth_operator.deployments.memory_gate import ContextChoice, MemoryEstimate
 from berth_operator.engines.llamacpp import PARALLEL_SLOTS
+from berth_operator.room.estimates import ContextChoice, MemoryEstimate
 from berth_runtime.container import usable_memory
 from berth_runtime.engines.transformers import CPU_CACHE_BYTES
 from berth_runtime.engines.vllm import cpu_cache_bytes

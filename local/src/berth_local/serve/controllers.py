@@ -34,9 +34,8 @@ from berth_local.node.pods import PodRunner, Report
 from berth_local.node.processes import ChildProcess, Processes
 from berth_local.serve.settings import DOWNLOADER
 from berth_local.serve.state import StateFolder
-from berth_operator.deployments.memory_gate import MemoryGate
 from berth_operator.deployments.readiness import EngineProber
-from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.deployments.reconciler import DeploymentReconciler, Room
 from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadReconciler, ProgressReader
 from berth_operator.settings import OperatorSettings
@@ -76,13 +75,13 @@ async def reconcile(
     stack: AsyncExitStack,
     cluster: LocalCluster,
     settings: OperatorSettings,
-    gate: MemoryGate,
+    room: Room,
     keys: EngineKeys,
 ) -> None:
     """Starts the operator's reconcilers. The stack ends them."""
     prober = await stack.enter_async_context(EngineProber(keys.of))
     view = DeploymentView(cluster)
-    reconciler = DeploymentReconciler(view, prober, settings, gate=gate)
+    reconciler = DeploymentReconciler(view, prober, settings, room=room)
     stack.push_async_callback(reconciler.close)
     reader = await stack.enter_async_context(ProgressReader())
     downloads = DownloadReconciler(cluster, reader, settings)

@@ -9,16 +9,7 @@ from berth_cluster.cluster import Object
 from berth_operator.deployments.health import ProbeHistory
 from berth_operator.reconciling.writer import DeleteResource, WriteStatus
 from berth_operator.resources.made_from import Difference
-
-
-@dataclass(frozen=True, slots=True)
-class EvictionOrder:
-    """That a deployment has to make room for another one."""
-
-    wanted_by: str
-    """The deployment that needs the room."""
-    close: bool
-    """Whether new requests wait from now on. Otherwise only those who use it are asked to say when they do not."""
+from berth_operator.room.orders import EvictionOrder
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ An operator that ends in between leaves a mark that runs out by itself; the next
 from datetime import datetime, timedelta
 
 from berth_api.model_deployment import Eviction
-from berth_operator.deployments.actions import EvictionOrder
+from berth_operator.room.orders import EvictionOrder
 
 _CLOSED = timedelta(seconds=60)
 """How long a deployment stays closed if its operator ends. While that runs, it renews this at half time."""

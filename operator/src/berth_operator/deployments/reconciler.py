@@ -6,20 +6,24 @@ an engine, or a deployment, never ends because a watch lags behind.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 
 from berth_api.model_deployment import ModelDeployment, Phase
+from berth_api.room.snapshot import RoomSettings
 from berth_cluster.cluster import (
+    LABEL_MANAGED_BY,
     MODEL_DEPLOYMENTS,
     PODS,
+    ROUTER,
     NotFoundError,
     Object,
 )
 from berth_operator.deployments.actions import CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.admission import RoomAdmission
 from berth_operator.deployments.changes import ChangeFilter
 from berth_operator.deployments.engine_watch import EngineWatch
-from berth_operator.deployments.memory_gate import MemoryGate
 from berth_operator.deployments.plan import make_plan, pod_name_taken, pod_refused, without_pod
 from berth_operator.deployments.readiness import Prober
 from berth_operator.deployments.view import Change, DeploymentView, Look
@@ -28,10 +32,23 @@ from berth_operator.reconciling.reading import ObjectReader, Unreadable
 from berth_operator.reconciling.workers import Workers, seconds_until
 from berth_operator.reconciling.writer import DeleteResource, NameTaken, Refused, ResourceWriter, WriteStatus
 from berth_operator.resources import make_event
+from berth_operator.room.estimates import Estimate
+from berth_operator.room.keeper import RoomKeeper
+from berth_operator.room.places import Places
 from berth_operator.settings import OperatorSettings
 from berth_process.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where models can stand, and how they make room for each other."""
+
+    places: Places
+    rules: RoomSettings
+    estimate: Estimate | None = None
+    """What a deployment will take. None: what its pod asks for counts."""
 
 
 class DeploymentReconciler:
@@ -43,44 +60,59 @@ class DeploymentReconciler:
         prober: Prober,
         settings: OperatorSettings,
         clock: Clock = utc_now,
-        gate: MemoryGate | None = None,
+        room: Room | None = None,
     ) -> None:
-        """`gate`: admits pods within a budget of memory; None where a scheduler does that."""
+        """`room`: where models can stand, and how they make room for each other; None: every pod is made at once."""
         self._view = view
         self._settings = settings
         self._clock = clock
-        self._gate = gate
-        self._gate_watch: asyncio.Task[None] | None = None
         self._reader = ObjectReader("deployment", ModelDeployment.parse)
         self._workers = Workers("deployment", self._reconcile, self._forget)
         self._writer = ResourceWriter(view.cluster, MODEL_DEPLOYMENTS, self._workers)
         self._engines = EngineWatch(prober, settings.timing, self._workers.wake, clock)
         self._changes = ChangeFilter()
+        self._admission = self._admission_to(room) if room else None
+        self._deciding: asyncio.Task[None] | None = None
         view.listen(self._changed)
 
     def wake(self, name: str, seen: Object | None = None) -> None:
         """Has the deployment reconciled, because something of it may have changed. `seen`: as for `Workers.wake`."""
         self._workers.wake(name, seen)
-        if self._gate is None or self._workers.closed:
-            return
-        if self._gate_watch is None:
-            self._gate_watch = asyncio.create_task(self._gate.watch(self._workers.wake), name="watch the memory gate")
-        if name not in self._gate.waiting or (seen and seen.get("kind") == PODS.kind):
-            self._wake_waiting()
+
+    def _admission_to(self, room: Room) -> RoomAdmission:
+        keeper = RoomKeeper(room.places, room.rules, self._clock, self._workers.wake)
+        return RoomAdmission(keeper, room.places, room.estimate)
 
     def _changed(self, change: Change) -> None:
-        """Wakes the deployment, unless only a lease of it was renewed."""
+        """Wakes the deployment, unless only a lease of it was renewed. The keeper of room sees every change."""
         of_deployment = change.item["kind"] == MODEL_DEPLOYMENTS.kind
+        if self._admission:
+            self._tell(self._admission.keeper, change, of_deployment=of_deployment)
         if not of_deployment or self._changes.must_reconcile(change.item, gone=change.gone):
             self.wake(change.deployment, change.item)
+
+    def _tell(self, keeper: RoomKeeper, change: Change, *, of_deployment: bool) -> None:
+        if self._deciding is None and not self._workers.closed:
+            self._deciding = asyncio.create_task(keeper.run(), name="decide about room")
+        name = change.item["metadata"]["name"]
+        if of_deployment and change.gone:
+            keeper.lose_deployment(name)
+        elif of_deployment:
+            deployment = self._reader.read(change.item)
+            if not isinstance(deployment, Unreadable):
+                keeper.see_deployment(deployment, declared=_is_declared(deployment))
+        elif change.gone:
+            keeper.lose_pod(name)
+        else:
+            keeper.see_pod(change.item)
 
     async def close(self) -> None:
         """Cancels all work, wherever it is. The next operator goes on from what the cluster has."""
         await self._workers.close()
         await self._engines.close()
-        if self._gate_watch:
-            self._gate_watch.cancel()
-            await asyncio.gather(self._gate_watch, return_exceptions=True)
+        if self._deciding:
+            self._deciding.cancel()
+            await asyncio.gather(self._deciding, return_exceptions=True)
 
     async def _reconcile(self, name: str) -> float | None:
         """One round. Seconds until the next one is due; None where the deployment is gone."""
@@ -102,8 +134,8 @@ class DeploymentReconciler:
             return None
         if observed is None or plan is None:
             return self._settings.timing.resync
-        if self._gate:
-            plan = await self._gate.admit(plan, observed, self._clock())
+        if self._admission:
+            plan = await self._admission.admit(plan, observed, self._clock())
         await self._apply(plan, observed.deployment)
         self._engines.probe(name, plan.probe)
         return seconds_until(plan.wake_at, self._clock(), self._settings.timing.resync)
@@ -117,7 +149,11 @@ class DeploymentReconciler:
             await self._writer.report_unreadable(look.deployment, deployment, stalled, self._clock())
             return None
         pods = [pod for pod in look.pods if owned_by(pod, deployment.uid)]
-        return ObservedDeployment(deployment, pods, self._engines.history(deployment.name))
+        order = None
+        if self._admission:
+            self._admission.keeper.see_deployment(deployment, declared=_is_declared(deployment))
+            order = self._admission.keeper.order(deployment.name)
+        return ObservedDeployment(deployment, pods, self._engines.history(deployment.name), order)
 
     async def _apply(self, plan: DeploymentPlan, deployment: ModelDeployment) -> None:
         """Carries the plan out. It writes the status once at most: what happens after that is for the next round."""
@@ -158,15 +194,14 @@ class DeploymentReconciler:
             )
             await self._writer.publish(event)
 
-    def _wake_waiting(self) -> None:
-        """Wakes the deployments that wait for memory."""
-        for name in self._gate.waiting if self._gate else ():
-            self._workers.wake(name)
-
     def _forget(self, name: str) -> None:
         self._view.forget(name)
         self._reader.forget(name)
         self._engines.forget(name)
-        if self._gate:
-            self._gate.forget(name)
-            self._wake_waiting()
+        if self._admission:
+            self._admission.keeper.lose_deployment(name)
+
+
+def _is_declared(deployment: ModelDeployment) -> bool:
+    """Whether a person has made it, and no router."""
+    return deployment.labels.get(LABEL_MANAGED_BY) != ROUTER

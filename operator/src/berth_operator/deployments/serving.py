@@ -11,7 +11,6 @@ from berth_operator.deployments import status as states
 from berth_operator.deployments.actions import (
     DeletePod,
     DeploymentPlan,
-    EvictionOrder,
     ObservedDeployment,
     ProbeTarget,
 )
@@ -27,6 +26,7 @@ from berth_operator.objects.pods import base_url, is_running
 from berth_operator.reconciling.writer import WriteStatus
 from berth_operator.resources.made_from import Difference, difference
 from berth_operator.resources.pod import CONTAINER, HUNG_GRACE_SECONDS
+from berth_operator.room.orders import EvictionOrder
 from berth_operator.settings import OperatorSettings
 
 _SETTLE = timedelta(seconds=5)

@@ -104,6 +104,18 @@ def waiting_for_room(deployment: ModelDeployment, message: str, queue: QueuePlac
     )
 
 
+def with_queue(status: ModelDeploymentStatus, queue: QueuePlace, message: str) -> ModelDeploymentStatus:
+    """The status of a pod that finds no node, with its place in the queue; the message says what it waits for."""
+    told = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+    conditions = [
+        each.model_copy(update={"message": f"{each.message}; {message}"})
+        if each.type in told and (each.status == "True") != (each.type == ConditionType.READY)
+        else each
+        for each in status.conditions
+    ]
+    return status.model_copy(update={"queue": queue, "conditions": conditions})
+
+
 def ready(
     deployment: ModelDeployment,
     pod: Object,

@@ -36,8 +36,8 @@ from berth_api.room.snapshot import (
     TolerationRule,
 )
 from berth_cluster.cluster import Object
-from berth_operator.deployments.actions import EvictionOrder
 from berth_operator.room.history import Histories
+from berth_operator.room.orders import EvictionOrder
 from berth_operator.room.places import Places
 from berth_operator.room.standing import StandingDeployment, StandingPod, toleration_rules
 from berth_process.clock import Clock

@@ -63,6 +63,7 @@ class NodeWatch:
         return self._changed
 
     def nodes(self) -> tuple[RoomNode, ...] | None:
+        """The nodes as they are now; None where they are not known."""
         if len(self._listed) < 2:
             return None
         if self._known is None:
@@ -76,15 +77,19 @@ class NodeWatch:
         return self._known
 
     def foreign_waiting(self) -> tuple[ForeignPod, ...]:
+        """Pods of others that have no node yet."""
         return tuple(held.waiting for held in self._held.values() if held.waiting)
 
     def node_of(self, device: Device, node_name: str | None) -> str | None:
+        """Where a pod stands; None where it has no place yet."""
         return node_name
 
     def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
+        """The shapes that the pod can have."""
         return (pod_amounts(pod),)
 
     def holds(self, pod: Object) -> Amounts:
+        """What the pod holds."""
         return pod_amounts(pod)
 
     async def _follow(self, kind: Kind) -> None:

@@ -39,18 +39,23 @@ class NodePlaces:
     """The nodes of a cluster, which Berth does not look at: the scheduler alone knows what is free."""
 
     def nodes(self) -> tuple[RoomNode, ...] | None:
+        """The nodes as they are now; None where they are not known."""
         return None
 
     def foreign_waiting(self) -> tuple[ForeignPod, ...]:
+        """Pods of others that have no node yet."""
         return ()
 
     def node_of(self, device: Device, node_name: str | None) -> str | None:
+        """Where a pod stands; None where it has no place yet."""
         return node_name
 
     def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
+        """The shapes that the pod can have."""
         return (pod_amounts(pod),)
 
     def holds(self, pod: Object) -> Amounts:
+        """What the pod holds."""
         return pod_amounts(pod)
 
 
@@ -62,19 +67,24 @@ class MachinePlaces:
         self._devices = frozenset(budget)
 
     def nodes(self) -> tuple[RoomNode, ...] | None:
+        """The nodes as they are now; None where they are not known."""
         return self._nodes
 
     def foreign_waiting(self) -> tuple[ForeignPod, ...]:
+        """Pods of others that have no node yet."""
         return ()
 
     def node_of(self, device: Device, node_name: str | None) -> str | None:
+        """Where a pod stands; None where it has no place yet."""
         return device.value
 
     def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
+        """The shapes that the pod can have."""
         if estimate is None or device not in self._devices:
             return ()
         return tuple({MEMORY: choice.bytes} for choice in estimate.choices)
 
     def holds(self, pod: Object) -> Amounts:
+        """What the pod holds."""
         size = number(annotations_of(pod).get(MEMORY_ANNOTATION))
         return {MEMORY: size} if size else {}

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from berth_api.activity import NEVER, evicted_until, expires_at, last_activity, leased_until
-from berth_api.model_deployment import Device, ModelDeployment, Phase
+from berth_api.model_deployment import ENGINE_READY, Device, ModelDeployment, Phase
 from berth_api.room.snapshot import Amounts, PendingPod, TolerationRule
 from berth_cluster.cluster import LABEL_DEPLOYMENT, Object
-from berth_operator.deployments.start_steps import ENGINE_READY
 from berth_operator.objects.parts import condition, is_deleting, labels_of
 from berth_operator.objects.pods import has_ended, unschedulable_since
 

@@ -1,0 +1,102 @@
+"""What the decision about room means for a plan: its pod is made, or waits, or can never be made, or is withdrawn."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from berth_api.model_deployment import ModelDeployment, QueuePlace
+from berth_api.room.actions import KeepWaiting, RefuseModel, StartModel, WithdrawPod
+from berth_cluster.cluster import Object
+from berth_operator.deployments.actions import CreatePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.plan import blocked, queued, waiting_for_room, withdrawn
+from berth_operator.objects.parts import is_deleting
+from berth_operator.objects.pod_failure import Cause
+from berth_operator.objects.pods import has_ended, has_node
+from berth_operator.room.estimates import Estimate, MemoryEstimate, with_context
+from berth_operator.room.keeper import RoomKeeper
+from berth_operator.room.places import Places
+
+_LOOK_AGAIN = timedelta(seconds=1)
+"""When a deployment that waits is looked at again, if nothing wakes it."""
+
+_STEADY_SECONDS = 5.0
+"""An expected moment stays as it was written, if the new one is no more than this away
+or than half of what is left."""
+
+_NOBODY_WAITS = "nobody waits for it any more; the next request asks for room again"
+_BEING_SCHEDULED = "Scheduling"
+
+
+class RoomAdmission:
+    """Puts each plan to the keeper of room. `estimate`: what a deployment will take; None: its pod says it."""
+
+    def __init__(self, keeper: RoomKeeper, places: Places, estimate: Estimate | None = None) -> None:
+        self.keeper = keeper
+        self._places = places
+        self._estimate = estimate
+
+    async def admit(self, plan: DeploymentPlan, observed: ObservedDeployment, now: datetime) -> DeploymentPlan:
+        """The plan, or what to do instead of making its pod now. Raises what the estimate raises."""
+        deployment = observed.deployment
+        created = next((action for action in plan.actions if isinstance(action, CreatePod)), None)
+        if created is None:
+            self.keeper.drop(deployment.name)
+            return self._of_pending(plan, observed, now)
+        estimate = await self._estimate(deployment.spec) if self._estimate else None
+        needs = self._places.needs(deployment.spec.device, created.manifest, estimate)
+        if not needs:
+            self.keeper.drop(deployment.name)
+            return plan
+        match self.keeper.want(deployment, created.manifest, needs):
+            case StartModel(_, shape):
+                sized = _sized(created.manifest, estimate, shape)
+                actions = [CreatePod(sized) if action is created else action for action in plan.actions]
+                return replace(plan, actions=actions)
+            case RefuseModel() as verdict:
+                self.keeper.drop(deployment.name)
+                return blocked(plan, deployment, _never_fits(verdict), now)
+            case KeepWaiting() as verdict:
+                queue = self._queue(deployment, verdict, now)
+                return waiting_for_room(plan, deployment, verdict.message, now + _LOOK_AGAIN, now, queue)
+            case _:
+                return waiting_for_room(plan, deployment, _NOBODY_WAITS, None, now)
+
+    def _of_pending(self, plan: DeploymentPlan, observed: ObservedDeployment, now: datetime) -> DeploymentPlan:
+        """The plan of a deployment whose pod may have found no node."""
+        deployment = observed.deployment
+        pod = next((each for each in observed.pods if _is_pending(each)), None)
+        if pod is None:
+            return plan
+        match self.keeper.verdict(deployment.name):
+            case WithdrawPod():
+                return withdrawn(deployment, pod, _NOBODY_WAITS, now)
+            case KeepWaiting() as verdict if verdict.reason != _BEING_SCHEDULED:
+                return queued(plan, self._queue(deployment, verdict, now), verdict.message)
+            case _:
+                return plan
+
+    def _queue(self, deployment: ModelDeployment, verdict: KeepWaiting, now: datetime) -> QueuePlace:
+        stored = deployment.status.queue
+        expected = None
+        if verdict.estimate_seconds is not None:
+            expected = now + timedelta(seconds=verdict.estimate_seconds)
+            steady = max(_STEADY_SECONDS, verdict.estimate_seconds / 2)
+            before = stored.expected_at if stored else None
+            if before and before > now and abs((before - expected).total_seconds()) <= steady:
+                expected = before
+        since = self.keeper.since(deployment.name) or now
+        return QueuePlace(place=verdict.place, since=since, expected_at=expected)
+
+
+def _sized(manifest: Object, estimate: MemoryEstimate | None, shape: int) -> Object:
+    if estimate is None:
+        return manifest
+    return with_context(manifest, estimate.choices[shape], estimate.trained_context_size)
+
+
+def _is_pending(pod: Object) -> bool:
+    return not has_node(pod) and not is_deleting(pod) and not has_ended(pod)
+
+
+def _never_fits(verdict: RefuseModel) -> Cause:
+    """The model can never have the room that it needs."""
+    return Cause(verdict.reason, f"{verdict.message}; a smaller quantization or contextSize needs less", ended=False)
