@@ -105,7 +105,7 @@ class Crowd:
 
     async def _ask(self, session: aiohttp.ClientSession, *, streaming: bool) -> tuple[Outcome, str]:
         body = {
-            "model": random.choice(self._models),
+            "model": random.choice(self._models),  # noqa: S311
             "messages": user("Hello"),
             "max_tokens": 6,
             "stream": streaming,
