@@ -14,9 +14,6 @@ from typing import Any, Literal
 from berth_cluster.cluster import (
     EVENTS,
     JOBS,
-    LABEL_DEPLOYMENT,
-    LABEL_DOWNLOAD,
-    MODEL_DEPLOYMENTS,
     PODS,
     Cluster,
     Kind,
@@ -27,7 +24,6 @@ from berth_cluster.cluster import (
 from berth_cluster.following import Snapshot, follow
 from berth_local.node.admission import SCHEMAS, Admit
 from berth_local.node.cluster import LocalCluster
-from berth_local.serve.controllers import wake_on_changes
 from berth_operator.engines.context import EngineContext
 from berth_operator.objects.parts import status_of
 from tests.unit.operator.faulty_cluster import OperatorsCluster, by_operator
@@ -69,10 +65,10 @@ class RecordingCluster(LocalCluster):
 
 
 class Operator:
-    """What a running operator is to the world: it is woken by changes, and ended."""
+    """What a running operator is to the world: it watches, and is ended."""
 
-    def __init__(self, wake: Callable[[str, Object], None], close: Callable[[], Awaitable[None]]) -> None:
-        self.wake = wake
+    def __init__(self, watching: Sequence[Coroutine[Any, Any, None]], close: Callable[[], Awaitable[None]]) -> None:
+        self.watching = watching
         self.close = close
 
 
@@ -89,7 +85,7 @@ class World:
         self._begin = begin
         self.kind = kind
         self._killed = asyncio.Event()
-        self.operators = OperatorsCluster(self.cluster, self._killed.set, self._note_read)
+        self.operators = OperatorsCluster(self.cluster, self._killed.set, self.note_read)
         self.engines: dict[str, Literal["loading", "answers", "hangs"]] = {}
         """What the engine of each pod does, by the pod's address."""
         self._heard: dict[str, str | None] = {}
@@ -174,7 +170,8 @@ class World:
         self.history.append(Change(asyncio.get_running_loop().time(), by_operator=False, what=what))
         self.changed.set()
 
-    def _note_read(self) -> None:
+    def note_read(self) -> None:
+        """Writes down that a round begins to read."""
         self.history.append(Change(asyncio.get_running_loop().time(), by_operator=True, what=READ))
 
     async def _keep_operator(self) -> None:
@@ -183,7 +180,7 @@ class World:
             self._killed.clear()
             self._heard.clear()
             self.note("operator")
-            async with _running(self._begin(self.operators, self), self.cluster, self.kind):
+            async with _running(self._begin(self.operators, self)):
                 await self._killed.wait()
 
     async def _node(self) -> None:
@@ -273,15 +270,9 @@ class World:
 
 
 @asynccontextmanager
-async def _running(operator: Operator, cluster: Cluster, kind: Kind) -> AsyncGenerator[None]:
-    """An operator that is woken by every change."""
-    label = LABEL_DEPLOYMENT if kind == MODEL_DEPLOYMENTS else LABEL_DOWNLOAD
-    children = [PODS] if kind == MODEL_DEPLOYMENTS else [PODS, JOBS]
-    watching = [
-        wake_on_changes(cluster, kind, operator.wake),
-        *(wake_on_changes(cluster, child, operator.wake, label) for child in children),
-    ]
-    tasks = [asyncio.create_task(watch) for watch in watching]
+async def _running(operator: Operator) -> AsyncGenerator[None]:
+    """An operator that watches."""
+    tasks = [asyncio.create_task(watch) for watch in operator.watching]
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from berth_api.download_report import DownloadReport
-from berth_cluster.cluster import JOBS, MODEL_DOWNLOADS, PODS, Cluster, Object
+from berth_cluster.cluster import JOBS, LABEL_DOWNLOAD, MODEL_DOWNLOADS, PODS, Cluster, Object
 from berth_local.node.jobs import LABEL_JOB, JobController
 from berth_local.serve.controllers import wake_on_changes
 from berth_operator.downloads import DownloadReconciler
@@ -32,7 +32,11 @@ class SilentReader:
 def begin(cluster: Cluster, world: World) -> Operator:
     del world
     reconciler = DownloadReconciler(cluster, SilentReader(), SETTINGS, clock=wall_clock)
-    return Operator(reconciler.wake, reconciler.close)
+    watching = [
+        wake_on_changes(cluster, MODEL_DOWNLOADS, reconciler.wake),
+        *(wake_on_changes(cluster, child, reconciler.wake, LABEL_DOWNLOAD) for child in (PODS, JOBS)),
+    ]
+    return Operator(watching, reconciler.close)
 
 
 @asynccontextmanager
