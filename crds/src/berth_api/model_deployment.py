@@ -188,9 +188,9 @@ class IdlePolicy(Schema):
             " again. Delete: both are deleted."
         ),
     )
-    pinned: bool = Field(
-        default=False,
-        description="Whether the model keeps its memory and its devices while another one needs room.",
+    pinned: bool | None = Field(
+        default=None,
+        description="Whether the model keeps its memory and its devices while another one needs room. Unset: false.",
     )
     min_residency_seconds: int | None = Field(
         default=None,
@@ -280,12 +280,12 @@ class ModelDeploymentSpec(Schema):
         description="When an unused deployment is unloaded, and how.",
         json_schema_extra={"default": {}},
     )
-    priority: int = Field(
-        default=0,
+    priority: int | None = Field(
+        default=None,
         ge=-1000,
         le=1000,
         description="Of models that wait for room, one of a higher priority comes first; and a model never makes room"
-        " for one of a lower priority.",
+        " for one of a lower priority. Unset: 0.",
     )
     resources: Resources | None = Field(
         default=None, description="Compute resources of the engine. Unset: the operator's setting for the device."

@@ -186,8 +186,8 @@ class RoomSection(_Section):
     patience: float = Field(
         default=5, ge=0, description="Seconds that a model waits before busy ones are closed for its sake."
     )
-    starts_per_node: int | None = Field(
-        default=None, ge=1, description="How many engines may start on one node at once. None: any number."
+    starts_per_node: int = Field(
+        default=4, ge=0, description="How many engines may start on one node at once. 0: any number."
     )
     watch_nodes: bool = Field(
         default=False,
@@ -205,7 +205,7 @@ class RoomSection(_Section):
             min_residency=timedelta(seconds=self.min_residency),
             max_residency=timedelta(seconds=self.max_residency),
             patience=timedelta(seconds=self.patience),
-            starts_per_node=self.starts_per_node,
+            starts_per_node=self.starts_per_node or None,
             autoscaled=self.autoscaled,
         )
 

@@ -13,7 +13,7 @@ from berth_formats import memory
 from berth_formats.describe import describe
 from berth_formats.memory import pytorch_bytes
 from berth_local.engines.memory import MemoryEstimates, memory_bytes
-from berth_operator.deployments.memory_gate import MemoryEstimate
+from berth_operator.room.estimates import MemoryEstimate
 from berth_runtime.main import engine_call
 from tests.unit.formats.weights import write_checkpoint, write_gguf
 
