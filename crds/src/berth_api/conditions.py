@@ -29,6 +29,10 @@ SPEC_CHANGED = "SpecChanged"
 IMAGE_CHANGED = "ImageChanged"
 ENGINE_NOT_ANSWERING = "EngineNotAnswering"
 UNSCHEDULABLE = "Unschedulable"
+DEVICES_UNAVAILABLE = "DevicesUnavailable"
+NO_NODE = frozenset({UNSCHEDULABLE, DEVICES_UNAVAILABLE})
+"""Reasons of a condition Stalled that say that no node has room for the pod: one may come, or others may make room."""
+
 WAITING_FOR_ROOM = "WaitingForRoom"
 
 PLANNED_DISRUPTIONS = frozenset(

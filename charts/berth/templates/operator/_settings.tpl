@@ -18,6 +18,7 @@ What is empty is left out: the operator's default holds.
   {{- $_ := set $modelStore "subPath" . -}}
 {{- end -}}
 healthPort: 8081
+forecastPort: 8083
 metricsPort: {{ .Values.operator.metricsPort | int64 }}
 engines: {{- include "berth.engines" . | fromJson | toYaml | nindent 2 }}
 devices: {{- toYaml $devices | nindent 2 }}

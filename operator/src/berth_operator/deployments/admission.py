@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from berth_api.model_deployment import ModelDeployment, QueuePlace
 from berth_api.room.actions import KeepWaiting, RefuseModel, StartModel, WithdrawPod
+from berth_api.room.forecast import Forecast, Outcome
 from berth_cluster.cluster import Object
 from berth_operator.deployments.actions import CreatePod, DeploymentPlan, ObservedDeployment
 from berth_operator.deployments.plan import blocked, queued, waiting_for_room, withdrawn
@@ -59,6 +60,17 @@ class RoomAdmission:
                 return waiting_for_room(plan, deployment, verdict.message, now + _LOOK_AGAIN, now, queue)
             case _:
                 return waiting_for_room(plan, deployment, _NOBODY_WAITS, None, now)
+
+    async def forecast(self, deployment: ModelDeployment, pod: Object) -> Forecast:
+        """What would happen if this deployment, which has no pod, were asked for now. `pod`: the one that it would get.
+
+        Raises what the estimate raises.
+        """
+        estimate = await self._estimate(deployment.spec) if self._estimate else None
+        needs = self._places.needs(deployment.spec.device, pod, estimate)
+        if not needs:
+            return Forecast(Outcome.FITS, "nothing of what it needs is counted")
+        return self.keeper.forecast(deployment.name, pod, needs, deployment.spec.priority or 0)
 
     def _of_pending(self, plan: DeploymentPlan, observed: ObservedDeployment, now: datetime) -> DeploymentPlan:
         """The plan of a deployment whose pod may have found no node."""

@@ -25,6 +25,7 @@ from berth_api.room.actions import (
     WithdrawPod,
 )
 from berth_api.room.decide import decide
+from berth_api.room.forecast import Forecast, read_forecast
 from berth_api.room.snapshot import (
     Amounts,
     PendingPod,
@@ -179,6 +180,22 @@ class RoomKeeper:
     def order(self, name: str) -> EvictionOrder | None:
         """That the deployment has to make room; None where it need not."""
         return self._decided.orders.get(name)
+
+    def forecast(self, name: str, pod: Object, needs: tuple[Amounts, ...], priority: int) -> Forecast:
+        """What would happen if the deployment of this name, which has no pod, were asked for now. Nothing changes."""
+        now, spec = self._clock(), pod["spec"]
+        demand = RoomDemand(
+            name=name,
+            needs=needs,
+            since=self.since(name) or now,
+            node_selector=spec.get("nodeSelector") or {},
+            tolerations=toleration_rules(spec),
+            priority=priority,
+        )
+        known = self.snapshot(now)
+        others = tuple(each for each in known.demands if each.name != name)
+        actions = decide(replace(known, demands=(*others, demand)), self._settings, now)
+        return read_forecast(name, actions)
 
     async def run(self) -> None:
         """Decides whenever something has changed, and wakes those whom that concerns. For ever."""

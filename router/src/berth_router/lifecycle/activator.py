@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from berth_api.conditions import UNSCHEDULABLE, ConditionType, condition_of
+from berth_api.conditions import NO_NODE, ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import ClusterError
 from berth_process.clock import Clock, utc_now
@@ -305,7 +305,7 @@ def start_progress(deployment: ModelDeployment) -> str:
 def _finds_no_node(deployment: ModelDeployment) -> bool:
     """Whether no node has room for its pod: one may come, or make room, while requests wait."""
     stalled = condition_of(deployment.status.conditions, ConditionType.STALLED)
-    return stalled is not None and stalled.reason == UNSCHEDULABLE
+    return stalled is not None and stalled.reason in NO_NODE
 
 
 def _seconds_to_room(deployment: ModelDeployment, now: datetime) -> float | None:
