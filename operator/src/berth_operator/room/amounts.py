@@ -43,8 +43,10 @@ def amounts(quantities: dict[str, Any]) -> Amounts:
 def pod_amounts(pod: Object) -> Amounts:
     """What the scheduler counts for a pod: all its containers, or a larger one that runs before them."""
     spec: Object = pod["spec"]
-    total = _sum(_requests(each) for each in spec.get("containers") or [])
-    before = [_requests(each) for each in spec.get("initContainers") or []]
+    containers: list[Object] = spec.get("containers") or []
+    first: list[Object] = spec.get("initContainers") or []
+    total = _sum(map(_requests, containers))
+    before = list(map(_requests, first))
     largest = {
         name: max([total.get(name, 0), *(each.get(name, 0) for each in before)]) for name in _names(total, before)
     }
