@@ -11,6 +11,10 @@ from berth_operator.room.amounts import MEMORY, pod_amounts
 from berth_operator.room.estimates import MemoryEstimate
 
 
+_NAMES = {Device.CPU: "this machine", Device.CUDA: "its GPU"}
+"""What people read where there is one machine."""
+
+
 class Places(Protocol):
     """What there is, and what models take of it."""
 
@@ -63,7 +67,7 @@ class MachinePlaces:
     """One machine: what models of each device may take of its memory, or of its GPU's, in bytes."""
 
     def __init__(self, budget: Mapping[Device, int]) -> None:
-        self._nodes = tuple(RoomNode(device.value, {MEMORY: size}) for device, size in budget.items())
+        self._nodes = tuple(RoomNode(_NAMES[device], {MEMORY: size}) for device, size in budget.items())
         self._devices = frozenset(budget)
 
     def nodes(self) -> tuple[RoomNode, ...] | None:
@@ -76,7 +80,7 @@ class MachinePlaces:
 
     def node_of(self, device: Device, node_name: str | None) -> str | None:
         """Where a pod stands; None where it has no place yet."""
-        return device.value
+        return _NAMES[device]
 
     def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
         """The shapes that the pod can have."""
