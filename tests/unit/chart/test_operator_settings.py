@@ -148,5 +148,5 @@ def test_prometheus_is_told_where_the_metrics_are_unless_there_are_none(settings
     assert {"name": "metrics", "containerPort": port} in template["spec"]["containers"][0]["ports"]
     without = render(operator={"metricsPort": 0}).one("Deployment", "berth-operator")["spec"]["template"]
     assert "prometheus.io/scrape" not in without["metadata"]["annotations"]
-    assert [port["name"] for port in without["spec"]["containers"][0]["ports"]] == ["health"]
+    assert [port["name"] for port in without["spec"]["containers"][0]["ports"]] == ["health", "forecast"]
     assert settings_of(operator={"metricsPort": 0}).metrics_port == 0

@@ -10,7 +10,6 @@ from berth_operator.objects.parts import annotations_of, number
 from berth_operator.room.amounts import MEMORY, pod_amounts
 from berth_operator.room.estimates import MemoryEstimate
 
-
 _NAMES = {Device.CPU: "this machine", Device.CUDA: "its GPU"}
 """What people read where there is one machine."""
 
