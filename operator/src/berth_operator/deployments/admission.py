@@ -57,7 +57,7 @@ class RoomAdmission:
                 return blocked(plan, deployment, _never_fits(verdict), now)
             case KeepWaiting() as verdict:
                 queue = self._queue(deployment, verdict, now)
-                return waiting_for_room(plan, deployment, verdict.message, now + _LOOK_AGAIN, now, queue)
+                return waiting_for_room(plan, deployment, _told(verdict, queue), now + _LOOK_AGAIN, now, queue)
             case _:
                 return waiting_for_room(plan, deployment, _NOBODY_WAITS, None, now)
 
@@ -82,7 +82,8 @@ class RoomAdmission:
             case WithdrawPod():
                 return withdrawn(deployment, pod, _NOBODY_WAITS, now)
             case KeepWaiting() as verdict if verdict.reason != _BEING_SCHEDULED:
-                return queued(plan, self._queue(deployment, verdict, now), verdict.message)
+                queue = self._queue(deployment, verdict, now)
+                return queued(plan, queue, _told(verdict, queue))
             case _:
                 return plan
 
@@ -97,6 +98,12 @@ class RoomAdmission:
                 expected = before
         since = self.keeper.since(deployment.name) or now
         return QueuePlace(place=verdict.place, since=since, expected_at=expected)
+
+
+def _told(verdict: KeepWaiting, queue: QueuePlace) -> str:
+    """What people read of a wait: in the condition, and from there in the comments of a stream."""
+    when = f", with room expected at {queue.expected_at:%H:%M:%S} UTC" if queue.expected_at else ""
+    return f"place {queue.place} in the queue{when}: {verdict.message}"
 
 
 def _sized(manifest: Object, estimate: MemoryEstimate | None, shape: int) -> Object:

@@ -221,6 +221,8 @@ class RoomKeeper:
             return
         before, self._decided = self._decided, _read(decide(snapshot, self._settings, now), snapshot)
         for name in _whom_it_concerns(before, self._decided):
+            if (order := self._decided.orders.get(name)) and order.close and order != before.orders.get(name):
+                _log.info("makes_room", deployment=name, wanted_by=order.wanted_by)
             self._wake(name)
 
     def snapshot(self, now: datetime) -> RoomSnapshot:
@@ -309,10 +311,8 @@ def _read(actions: tuple[RoomAction, ...], snapshot: RoomSnapshot) -> Decided:
         match action:
             case EvictModels(victims, demand):
                 orders.update({name: EvictionOrder(demand, close=True) for name in victims})
-                _log.info("making_room", deployment=demand, victims=victims, message=action.message)
             case CloseModels(names, demand):
                 orders.update({name: EvictionOrder(demand, close=True) for name in names})
-                _log.info("closing_for_room", deployment=demand, victims=names, message=action.message)
             case _:
                 verdicts[action.name] = action
     _ask_the_busy(verdicts, orders, snapshot)
