@@ -177,10 +177,10 @@ class CrowdedWorld(World):
             while len(self._placed) >= self._devices:
                 self.changed.clear()
                 await self.changed.wait()
-            await self.cluster.patch_status(PODS, name, {"conditions": []}, own)
             self._placed.add(own.uid)
             self.most_placed = max(self.most_placed, len(self._placed))
             try:
+                await self.cluster.patch_status(PODS, name, {"conditions": []}, own)
                 await super()._run(pod, address)
             except NotFoundError:
                 self._placed.discard(own.uid)

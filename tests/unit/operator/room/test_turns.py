@@ -195,12 +195,12 @@ def test_two_models_that_are_asked_in_turns_change_places_at_most_once_in_the_le
                 await asyncio.sleep(0.5)
 
         clients = [asyncio.create_task(client(model, at)) for at, model in enumerate((A, B))]
-        await asyncio.sleep(300)
+        await asyncio.sleep(120)
         for each in clients:
             each.cancel()
         await asyncio.gather(*clients, return_exceptions=True)
         assert {each.model for each in world.answers} == {A, B}
-        assert sum(world.made(PODS).values()) <= 300 / 20 + 1
+        assert sum(world.made(PODS).values()) <= 120 / 20 + 1
 
     tell(story, sees_nodes=sees_nodes, rules=rules)
 
@@ -212,8 +212,8 @@ def test_while_a_model_waits_hardly_anything_is_written(sees_nodes: bool) -> Non
         async with asking(world, B):
             await asyncio.sleep(20)
             before = world.writes()
-            await asyncio.sleep(240)
-            assert world.writes() - before <= 240 / 30 * 2, "but for the renewal of its lease"
+            await asyncio.sleep(120)
+            assert world.writes() - before <= 120 / 30 * 2, "but for the renewal of its lease"
 
     tell(story, sees_nodes=sees_nodes)
 
