@@ -30,10 +30,10 @@ IMAGE_CHANGED = "ImageChanged"
 ENGINE_NOT_ANSWERING = "EngineNotAnswering"
 UNSCHEDULABLE = "Unschedulable"
 DEVICES_UNAVAILABLE = "DevicesUnavailable"
-NO_NODE = frozenset({UNSCHEDULABLE, DEVICES_UNAVAILABLE})
-"""Reasons of a condition Stalled that say that no node has room for the pod: one may come, or others may make room."""
-
 WAITING_FOR_ROOM = "WaitingForRoom"
+
+FINDS_NO_NODE = frozenset({UNSCHEDULABLE, DEVICES_UNAVAILABLE})
+"""Reasons of a condition Stalled that may end while requests wait: a node may come, or make room."""
 
 PLANNED_DISRUPTIONS = frozenset(
     {POD_DELETED, "Evicted", "Preempting", "NodeShutdown", "Terminated", SPEC_CHANGED, IMAGE_CHANGED},

@@ -20,8 +20,8 @@ _LOOK_AGAIN = timedelta(seconds=1)
 """When a deployment that waits is looked at again, if nothing wakes it."""
 
 _STEADY_SECONDS = 5.0
-"""An expected moment stays as it was written, if the new one is no more than this away
-or than half of what is left."""
+"""An expected moment stays as it was written, if the new one is no more than this away, or than half of what is left,
+or than half of the time that it has waited: what is put off again and again is not written each time."""
 
 _NOBODY_WAITS = "nobody waits for it any more; the next request asks for room again"
 _BEING_SCHEDULED = "Scheduling"
@@ -89,14 +89,14 @@ class RoomAdmission:
 
     def _queue(self, deployment: ModelDeployment, verdict: KeepWaiting, now: datetime) -> QueuePlace:
         stored = deployment.status.queue
+        since = self.keeper.since(deployment.name) or now
         expected = None
         if verdict.estimate_seconds is not None:
             expected = now + timedelta(seconds=verdict.estimate_seconds)
-            steady = max(_STEADY_SECONDS, verdict.estimate_seconds / 2)
+            steady = max(_STEADY_SECONDS, verdict.estimate_seconds / 2, (now - since).total_seconds() / 2)
             before = stored.expected_at if stored else None
-            if before and before > now and abs((before - expected).total_seconds()) <= steady:
+            if before and abs((before - expected).total_seconds()) <= steady:
                 expected = before
-        since = self.keeper.since(deployment.name) or now
         return QueuePlace(place=verdict.place, since=since, expected_at=expected)
 
 

@@ -54,7 +54,7 @@ def serve(
     if idle_since(deployment, now) is not None:
         return unload(deployment, pod, settings, answers=answers)
     vacated = vacated_at(deployment, now) if ordered and ordered.close else None
-    if ordered and vacated and vacated <= now:
+    if ordered and vacated and vacated <= now:  # no lease to wait for, and so nobody to close it to
         return unload(deployment, pod, settings, answers=answers, wanted_by=ordered.wanted_by, now=now)
     if isinstance(health, Hung):
         return attempts.failed(situation, pod, health.failure)

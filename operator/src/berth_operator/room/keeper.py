@@ -219,10 +219,10 @@ class RoomKeeper:
         snapshot = self.snapshot(now)
         if not snapshot.demands and not self._decided.orders and not self._decided.verdicts:
             return
-        before, self._decided = self._decided, _read(decide(snapshot, self._settings, now), snapshot)
+        actions = decide(snapshot, self._settings, now)
+        before, self._decided = self._decided, _read(actions, snapshot)
+        _log_news(actions, before)
         for name in _whom_it_concerns(before, self._decided):
-            if (order := self._decided.orders.get(name)) and order.close and order != before.orders.get(name):
-                _log.info("makes_room", deployment=name, wanted_by=order.wanted_by)
             self._wake(name)
 
     def snapshot(self, now: datetime) -> RoomSnapshot:
@@ -317,6 +317,21 @@ def _read(actions: tuple[RoomAction, ...], snapshot: RoomSnapshot) -> Decided:
                 verdicts[action.name] = action
     _ask_the_busy(verdicts, orders, snapshot)
     return Decided(verdicts, orders)
+
+
+def _log_news(actions: tuple[RoomAction, ...], before: Decided) -> None:
+    """Logs who has to leave now and had not to before: the same is decided again and again until they have left."""
+    for action in actions:
+        match action:
+            case EvictModels(names, demand):
+                event = "making_room"
+            case CloseModels(names, demand):
+                event = "closing_for_room"
+            case _:
+                continue
+        order = EvictionOrder(demand, close=True)
+        if any(before.orders.get(name) != order for name in names):
+            _log.info(event, deployment=demand, victims=names, message=action.message)
 
 
 def _ask_the_busy(verdicts: Mapping[str, Verdict], orders: dict[str, EvictionOrder], snapshot: RoomSnapshot) -> None:
