@@ -12,6 +12,7 @@ from berth_cluster.cluster import ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.handlers import run_kopf
 from berth_operator.settings import OperatorSettings
@@ -42,10 +43,14 @@ async def _run(settings: OperatorSettings) -> None:
     if settings.metrics_port:
         _serve_metrics(settings.metrics_port, metrics)
     async with EngineProber() as prober, ProgressReader() as reader:
-        deployments = DeploymentReconciler(cluster, prober, settings)
+        view = DeploymentView(cluster)
+        deployments = DeploymentReconciler(view, prober, settings)
         downloads = DownloadReconciler(cluster, reader, settings, metrics)
         try:
-            await run_kopf(deployments.wake, downloads.wake, cluster.namespace, settings.health_port)
+            async with asyncio.TaskGroup() as group:
+                following = group.create_task(view.run(), name="follow deployments")
+                await run_kopf(downloads.wake, cluster.namespace, settings.health_port)
+                following.cancel()
         finally:
             await asyncio.gather(deployments.close(), downloads.close())
             await cluster.close()

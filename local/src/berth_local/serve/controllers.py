@@ -13,9 +13,7 @@ import structlog
 from berth_api.model_deployment import Backend
 from berth_cluster.cluster import (
     JOBS,
-    LABEL_DEPLOYMENT,
     LABEL_DOWNLOAD,
-    MODEL_DEPLOYMENTS,
     MODEL_DOWNLOADS,
     PODS,
     Cluster,
@@ -39,6 +37,7 @@ from berth_local.serve.state import StateFolder
 from berth_operator.deployments.memory_gate import MemoryGate
 from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadReconciler, ProgressReader
 from berth_operator.settings import OperatorSettings
 
@@ -82,14 +81,14 @@ async def reconcile(
 ) -> None:
     """Starts the operator's reconcilers. The stack ends them."""
     prober = await stack.enter_async_context(EngineProber(keys.of))
-    reconciler = DeploymentReconciler(cluster, prober, settings, gate=gate)
+    view = DeploymentView(cluster)
+    reconciler = DeploymentReconciler(view, prober, settings, gate=gate)
     stack.push_async_callback(reconciler.close)
     reader = await stack.enter_async_context(ProgressReader())
     downloads = DownloadReconciler(cluster, reader, settings)
     stack.push_async_callback(downloads.close)
     for work in (
-        wake_on_changes(cluster, MODEL_DEPLOYMENTS, reconciler.wake),
-        wake_on_changes(cluster, PODS, reconciler.wake, LABEL_DEPLOYMENT),
+        view.run(),
         wake_on_changes(cluster, MODEL_DOWNLOADS, downloads.wake),
         wake_on_changes(cluster, JOBS, downloads.wake, LABEL_DOWNLOAD),
         wake_on_changes(cluster, PODS, downloads.wake, LABEL_DOWNLOAD),

@@ -72,3 +72,9 @@ class DeploymentPlan:
 
     outdated: Difference | None = None
     """What has changed since the running engine was made."""
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether it ends an attempt, or deletes anything."""
+        ends = self.next_attempt is not None
+        return ends or any(isinstance(action, DeletePod | DeleteResource) for action in self.actions)
