@@ -186,7 +186,9 @@ async def test_who_waits_for_a_node_reads_its_place_and_is_served_when_there_is_
 ) -> None:
     asking = asyncio.create_task(serving.ask())
     name = await queue(serving, reason)
-    async with streamed(serving, f"Stalled: {FULL} (number 2 of those that wait for room, with room at about ") as answer:
+    async with streamed(
+        serving, f"Stalled: {FULL} (number 2 of those that wait for room, with room at about "
+    ) as answer:
         assert not asking.done()
         await serving.make_ready(name)
         await answer.readuntil(b"[DONE]")
