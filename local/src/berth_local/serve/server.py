@@ -12,7 +12,7 @@ from berth_api.room.snapshot import RoomSettings
 from berth_cluster.cluster import PODS
 from berth_local.engines.discovery import Engines, available_engines, check_environments
 from berth_local.engines.gpu import first_gpu
-from berth_local.engines.memory import MemoryEstimates, budget
+from berth_local.engines.memory import budget, memory_estimates
 from berth_local.node.admission import SCHEMAS, Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
 from berth_local.node.engine_keys import EngineKeys
@@ -97,7 +97,7 @@ async def _compose(
     router = Router(cluster, settings, more_routes=[logs_routes(pods.output)], engine_key=keys.of)
     gpu = first_gpu()
     places = MachinePlaces(budget(options.memory_bytes, gpu))
-    room = Room(places, _TURNS, MemoryEstimates(store, gpu))
+    room = Room(places, _TURNS, memory_estimates(store, gpu))
     await reconcile(stack, cluster, operator_settings(engines, settings), room, keys)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()

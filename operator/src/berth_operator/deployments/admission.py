@@ -11,7 +11,7 @@ from berth_operator.deployments.plan import blocked, queued, waiting_for_room, w
 from berth_operator.objects.parts import is_deleting
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import has_ended, has_node
-from berth_operator.room.estimates import Estimate, MemoryEstimate, with_context
+from berth_operator.room.estimates import Estimate, Preflight
 from berth_operator.room.keeper import RoomKeeper
 from berth_operator.room.places import Places
 
@@ -22,17 +22,30 @@ _STEADY_SECONDS = 5.0
 """An expected moment stays as it was written, if the new one is no more than this away
 or than half of what is left."""
 
+NEVER_FITS = "NeverFits"
+"""The reason of a deployment for which no node, or no GPU, is large enough."""
+
 _NOBODY_WAITS = "nobody waits for it any more; the next request asks for room again"
 _BEING_SCHEDULED = "Scheduling"
 
 
 class RoomAdmission:
-    """Puts each plan to the keeper of room. `estimate`: what a deployment will take; None: its pod says it."""
+    """Puts each plan to the keeper of room.
 
-    def __init__(self, keeper: RoomKeeper, places: Places, estimate: Estimate | None = None) -> None:
+    `estimate`: what a deployment will take; None: its pod says it. `preflight`: what can never fit.
+    """
+
+    def __init__(
+        self,
+        keeper: RoomKeeper,
+        places: Places,
+        estimate: Estimate | None = None,
+        preflight: Preflight | None = None,
+    ) -> None:
         self.keeper = keeper
         self._places = places
         self._estimate = estimate
+        self._preflight = preflight
 
     async def admit(self, plan: DeploymentPlan, observed: ObservedDeployment, now: datetime) -> DeploymentPlan:
         """The plan, or what to do instead of making its pod now. Raises what the estimate raises."""
@@ -41,15 +54,19 @@ class RoomAdmission:
         if created is None:
             self.keeper.drop(deployment.name)
             return self._of_pending(plan, observed, now)
-        estimate = await self._estimate(deployment.spec) if self._estimate else None
-        needs = self._places.needs(deployment.spec.device, created.manifest, estimate)
-        if not needs:
+        spec, pod = deployment.spec, created.manifest
+        never = await self._preflight(spec, pod) if self._preflight else None
+        if never:
+            self.keeper.drop(deployment.name)
+            return blocked(plan, deployment, Cause(NEVER_FITS, never, ended=False), now)
+        estimate = await self._estimate(spec) if self._estimate else None
+        shapes = self._places.shapes(spec, pod, estimate)
+        if not shapes:
             self.keeper.drop(deployment.name)
             return plan
-        match self.keeper.want(deployment, created.manifest, needs):
+        match self.keeper.want(deployment, pod, tuple(map(self._places.holds, shapes))):
             case StartModel(_, shape):
-                sized = _sized(created.manifest, estimate, shape)
-                actions = [CreatePod(sized) if action is created else action for action in plan.actions]
+                actions = [CreatePod(shapes[shape]) if action is created else action for action in plan.actions]
                 return replace(plan, actions=actions)
             case RefuseModel() as verdict:
                 self.keeper.drop(deployment.name)
@@ -85,12 +102,6 @@ class RoomAdmission:
                 expected = before
         since = self.keeper.since(deployment.name) or now
         return QueuePlace(place=verdict.place, since=since, expected_at=expected)
-
-
-def _sized(manifest: Object, estimate: MemoryEstimate | None, shape: int) -> Object:
-    if estimate is None:
-        return manifest
-    return with_context(manifest, estimate.choices[shape], estimate.trained_context_size)
 
 
 def _is_pending(pod: Object) -> bool:
