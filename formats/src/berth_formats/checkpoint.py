@@ -170,10 +170,11 @@ def _number(config: Mapping[str, Any], names: Sequence[str]) -> int | None:
 def _saves_context(config: Mapping[str, Any]) -> bool:
     if config.get("sliding_window") and config.get("use_sliding_window") is not False:
         return True
-    kinds: Any = config.get("layer_types")
-    if isinstance(kinds, list) and any(kind != _FULL_ATTENTION for kind in kinds):  # pyright: ignore[reportUnknownVariableType]
-        return True
-    return any(config.get(name) for name in _LESS_THAN_ATTENTION)
+    match config.get("layer_types"):
+        case [*kinds] if any(kind != _FULL_ATTENTION for kind in kinds):
+            return True
+        case _:
+            return any(config.get(name) for name in _LESS_THAN_ATTENTION)
 
 
 def _architecture(config: Mapping[str, Any]) -> str | None:

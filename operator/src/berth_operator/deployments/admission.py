@@ -8,6 +8,7 @@ from berth_api.room.actions import KeepWaiting, RefuseModel, StartModel, Withdra
 from berth_cluster.cluster import Object
 from berth_operator.deployments.actions import CreatePod, DeploymentPlan, ObservedDeployment
 from berth_operator.deployments.plan import blocked, queued, waiting_for_room, withdrawn
+from berth_operator.deployments.status import sized
 from berth_operator.objects.parts import is_deleting
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import has_ended, has_node
@@ -67,7 +68,7 @@ class RoomAdmission:
         match self.keeper.want(deployment, pod, tuple(map(self._places.holds, shapes))):
             case StartModel(_, shape):
                 actions = [CreatePod(shapes[shape]) if action is created else action for action in plan.actions]
-                return replace(plan, actions=actions)
+                return replace(plan, actions=actions, status=sized(plan.status, shapes[shape]))
             case RefuseModel() as verdict:
                 self.keeper.drop(deployment.name)
                 return blocked(plan, deployment, _never_fits(verdict), now)

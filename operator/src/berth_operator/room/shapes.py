@@ -6,6 +6,7 @@ Requests come after the pod's digests are made: a better estimate replaces no en
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
+from typing import Any
 
 from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_api.room.snapshot import RoomNode
@@ -43,13 +44,13 @@ def with_requests(pod: Object, memory_bytes: int | None, cpu: str | int | None) 
     spec: Object = pod["spec"]
     [engine, *others] = spec["containers"]
     resources: Object = engine.get("resources") or {}
+    limits: dict[str, Any] = resources.get("limits") or {}
+    requests: dict[str, Any] = resources.get("requests") or {}
     wanted = {MEMORY: memory_bytes and f"{ceil(memory_bytes / _MIB)}Mi", CPU: cpu}
-    stated = {*(resources.get("requests") or {}), *(resources.get("limits") or {})}
-    added = {name: value for name, value in wanted.items() if value and name not in stated}
+    added = {name: value for name, value in wanted.items() if value and name not in {*limits, *requests}}
     if not added:
         return pod
-    requests = {**(resources.get("requests") or {}), **added}
-    container = {**engine, "resources": {**resources, "requests": requests}}
+    container: Object = {**engine, "resources": {**resources, "requests": {**requests, **added}}}
     return {**pod, "spec": {**spec, "containers": [container, *others]}}
 
 
@@ -76,7 +77,7 @@ def _stated_memory(pod: Object) -> int | None:
     """Bytes that the pod states for its engine: its limit, or else its request."""
     resources: Object = pod["spec"]["containers"][0].get("resources") or {}
     for part in ("limits", "requests"):
-        value = (resources.get(part) or {}).get(MEMORY)
-        if value is not None:
-            return quantity(MEMORY, value) or None
+        stated: dict[str, Any] = resources.get(part) or {}
+        if MEMORY in stated:
+            return quantity(MEMORY, stated[MEMORY]) or None
     return None
