@@ -87,15 +87,12 @@ def evicted_until(deployment: ModelDeployment) -> datetime | None:
     return deployment.status.eviction.closed_until if deployment.status.eviction else None
 
 
-def vacated_at(deployment: ModelDeployment, now: datetime) -> datetime | None:
-    """When a deployment that is closed to make room is used by no router any more, by all clocks. None: it is open.
+def vacated_at(deployment: ModelDeployment, now: datetime) -> datetime:
+    """When a deployment that has to make room is used by no router any more, by all clocks, if none takes a lease.
 
-    A moment that has come is the time to remove the engine. A router writes no lease once it has seen that the
-    deployment is closed, and it has seen that before its write succeeds: each write is to the version that it read.
+    A moment that has come is the time to remove the engine: by a write to this very version. A router that takes a
+    lease first has that write fail, and one that comes later finds the deployment gone or asleep.
     """
-    closed_until = evicted_until(deployment)
-    if closed_until is None or closed_until <= now:
-        return None
     leased = leased_until(deployment)
     return leased + CLOCK_SKEW if leased else now
 

@@ -14,6 +14,7 @@ from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import DeploymentReconciler, Room
 from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
+from berth_operator.forecast_server import forecasts
 from berth_operator.handlers import run_kopf
 from berth_operator.room.memory_estimates import GpuPreflight, MemoryEstimates, cluster_surroundings
 from berth_operator.room.model_files import ModelFiles
@@ -53,7 +54,7 @@ async def _run(settings: OperatorSettings) -> None:
         deployments = DeploymentReconciler(view, prober, settings, room=room)
         downloads = DownloadReconciler(cluster, reader, settings, metrics)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with forecasts(deployments.forecast, settings.forecast_port), asyncio.TaskGroup() as group:
                 following = [group.create_task(view.run(), name="follow deployments")]
                 if nodes:
                     following.append(group.create_task(nodes.run(), name="follow nodes"))

@@ -236,6 +236,9 @@ class OperatorSettings(_Section):
     )
     health_port: int = Field(default=8081, ge=1, le=65535, description="Port of /healthz.")
     metrics_port: int = Field(default=8082, ge=0, le=65535, description="Port of /metrics. 0: none.")
+    forecast_port: int = Field(
+        default=8083, ge=0, le=65535, description="Port at which routers ask what would happen to a model. 0: none."
+    )
     engines: dict[Backend, dict[Device, EngineImage]] = Field(
         default_factory=dict[Backend, dict[Device, EngineImage]],
         description="Images by engine and device. What is not here cannot be run.",

@@ -270,6 +270,13 @@ class RouterSettings(LimitSettings):
         alias="BERTH_STORE_WRITABLE",
         description="Whether the router may delete models: its mount of the store is writable.",
     )
+    operator_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        alias="BERTH_OPERATOR_URL",
+        description="Where the operator says what would happen to a model, such as http://berth-operator:8083. Unset:"
+        " /v1/models/plan cannot answer.",
+    )
     hub_endpoint: Annotated[str, AfterValidator(repository.hub_endpoint)] = Field(
         default=DEFAULT_HUB,
         alias="BERTH_HUB_ENDPOINT",

@@ -77,8 +77,8 @@ async def reconcile(
     settings: OperatorSettings,
     room: Room,
     keys: EngineKeys,
-) -> None:
-    """Starts the operator's reconcilers. The stack ends them."""
+) -> DeploymentReconciler:
+    """Starts the operator's reconcilers, and returns that of deployments. The stack ends them."""
     prober = await stack.enter_async_context(EngineProber(keys.of))
     view = DeploymentView(cluster)
     reconciler = DeploymentReconciler(view, prober, settings, room=room)
@@ -93,6 +93,7 @@ async def reconcile(
         wake_on_changes(cluster, PODS, downloads.wake, LABEL_DOWNLOAD),
     ):
         await stack.enter_async_context(_running(work))
+    return reconciler
 
 
 @asynccontextmanager

@@ -94,11 +94,12 @@ async def _compose(
         settings = with_key(settings, options.api_key, state.scratch / "api-keys")
     if options.drain_seconds is not None:
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
-    router = Router(cluster, settings, more_routes=[logs_routes(pods.output)], engine_key=keys.of)
     gpu = first_gpu()
     places = MachinePlaces(budget(options.memory_bytes, gpu))
     room = Room(places, _TURNS, memory_estimates(store, gpu))
-    await reconcile(stack, cluster, operator_settings(engines, settings), room, keys)
+    reconciler = await reconcile(stack, cluster, operator_settings(engines, settings), room, keys)
+    routes = [logs_routes(pods.output)]
+    router = Router(cluster, settings, more_routes=routes, forecast=reconciler.forecast, engine_key=keys.of)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
     return LocalServer(url_of(listener), router, http, settings.drain_seconds)

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from berth_api.model_deployment import ModelDeployment, QueuePlace
+from berth_api.model_deployment import ModelDeployment, ModelDeploymentSpec, QueuePlace
 from berth_api.room.actions import KeepWaiting, RefuseModel, StartModel, WithdrawPod
+from berth_api.room.forecast import Forecast, Outcome
 from berth_cluster.cluster import Object
 from berth_operator.deployments.actions import CreatePod, DeploymentPlan, ObservedDeployment
 from berth_operator.deployments.plan import blocked, queued, waiting_for_room, withdrawn
@@ -20,8 +21,8 @@ _LOOK_AGAIN = timedelta(seconds=1)
 """When a deployment that waits is looked at again, if nothing wakes it."""
 
 _STEADY_SECONDS = 5.0
-"""An expected moment stays as it was written, if the new one is no more than this away
-or than half of what is left."""
+"""An expected moment stays as it was written, if the new one is no more than this away, or than half of what is left,
+or than half of the time that it has waited: what is put off again and again is not written each time."""
 
 NEVER_FITS = "NeverFits"
 """The reason of a deployment for which no node, or no GPU, is large enough."""
@@ -56,12 +57,10 @@ class RoomAdmission:
             self.keeper.drop(deployment.name)
             return self._of_pending(plan, observed, now)
         spec, pod = deployment.spec, created.manifest
-        never = await self._preflight(spec, pod) if self._preflight else None
-        if never:
+        if never := await self._never(spec, pod):
             self.keeper.drop(deployment.name)
             return blocked(plan, deployment, Cause(NEVER_FITS, never, ended=False), now)
-        estimate = await self._estimate(spec) if self._estimate else None
-        shapes = self._places.shapes(spec, pod, estimate)
+        shapes = await self._shapes(spec, pod)
         if not shapes:
             self.keeper.drop(deployment.name)
             return plan
@@ -74,9 +73,28 @@ class RoomAdmission:
                 return blocked(plan, deployment, _never_fits(verdict), now)
             case KeepWaiting() as verdict:
                 queue = self._queue(deployment, verdict, now)
-                return waiting_for_room(plan, deployment, verdict.message, now + _LOOK_AGAIN, now, queue)
+                return waiting_for_room(plan, deployment, _told(verdict, queue), now + _LOOK_AGAIN, now, queue)
             case _:
                 return waiting_for_room(plan, deployment, _NOBODY_WAITS, None, now)
+
+    async def forecast(self, deployment: ModelDeployment, pod: Object) -> Forecast:
+        """What would happen if this deployment, which has no pod, were asked for now. `pod`: the one that it would get.
+
+        Raises what the estimate raises.
+        """
+        if never := await self._never(deployment.spec, pod):
+            return Forecast(Outcome.NEVER_FITS, never)
+        shapes = await self._shapes(deployment.spec, pod)
+        if not shapes:
+            return Forecast(Outcome.FITS, "nothing of what it needs is counted")
+        needs = tuple(map(self._places.holds, shapes))
+        return self.keeper.forecast(deployment.name, pod, needs, deployment.spec.priority or 0)
+
+    async def _never(self, spec: ModelDeploymentSpec, pod: Object) -> str | None:
+        return await self._preflight(spec, pod) if self._preflight else None
+
+    async def _shapes(self, spec: ModelDeploymentSpec, pod: Object) -> tuple[Object, ...]:
+        return self._places.shapes(spec, pod, await self._estimate(spec) if self._estimate else None)
 
     def _of_pending(self, plan: DeploymentPlan, observed: ObservedDeployment, now: datetime) -> DeploymentPlan:
         """The plan of a deployment whose pod may have found no node."""
@@ -88,21 +106,28 @@ class RoomAdmission:
             case WithdrawPod():
                 return withdrawn(deployment, pod, _NOBODY_WAITS, now)
             case KeepWaiting() as verdict if verdict.reason != _BEING_SCHEDULED:
-                return queued(plan, self._queue(deployment, verdict, now), verdict.message)
+                queue = self._queue(deployment, verdict, now)
+                return queued(plan, queue, _told(verdict, queue))
             case _:
                 return plan
 
     def _queue(self, deployment: ModelDeployment, verdict: KeepWaiting, now: datetime) -> QueuePlace:
         stored = deployment.status.queue
+        since = self.keeper.since(deployment.name) or now
         expected = None
         if verdict.estimate_seconds is not None:
             expected = now + timedelta(seconds=verdict.estimate_seconds)
-            steady = max(_STEADY_SECONDS, verdict.estimate_seconds / 2)
+            steady = max(_STEADY_SECONDS, verdict.estimate_seconds / 2, (now - since).total_seconds() / 2)
             before = stored.expected_at if stored else None
-            if before and before > now and abs((before - expected).total_seconds()) <= steady:
+            if before and abs((before - expected).total_seconds()) <= steady:
                 expected = before
-        since = self.keeper.since(deployment.name) or now
         return QueuePlace(place=verdict.place, since=since, expected_at=expected)
+
+
+def _told(verdict: KeepWaiting, queue: QueuePlace) -> str:
+    """What people read of a wait: in the condition, and from there in the comments of a stream."""
+    when = f", with room expected at {queue.expected_at:%H:%M:%S} UTC" if queue.expected_at else ""
+    return f"place {queue.place} in the queue{when}: {verdict.message}"
 
 
 def _is_pending(pod: Object) -> bool:

@@ -1,10 +1,9 @@
 """How a deployment makes room for another one: pure.
 
-The operator writes into its status first that its room is wanted: then each router that has no request in hand gives
-its lease back at once. When no lease is left, the operator closes it: from then on no router takes a lease, since each
-writes only to the version that it has read, and that one says so. When there is still no lease, nobody uses the
-engine, and it goes. Each of these writes, and the deletion, is to the version that was read. So a router that was
-quicker makes it fail, and the operator looks again.
+While a router has a lease of it, the operator writes into its status that its room is wanted: then each router that has
+no request in hand gives its lease back at once. If it has to leave all the same, the operator closes it: from then on
+no router takes a new request on. When there is no lease, nobody uses the engine, and it goes. Each of these writes, and
+the deletion, is to the version that was read. So a router that was quicker makes it fail, and the operator looks again.
 
 An operator that ends in between leaves a mark that runs out by itself; the next one decides anew.
 """

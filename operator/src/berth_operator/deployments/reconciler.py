@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from berth_api.model_deployment import ModelDeployment, Phase
+from berth_api.model_deployment import ModelDeployment, ModelDeploymentSpec, ModelDeploymentStatus, Phase
+from berth_api.room.forecast import Forecast, Outcome
 from berth_api.room.snapshot import RoomSettings
 from berth_cluster.cluster import (
     LABEL_MANAGED_BY,
@@ -25,9 +26,11 @@ from berth_operator.deployments.admission import RoomAdmission
 from berth_operator.deployments.changes import ChangeFilter
 from berth_operator.deployments.engine_watch import EngineWatch
 from berth_operator.deployments.plan import make_plan, pod_name_taken, pod_refused, without_pod
+from berth_operator.deployments.pod_maker import pod_maker
 from berth_operator.deployments.readiness import Prober
 from berth_operator.deployments.view import Change, DeploymentView, Look
 from berth_operator.objects.parts import owned_by
+from berth_operator.objects.pod_failure import Cause
 from berth_operator.reconciling.reading import ObjectReader, Unreadable
 from berth_operator.reconciling.workers import Workers, seconds_until
 from berth_operator.reconciling.writer import DeleteResource, NameTaken, Refused, ResourceWriter, WriteStatus
@@ -115,6 +118,28 @@ class DeploymentReconciler:
         if self._deciding:
             self._deciding.cancel()
             await asyncio.gather(self._deciding, return_exceptions=True)
+
+    async def forecast(self, name: str, spec: ModelDeploymentSpec) -> Forecast:
+        """What would happen if the deployment of this name and spec were asked for now. Nothing changes."""
+        now = self._clock()
+        deployment = ModelDeployment(
+            name=name,
+            namespace="",
+            uid=name,
+            resource_version="0",
+            generation=1,
+            created_at=now,
+            deleting=False,
+            labels={},
+            spec=spec,
+            status=ModelDeploymentStatus(),
+        )
+        maker = pod_maker(deployment, self._settings)
+        if isinstance(maker, Cause):
+            return Forecast(Outcome.CANNOT_START, maker.message)
+        if self._admission is None:
+            return Forecast(Outcome.FITS, "nothing is counted here")
+        return await self._admission.forecast(deployment, maker.pod(deployment))
 
     async def _reconcile(self, name: str) -> float | None:
         """One round. Seconds until the next one is due; None where the deployment is gone."""

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from berth_api.activity import evicted, expires_at, leased_until, vacated_at
 from berth_api.conditions import ConditionType, condition_of
-from berth_api.model_deployment import IdleAction, ModelDeployment, Phase
+from berth_api.model_deployment import ENGINE_READY, IdleAction, ModelDeployment, Phase
 from berth_cluster.cluster import Object
 from berth_operator.deployments import attempts
 from berth_operator.deployments import status as states
@@ -19,7 +19,7 @@ from berth_operator.deployments.eviction import eviction_status, renewed_at
 from berth_operator.deployments.health import Health, Healthy, Hung, ProbeHistory, Unresponsive, engine_health
 from berth_operator.deployments.idle import idle_since
 from berth_operator.deployments.pod_maker import PodMaker
-from berth_operator.deployments.start_steps import ENGINE_READY, steps_done
+from berth_operator.deployments.start_steps import steps_done
 from berth_operator.engines import ENGINES
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import base_url, is_running
@@ -54,7 +54,7 @@ def serve(
     if idle_since(deployment, now) is not None:
         return unload(deployment, pod, settings, answers=answers)
     vacated = vacated_at(deployment, now) if ordered and ordered.close else None
-    if ordered and vacated and vacated <= now:
+    if ordered and vacated and vacated <= now:  # no lease to wait for, and so nobody to close it to
         return unload(deployment, pod, settings, answers=answers, wanted_by=ordered.wanted_by, now=now)
     if isinstance(health, Hung):
         return attempts.failed(situation, pod, health.failure)

@@ -21,6 +21,7 @@ from berth_api.conditions import (
 )
 from berth_api.model_deployment import (
     AUTO,
+    ENGINE_READY,
     Eviction,
     Failure,
     ModelDeployment,
@@ -31,7 +32,6 @@ from berth_api.model_deployment import (
 )
 from berth_cluster.cluster import CONTEXT_ANNOTATION, MEMORY_ANNOTATION, TRAINED_CONTEXT_ANNOTATION, Object
 from berth_operator.deployments.start_steps import (
-    ENGINE_READY,
     ENGINE_STARTED,
     POD_SCHEDULED,
     next_step,

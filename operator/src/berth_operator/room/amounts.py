@@ -28,6 +28,8 @@ def quantity(resource: str, value: str | float) -> int:
         number = Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
     except InvalidOperation:
         return 0
+    if not number.is_finite():
+        return 0
     return int(number * 1000 if resource == CPU else number)
 
 
@@ -41,10 +43,20 @@ def amounts(quantities: dict[str, Any]) -> Amounts:
 
 
 def pod_amounts(pod: Object) -> Amounts:
-    """What the scheduler counts for a pod: all its containers, or a larger one that runs before them."""
+    """What the scheduler counts for a pod: all its containers, or more that runs before them.
+
+    An init container that is always restarted goes on beside those that come after it.
+    """
     spec: Object = pod["spec"]
-    total = _sum(_requests(each) for each in spec.get("containers") or [])
-    before = [_requests(each) for each in spec.get("initContainers") or []]
+    containers: list[Object] = spec.get("containers") or []
+    first: list[Object] = spec.get("initContainers") or []
+    beside: Amounts = {}
+    before: list[Amounts] = []
+    for each in first:
+        before.append(_sum([beside, _requests(each)]))
+        if each.get("restartPolicy") == "Always":
+            beside = before[-1]
+    total = _sum([beside, *map(_requests, containers)])
     largest = {
         name: max([total.get(name, 0), *(each.get(name, 0) for each in before)]) for name in _names(total, before)
     }

@@ -25,6 +25,7 @@ from berth_api.room.actions import (
     WithdrawPod,
 )
 from berth_api.room.decide import decide
+from berth_api.room.forecast import Forecast, read_forecast
 from berth_api.room.snapshot import (
     Amounts,
     PendingPod,
@@ -180,6 +181,22 @@ class RoomKeeper:
         """That the deployment has to make room; None where it need not."""
         return self._decided.orders.get(name)
 
+    def forecast(self, name: str, pod: Object, needs: tuple[Amounts, ...], priority: int) -> Forecast:
+        """What would happen if the deployment of this name, which has no pod, were asked for now. Nothing changes."""
+        now, spec = self._clock(), pod["spec"]
+        demand = RoomDemand(
+            name=name,
+            needs=needs,
+            since=self.since(name) or now,
+            node_selector=spec.get("nodeSelector") or {},
+            tolerations=toleration_rules(spec),
+            priority=priority,
+        )
+        known = self.snapshot(now)
+        others = tuple(each for each in known.demands if each.name != name)
+        actions = decide(replace(known, demands=(*others, demand)), self._settings, now)
+        return read_forecast(name, actions)
+
     async def run(self) -> None:
         """Decides whenever something has changed, and wakes those whom that concerns. For ever."""
         while True:
@@ -202,7 +219,9 @@ class RoomKeeper:
         snapshot = self.snapshot(now)
         if not snapshot.demands and not self._decided.orders and not self._decided.verdicts:
             return
-        before, self._decided = self._decided, _read(decide(snapshot, self._settings, now), snapshot)
+        actions = decide(snapshot, self._settings, now)
+        before, self._decided = self._decided, _read(actions, snapshot)
+        _log_news(actions, before)
         for name in _whom_it_concerns(before, self._decided):
             self._wake(name)
 
@@ -292,14 +311,27 @@ def _read(actions: tuple[RoomAction, ...], snapshot: RoomSnapshot) -> Decided:
         match action:
             case EvictModels(victims, demand):
                 orders.update({name: EvictionOrder(demand, close=True) for name in victims})
-                _log.info("making_room", deployment=demand, victims=victims, message=action.message)
             case CloseModels(names, demand):
                 orders.update({name: EvictionOrder(demand, close=True) for name in names})
-                _log.info("closing_for_room", deployment=demand, victims=names, message=action.message)
             case _:
                 verdicts[action.name] = action
     _ask_the_busy(verdicts, orders, snapshot)
     return Decided(verdicts, orders)
+
+
+def _log_news(actions: tuple[RoomAction, ...], before: Decided) -> None:
+    """Logs who has to leave now and had not to before: the same is decided again and again until they have left."""
+    for action in actions:
+        match action:
+            case EvictModels(names, demand):
+                event = "making_room"
+            case CloseModels(names, demand):
+                event = "closing_for_room"
+            case _:
+                continue
+        order = EvictionOrder(demand, close=True)
+        if any(before.orders.get(name) != order for name in names):
+            _log.info(event, deployment=demand, victims=names, message=action.message)
 
 
 def _ask_the_busy(verdicts: Mapping[str, Verdict], orders: dict[str, EvictionOrder], snapshot: RoomSnapshot) -> None:

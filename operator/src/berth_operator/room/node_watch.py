@@ -22,7 +22,7 @@ from berth_cluster.cluster import (
     WatchEvent,
 )
 from berth_cluster.following import follow
-from berth_operator.objects.parts import condition, is_deleting, labels_of
+from berth_operator.objects.parts import condition, is_deleting, labels_of, status_of
 from berth_operator.objects.pods import has_ended
 from berth_operator.room.amounts import amounts, pod_amounts
 from berth_operator.room.estimates import MemoryEstimate
@@ -131,15 +131,16 @@ class NodeWatch:
 
 def room_node(node: Object) -> RoomNode:
     """A node of a cluster: what it has, and whom it takes. Pure."""
-    spec, status = node.get("spec") or {}, node.get("status") or {}
+    spec: Object = node.get("spec") or {}
+    taints: list[dict[str, str]] = spec.get("taints") or []
     ready = condition(node, "Ready")
     return RoomNode(
         name=node["metadata"]["name"],
-        allocatable=amounts(status.get("allocatable") or {}),
+        allocatable=amounts(status_of(node).get("allocatable") or {}),
         labels=labels_of(node),
         taints=tuple(
             Taint(each["key"], each.get("value") or "", each["effect"])
-            for each in spec.get("taints") or []
+            for each in taints
             if each["effect"] != "PreferNoSchedule"
         ),
         schedulable=not spec.get("unschedulable") and ready is not None and ready["status"] == "True",
@@ -148,7 +149,7 @@ def room_node(node: Object) -> RoomNode:
 
 def _held(pod: Object) -> _Held | None:
     """None: the pod has ended, or asks for nothing that is counted."""
-    needs = {} if has_ended(pod) else pod_amounts(pod)
+    needs: Amounts = {} if has_ended(pod) else pod_amounts(pod)
     if not needs:
         return None
     spec: Object = pod["spec"]

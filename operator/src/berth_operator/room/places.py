@@ -12,6 +12,9 @@ from berth_operator.room.estimates import MemoryEstimate, with_context
 from berth_operator.room.shapes import engine_shapes
 from berth_operator.settings import DeviceSettings
 
+_NAMES = {Device.CPU: "this machine", Device.CUDA: "its GPU"}
+"""What people read where there is one machine."""
+
 
 class Places(Protocol):
     """What there is, and what models take of it."""
@@ -68,7 +71,7 @@ class MachinePlaces:
     """One machine: what models of each device may take of its memory, or of its GPU's, in bytes."""
 
     def __init__(self, budget: Mapping[Device, int]) -> None:
-        self._nodes = tuple(RoomNode(device.value, {MEMORY: size}) for device, size in budget.items())
+        self._nodes = tuple(RoomNode(_NAMES[device], {MEMORY: size}) for device, size in budget.items())
         self._devices = frozenset(budget)
 
     def nodes(self) -> tuple[RoomNode, ...] | None:
@@ -81,7 +84,7 @@ class MachinePlaces:
 
     def node_of(self, device: Device, node_name: str | None) -> str | None:
         """Where a pod stands; None where it has no place yet."""
-        return device.value
+        return _NAMES[device]
 
     def shapes(self, spec: ModelDeploymentSpec, pod: Object, estimate: MemoryEstimate | None) -> tuple[Object, ...]:
         """The pod in each shape that it can have."""

@@ -132,6 +132,7 @@ def pending_pod(pod: Object, shape: int = 0) -> PendingPod:
 
 def toleration_rules(spec: dict[str, Any]) -> tuple[TolerationRule, ...]:
     """The tolerations of a pod's spec."""
+    stated: list[dict[str, str]] = spec.get("tolerations") or []
     return tuple(
         TolerationRule(
             key=each.get("key") or "",
@@ -139,7 +140,7 @@ def toleration_rules(spec: dict[str, Any]) -> tuple[TolerationRule, ...]:
             effect=each.get("effect") or "",
             exists=each.get("operator") == "Exists",
         )
-        for each in spec.get("tolerations") or []
+        for each in stated
     )
 
 

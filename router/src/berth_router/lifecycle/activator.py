@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from berth_api.conditions import UNSCHEDULABLE, ConditionType, condition_of
+from berth_api.conditions import FINDS_NO_NODE, ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import ClusterError
 from berth_process.clock import Clock, utc_now
@@ -295,17 +295,26 @@ class Activator:
 
 
 def start_progress(deployment: ModelDeployment) -> str:
-    """How far a start is, in a few words: the phase, and what the operator reports of it."""
+    """How far a start is, in a few words: the phase, what the operator reports of it, and its place if it waits."""
     phase = deployment.status.phase or Phase.PENDING
     kind = ConditionType.STALLED if phase is Phase.STALLED else ConditionType.RECONCILING
     told = condition_of(deployment.status.conditions, kind)
-    return f"{phase}: {_one_line(told.message)}" if told and told.status == "True" else str(phase)
+    progress = f"{phase}: {_one_line(told.message)}" if told and told.status == "True" else str(phase)
+    return progress + _place(deployment)
+
+
+def _place(deployment: ModelDeployment) -> str:
+    queue = deployment.status.queue
+    if queue is None:
+        return ""
+    expected = f", with room at about {queue.expected_at:%H:%M:%S} UTC" if queue.expected_at else ""
+    return f" (number {queue.place} of those that wait for room{expected})"
 
 
 def _finds_no_node(deployment: ModelDeployment) -> bool:
     """Whether no node has room for its pod: one may come, or make room, while requests wait."""
     stalled = condition_of(deployment.status.conditions, ConditionType.STALLED)
-    return stalled is not None and stalled.reason == UNSCHEDULABLE
+    return stalled is not None and stalled.reason in FINDS_NO_NODE
 
 
 def _seconds_to_room(deployment: ModelDeployment, now: datetime) -> float | None:
