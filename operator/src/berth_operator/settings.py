@@ -57,6 +57,16 @@ class DeviceSettings(_Section):
         default_factory=dict[str, dict[str, str | int]],
         description="requests and limits where a deployment states none.",
     )
+    cpu_request: str | int | None = Field(
+        default=None,
+        description="Processors that an engine requests where neither the deployment nor `resources` states any, such"
+        " as 250m. None: it requests none.",
+    )
+    memory: str | int | None = Field(
+        default=None,
+        description="Memory of one device, such as 80Gi. What can never fit into it is refused. None: the label"
+        " nvidia.com/gpu.memory of the nodes counts, if the operator may look at these.",
+    )
 
 
 class EngineArgs(_Section):
@@ -76,6 +86,11 @@ class ModelStoreSettings(_Section):
     )
     sub_path: str | None = Field(
         default=None, description="Folder inside the volume that holds the models. None: its root."
+    )
+    path: str | None = Field(
+        default=None,
+        description="Where the operator itself has the models. It estimates from their files what they take. None:"
+        " nowhere, and nothing is estimated.",
     )
 
 

@@ -17,6 +17,9 @@ What is empty is left out: the operator's default holds.
 {{- with .Values.modelStore.subPath -}}
   {{- $_ := set $modelStore "subPath" . -}}
 {{- end -}}
+{{- if .Values.operator.readModelStore -}}
+  {{- $_ := set $modelStore "path" "/models" -}}
+{{- end -}}
 healthPort: 8081
 forecastPort: 8083
 metricsPort: {{ .Values.operator.metricsPort | int64 }}

@@ -12,7 +12,7 @@ from berth_api.room.snapshot import RoomSettings
 from berth_cluster.cluster import PODS
 from berth_local.engines.discovery import Engines, available_engines, check_environments
 from berth_local.engines.gpu import first_gpu
-from berth_local.engines.memory import MemoryEstimates, budget
+from berth_local.engines.memory import budget, memory_estimates
 from berth_local.node.admission import SCHEMAS, Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
 from berth_local.node.engine_keys import EngineKeys
@@ -96,7 +96,7 @@ async def _compose(
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
     gpu = first_gpu()
     places = MachinePlaces(budget(options.memory_bytes, gpu))
-    room = Room(places, _TURNS, MemoryEstimates(store, gpu))
+    room = Room(places, _TURNS, memory_estimates(store, gpu))
     reconciler = await reconcile(stack, cluster, operator_settings(engines, settings), room, keys)
     routes = [logs_routes(pods.output)]
     router = Router(cluster, settings, more_routes=routes, forecast=reconciler.forecast, engine_key=keys.of)

@@ -3,16 +3,17 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from berth_api.model_deployment import ModelDeployment, QueuePlace
+from berth_api.model_deployment import ModelDeployment, ModelDeploymentSpec, QueuePlace
 from berth_api.room.actions import KeepWaiting, RefuseModel, StartModel, WithdrawPod
 from berth_api.room.forecast import Forecast, Outcome
 from berth_cluster.cluster import Object
 from berth_operator.deployments.actions import CreatePod, DeploymentPlan, ObservedDeployment
 from berth_operator.deployments.plan import blocked, queued, waiting_for_room, withdrawn
+from berth_operator.deployments.status import sized
 from berth_operator.objects.parts import is_deleting
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import has_ended, has_node
-from berth_operator.room.estimates import Estimate, MemoryEstimate, with_context
+from berth_operator.room.estimates import Estimate, Preflight
 from berth_operator.room.keeper import RoomKeeper
 from berth_operator.room.places import Places
 
@@ -23,17 +24,30 @@ _STEADY_SECONDS = 5.0
 """An expected moment stays as it was written, if the new one is no more than this away, or than half of what is left,
 or than half of the time that it has waited: what is put off again and again is not written each time."""
 
+NEVER_FITS = "NeverFits"
+"""The reason of a deployment for which no node, or no GPU, is large enough."""
+
 _NOBODY_WAITS = "nobody waits for it any more; the next request asks for room again"
 _BEING_SCHEDULED = "Scheduling"
 
 
 class RoomAdmission:
-    """Puts each plan to the keeper of room. `estimate`: what a deployment will take; None: its pod says it."""
+    """Puts each plan to the keeper of room.
 
-    def __init__(self, keeper: RoomKeeper, places: Places, estimate: Estimate | None = None) -> None:
+    `estimate`: what a deployment will take; None: its pod says it. `preflight`: what can never fit.
+    """
+
+    def __init__(
+        self,
+        keeper: RoomKeeper,
+        places: Places,
+        estimate: Estimate | None = None,
+        preflight: Preflight | None = None,
+    ) -> None:
         self.keeper = keeper
         self._places = places
         self._estimate = estimate
+        self._preflight = preflight
 
     async def admit(self, plan: DeploymentPlan, observed: ObservedDeployment, now: datetime) -> DeploymentPlan:
         """The plan, or what to do instead of making its pod now. Raises what the estimate raises."""
@@ -42,16 +56,18 @@ class RoomAdmission:
         if created is None:
             self.keeper.drop(deployment.name)
             return self._of_pending(plan, observed, now)
-        estimate = await self._estimate(deployment.spec) if self._estimate else None
-        needs = self._places.needs(deployment.spec.device, created.manifest, estimate)
-        if not needs:
+        spec, pod = deployment.spec, created.manifest
+        if never := await self._never(spec, pod):
+            self.keeper.drop(deployment.name)
+            return blocked(plan, deployment, Cause(NEVER_FITS, never, ended=False), now)
+        shapes = await self._shapes(spec, pod)
+        if not shapes:
             self.keeper.drop(deployment.name)
             return plan
-        match self.keeper.want(deployment, created.manifest, needs):
+        match self.keeper.want(deployment, pod, tuple(map(self._places.holds, shapes))):
             case StartModel(_, shape):
-                sized = _sized(created.manifest, estimate, shape)
-                actions = [CreatePod(sized) if action is created else action for action in plan.actions]
-                return replace(plan, actions=actions)
+                actions = [CreatePod(shapes[shape]) if action is created else action for action in plan.actions]
+                return replace(plan, actions=actions, status=sized(plan.status, shapes[shape]))
             case RefuseModel() as verdict:
                 self.keeper.drop(deployment.name)
                 return blocked(plan, deployment, _never_fits(verdict), now)
@@ -66,11 +82,19 @@ class RoomAdmission:
 
         Raises what the estimate raises.
         """
-        estimate = await self._estimate(deployment.spec) if self._estimate else None
-        needs = self._places.needs(deployment.spec.device, pod, estimate)
-        if not needs:
+        if never := await self._never(deployment.spec, pod):
+            return Forecast(Outcome.NEVER_FITS, never)
+        shapes = await self._shapes(deployment.spec, pod)
+        if not shapes:
             return Forecast(Outcome.FITS, "nothing of what it needs is counted")
+        needs = tuple(map(self._places.holds, shapes))
         return self.keeper.forecast(deployment.name, pod, needs, deployment.spec.priority or 0)
+
+    async def _never(self, spec: ModelDeploymentSpec, pod: Object) -> str | None:
+        return await self._preflight(spec, pod) if self._preflight else None
+
+    async def _shapes(self, spec: ModelDeploymentSpec, pod: Object) -> tuple[Object, ...]:
+        return self._places.shapes(spec, pod, await self._estimate(spec) if self._estimate else None)
 
     def _of_pending(self, plan: DeploymentPlan, observed: ObservedDeployment, now: datetime) -> DeploymentPlan:
         """The plan of a deployment whose pod may have found no node."""
@@ -104,12 +128,6 @@ def _told(verdict: KeepWaiting, queue: QueuePlace) -> str:
     """What people read of a wait: in the condition, and from there in the comments of a stream."""
     when = f", with room expected at {queue.expected_at:%H:%M:%S} UTC" if queue.expected_at else ""
     return f"place {queue.place} in the queue{when}: {verdict.message}"
-
-
-def _sized(manifest: Object, estimate: MemoryEstimate | None, shape: int) -> Object:
-    if estimate is None:
-        return manifest
-    return with_context(manifest, estimate.choices[shape], estimate.trained_context_size)
 
 
 def _is_pending(pod: Object) -> bool:

@@ -35,7 +35,7 @@ from berth_operator.reconciling.reading import ObjectReader, Unreadable
 from berth_operator.reconciling.workers import Workers, seconds_until
 from berth_operator.reconciling.writer import DeleteResource, NameTaken, Refused, ResourceWriter, WriteStatus
 from berth_operator.resources import make_event
-from berth_operator.room.estimates import Estimate
+from berth_operator.room.estimates import Estimate, Preflight
 from berth_operator.room.keeper import RoomKeeper
 from berth_operator.room.places import Places
 from berth_operator.settings import OperatorSettings
@@ -52,6 +52,8 @@ class Room:
     rules: RoomSettings
     estimate: Estimate | None = None
     """What a deployment will take. None: what its pod asks for counts."""
+    preflight: Preflight | None = None
+    """What can never fit, whatever leaves. None: nobody knows before it starts."""
 
 
 class DeploymentReconciler:
@@ -84,7 +86,7 @@ class DeploymentReconciler:
 
     def _admission_to(self, room: Room) -> RoomAdmission:
         keeper = RoomKeeper(room.places, room.rules, self._clock, self._workers.wake)
-        return RoomAdmission(keeper, room.places, room.estimate)
+        return RoomAdmission(keeper, room.places, room.estimate, room.preflight)
 
     def _changed(self, change: Change) -> None:
         """Wakes the deployment, unless only a lease of it was renewed. The keeper of room sees every change."""

@@ -278,15 +278,30 @@ def disruption_before(deployment: ModelDeployment) -> str | None:
     return stored.reason if stored and stored.status == "False" and stored.reason in PLANNED_DISRUPTIONS else None
 
 
+def sized(status: ModelDeploymentStatus, pod: Object) -> ModelDeploymentStatus:
+    """The status of a pod that is being made, with what the pod notes of what it will take."""
+    notes = {name: size for name, size in _notes(pod).items() if size is not None}
+    return status.model_copy(update=notes) if status.pod_name == pod["metadata"]["name"] else status
+
+
+def _notes(pod: Object) -> dict[str, int | None]:
+    annotations = annotations_of(pod)
+    return {
+        "memory_bytes": number(annotations.get(MEMORY_ANNOTATION)),
+        "context_size": number(annotations.get(CONTEXT_ANNOTATION)),
+        "trained_context_size": number(annotations.get(TRAINED_CONTEXT_ANNOTATION)),
+    }
+
+
 def _with_pod(deployment: ModelDeployment, pod: Object, steps: list[StartStep]) -> dict[str, Any]:
     """What a status has of its pod. What the pod's engine has said of its context comes before what it was given."""
-    status, name, annotations = deployment.status, pod["metadata"]["name"], annotations_of(pod)
+    status, name, notes = deployment.status, pod["metadata"]["name"], _notes(pod)
     told = status.context_size if status.pod_name == name else None
     return {
         "pod_name": name,
-        "memory_bytes": number(annotations.get(MEMORY_ANNOTATION)),
-        "context_size": told or number(annotations.get(CONTEXT_ANNOTATION)),
-        "trained_context_size": status.trained_context_size or number(annotations.get(TRAINED_CONTEXT_ANNOTATION)),
+        "memory_bytes": notes["memory_bytes"],
+        "context_size": told or notes["context_size"],
+        "trained_context_size": status.trained_context_size or notes["trained_context_size"],
         "start_steps": steps,
         "eviction": None,
         "queue": None,

@@ -12,9 +12,12 @@ from berth_operator.engines.llamacpp import with_context_size
 class ContextChoice:
     """A context that a deployment can have, and what it takes then."""
 
-    bytes: int
+    bytes: int | None
+    """Memory of its device, or of its devices together. None: the size of these decides, and is not known."""
     context_size: int | None = None
     """Tokens. None: its engine decides."""
+    machine_bytes: int | None = None
+    """Memory of the machine that it runs on; on the CPU the same. None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class MemoryEstimate:
 
 Estimate = Callable[[ModelDeploymentSpec], Awaitable[MemoryEstimate | None]]
 """Returns None where only the deployment's engine can tell."""
+
+Preflight = Callable[[ModelDeploymentSpec, Object], Awaitable[str | None]]
+"""Takes a deployment and its pod. Returns why the pod can never have what it needs; None: it may."""
 
 
 def with_context(manifest: Object, choice: ContextChoice, trained: int | None) -> Object:

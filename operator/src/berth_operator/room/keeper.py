@@ -152,7 +152,7 @@ class RoomKeeper:
             admitted=known.admitted if known else None,
             admitted_until=known.admitted_until if known else None,
         )
-        if known and wanted.pod != known.pod:  # another attempt, whose pod was not admitted
+        if known and (wanted.pod != known.pod or needs != known.needs):  # another pod, which was not admitted
             wanted = replace(wanted, admitted=None, admitted_until=None)
         self._wanted[name] = replace(wanted, admitted_until=None)
         self._decide(now)

@@ -5,11 +5,12 @@ Looking at nodes and at the pods of all namespaces takes a ClusterRole.
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from berth_api.model_deployment import Device
+from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_api.room.snapshot import Amounts, ForeignPod, RoomNode, Taint
 from berth_cluster.cluster import (
     LABEL_DEPLOYMENT,
@@ -25,7 +26,9 @@ from berth_operator.objects.parts import condition, is_deleting, labels_of, stat
 from berth_operator.objects.pods import has_ended
 from berth_operator.room.amounts import amounts, pod_amounts
 from berth_operator.room.estimates import MemoryEstimate
+from berth_operator.room.shapes import engine_shapes
 from berth_operator.room.standing import toleration_rules
+from berth_operator.settings import DeviceSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +45,10 @@ class _Held:
 class NodeWatch:
     """Implements `Places` for a cluster whose nodes may be looked at. `namespace`: that of the engines' pods."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, devices: Mapping[Device, DeviceSettings] | None = None
+    ) -> None:
+        self._devices = devices or {}
         self._cluster = cluster
         self._namespace = namespace
         self._nodes: dict[str, RoomNode] = {}
@@ -84,9 +90,9 @@ class NodeWatch:
         """Where a pod stands; None where it has no place yet."""
         return node_name
 
-    def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
-        """The shapes that the pod can have."""
-        return (pod_amounts(pod),)
+    def shapes(self, spec: ModelDeploymentSpec, pod: Object, estimate: MemoryEstimate | None) -> tuple[Object, ...]:
+        """The pod in each shape that it can have, with its requests."""
+        return engine_shapes(spec, pod, estimate, self._devices, self.nodes())
 
     def holds(self, pod: Object) -> Amounts:
         """What the pod holds."""

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from berth_api.model_deployment import Device
+from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_api.room.snapshot import Amounts, ForeignPod, RoomNode
 from berth_cluster.cluster import MEMORY_ANNOTATION, Object
 from berth_operator.objects.parts import annotations_of, number
 from berth_operator.room.amounts import MEMORY, pod_amounts
-from berth_operator.room.estimates import MemoryEstimate
+from berth_operator.room.estimates import MemoryEstimate, with_context
+from berth_operator.room.shapes import engine_shapes
+from berth_operator.settings import DeviceSettings
 
 _NAMES = {Device.CPU: "this machine", Device.CUDA: "its GPU"}
 """What people read where there is one machine."""
@@ -29,8 +31,8 @@ class Places(Protocol):
         """Where a pod stands. `node_name`: what its spec says. None: nowhere yet."""
         ...
 
-    def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
-        """The shapes that a pod can have, the largest context first. Empty: nothing is counted for it."""
+    def shapes(self, spec: ModelDeploymentSpec, pod: Object, estimate: MemoryEstimate | None) -> tuple[Object, ...]:
+        """The pod in each shape that it can have, the largest context first. Empty: nothing is counted for it."""
         ...
 
     def holds(self, pod: Object) -> Amounts:
@@ -40,6 +42,9 @@ class Places(Protocol):
 
 class NodePlaces:
     """The nodes of a cluster, which Berth does not look at: the scheduler alone knows what is free."""
+
+    def __init__(self, devices: Mapping[Device, DeviceSettings] | None = None) -> None:
+        self._devices = devices or {}
 
     def nodes(self) -> tuple[RoomNode, ...] | None:
         """The nodes as they are now; None where they are not known."""
@@ -53,9 +58,9 @@ class NodePlaces:
         """Where a pod stands; None where it has no place yet."""
         return node_name
 
-    def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
-        """The shapes that the pod can have."""
-        return (pod_amounts(pod),)
+    def shapes(self, spec: ModelDeploymentSpec, pod: Object, estimate: MemoryEstimate | None) -> tuple[Object, ...]:
+        """The pod in each shape that it can have, with its requests."""
+        return engine_shapes(spec, pod, estimate, self._devices, None)
 
     def holds(self, pod: Object) -> Amounts:
         """What the pod holds."""
@@ -81,11 +86,11 @@ class MachinePlaces:
         """Where a pod stands; None where it has no place yet."""
         return _NAMES[device]
 
-    def needs(self, device: Device, pod: Object, estimate: MemoryEstimate | None) -> tuple[Amounts, ...]:
-        """The shapes that the pod can have."""
-        if estimate is None or device not in self._devices:
+    def shapes(self, spec: ModelDeploymentSpec, pod: Object, estimate: MemoryEstimate | None) -> tuple[Object, ...]:
+        """The pod in each shape that it can have."""
+        if estimate is None or spec.device not in self._devices:
             return ()
-        return tuple({MEMORY: choice.bytes} for choice in estimate.choices)
+        return tuple(with_context(pod, choice, estimate.trained_context_size) for choice in estimate.choices)
 
     def holds(self, pod: Object) -> Amounts:
         """What the pod holds."""
