@@ -33,7 +33,9 @@ class LoadedModel(BaseModel):
     backend: Backend
     device: Device
     deployment: str = Field(description="Name of the ModelDeployment.")
-    phase: Phase = Field(description="Pending, Starting, Ready, or Unresponsive: it does not answer now.")
+    phase: Phase = Field(
+        description="Pending, Starting, Ready, Stalled (no node has room for it), or Unresponsive (no answer now)."
+    )
     loaded_at: datetime | None = Field(description="When it last became ready. null: not yet.")
     ttl: int = Field(description="Seconds without a request after which it is removed; 0 is never.")
     expires_at: datetime | None = Field(
@@ -89,8 +91,14 @@ def loaded_routes(deployments: Deployments, leases: Leases) -> APIRouter:
 
     @routes.get("/v1/models/loaded", summary="Models that run now")
     async def list_loaded() -> LoadedModels:  # pyright: ignore[reportUnusedFunction]
-        """Every deployment that has an engine or will have one soon, without those that are asleep or stalled."""
-        models = [describe(one) for one in deployments.all() if one.status.phase in _LOADED and not one.deleting]
+        """Every deployment that has an engine, will have one soon, or waits for room."""
+        models = [describe(one) for one in deployments.all() if _is_listed(one)]
         return LoadedModels(loaded_models=models, total_count=len(models))
 
     return routes
+
+
+def _is_listed(deployment: ModelDeployment) -> bool:
+    """A pod that waits for room is stalled, as long as no node has any."""
+    status = deployment.status
+    return (status.phase in _LOADED or status.queue is not None) and not deployment.deleting
