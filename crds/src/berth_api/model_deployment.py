@@ -395,7 +395,7 @@ class ModelDeploymentStatus(Schema):
     memory_bytes: int | None = Field(
         default=None,
         ge=0,
-        description="Estimated memory of the engine, where all models together have a budget of memory.",
+        description="What the engine is estimated to take of its device's memory. Unset: its files do not tell.",
     )
     context_size: int | None = Field(
         default=None,

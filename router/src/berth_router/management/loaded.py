@@ -43,7 +43,7 @@ class LoadedModel(BaseModel):
     )
     start_steps: list[LoadedStep] = Field(description="The steps of its last start that are done.")
     memory_bytes: int | None = Field(
-        description="What the engine is estimated to take. null: not known, or left to the cluster's scheduler."
+        description="What the engine is estimated to take of its device's memory. null: not known."
     )
     context_size: int | None = Field(
         description="Tokens of context that a request has, prompt and answer together. null: not known yet, or the"
