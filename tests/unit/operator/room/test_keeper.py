@@ -386,9 +386,7 @@ async def test_a_deployment_that_cannot_be_read_is_counted_and_stops_nobody() ->
 
 async def test_what_is_no_number_is_not_counted(house: House) -> None:
     await house.start("a", "large")
-    await house.cluster.patch(
-        PODS, await house.pod_of("a"), {"metadata": {"annotations": {MEMORY_ANNOTATION: "much"}}}
-    )
+    await house.cluster.patch(PODS, await house.pod_of("a"), {"metadata": {"annotations": {MEMORY_ANNOTATION: "much"}}})
     await house.declare("b", "medium")
     assert created(await house.plan("b"))
 
