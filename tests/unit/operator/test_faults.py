@@ -17,7 +17,8 @@ from berth_operator.objects.parts import status_of
 from berth_operator.settings import OperatorSettings
 from tests.unit.examples import sample
 from tests.unit.operator.building import lease
-from tests.unit.operator.world import Fault, Operator, World, points
+from tests.unit.operator.faulty_cluster import Fault, points
+from tests.unit.operator.world import Operator, World
 from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
 SETTINGS = OperatorSettings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:1"}}}})

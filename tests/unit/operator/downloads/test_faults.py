@@ -17,7 +17,8 @@ from berth_operator.downloads import DownloadReconciler
 from berth_operator.objects.parts import status_of
 from tests.unit.examples import sample
 from tests.unit.operator.downloads.building import SETTINGS
-from tests.unit.operator.world import Fault, Operator, World, points
+from tests.unit.operator.faulty_cluster import Fault, points
+from tests.unit.operator.world import Operator, World
 from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
 
