@@ -1,6 +1,7 @@
 """A machine with 8 GB for models: the keeper of room and the admission, whose plans are carried out as they say."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -116,10 +117,8 @@ class House:
                 case CreatePod(manifest):
                     await self.cluster.create(PODS, manifest)
                 case DeletePod(pod):
-                    try:
+                    with suppress(NotFoundError):
                         await self.cluster.delete(PODS, pod)
-                    except NotFoundError:
-                        pass
                 case WriteStatus():
                     await self.cluster.patch_status(
                         MODEL_DEPLOYMENTS, name, status_patch(read.status, plan.status, plan.forget)
@@ -139,7 +138,11 @@ class House:
         ]
         status = {"phase": "Ready", "loadedAt": at(ready_at), "startSteps": steps}
         await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)
-        pod = {"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [{"name": "engine", "state": {"running": {}}}]}
+        pod = {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "containerStatuses": [{"name": "engine", "state": {"running": {}}}],
+        }
         await self.cluster.patch_status(PODS, await self.pod_of(name), pod)
         if busy:
             await self.use(name)

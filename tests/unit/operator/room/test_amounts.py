@@ -58,7 +58,10 @@ def container(requests: dict[str, Any] | None = None, limits: dict[str, Any] | N
     ("spec", "takes"),
     [
         ({"containers": [{"name": "bare"}]}, {}),
-        ({"containers": [container({"cpu": "1"}), container({"cpu": "500m", "memory": "1Ki"})]}, {"cpu": 1500, "memory": 1024}),
+        (
+            {"containers": [container({"cpu": "1"}), container({"cpu": "500m", "memory": "1Ki"})]},
+            {"cpu": 1500, "memory": 1024},
+        ),
         ({"containers": [container(limits={"nvidia.com/gpu": 1})]}, {"nvidia.com/gpu": 1}),
         ({"containers": [container({"cpu": "1"}, {"cpu": "4"})]}, {"cpu": 1000}),
         ({"containers": [container({"cpu": "1"})], "initContainers": [container({"cpu": "3"})]}, {"cpu": 3000}),

@@ -121,7 +121,7 @@ async def test_a_pod_of_others_without_a_node_waits_until_it_has_one() -> None:
 async def test_a_node_that_left_while_the_watch_was_interrupted_is_gone() -> None:
     cluster = await with_node()
     async with watched(cluster) as watch:
-        await until(lambda: watch.nodes())
+        await until(watch.nodes)
         cluster.fail_next("watch", ForbiddenError("not for a moment"))
         await cluster.delete(NODES, "n")
         cluster.expire_watches()

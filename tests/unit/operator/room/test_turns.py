@@ -222,8 +222,7 @@ async def alternate(world: CrowdedWorld) -> list[Answer]:
     """A is in use and then asked now and then; B is asked, and A again."""
     async with asking(world, A, seconds=8, ttl=60):
         await asyncio.sleep(1)
-        answers = [await world.request(B, ttl=60, router=1), await world.request(A, ttl=60)]
-    return answers
+        return [await world.request(B, ttl=60, router=1), await world.request(A, ttl=60)]
 
 
 def killed(fault: Fault | None, at: int, *, sees_nodes: bool) -> list[str]:
