@@ -1,7 +1,7 @@
 """A machine with 8 GB for models: the keeper of room and the admission, whose plans are carried out as they say."""
 
-import contextlib
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from berth_operator.deployments.actions import CreatePod, DeletePod, DeploymentP
 from berth_operator.deployments.admission import RoomAdmission
 from berth_operator.deployments.health import ProbeHistory
 from berth_operator.deployments.plan import make_plan
-from berth_operator.objects.parts import owned_by
+from berth_operator.objects.parts import labels_of, owned_by
 from berth_operator.reconciling.writer import DeleteResource, WriteStatus, status_patch
 from berth_operator.room.estimates import ContextChoice, MemoryEstimate
 from berth_operator.room.keeper import RoomKeeper
@@ -117,7 +117,7 @@ class House:
                 case CreatePod(manifest):
                     await self.cluster.create(PODS, manifest)
                 case DeletePod(pod):
-                    with contextlib.suppress(NotFoundError):
+                    with suppress(NotFoundError):
                         await self.cluster.delete(PODS, pod)
                 case WriteStatus():
                     await self.cluster.patch_status(
@@ -138,7 +138,7 @@ class House:
         ]
         status = {"phase": "Ready", "loadedAt": at(ready_at), "startSteps": steps}
         await self.cluster.patch_status(MODEL_DEPLOYMENTS, name, status)
-        pod = {
+        pod: Object = {
             "phase": "Running",
             "podIP": "10.0.0.1",
             "containerStatuses": [{"name": "engine", "state": {"running": {}}}],
@@ -185,4 +185,4 @@ def stated(plan: DeploymentPlan, kind: ConditionType = ConditionType.READY) -> t
 
 
 def _made_by_router(item: Object) -> bool:
-    return (item["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) == ROUTER
+    return labels_of(item).get(LABEL_MANAGED_BY) == ROUTER
