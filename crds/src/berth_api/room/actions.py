@@ -21,7 +21,10 @@ class StartModel:
 
 @dataclass(frozen=True, slots=True)
 class EvictModels:
-    """These idle models are to be evicted: what they hold, together with what is free on their node, is enough."""
+    """These idle models are to be evicted: what they hold, together with what is free on their node, is enough.
+
+    New requests for them wait from now on, as for those that are closed.
+    """
 
     victims: tuple[str, ...]
     demand: str
@@ -35,7 +38,7 @@ class EvictModels:
 class CloseModels:
     """New requests for these busy models are to wait, so that they become idle and can be evicted.
 
-    What is closed and in no such action any more is to be opened again.
+    What is closed and neither here nor to be evicted any more is to be opened again.
     """
 
     names: tuple[str, ...]

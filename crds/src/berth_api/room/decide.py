@@ -2,7 +2,7 @@
 
 It has no memory: all that it knows is in the snapshot. So nothing is lost when whoever decides is killed, and deciding
 again while nothing has changed says the same again. What it says of busy models that are to be closed is the whole of
-it each time: what it no longer names is open.
+it each time: what it no longer names, nor evicts, is open.
 """
 
 from collections.abc import Sequence
@@ -31,6 +31,9 @@ from berth_api.room.snapshot import (
 )
 from berth_api.room.victims import Candidate
 from berth_api.room.words import amount, amounts, holders, listed
+
+_MOST_PROMISES = 32
+"""For so many demands models are evicted or closed at once: the others are looked at when these have their room."""
 
 _LEAVING_SECONDS = 2.0
 """How long an idle model is expected to take to leave."""
@@ -104,6 +107,8 @@ class _Round:
             words = partial(_coming, standing, need, tuple(standing.promised))
             standing.give(need)
             self._wait(demand, line, _LEAVING_SECONDS, "RoomIsComing", words)
+        elif self._books.promises >= _MOST_PROMISES:
+            self._wait_behind(demand, line, need)
         elif chosen := line.to_evict(need, demand):
             self._evict(demand, line, need, *chosen)
         elif self._now - demand.since >= self._settings.patience and (chosen := line.to_close(need, demand)):
@@ -135,8 +140,7 @@ class _Round:
             f"{demand.name} needs {amounts(need)}, and on {standing.node.name} it is idle models that have it: "
             f"{holders((each.resident for each in chosen), need)}"
         )
-        self._books.promise(standing, chosen)
-        standing.give(need)
+        self._books.promise(standing, chosen, need)
         self._actions.append(EvictModels(names, demand.name, standing.node.name, "MakingRoom", message))
         self._wait(demand, line, _LEAVING_SECONDS, "MakingRoom", partial(_giving_back, names))
 
@@ -149,8 +153,7 @@ class _Round:
             f"{demand.name} waits for {amounts(need)}, and these have had it on {standing.node.name} for their time: "
             f"{holders(busy, need)}"
         )
-        self._books.promise(standing, chosen)
-        standing.give(need)
+        self._books.promise(standing, chosen, need)
         self._actions.append(CloseModels(names, demand.name, standing.node.name, "TimeIsUp", message))
         self._wait(demand, line, _LEAVING_SECONDS, "Closing", partial(_finishing, names))
 

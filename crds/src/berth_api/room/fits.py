@@ -34,6 +34,8 @@ def lacking(need: Amounts, into: Amounts) -> dict[str, int]:
 
 def may_go_to(node: RoomNode, selector: Mapping[str, str], tolerations: Sequence[TolerationRule]) -> bool:
     """Whether the node's labels and taints let such a pod in, whatever it needs."""
+    if not selector and not node.taints:
+        return True
     labels = node.labels
     return all(labels.get(key) == value for key, value in selector.items()) and all(
         taint.effect not in _HARD_EFFECTS or any(_tolerates(rule, taint) for rule in tolerations)
@@ -43,14 +45,16 @@ def may_go_to(node: RoomNode, selector: Mapping[str, str], tolerations: Sequence
 
 def scarce_resource(need: Amounts) -> str:
     """The resource that counts in this shape: its devices, or else memory, or else what it needs; `""` for nothing."""
-    needed = sorted(resource for resource, amount in need.items() if amount > 0)
-    devices = [resource for resource in needed if "/" in resource]
-    return next(iter(devices or ["memory"] * ("memory" in needed) or needed), "")
+    return min((_commonness(resource) for resource, amount in need.items() if amount > 0), default=(0, ""))[1]
 
 
 def contradict(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Whether no node has the labels of both selectors."""
     return any(other.get(key, value) != value for key, value in one.items())
+
+
+def _commonness(resource: str) -> tuple[int, str]:
+    return 0 if "/" in resource else 1 if resource == "memory" else 2, resource
 
 
 def _tolerates(rule: TolerationRule, taint: Taint) -> bool:

@@ -8,9 +8,13 @@ from operator import itemgetter
 from berth_api.room.books import Books, Standing
 from berth_api.room.fits import fits, lacking, may_go_to, plus, scarce_resource
 from berth_api.room.snapshot import Amounts, Resident, ResidentState, RoomDemand
-from berth_api.room.victims import Candidate, SetRank, enough, fewest, rank
+from berth_api.room.victims import Candidate, SetRank, fewest, rank
 
 _MOST_FAILURES = 16
+"""How many vain searches a line remembers of one kind."""
+
+_MOST_PASSED = 16
+"""After a look at so many nodes that are full, a line leaves them out."""
 
 Chosen = tuple[Standing, tuple[Candidate, ...]]
 """A node, and the models that leave it."""
@@ -40,7 +44,7 @@ class Line:
         self._names = {standing.node.name for standing in self._open}
         self._failed: defaultdict[str, list[Amounts]] = defaultdict(list)
         self._startable = self._open
-        self._promises = 0
+        self._surpluses = 0
         self._roomy = 0
         """The index of the node that last would have had room."""
         self.waiting = 0
@@ -83,13 +87,14 @@ class Line:
         """A node that has room now, and where one more engine may start."""
         if self._gave_up("free", need):
             return None
-        books, scarce = self._books, self._scarce
-        self._startable = [
-            each
-            for each in self._startable
-            if (not scarce or each.free.get(scarce, 0) > 0) and books.may_start_on(each)
-        ]
-        return self._first("free", need, (each for each in self._startable if fits(need, each.free)))
+        books = self._books
+        for passed, standing in enumerate(self._startable):
+            if fits(need, standing.free) and books.may_start_on(standing):
+                if passed > _MOST_PASSED:
+                    self._startable = [each for each in self._startable if self._has_some(each)]
+                return standing
+        self._fail("free", need)
+        return None
 
     def with_room_later(self, need: Amounts) -> Standing | None:
         """A node that has room now, where too many engines start."""
@@ -99,28 +104,28 @@ class Line:
 
     def with_room_coming(self, need: Amounts) -> Standing | None:
         """A node that has room once those that leave have left, for pods of others too."""
-        if self._promises != self._books.promises:  # the one kind of room that there may be more of than before
-            self._promises = self._books.promises
+        if self._surpluses != self._books.surpluses:
+            self._surpluses = self._books.surpluses
             self._failed["coming"].clear()
         if self._gave_up("coming", need):
             return None
-        leaving = (each for each in self._open if each.coming)
+        leaving = (each for each in self._books.leaving if each.node.name in self._names)
         return self._first("coming", need, (each for each in leaving if fits(each.with_others(need), each.soon())))
 
     def to_evict(self, need: Amounts, demand: RoomDemand) -> Chosen | None:
         """The models whose eviction makes room, on one node; None where that is not enough."""
         if self._gave_up("evict", need):
             return None
-        single = self._single(self._books.idle, need, demand, "single")
+        single = self._single("single", self._books.idle.all, need, demand)
         if single is not None and not single[1][0].reluctance:
             return single
-        return self._set("evict", need, demand, idle_only=True)
+        return self._set("evict", need, demand, busy=False)
 
     def to_close(self, need: Amounts, demand: RoomDemand) -> Chosen | None:
         """The models whose eviction would make room, if those of them that are busy were idle."""
-        if not self._books.busy or self._gave_up("close", need):
+        if not self._books.busy.all or self._gave_up("close", need):
             return None
-        return self._single(self._books.busy, need, demand, "busy") or self._set("close", need, demand, idle_only=False)
+        return self._single("busy", self._books.busy.all, need, demand) or self._set("close", need, demand, busy=True)
 
     def place_to_wait(self, need: Amounts, demand: RoomDemand) -> tuple[Standing, datetime] | None:
         """The node that is certain to have room first, and when it may be expected to.
@@ -130,6 +135,8 @@ class Line:
         """
         best: tuple[datetime, str, Standing] | None = None
         for standing in self._open:
+            if best is not None and self._first_to_yield(standing) > best[0]:
+                continue
             certain = self._room_by(standing, need, demand, self._yields)
             if certain is not None and (best is None or (certain, standing.node.name) < best[:2]):
                 best = (certain, standing.node.name, standing)
@@ -160,6 +167,11 @@ class Line:
             moment = max(moment, gone)
         return None if missing else moment
 
+    def _first_to_yield(self, standing: Standing) -> datetime:
+        """No room comes on the node before this, but what is coming already."""
+        first = min((each.since for each in standing.residents), default=None)
+        return self._books.now if first is None else first + self._books.settings.longest_residency
+
     def _yields(self, resident: Resident) -> datetime:
         """When the model goes at the latest, but for the requests that it then has in hand."""
         since = self._books.now if resident.state is ResidentState.STARTING else resident.since
@@ -175,40 +187,58 @@ class Line:
             case _:
                 return resident.since + settings.longest_residency
 
-    def _single(self, candidates: Sequence[Candidate], need: Amounts, demand: RoomDemand, stage: str) -> Chosen | None:
+    def _single(self, stage: str, candidates: Sequence[Candidate], need: Amounts, demand: RoomDemand) -> Chosen | None:
         """The first of these that is enough by itself: they are in the order of what they cost."""
         if self._gave_up(stage, need):
             return None
-        standings, names = self._books.standings, self._names
+        standings, names, scarce = self._books.standings, self._names, self._scarce
+        wanted = need.get(scarce, 0)
+        near = False
         for candidate in candidates:
             resident = candidate.resident
-            if resident.node in names and _may_go_for(resident, demand):
-                standing = standings[resident.node]
-                if fits(standing.with_others(need), plus(standing.soon(), resident.holds)):
-                    return standing, (candidate,)
-        self._fail(stage, need)
+            if resident.node not in names or not _may_go_for(resident, demand):
+                continue
+            standing = standings[resident.node]
+            held = resident.holds.get(scarce, 0)
+            if standing.free.get(scarce, 0) + standing.coming.get(scarce, 0) + held < wanted:
+                continue
+            near = True
+            if fits(standing.with_others(need), plus(standing.soon(), resident.holds)):
+                return standing, (candidate,)
+        self._fail(stage, need if near else {scarce: wanted})
         return None
 
-    def _set(self, stage: str, need: Amounts, demand: RoomDemand, *, idle_only: bool) -> Chosen | None:
+    def _set(self, stage: str, need: Amounts, demand: RoomDemand, *, busy: bool) -> Chosen | None:
         """The best set of all nodes."""
         best: tuple[SetRank, Chosen] | None = None
+        scarce = self._scarce
+        wanted = need.get(scarce, 0)
+        near = False
         for standing in self._open:
-            candidates = [
-                each
-                for each in standing.candidates
-                if _may_go_for(each.resident, demand) and not (idle_only and each.resident.state is ResidentState.BUSY)
-            ]
-            if not candidates:
+            candidates = self._books.candidates_on(standing, busy=busy)
+            held = sum([each.resident.holds.get(scarce, 0) for each in candidates])
+            if not candidates or standing.free.get(scarce, 0) + standing.coming.get(scarce, 0) + held < wanted:
                 continue
-            missing = lacking(standing.with_others(need), standing.soon())
-            if missing and enough(candidates, missing):
-                chosen = fewest(candidates, missing)
-                if chosen is not None and (best is None or rank(chosen) < best[0]):
-                    best = (rank(chosen), (standing, chosen))
+            near = True
+            chosen = self._set_on(standing, candidates, need, demand)
+            if chosen is not None and (best is None or rank(chosen) < best[0]):
+                best = (rank(chosen), (standing, chosen))
         if best is None:
-            self._fail(stage, need)
+            self._fail(stage, need if near else {scarce: wanted})
             return None
         return best[1]
+
+    def _set_on(
+        self, standing: Standing, candidates: Iterable[Candidate], need: Amounts, demand: RoomDemand
+    ) -> tuple[Candidate, ...] | None:
+        willing = [each for each in candidates if _may_go_for(each.resident, demand)]
+        missing = lacking(standing.with_others(need), standing.soon())
+        return fewest(willing, missing) if missing else None
+
+    def _has_some(self, standing: Standing) -> bool:
+        """Whether anything of what the line wants is left on the node."""
+        left = not self._scarce or standing.free.get(self._scarce, 0) > 0
+        return left and self._books.may_start_on(standing)
 
     def _gave_up(self, stage: str, need: Amounts) -> bool:
         """Whether less than this was looked for and not found."""

@@ -1,6 +1,7 @@
 """Which models of one node leave: the fewest that are enough, and of those sets the one that costs least."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import combinations
 from math import comb
 from typing import NamedTuple
@@ -19,23 +20,26 @@ class Candidate(NamedTuple):
 
     reluctance: int
     """Counts before the number of models: what is more reluctant leaves only where nothing else helps."""
-    costs: tuple[float, ...]
-    """What its leaving costs, of equal sets: the first one that differs decides."""
+    cost: float
+    """What its leaving costs, of sets that are equal until here."""
+    last: datetime
+    """The earlier, the sooner it leaves, of sets that are equal until here: when it was last used, or became ready."""
+    name: str
     resident: Resident
 
 
-SetRank = tuple[int, int, tuple[float, ...], tuple[str, ...]]
+SetRank = tuple[int, int, float, float, tuple[str, ...]]
 """Compares sets of candidates: the lowest one leaves."""
 
 
 def rank(chosen: Sequence[Candidate]) -> SetRank:
     """The place of this set among all that are enough."""
-    costs = tuple(map(sum, zip(*(each.costs for each in chosen), strict=True)))
     return (
         sum(each.reluctance for each in chosen),
         len(chosen),
-        costs,
-        tuple(sorted(each.resident.name for each in chosen)),
+        sum(each.cost for each in chosen),
+        sum(each.last.timestamp() for each in chosen),
+        tuple(sorted(each.name for each in chosen)),
     )
 
 
@@ -93,7 +97,7 @@ def _fewest_possible(candidates: Sequence[Candidate], missing: Amounts) -> int:
 
 def _large_set(candidates: Sequence[Candidate], missing: Amounts) -> tuple[Candidate, ...]:
     """A set that is enough: those that hold most of what is missing, without any that is not needed."""
-    by_share = sorted(candidates, key=lambda each: (each.reluctance, -_share(each, missing), each.costs))
+    by_share = sorted(candidates, key=lambda each: (each.reluctance, -_share(each, missing), each.cost, each.last))
     chosen: list[Candidate] = []
     for each in by_share:
         if enough(chosen, missing):
@@ -119,8 +123,8 @@ def _exchanged(chosen: list[Candidate], candidates: Sequence[Candidate], missing
     return tuple(chosen)
 
 
-def _alone(candidate: Candidate) -> tuple[int, tuple[float, ...], str]:
-    return candidate.reluctance, candidate.costs, candidate.resident.name
+def _alone(candidate: Candidate) -> tuple[int, float, datetime, str]:
+    return candidate[:4]
 
 
 def _share(candidate: Candidate, missing: Amounts) -> float:
