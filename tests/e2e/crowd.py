@@ -4,9 +4,10 @@ what a fault costs them is counted.
 
 import asyncio
 import json
+import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,8 +65,10 @@ class Tally:
 class Crowd:
     """The clients. `rest` of the test goes on while they ask."""
 
-    def __init__(self, berth: Release, **fields: Any) -> None:
+    def __init__(self, berth: Release, models: Sequence[str] = (MODEL,), clients: int = CLIENTS, **fields: Any) -> None:
         self._berth = berth
+        self._models = models
+        self._clients = clients
         self._fields = fields
         self._ending = False
         self._whole_by_client: Counter[int] = Counter()
@@ -73,7 +76,7 @@ class Crowd:
 
     async def run(self) -> None:
         """Asks until `end`."""
-        await asyncio.gather(*(self._ask_on(number) for number in range(CLIENTS)))
+        await asyncio.gather(*(self._ask_on(number) for number in range(self._clients)))
 
     def end(self) -> None:
         """Has every client end after its present request."""
@@ -83,7 +86,7 @@ class Crowd:
         """Returns when every client has had so many more whole answers. Raises TimeoutError."""
         before = Counter(self._whole_by_client)
         async with asyncio.timeout(DEADLINE):
-            while any(self._whole_by_client[number] - before[number] < times for number in range(CLIENTS)):  # noqa: ASYNC110
+            while any(self._whole_by_client[number] - before[number] < times for number in range(self._clients)):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     async def _ask_on(self, number: int) -> None:
@@ -101,7 +104,13 @@ class Crowd:
                     await asyncio.sleep(_PAUSE_AFTER_FAILURE)
 
     async def _ask(self, session: aiohttp.ClientSession, *, streaming: bool) -> tuple[Outcome, str]:
-        body = {"model": MODEL, "messages": user("Hello"), "max_tokens": 6, "stream": streaming, **self._fields}
+        body = {
+            "model": random.choice(self._models),  # noqa: S311
+            "messages": user("Hello"),
+            "max_tokens": 6,
+            "stream": streaming,
+            **self._fields,
+        }
         begun = False
         try:
             async with session.post(f"{self._berth.url}/v1/chat/completions", json=body) as response:
@@ -140,15 +149,17 @@ async def _streamed(response: aiohttp.ClientResponse) -> tuple[Outcome, str]:
 
 
 @asynccontextmanager
-async def crowd(berth: Release, what: str, **fields: Any) -> AsyncGenerator[Crowd]:
+async def crowd(
+    berth: Release, what: str, models: Sequence[str] = (MODEL,), clients: int = CLIENTS, **fields: Any
+) -> AsyncGenerator[Crowd]:
     """Clients that ask while this is open. The tally is printed at the end, for whoever wants the figures."""
-    clients = Crowd(berth, **fields)
-    running = asyncio.create_task(clients.run())
+    many = Crowd(berth, models, clients, **fields)
+    running = asyncio.create_task(many.run())
     began = time.monotonic()
     try:
-        await clients.served(1)
-        yield clients
+        await many.served(1)
+        yield many
     finally:
-        clients.end()
+        many.end()
         await running
-        print(f"\n{what} ({CLIENTS} clients, {time.monotonic() - began:.0f} s): {clients.tally}")
+        print(f"\n{what} ({clients} clients, {time.monotonic() - began:.0f} s): {many.tally}")

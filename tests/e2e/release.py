@@ -164,6 +164,13 @@ class Release:
         async with self._session() as session, session.get(f"{self.url}{path}") as response:
             return await response.json()
 
+    async def lines(self, path: str, body: Any) -> AsyncGenerator[str]:
+        """The lines of a streamed answer, as they come."""
+        async with self._session() as session, session.post(f"{self.url}{path}", json=body) as response:
+            assert response.status == 200, await response.text()
+            async for line in response.content:
+                yield line.decode().rstrip()
+
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.api_key}"})
 

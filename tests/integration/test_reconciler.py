@@ -22,6 +22,7 @@ from berth_cluster.cluster import (
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.deployments.view import DeploymentView
 from berth_operator.settings import OperatorSettings
 from tests.integration.test_resource import manifest
 
@@ -86,21 +87,26 @@ class DyingCluster:
 
 
 class Operator:
-    """A reconciler that is woken by every change, as kopf wakes it."""
+    """A reconciler with a view of the cluster, as the program has it."""
 
     def __init__(self, cluster: KubernetesCluster, writes: int | None = None) -> None:
         self.dying = DyingCluster(cluster, -1 if writes is None else writes)
         self._prober = EngineProber()
         self._reconciler: DeploymentReconciler | None = None
+        self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Operator":
         await self._prober.__aenter__()
-        self._reconciler = DeploymentReconciler(self.dying, self._prober, SETTINGS)
-        self._reconciler.wake("smol")
+        view = DeploymentView(self.dying)
+        self._reconciler = DeploymentReconciler(view, self._prober, SETTINGS)
+        self._following = asyncio.create_task(view.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._reconciler
+        assert self._following
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
         await self._reconciler.close()
         await self._prober.__aexit__()
 
@@ -202,13 +208,15 @@ async def test_somebody_elses_pod_of_the_name_is_told_and_left(cluster: Kubernet
 
 async def test_without_an_api_server_it_waits_for_one(cluster: KubernetesCluster, monkeypatch: Any) -> None:
     await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
-    real, refusals = cluster.get, iter(range(2))
+    real, refusals = cluster.list, iter(range(4))
 
-    async def unreachable(kind: Kind, name: str) -> Object:
+    async def unreachable(kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
         if next(refusals, None) is not None:
             raise UnavailableError("the API server cannot be reached")
-        return await real(kind, name)
+        return await real(kind, labels)
 
-    monkeypatch.setattr(cluster, "get", unreachable)
-    async with Operator(cluster):
+    operator = Operator(cluster)
+    monkeypatch.setattr(operator.dying, "list", unreachable)
+    async with operator:
         await settled(cluster, "Stalled")
+    assert next(refusals, None) is None

@@ -33,14 +33,19 @@ LABEL_DOWNLOAD = f"{GROUP}/download"
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
+ROUTER = "berth-router"
+"""Value of that label on what a router has created. A deployment without it was declared by a person."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of namespaced object: where the API serves it, and its name in a manifest."""
+    """A kind of object: where the API serves it, and its name in a manifest."""
 
     api_version: str
     kind: str
     plural: str
+    everywhere: bool = False
+    """Whether objects of the whole cluster are meant, and not those of one namespace."""
 
 
 MODEL_DEPLOYMENTS = Kind(f"{GROUP}/{VERSION}", "ModelDeployment", "modeldeployments")
@@ -49,6 +54,8 @@ JOBS = Kind("batch/v1", "Job", "jobs")
 PODS = Kind("v1", "Pod", "pods")
 EVENTS = Kind("v1", "Event", "events")
 CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
+NODES = Kind("v1", "Node", "nodes", everywhere=True)
+PODS_EVERYWHERE = Kind("v1", "Pod", "pods", everywhere=True)
 
 
 @dataclass(frozen=True, slots=True)

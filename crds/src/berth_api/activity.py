@@ -9,6 +9,10 @@ A router's entry in `status.activity` states two times:
 A deployment is idle when its TTL since it became ready, every promise and every lease have run out. An unload ends the
 promises that were made before it. It ends no lease: the router that unloads waits until each lease is released or has
 run out.
+
+A deployment that has to make room for another one is closed by the operator, in `status.eviction`. Then no router
+takes a lease, and each releases its own as soon as it has no request in hand; when there is no lease any more, the
+deployment is vacated.
 """
 
 from collections.abc import Mapping
@@ -72,8 +76,30 @@ def last_activity(deployment: ModelDeployment) -> datetime | None:
 
 
 def last_unload(deployment: ModelDeployment) -> datetime | None:
-    """When the deployment was last unloaded; None where it never was."""
-    return max((entry.unload_at for entry in deployment.status.activity.values() if entry.unload_at), default=None)
+    """When the deployment was last unloaded, or fell asleep to make room; None where it never was."""
+    status = deployment.status
+    unloads = [entry.unload_at for entry in status.activity.values() if entry.unload_at]
+    return max([*unloads, status.evicted_at] if status.evicted_at else unloads, default=None)
+
+
+def evicted_until(deployment: ModelDeployment) -> datetime | None:
+    """Until when new requests wait because the deployment has to make room; None where it need not."""
+    return deployment.status.eviction.closed_until if deployment.status.eviction else None
+
+
+def vacated_at(deployment: ModelDeployment, now: datetime) -> datetime:
+    """When a deployment that has to make room is used by no router any more, by all clocks, if none takes a lease.
+
+    A moment that has come is the time to remove the engine: by a write to this very version. A router that takes a
+    lease first has that write fail, and one that comes later finds the deployment gone or asleep.
+    """
+    leased = leased_until(deployment)
+    return leased + CLOCK_SKEW if leased else now
+
+
+def evicted(deployment: ModelDeployment, now: datetime) -> datetime:
+    """What `status.evictedAt` says if the deployment falls asleep now: not before any request that a router reports."""
+    return max([now, *(entry.last_activity for entry in deployment.status.activity.values())])
 
 
 def valid_promises(deployment: ModelDeployment) -> list[ReplicaActivity]:

@@ -188,6 +188,24 @@ class IdlePolicy(Schema):
             " again. Delete: both are deleted."
         ),
     )
+    pinned: bool | None = Field(
+        default=None,
+        description="Whether the model keeps its memory and its devices while another one needs room. Unset: false.",
+    )
+    min_residency_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=31_536_000,
+        description="Seconds for which the model stays at least, once it is ready, while another one needs room."
+        " Unset: the operator's setting.",
+    )
+    max_residency_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="Seconds, once it is ready, after which the model makes room for one that waits, though requests"
+        " for it never cease: new ones wait, and those in hand end first. Unset: the operator's setting.",
+    )
 
 
 Quantity = Annotated[
@@ -262,6 +280,13 @@ class ModelDeploymentSpec(Schema):
         description="When an unused deployment is unloaded, and how.",
         json_schema_extra={"default": {}},
     )
+    priority: int | None = Field(
+        default=None,
+        ge=-1000,
+        le=1000,
+        description="Of models that wait for room, one of a higher priority comes first; and a model never makes room"
+        " for one of a lower priority. Unset: 0.",
+    )
     resources: Resources | None = Field(
         default=None, description="Compute resources of the engine. Unset: the operator's setting for the device."
     )
@@ -274,6 +299,10 @@ class ModelDeploymentSpec(Schema):
         max_length=64,
         description="Taints that the pod accepts, besides those in the operator's settings for the device.",
     )
+
+
+ENGINE_READY = "EngineReady"
+"""The step with which a start is done."""
 
 
 class StartStep(Schema):
@@ -322,6 +351,29 @@ class ReplicaActivity(Schema):
     )
 
 
+class Eviction(Schema):
+    """That the model has to make room for another one. The routers read it, and never write it."""
+
+    wanted_by: str = Field(max_length=253, description="The deployment that needs the room.")
+    since: Timestamp = Field(description="Since when.")
+    closed_until: Timestamp | None = Field(
+        default=None,
+        description="Until when new requests wait: the model makes room as soon as no request is in hand. The operator"
+        " renews it. Unset: the model takes requests, and each router gives its lease back as soon as it has none in"
+        " hand.",
+    )
+
+
+class QueuePlace(Schema):
+    """The place of a model that waits for room."""
+
+    place: int = Field(ge=1, description="1 is the first.")
+    since: Timestamp = Field(description="Since when it waits.")
+    expected_at: Timestamp | None = Field(
+        default=None, description="When there will be room, by the times of the models before it. Unset: not known."
+    )
+
+
 class ModelDeploymentStatus(Schema):
     """The present state. The operator writes all of it but `activity`, which the routers write."""
 
@@ -343,7 +395,7 @@ class ModelDeploymentStatus(Schema):
     memory_bytes: int | None = Field(
         default=None,
         ge=0,
-        description="Estimated memory of the engine, where all models together have a budget of memory.",
+        description="What the engine is estimated to take of its device's memory. Unset: its files do not tell.",
     )
     context_size: int | None = Field(
         default=None,
@@ -354,6 +406,13 @@ class ModelDeploymentStatus(Schema):
     trained_context_size: int | None = Field(
         default=None, ge=1, description="Tokens of context that the model was made for, where that is known."
     )
+    eviction: Eviction | None = Field(default=None, description="Set while the model has to make room for another one.")
+    evicted_at: Timestamp | None = Field(
+        default=None,
+        description="When the model last fell asleep to make room. That ends the promises made before, as an unload"
+        " does.",
+    )
+    queue: QueuePlace | None = Field(default=None, description="Set while the model waits for room.")
     attempt: int = Field(default=1, ge=1, description="Number of the current start. It is part of the pod's name.")
     start_requested_at: Timestamp | None = Field(
         default=None, description="When the operator first saw that the current start was needed."

@@ -45,6 +45,10 @@ _HEAD_LENGTH = ("head_dim",)
 _FEED_FORWARD_LENGTH = ("intermediate_size", "n_inner", "ffn_dim", "d_ff")
 _VOCABULARY_SIZE = ("vocab_size",)
 
+_FULL_ATTENTION = "full_attention"
+_LESS_THAN_ATTENTION = ("kv_lora_rank", "full_attention_interval", "attn_layer_period", "ssm_state_size", "state_size")
+"""What a configuration has if some of the model's layers keep less than all keys and values of a context."""
+
 
 def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> ModelDescription:
     """The model that the files (paths below the directory, sizes in bytes) at the directory's top make up.
@@ -76,6 +80,7 @@ def describe_checkpoint(directory: Path, files: Sequence[tuple[str, int]]) -> Mo
         feed_forward_length=_number(language_model, _FEED_FORWARD_LENGTH),
         vocabulary_size=_number(language_model, _VOCABULARY_SIZE),
         abilities=_abilities(directory, config, names),
+        saves_context=_saves_context(language_model),
     )
 
 
@@ -160,6 +165,16 @@ def _language_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _number(config: Mapping[str, Any], names: Sequence[str]) -> int | None:
     found = (config[name] for name in names if type(config.get(name)) is int and config[name] > 0)
     return next(found, None)
+
+
+def _saves_context(config: Mapping[str, Any]) -> bool:
+    if config.get("sliding_window") and config.get("use_sliding_window") is not False:
+        return True
+    match config.get("layer_types"):
+        case [*kinds] if any(kind != _FULL_ATTENTION for kind in kinds):
+            return True
+        case _:
+            return any(config.get(name) for name in _LESS_THAN_ATTENTION)
 
 
 def _architecture(config: Mapping[str, Any]) -> str | None:

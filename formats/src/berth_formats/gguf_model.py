@@ -14,6 +14,15 @@ from berth_formats.pooling import Pooling, pooling
 
 _FORMAT: Literal["gguf"] = "gguf"
 
+_LESS_THAN_ATTENTION = (
+    "attention.sliding_window",
+    "attention.kv_lora_rank",
+    "full_attention_interval",
+    "ssm.conv_kernel",
+    "wkv.head_size",
+)
+"""What a header has if some of the model's layers keep less than all keys and values of a context."""
+
 
 def describe_gguf(
     directory: Path, files: Sequence[tuple[str, int]], quantization: str | None = None, file: str | None = None
@@ -100,6 +109,7 @@ def _describe(
         vocabulary_size=_vocabulary_size(first, architecture),
         abilities=_abilities(first, architecture, name, beside),
         pooling=pooling(first.number(f"{architecture}.pooling_type")),
+        saves_context=any(first.number(f"{architecture}.{key}") for key in _LESS_THAN_ATTENTION),
     )
 
 

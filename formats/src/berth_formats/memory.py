@@ -59,6 +59,30 @@ PYTORCH_WEIGHTS_FACTOR = 1.1
 """More than the weights: they are converted while they are loaded, and allocators leave memory unused."""
 
 
+LLAMACPP_GPU_HOST_BYTES = 768 * MIB
+"""What llama.cpp takes of the machine's memory besides, if it computes on a GPU (measured: half a gigabyte)."""
+
+PYTORCH_GPU_HOST_BYTES = 2 * GIB
+"""What each process of PyTorch takes of the machine's memory if it computes on a GPU.
+
+A Transformers server was measured at 1.5 GB. vLLM, which has never been measured, has one process for each GPU and one
+that serves. Weights pass through the page cache, which the kernel takes back.
+"""
+
+VLLM_CPU_REQUESTS = 4
+"""Requests of full length that vLLM's cache on a CPU has room for; of shorter ones there may be more."""
+
+MIN_VLLM_CPU_CACHE_BYTES = 256 * MIB
+MAX_VLLM_CPU_CACHE_BYTES = 4 * GIB
+"""vLLM writes all of its cache when it starts, which takes 4 s per GiB; and others need memory too."""
+
+BATCHING_CPU_CACHE_BYTES = 2 * GIB
+"""Memory for the contexts of Transformers' continuous batching on a CPU. All of it is taken at the first request."""
+
+BATCHING_GPU_SHARE = 0.9
+"""The share that Transformers' continuous batching takes for contexts, of what the weights leave free on a GPU."""
+
+
 def kv_cache_bytes(attention: AttentionShape | None, tokens: int) -> int:
     """Bytes of the keys and values of so many tokens of context; 0 where the shape is not known."""
     return tokens * attention.kv_elements_per_token * KV_ELEMENT_BYTES if attention else 0
@@ -90,19 +114,35 @@ def llamacpp_bytes(model: ModelDescription, context_size: int, slots: int) -> in
     )
 
 
-def llamacpp_gpu_bytes(model: ModelDescription, context_size: int, slots: int, layers: int) -> int:
-    """Bytes that llama.cpp takes of a GPU that holds so many of the model's layers, with their contexts. -1: all.
+def llamacpp_gpu_bytes(model: ModelDescription, context_size: int, slots: int, layers: int, devices: int = 1) -> int:
+    """Bytes that llama.cpp takes of its GPUs together, which hold so many of the model's layers, with their contexts.
 
-    The output counts as one more layer, as in llama.cpp.
+    `layers`: -1 is all. The output counts as one more layer, as in llama.cpp.
     """
-    most = model.attention.layers + 1 if model.attention else None
-    share = 1.0 if layers < 0 or (layers and most is None) else min(1.0, layers / most) if most else 0.0
+    share = _share_of_layers(model, layers)
     compute = _llamacpp_compute_bytes(model, context_size) * (1 if share == 1.0 else _PARTLY_ON_GPU)
-    return (
-        round(share * (model.file_bytes + _llamacpp_cache_bytes(model, context_size * slots)))
-        + compute
-        + LLAMACPP_GPU_BYTES
-    )
+    return llamacpp_gpu_least_bytes(model, context_size, slots, layers) + devices * (compute + LLAMACPP_GPU_BYTES)
+
+
+def llamacpp_gpu_least_bytes(model: ModelDescription, context_size: int, slots: int, layers: int) -> int:
+    """The weights and contexts of so many layers alone: less than that no GPU can have."""
+    cache = _llamacpp_cache_bytes(model, context_size * slots)
+    return round(_share_of_layers(model, layers) * (model.file_bytes + cache))
+
+
+def llamacpp_gpu_host_bytes(model: ModelDescription, context_size: int, slots: int, layers: int) -> int:
+    """Bytes that llama.cpp takes of the machine's memory, if a GPU holds so many of the model's layers."""
+    cache = _llamacpp_cache_bytes(model, context_size * slots)
+    here = round((1.0 - _share_of_layers(model, layers)) * (model.file_bytes + cache))
+    runtime = LLAMACPP_RUNTIME_BYTES + LLAMACPP_TOKEN_BYTES * (model.vocabulary_size or 0)
+    return here + _llamacpp_compute_bytes(model, context_size) + runtime + LLAMACPP_GPU_HOST_BYTES
+
+
+def _share_of_layers(model: ModelDescription, layers: int) -> float:
+    most = model.attention.layers + 1 if model.attention else None
+    if layers < 0 or (layers and most is None):
+        return 1.0
+    return min(1.0, layers / most) if most else 0.0
 
 
 def _llamacpp_cache_bytes(model: ModelDescription, tokens: int) -> int:
@@ -124,6 +164,26 @@ def pytorch_bytes(model: ModelDescription, cache_bytes: int) -> int:
     return round(model.file_bytes * PYTORCH_WEIGHTS_FACTOR) + cache_bytes + PYTORCH_RUNTIME_BYTES
 
 
-def pytorch_gpu_bytes(model: ModelDescription, cache_bytes: int) -> int:
-    """Bytes that an engine on PyTorch takes of a GPU. `cache_bytes`: reserved for contexts."""
-    return model.file_bytes + cache_bytes + PYTORCH_GPU_BYTES
+def pytorch_gpu_bytes(model: ModelDescription, cache_bytes: int, devices: int = 1) -> int:
+    """Bytes that an engine on PyTorch takes of its GPUs together. `cache_bytes`: reserved for contexts."""
+    return model.file_bytes + cache_bytes + devices * PYTORCH_GPU_BYTES
+
+
+def pytorch_gpu_host_bytes(processes: int) -> int:
+    """Bytes that an engine on PyTorch, of so many processes, takes of the machine's memory if it computes on GPUs."""
+    return processes * PYTORCH_GPU_HOST_BYTES
+
+
+def vllm_cpu_cache_bytes(
+    attention: AttentionShape | None, context_length: int | None, max_model_len: int | None, usable_bytes: int
+) -> int:
+    """vLLM's memory for contexts on a CPU: room for `VLLM_CPU_REQUESTS` of full length, within bounds.
+
+    A length that was stated (`max_model_len`) has room for one such request, however long it is. `context_length` is
+    what the model was made for. `usable_bytes`: what the weights leave.
+    """
+    one = kv_cache_bytes(attention, max_model_len or context_length or 0)
+    if not one:
+        return min(MAX_VLLM_CPU_CACHE_BYTES, max(MIN_VLLM_CPU_CACHE_BYTES, usable_bytes))
+    wanted = max(min(VLLM_CPU_REQUESTS * one, MAX_VLLM_CPU_CACHE_BYTES), one if max_model_len else 0)
+    return max(MIN_VLLM_CPU_CACHE_BYTES, min(wanted, usable_bytes))

@@ -49,6 +49,8 @@ class ModelDescription:
     vocabulary_size: int | None
     abilities: Abilities
     pooling: Pooling | None = None
+    saves_context: bool = False
+    """Some layers keep less of a context than its shape says: the last tokens, a compressed form, or nothing."""
 
 
 def attention_shape(

@@ -1,46 +1,42 @@
-"""Kopf's part: it watches, and wakes the reconcilers. It decides nothing, and stores nothing on the objects."""
+"""Kopf's part: it watches downloads, and wakes their reconciler. It decides nothing, and stores nothing on the objects.
+
+Kopf keeps a queue, a task and whole objects for each object that it watches, and its lists do not say what is gone. So
+deployments, of which there may be ten thousand, are followed by the view.
+"""
 
 import dataclasses
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import kopf
 
 from berth_cluster.cluster import (
     GROUP,
     JOBS,
-    LABEL_DEPLOYMENT,
     LABEL_DOWNLOAD,
-    MODEL_DEPLOYMENTS,
     MODEL_DOWNLOADS,
     PODS,
     VERSION,
     Kind,
     Object,
 )
-from berth_operator.deployments.changes import ChangeFilter
+
+_CHILDREN = (JOBS, PODS)
+"""The kinds of objects that a download has."""
 
 Wake = Callable[[str, Object], None]
-"""Takes the name of a resource to reconcile, and the object whose change was seen."""
+"""Takes the name of a download to reconcile, and the object whose change was seen."""
 
 
-class MustReconcile(Protocol):
-    """Decides whether a change is reconciled now."""
+async def run_kopf(wake: Wake, namespace: str, health_port: int) -> None:
+    """Watches the downloads of the namespace, and their pods and Jobs, until the program is to end.
 
-    def __call__(self, resource: Object, /, *, gone: bool) -> bool:
-        """Whether a resource that was seen like this, or was seen to be gone, must be reconciled now."""
-        ...
-
-
-async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, health_port: int) -> None:
-    """Watches the deployments and downloads of the namespace, and their pods and Jobs, until the program is to end.
-
-    It calls `wake_...` for each deployment or download at the start, and at each change of it or of an object of it.
+    It calls `wake` for each download at the start, and at each change of it or of an object of it.
     """
     await kopf.operator(
-        registry=_registry(wake_deployment, wake_download),
+        registry=_registry(wake),
         settings=_settings(),
         namespaces=[namespace],
         standalone=True,
@@ -50,11 +46,10 @@ async def run_kopf(wake_deployment: Wake, wake_download: Wake, namespace: str, h
     )
 
 
-def _registry(wake_deployment: Wake, wake_download: Wake) -> kopf.OperatorRegistry:
+def _registry(wake: Wake) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
-    _watch(registry, wake_deployment, MODEL_DEPLOYMENTS, LABEL_DEPLOYMENT, [PODS], ChangeFilter().must_reconcile)
-    _watch(registry, wake_download, MODEL_DOWNLOADS, LABEL_DOWNLOAD, [JOBS, PODS])
+    _watch(registry, wake, MODEL_DOWNLOADS, LABEL_DOWNLOAD)
     return registry
 
 
@@ -69,33 +64,21 @@ def _login(**kwargs: Any) -> Any:
     return dataclasses.replace(in_cluster, server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}")
 
 
-def _always(_: Object, /, *, gone: bool) -> bool:
-    return True
-
-
-def _watch(
-    registry: kopf.OperatorRegistry,
-    wake: Wake,
-    kind: Kind,
-    label: str,
-    children: list[Kind],
-    must_reconcile: MustReconcile = _always,
-) -> None:
-    """Calls `wake` at each change of a resource that must be reconciled, and at each change of its objects.
+def _watch(registry: kopf.OperatorRegistry, wake: Wake, kind: Kind, label: str) -> None:
+    """Calls `wake` at each change of a resource, and at each change of its objects.
 
     An object belongs to the resource whose name it has in `label`.
     """
 
     async def changed(name: str | None, event: kopf.RawEvent, **_: Any) -> None:
-        seen = cast("Object", event["object"])
-        if name and must_reconcile(seen, gone=event["type"] == "DELETED"):
-            wake(name, seen)
+        if name:
+            wake(name, cast("Object", event["object"]))
 
     async def child_changed(labels: kopf.Labels, event: kopf.RawEvent, **_: Any) -> None:
         wake(labels[label], cast("Object", event["object"]))
 
     kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)(changed)
-    for child in children:
+    for child in _CHILDREN:
         kopf.on.event(child.api_version, child.plural, labels={label: kopf.PRESENT}, registry=registry)(child_changed)
 
 
@@ -104,4 +87,6 @@ def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
+    for child in _CHILDREN:  # engines' pods are none of kopf's business, and there may be thousands
+        settings.watching.label_selectors[child.plural] = LABEL_DOWNLOAD
     return settings

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
@@ -12,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from berth_api import repository
 from berth_api.model_deployment import Backend, Device, Toleration
 from berth_api.repository import DEFAULT_HUB
+from berth_api.room.snapshot import RoomSettings
 from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN
 from berth_process.settings_error import SettingsError, shown
 from berth_process.settings_validation import settings_error
@@ -55,6 +57,16 @@ class DeviceSettings(_Section):
         default_factory=dict[str, dict[str, str | int]],
         description="requests and limits where a deployment states none.",
     )
+    cpu_request: str | int | None = Field(
+        default=None,
+        description="Processors that an engine requests where neither the deployment nor `resources` states any, such"
+        " as 250m. None: it requests none.",
+    )
+    memory: str | int | None = Field(
+        default=None,
+        description="Memory of one device, such as 80Gi. What can never fit into it is refused. None: the label"
+        " nvidia.com/gpu.memory of the nodes counts, if the operator may look at these.",
+    )
 
 
 class EngineArgs(_Section):
@@ -74,6 +86,11 @@ class ModelStoreSettings(_Section):
     )
     sub_path: str | None = Field(
         default=None, description="Folder inside the volume that holds the models. None: its root."
+    )
+    path: str | None = Field(
+        default=None,
+        description="Where the operator itself has the models. It estimates from their files what they take. None:"
+        " nowhere, and nothing is estimated.",
     )
 
 
@@ -150,7 +167,10 @@ class Timing(_Section):
     resync: float = Field(
         default=30,
         gt=0,
-        description="Every deployment is reconciled again after this time, whether anything has changed or not.",
+        description=(
+            "Every deployment is reconciled again after this time, whether anything has changed or not; one that needs"
+            " no pod, after ten times as long."
+        ),
     )
 
     @property
@@ -168,6 +188,46 @@ class Timing(_Section):
         return self
 
 
+class RoomSection(_Section):
+    """How models make room for each other."""
+
+    min_residency: float = Field(
+        default=10,
+        ge=0,
+        description="Seconds for which a model stays at least once it is ready, though it is idle and another waits.",
+    )
+    max_residency: float = Field(
+        default=120,
+        gt=0,
+        description="Seconds after which a model makes room for one that waits though requests for it never cease.",
+    )
+    patience: float = Field(
+        default=5, ge=0, description="Seconds that a model waits before busy ones are closed for its sake."
+    )
+    starts_per_node: int = Field(
+        default=4, ge=0, description="How many engines may start on one node at once. 0: any number."
+    )
+    watch_nodes: bool = Field(
+        default=False,
+        description="Whether the operator may look at nodes and at the pods of all namespaces. Then it knows what is"
+        " free, refuses what can never have room, and makes room without asking the scheduler first.",
+    )
+    autoscaled: bool = Field(
+        default=False,
+        description="Whether nodes are added for pods that find none. Then nothing is refused for its size.",
+    )
+
+    def rules(self) -> RoomSettings:
+        """The settings of the decision."""
+        return RoomSettings(
+            min_residency=timedelta(seconds=self.min_residency),
+            max_residency=timedelta(seconds=self.max_residency),
+            patience=timedelta(seconds=self.patience),
+            starts_per_node=self.starts_per_node or None,
+            autoscaled=self.autoscaled,
+        )
+
+
 class OperatorSettings(_Section):
     """The operator's settings."""
 
@@ -179,6 +239,9 @@ class OperatorSettings(_Section):
     )
     health_port: int = Field(default=8081, ge=1, le=65535, description="Port of /healthz.")
     metrics_port: int = Field(default=8082, ge=0, le=65535, description="Port of /metrics. 0: none.")
+    forecast_port: int = Field(
+        default=8083, ge=0, le=65535, description="Port at which routers ask what would happen to a model. 0: none."
+    )
     engines: dict[Backend, dict[Device, EngineImage]] = Field(
         default_factory=dict[Backend, dict[Device, EngineImage]],
         description="Images by engine and device. What is not here cannot be run.",
@@ -201,6 +264,7 @@ class OperatorSettings(_Section):
         default_factory=DownloadSettings, description="How models are brought into the store."
     )
     timing: Timing = Field(default_factory=Timing, description="Seconds of the operator's decisions.")
+    room: RoomSection = Field(default_factory=RoomSection, description="How models make room for each other.")
 
     @classmethod
     def load(cls, path: Path, environment: Mapping[str, str] = os.environ) -> Self:

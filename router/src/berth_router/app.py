@@ -17,7 +17,6 @@ from berth_router.auth import ApiKeys
 from berth_router.lifecycle.activator import Activator
 from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.eviction import Evictor
 from berth_router.lifecycle.lease_keeper import Leases
 from berth_router.lifecycle.resolve import Policy
 from berth_router.lifecycle.unloader import Unloader
@@ -33,6 +32,7 @@ from berth_router.management.model_feed import ModelFeed
 from berth_router.management.models import models_routes
 from berth_router.management.ollama_inventory import ollama_inventory_routes
 from berth_router.management.ollama_store import StoreChanges, ollama_store_routes
+from berth_router.management.plan import ForecastOf, forecast_at, plan_routes
 from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
@@ -65,7 +65,8 @@ _log = structlog.get_logger(__name__)
 class Router:
     """The router: its parts, and its tasks in the background.
 
-    `more_routes`: further routes of the management API. `engine_key`: which key each engine asks for.
+    `more_routes`: further routes of the management API. `engine_key`: which key each engine asks for. `forecast`: who
+    says what would happen to a model; unset: the operator, at the settings' address.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Router:
         settings: RouterSettings,
         clock: Clock = utc_now,
         more_routes: Sequence[APIRouter] = (),
+        forecast: ForecastOf | None = None,
         engine_key: EngineKey = no_key,
     ) -> None:
         self.draining = False
@@ -92,12 +94,12 @@ class Router:
         self._stats = Stats(cluster, settings.stats_config_map, settings.replica, clock)
         self._deployments = Deployments(cluster, clock)
         self._leases = Leases(cluster, self._deployments, settings.replica, clock)
-        self.evictor = Evictor(cluster, self._deployments, self._leases)
-        """Evicts models for others; only where this router serves alone."""
+        self._creator = Creator(cluster, self._deployments, self._store, _policy(settings))
+        self._forecast = forecast or forecast_at(settings.operator_url)
         self._activator = Activator(
             deployments=self._deployments,
             leases=self._leases,
-            creator=Creator(cluster, self._deployments, self._store, _policy(settings)),
+            creator=self._creator,
             metrics=self._metrics,
             stats=self._stats,
             deadline_seconds=settings.cold_start_deadline,
@@ -128,6 +130,7 @@ class Router:
             download_routes(downloads, settings.hub_endpoint),
             verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
             manifest_routes(store, deployments, _policy(settings)),
+            plan_routes(self._parser, self._creator, self._forecast),
             ollama_inventory_routes(
                 store, self._descriptions, deployments, self._parser, catalog, root, settings.default_n_ctx
             ),

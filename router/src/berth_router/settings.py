@@ -29,14 +29,12 @@ from berth_process import setting_values
 from berth_process.settings_error import SettingsError, WrongValueError
 from berth_process.settings_validation import settings_error
 from berth_router.auth import KeyScope
+from berth_router.limit_settings import YEAR_SECONDS, LimitSettings
 from berth_router.request.aliases import is_alias
 from berth_router.request.defaults import AnswerDefaults
 from berth_router.request.model_names import is_model_path
 from berth_router.request.profiles import PROFILE_NAME_PATTERN, Profile
-from berth_router.serving.limits import Limits
 from berth_router.serving.origins import OF_PROGRAMS, OF_THIS_MACHINE, is_host_pattern, is_origin_pattern
-
-MIB = 1024 * 1024
 
 API_KEY_NAME_PATTERN = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
 """As the keys of a Secret, but none that begins with a dot: those are the kubelet's own in a mounted Secret."""
@@ -51,7 +49,6 @@ _PATTERNS = {
     API_KEY_NAME_PATTERN: "made of letters, digits, '-', '_' and '.', and not begin with '.'",
     REPLICA_PATTERN: "made of letters, digits, '-', '_' and '.'",
 }
-_YEAR_SECONDS = 31_536_000
 _MOST_TOKENS = 10_485_760
 """The longest context that a setting of an engine can state."""
 
@@ -127,7 +124,7 @@ LIST = (NoDecode, BeforeValidator(_from_list))
 """Annotations of a setting whose variable holds a list with commas between."""
 
 
-class RouterSettings(BaseSettings):
+class RouterSettings(LimitSettings):
     """Settings of one router replica."""
 
     # An empty variable counts as unset.
@@ -142,7 +139,7 @@ class RouterSettings(BaseSettings):
     default_ttl: int = Field(
         default=DEFAULT_TTL_SECONDS,
         ge=0,
-        le=_YEAR_SECONDS,
+        le=YEAR_SECONDS,
         alias="DEFAULT_TTL",
         description="Seconds without a request after which a model is removed, where the request that started it"
         " states no `ttl`; 0 is never.",
@@ -171,7 +168,7 @@ class RouterSettings(BaseSettings):
     max_ttl: int = Field(
         default=0,
         ge=0,
-        le=_YEAR_SECONDS,
+        le=YEAR_SECONDS,
         alias="BERTH_MAX_TTL",
         description="Longest `ttl` of a request, in seconds: a longer one, and 0, count as this. 0: no limit.",
     )
@@ -198,7 +195,7 @@ class RouterSettings(BaseSettings):
     cold_start_deadline: float = Field(
         default=540,
         gt=0,
-        le=_YEAR_SECONDS,
+        le=YEAR_SECONDS,
         allow_inf_nan=False,
         alias="BERTH_COLD_START_DEADLINE",
         description="Seconds that a request waits for a model to start: fewer than the 600 of OpenAI's clients.",
@@ -273,6 +270,13 @@ class RouterSettings(BaseSettings):
         alias="BERTH_STORE_WRITABLE",
         description="Whether the router may delete models: its mount of the store is writable.",
     )
+    operator_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        alias="BERTH_OPERATOR_URL",
+        description="Where the operator says what would happen to a model, such as http://berth-operator:8083. Unset:"
+        " /v1/models/plan cannot answer.",
+    )
     hub_endpoint: Annotated[str, AfterValidator(repository.hub_endpoint)] = Field(
         default=DEFAULT_HUB,
         alias="BERTH_HUB_ENDPOINT",
@@ -296,111 +300,17 @@ class RouterSettings(BaseSettings):
         alias="BERTH_ALLOW_PICKLE",
         description="Whether downloads may take pickles (.bin, .pt, ...), which run code when they are loaded.",
     )
-    max_body_bytes: int = Field(
-        default=64 * MIB,
-        ge=1024,
-        alias="BERTH_MAX_BODY_BYTES",
-        description="Bytes of the longest request body that is taken.",
-    )
-    max_bodies_bytes: int = Field(
-        default=256 * MIB,
-        ge=1024,
-        alias="BERTH_MAX_BODIES_BYTES",
-        description="Bytes of all request bodies in hand together. A body that has no room waits, unread,"
-        " up to BERTH_BODY_SILENCE_SECONDS.",
-    )
-    max_connections: int = Field(
-        default=16_384,
-        ge=1,
-        alias="BERTH_MAX_CONNECTIONS",
-        description="Connections of clients at once. Idle ones are closed for new ones.",
-    )
-    max_requests_per_model: int = Field(
-        default=512,
-        ge=1,
-        alias="BERTH_MAX_REQUESTS_PER_MODEL",
-        description="Requests for one model, waiting and being answered together; more get a 429.",
-    )
-    max_requests_per_key: int = Field(
-        default=512,
-        ge=1,
-        alias="BERTH_MAX_REQUESTS_PER_KEY",
-        description="Requests in hand at once with one API key; more get a 429.",
-    )
-    head_seconds: float = Field(
-        default=10,
-        gt=0,
-        le=_YEAR_SECONDS,
-        alias="BERTH_HEAD_SECONDS",
-        description="Seconds that a client has for the head of a request.",
-    )
-    keep_alive_seconds: float = Field(
-        default=120,
-        gt=0,
-        le=_YEAR_SECONDS,
-        alias="BERTH_KEEP_ALIVE_SECONDS",
-        description="Seconds that a client's connection may be idle between requests.",
-    )
-    body_silence_seconds: float = Field(
-        default=60,
-        gt=0,
-        le=_YEAR_SECONDS,
-        alias="BERTH_BODY_SILENCE_SECONDS",
-        description="Longest silence within a request's body, in seconds.",
-    )
-    body_seconds: float = Field(
-        default=600,
-        gt=0,
-        le=_YEAR_SECONDS,
-        alias="BERTH_BODY_SECONDS",
-        description="Seconds that a client has for a whole body.",
-    )
-    stalled_client_seconds: float = Field(
-        default=60,
-        gt=0,
-        le=_YEAR_SECONDS,
-        alias="BERTH_STALLED_CLIENT_SECONDS",
-        description="Seconds after which a client that takes nothing of its answer loses its connection.",
-    )
-    engine_connect_seconds: float = Field(
-        default=5,
-        gt=0,
-        le=_YEAR_SECONDS,
-        alias="BERTH_ENGINE_CONNECT_SECONDS",
-        description="Seconds to connect to an engine.",
-    )
-    engine_first_byte_seconds: float = Field(
-        default=600,
-        gt=0,
-        le=_YEAR_SECONDS,
-        alias="BERTH_ENGINE_FIRST_BYTE_SECONDS",
-        description="Seconds until an engine must begin to answer. Without `stream` it makes the whole answer first.",
-    )
-    engine_silence_seconds: float = Field(
-        default=300,
-        gt=0,
-        le=_YEAR_SECONDS,
-        alias="BERTH_ENGINE_SILENCE_SECONDS",
-        description="Longest silence within an engine's answer, in seconds.",
-    )
-    peer_seconds: float = Field(
-        default=60,
-        ge=4,
-        le=_YEAR_SECONDS,
-        alias="BERTH_PEER_SECONDS",
-        description="Seconds after which a connection ends whose other side acknowledges nothing, such as a dead node.",
-    )
     drain_seconds: int = Field(
         default=300,
         ge=0,
-        le=_YEAR_SECONDS,
+        le=YEAR_SECONDS,
         alias="BERTH_DRAIN_SECONDS",
         description="Seconds that running answers get to end at a shutdown.",
     )
     lame_duck_seconds: float = Field(
         default=15,
         ge=0,
-        le=_YEAR_SECONDS,
+        le=YEAR_SECONDS,
         alias="BERTH_LAME_DUCK_SECONDS",
         description="Seconds at a shutdown in which new requests are still answered,"
         " each as the last of its connection. They are part of the drain.",
@@ -416,25 +326,6 @@ class RouterSettings(BaseSettings):
             max_tokens=None if limit == "auto" else limit,
             temperature=None if temperature == "model" else temperature,
             top_p=None if top_p == "model" else top_p,
-        )
-
-    def limits(self) -> Limits:
-        """The limits of the byte path."""
-        return Limits(
-            head_seconds=self.head_seconds,
-            keep_alive_seconds=self.keep_alive_seconds,
-            body_silence_seconds=self.body_silence_seconds,
-            body_seconds=self.body_seconds,
-            body_bytes=self.max_body_bytes,
-            bodies_bytes=self.max_bodies_bytes,
-            stalled_client_seconds=self.stalled_client_seconds,
-            connections=self.max_connections,
-            requests_per_model=self.max_requests_per_model,
-            requests_per_key=self.max_requests_per_key,
-            connect_seconds=self.engine_connect_seconds,
-            first_byte_seconds=self.engine_first_byte_seconds,
-            silence_seconds=self.engine_silence_seconds,
-            peer_seconds=self.peer_seconds,
         )
 
     @classmethod

@@ -17,10 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, get_state_machine_test, i
 
 from berth_api.activity import expires_at
 from berth_api.model_deployment import ModelDeployment
+from berth_operator.room.orders import EvictionOrder
 from berth_router.lifecycle import lease_keeper, lease_rules
 from berth_router.lifecycle.lease_keeper import Claim, Leases
 from berth_router.lifecycle.lease_rules import first_state
 from berth_router.lifecycle.lease_state import ActivityEntry, DeploymentVersion, LeaseState, promise_end
+from tests.unit.lifecycle import world
 from tests.unit.lifecycle.wire import Outcome
 from tests.unit.lifecycle.world import NAMES, World
 from tests.unit.virtual_time import BEGINNING, VirtualLoop
@@ -92,6 +94,16 @@ class Worlds(RuleBasedStateMachine):
     @rule(router=ROUTERS, turns=TURNS)
     def it_is_unloaded(self, router: str, turns: int) -> None:
         self.does(lambda: self.now.unload(router), turns)
+
+    @rule(close=st.sampled_from([None, False, True, True]), turns=TURNS)
+    def room_is_needed(self, close: bool | None, turns: int) -> None:
+        order = None if close is None else EvictionOrder("other", close)
+        self.does(lambda: self.now.evict(order), turns)
+
+    @precondition(lambda self: not self.narrow)
+    @rule(seconds=st.sampled_from([0, 3, 31, 61, 100]), turns=TURNS)
+    def the_operator_crashes(self, seconds: float, turns: int) -> None:
+        self.does(lambda: self.now.stop_operator(seconds), turns)
 
     @rule(seconds=st.sampled_from([0.1, 1, 2, 3, 6, 29, 32, 91, 400]))
     def time_passes(self, seconds: float) -> None:
@@ -241,6 +253,14 @@ def _rely_on_what_is_being_released(patch: pytest.MonkeyPatch) -> type[Worlds]:
     return Narrow
 
 
+def _evict_what_is_in_use(patch: pytest.MonkeyPatch) -> type[Worlds]:
+    def at_once(deployment: ModelDeployment, now: datetime) -> datetime | None:
+        return now if deployment.status.eviction else None
+
+    patch.setattr(world, "vacated_at", at_once)
+    return Worlds
+
+
 def _write_without_a_pause(patch: pytest.MonkeyPatch) -> type[Worlds]:
     patch.setattr(lease_rules, "SETTLE", timedelta(seconds=0.01))
     patch.setattr(lease_rules, "WRITE_INTERVAL", timedelta())
@@ -257,6 +277,7 @@ PLANTED = [
     (_leave_no_margin, "is cut"),
     (_delete_whatever_version_there_is, "is cut|is gone"),
     (_rely_on_what_is_being_released, "is cut|is gone"),
+    (_evict_what_is_in_use, "is cut"),
     (_write_without_a_pause, "writes too often"),
 ]
 

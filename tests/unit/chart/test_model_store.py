@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.chart.rendering import Release, render
 
@@ -69,3 +70,17 @@ def test_routers_that_may_not_delete_only_read() -> None:
     assert mount_of_router(release)["readOnly"]
     assert "fsGroup" not in release.pod_specs()["berth-router"]["securityContext"]
     assert render().pod_specs()["berth-router"]["securityContext"]["fsGroup"] == 65532
+
+
+def test_the_operator_reads_the_models_unless_it_must_not() -> None:
+    release = render(modelStore={"existingClaim": "weights", "subPath": "llm"})
+    pod = release.pod_specs()["berth-operator"]
+    assert {"name": "models", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}} in pod["volumes"]
+    mount = {"name": "models", "mountPath": "/models", "readOnly": True, "subPath": "llm"}
+    assert mount in pod["containers"][0]["volumeMounts"]
+    without = render(operator={"readModelStore": False})
+    pod = without.pod_specs()["berth-operator"]
+    assert [volume for volume in pod["volumes"] if volume["name"] == "models"] == []
+    assert [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "models"] == []
+    settings = without.one("ConfigMap", "berth-operator-settings")["data"]["operator.yaml"]
+    assert yaml.safe_load(settings)["modelStore"] == {"claimName": "berth-models"}

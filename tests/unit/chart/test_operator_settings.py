@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device, Toleration
-from berth_operator.settings import DeviceSettings, DownloadSettings, EngineImage, OperatorSettings, SecretKey
+from berth_operator.settings import (
+    DeviceSettings,
+    DownloadSettings,
+    EngineImage,
+    ModelStoreSettings,
+    OperatorSettings,
+    SecretKey,
+)
 from berth_process.settings_error import SettingsError
 from tests.unit.chart.rendering import APP_VERSION, render
 
@@ -30,7 +37,12 @@ def test_the_charts_defaults_are_the_operators(settings_of: SettingsOf) -> None:
     downloads = DownloadSettings(
         image=f"berth/download:{APP_VERSION}", resources={"requests": {"cpu": "100m", "memory": "256Mi"}}
     )
-    assert settings_of() == OperatorSettings(engines=engines, downloads=downloads)
+    devices = {
+        Device.CUDA: DeviceSettings(resource_name="nvidia.com/gpu", cpu_request="250m"),
+        Device.CPU: DeviceSettings(cpu_request="250m"),
+    }
+    store = ModelStoreSettings(path="/models")
+    assert settings_of() == OperatorSettings(engines=engines, downloads=downloads, devices=devices, model_store=store)
 
 
 def test_every_value_arrives(settings_of: SettingsOf) -> None:
@@ -48,7 +60,10 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
                 "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
                 "runtimeClassName": "nvidia",
                 "resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
-            }
+                "cpuRequest": 2,
+                "memory": "80Gi",
+            },
+            "cpu": {"cpuRequest": ""},
         },
         engineArgs={"allowed": {"llamacpp": ["--cache-type-k", "--no-mmap"]}},
         modelStore={"existingClaim": "weights", "subPath": "llm/models"},
@@ -66,7 +81,10 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         tolerations=[Toleration(key="gpu", operator="Exists", effect="NoSchedule")],
         runtime_class_name="nvidia",
         resources={"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
+        cpu_request=2,
+        memory="80Gi",
     )
+    assert settings.devices[Device.CPU] == DeviceSettings()
     assert settings.engine_args.allowed == {Backend.LLAMACPP: ["--cache-type-k", "--no-mmap"]}
     assert settings.image_pull_secrets == ["secret"]
     assert (settings.model_store.claim_name, settings.model_store.sub_path) == ("weights", "llm/models")
@@ -148,5 +166,5 @@ def test_prometheus_is_told_where_the_metrics_are_unless_there_are_none(settings
     assert {"name": "metrics", "containerPort": port} in template["spec"]["containers"][0]["ports"]
     without = render(operator={"metricsPort": 0}).one("Deployment", "berth-operator")["spec"]["template"]
     assert "prometheus.io/scrape" not in without["metadata"]["annotations"]
-    assert [port["name"] for port in without["spec"]["containers"][0]["ports"]] == ["health"]
+    assert [port["name"] for port in without["spec"]["containers"][0]["ports"]] == ["health", "forecast"]
     assert settings_of(operator={"metricsPort": 0}).metrics_port == 0

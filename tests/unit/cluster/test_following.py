@@ -113,4 +113,4 @@ async def test_those_who_were_cut_off_together_do_not_come_back_together() -> No
 
 async def test_it_begins_with_what_there_is() -> None:
     following = follow(cast("Cluster", Scripted([])), MODEL_DEPLOYMENTS)
-    assert await anext(following) == Snapshot([])
+    assert await anext(following) == Snapshot([], "listed")

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,3 +206,28 @@ def test_a_file_that_cannot_be_read_says_nothing_first(tmp_path: Path) -> None:
     (tmp_path / "damaged.gguf").write_bytes(b"GGUF\x03\x00")
     assert opening_of(tmp_path / "damaged.gguf") == GgufOpening()
     assert opening_of(write_gguf(tmp_path / "llama.gguf")) == GgufOpening(None, 2048)
+
+
+@pytest.mark.parametrize(
+    ("config", "saves"),
+    [
+        ({}, False),
+        ({"sliding_window": None}, False),
+        ({"sliding_window": 4096}, True),
+        ({"sliding_window": 4096, "use_sliding_window": False}, False),
+        ({"layer_types": ["full_attention", "full_attention"]}, False),
+        ({"layer_types": ["sliding_attention", "full_attention"]}, True),
+        ({"kv_lora_rank": 512}, True),
+        ({"text_config": {"sliding_window": 512}}, True),
+    ],
+    ids=str,
+)
+def test_a_model_may_keep_less_of_a_context_than_its_shape_says(
+    tmp_path: Path, config: dict[str, Any], saves: bool
+) -> None:
+    assert describe(write_checkpoint(tmp_path / "checkpoint", **config)).saves_context is saves
+
+
+def test_a_gguf_file_says_that_of_its_window(tmp_path: Path) -> None:
+    assert not describe(write_gguf(tmp_path / "all.gguf")).saves_context
+    assert describe(write_gguf(tmp_path / "window.gguf", window=512)).saves_context

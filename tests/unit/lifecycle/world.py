@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from berth_api.activity import CLOCK_SKEW, expires_at, forgotten_entries, last_unload
+from berth_api.activity import (
+    CLOCK_SKEW,
+    evicted,
+    evicted_until,
+    expires_at,
+    forgotten_entries,
+    last_unload,
+    vacated_at,
+)
 from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
 from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
@@ -21,7 +29,9 @@ from berth_cluster.cluster import (
     Object,
     Preconditions,
 )
+from berth_operator.deployments.eviction import eviction_status, renewed_at
 from berth_operator.deployments.idle import idle_since, is_asleep
+from berth_operator.room.orders import EvictionOrder
 from berth_router.errors import APIError
 from berth_router.lifecycle import unloader
 from berth_router.lifecycle.activator import Activator
@@ -153,6 +163,8 @@ class World:
         self.store = Store(self._observe)
         self.starts = 0
         self.closed_at: float | None = None
+        self.order: EvictionOrder | None = None
+        self.operator_back_at = 0.0
         self._entries: dict[str, Object] = {}
         self._unload: datetime | None = None
         self._may_shrink: set[str] = set()
@@ -205,18 +217,34 @@ class World:
         router = self.routers[name]
         router.run(self._unload_through(router))
 
+    def evict(self, order: EvictionOrder | None) -> None:
+        """Another model needs room, or needs none any more."""
+        self.order = order
+        self.store.changed.set()
+
+    def stop_operator(self, for_seconds: float) -> None:
+        """The operator crashes wherever it is, and the next one comes after so many seconds."""
+        self._operator.cancel()
+        self.operator_back_at = seconds() + for_seconds
+        self._operator = asyncio.create_task(self._operate())
+
     def now(self) -> datetime:
         """The time without any clock's skew."""
         return BEGINNING + timedelta(seconds=seconds())
 
     async def quiet(self) -> None:
-        """Nothing happens any more, and nothing fails: at the end the model must be gone, unless it stays for ever."""
+        """Nothing happens any more, and nothing fails: at the end the model must be gone, unless it stays for ever.
+
+        Before that each router still answers.
+        """
+        self.evict(None)
         for router in self.routers.values():
             router.wire.outcomes.clear()
             router.wire.out_until = router.wire.lag = 0
         while self.accepted:
             self.end(0)
         await asyncio.sleep(90)  # until all queued requests are answered, and all leases released
+        await self._all_answer()
         while self.accepted:
             self.end(0)
         deployment = await self.deployment()
@@ -228,6 +256,14 @@ class World:
         if self.engines:
             deployment = await self.deployment()
             self._wrong(f"it is still there: {deployment and deployment.status}, wanted until {self.demand.until}")
+
+    async def _all_answer(self) -> None:
+        for name in self.routers:
+            before = len(self.accepted)
+            self.request(name, 1)
+            await asyncio.sleep(GONE_WITHIN.total_seconds())
+            if len(self.accepted) == before:
+                self._wrong(f"{name} does not pass a request on: {await self.deployment()}")
 
     async def deployment(self) -> ModelDeployment | None:
         """The deployment as it is stored."""
@@ -269,6 +305,7 @@ class World:
 
     async def _operate(self) -> None:
         writer.set(OPERATOR)
+        await asyncio.sleep(self.operator_back_at - seconds())
         while True:
             self.store.changed.clear()
             wait = 30.0
@@ -287,6 +324,9 @@ class World:
         now = self.now() + timedelta(seconds=self.skews[2])
         as_read = Preconditions(deployment.uid, deployment.resource_version if self.by_version else None)
         asleep = deployment.status.phase is Phase.SLEEPING
+        if asleep:
+            for left_over in list(self.engines):
+                self._stop_engine(left_over, "idle")
         if deployment.status.phase is None or (asleep and not is_asleep(deployment, now)):
             await self._start(deployment)
             return 0
@@ -295,17 +335,31 @@ class World:
             return 0
         if asleep:
             return 30
-        if idle_since(deployment, now) is not None:
-            await asyncio.sleep(self.operator_seconds)
-            if self.declared_ttl is None:
-                await self.store.delete(MODEL_DEPLOYMENTS, deployment.name, as_read)
-            else:
-                await self._write(deployment, {"phase": "Sleeping", "endpoint": None}, as_read)
-                await asyncio.sleep(self.operator_seconds)
-                self._stop_engine(deployment.status.endpoint or "", "idle")
+        order = self.order
+        vacated = vacated_at(deployment, now) if order and order.close else None
+        if idle_since(deployment, now) is not None or (vacated and vacated <= now):
+            await self._put_out(deployment, as_read, now if vacated and vacated <= now else None)
             return 0
-        expiry = expires_at(deployment)
-        return min((expiry - now).total_seconds(), 30) if expiry else 30
+        eviction = eviction_status(deployment.status.eviction, order, now)
+        if eviction != deployment.status.eviction:
+            written = eviction.model_dump(mode="json", by_alias=True) if eviction else None
+            await self._write(deployment, {"eviction": written}, as_read)
+            return 0
+        moments = [expires_at(deployment), vacated, renewed_at(eviction)]
+        return min([30, *((moment - now).total_seconds() for moment in moments if moment)])
+
+    async def _put_out(self, deployment: ModelDeployment, as_read: Preconditions, evicting: datetime | None) -> None:
+        await asyncio.sleep(self.operator_seconds)
+        if self.declared_ttl is None:
+            await self.store.delete(MODEL_DEPLOYMENTS, deployment.name, as_read)
+            return
+        asleep: Object = {"phase": "Sleeping", "endpoint": None, "eviction": None}
+        made_room = {"evictedAt": evicted(deployment, evicting).isoformat()} if evicting else {}
+        await self._write(deployment, {**asleep, **made_room}, as_read)
+        if evicting:
+            self.demand = Demand()
+        await asyncio.sleep(self.operator_seconds)
+        self._stop_engine(deployment.status.endpoint or "", "evicted" if evicting else "idle")
 
     async def _start(self, deployment: ModelDeployment) -> None:
         await asyncio.sleep(_STARTS_SECONDS)
@@ -332,7 +386,8 @@ class World:
         """Looks at each change of the object as it happens."""
         deployment = ModelDeployment.parse(item)
         if change == "DELETED":
-            self._stop_engine(deployment.status.endpoint or "", "idle" if who == OPERATOR else "unloaded")
+            why = "evicted" if evicted_until(deployment) else "idle"
+            self._stop_engine(deployment.status.endpoint or "", why if who == OPERATOR else "unloaded")
             self.closed_at, self._unload, self.demand = None, None, Demand()
             self._entries.clear()
             self._may_shrink.clear()
@@ -364,8 +419,8 @@ class World:
     def _is_excused(self, cut: Accepted, why: str) -> bool:
         """Whether it may be cut: its time to end was over, or its router could not reach the cluster for long."""
         now = seconds()
-        if not (cut.leased or cut.has_lease(self.now())) and (why == "unloaded" or self._unload):
-            return True  # passed on while its router could not write: nothing but an unload may end it
+        if not (cut.leased or cut.has_lease(self.now())) and (why in ("unloaded", "evicted") or self._unload):
+            return True  # passed on while its router could not write: nothing but an unload or an eviction may end it
         # The operator stops an engine so many seconds after it has put the deployment to sleep.
         could_not_renew = now < cut.router.wire.out_until + _AFTER_OUTAGE + self.operator_seconds
         if why == "unloaded":

@@ -6,9 +6,9 @@ from typing import Any
 import ollama
 import pytest
 
-from tests.unit.router.conftest import NO_AUTHORITIES, Serving, engine, ready, serving, settings
+from tests.unit.router.conftest import NO_AUTHORITIES, Serving, engine, ready, serving, settings, store
 
-__all__ = ["engine", "ready", "serving", "settings"]
+__all__ = ["engine", "ready", "serving", "settings", "store"]
 
 
 @pytest.fixture

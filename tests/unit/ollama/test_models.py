@@ -26,11 +26,6 @@ CLOSE = "Connection: close\r\n"
 """The end of an answer to HEAD, whose length is not the body's."""
 
 
-@pytest.fixture
-def store(settings: RouterSettings) -> Path:
-    return Path(settings.model_store)
-
-
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_the_root_says_what_clients_look_for(serving: Serving, method: str) -> None:
     reply = await serving.raw(method, "/", headers=CLOSE)

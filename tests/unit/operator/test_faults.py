@@ -12,19 +12,34 @@ import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Cluster, Object
 from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.deployments.view import DeploymentView, Look
 from berth_operator.objects.parts import status_of
 from berth_operator.settings import OperatorSettings
 from tests.unit.examples import sample
 from tests.unit.operator.building import lease
-from tests.unit.operator.world import Fault, Operator, World, points
+from tests.unit.operator.faulty_cluster import Fault, points
+from tests.unit.operator.world import Operator, World
 from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
 SETTINGS = OperatorSettings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:1"}}}})
 
 
+class RecordedView(DeploymentView):
+    """Has the world write down each look."""
+
+    def __init__(self, cluster: Cluster, note_read: Callable[[], None]) -> None:
+        super().__init__(cluster)
+        self._note_read = note_read
+
+    async def look(self, name: str, *, fresh: bool = False) -> Look:
+        self._note_read()
+        return await super().look(name, fresh=fresh)
+
+
 def begin(cluster: Cluster, world: World) -> Operator:
-    reconciler = DeploymentReconciler(cluster, world, SETTINGS, wall_clock)
-    return Operator(reconciler.wake, reconciler.close)
+    view = RecordedView(cluster, world.note_read)
+    reconciler = DeploymentReconciler(view, world, SETTINGS, wall_clock)
+    return Operator([view.run()], reconciler.close)
 
 
 async def declare(world: World, action: str = "Sleep", ttl: int = 0, name: str = "smol") -> Object:

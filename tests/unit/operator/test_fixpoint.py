@@ -15,10 +15,15 @@ from berth_operator.deployments.actions import CreatePod, DeletePod, ObservedDep
 from berth_operator.deployments.plan import make_plan
 from berth_operator.downloads import plan as downloads
 from berth_operator.reconciling.writer import DeleteResource, WriteStatus, status_patch
-from tests.unit.operator import test_plan, test_serving
+from tests.unit.operator import test_idle, test_plan, test_replacing, test_serving
 from tests.unit.operator.building import NOW, SETTINGS, at
 from tests.unit.operator.cases import Case
 from tests.unit.operator.downloads import test_plan as downloads_test_plan
+from tests.unit.operator.downloads import test_waiting
+from tests.unit.operator.downloads.cases import Case as DownloadCase
+
+CASES = [*test_plan.CASES, *test_idle.CASES, *test_serving.CASES, *test_replacing.CASES]
+DOWNLOAD_CASES = [*downloads_test_plan.CASES, *test_waiting.CASES]
 
 ROUNDS = 3
 """After so many nothing more is done."""
@@ -100,7 +105,7 @@ def deployment_rounds(case: Case, tick: timedelta = TICK) -> Rounds:
     return rounds
 
 
-def download_rounds(case: downloads_test_plan.Case, tick: timedelta = TICK) -> Rounds:
+def download_rounds(case: DownloadCase, tick: timedelta = TICK) -> Rounds:
     """Some rounds, with so much time between them."""
     manifest, jobs, now, make = as_stored(case.download), list(case.jobs), NOW, Made()
     rounds = Rounds([], [])
@@ -143,29 +148,29 @@ def check_looks(rounds: Rounds) -> None:
     assert all(looks[0] <= look for look in looks), rounds.looks
 
 
-@pytest.mark.parametrize("case", [*test_plan.CASES, *test_serving.CASES], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_state_of_a_deployment_comes_to_rest(case: Case) -> None:
     check(deployment_rounds(case))
 
 
-@pytest.mark.parametrize("case", downloads_test_plan.CASES, ids=lambda case: case.name)
-def test_every_state_of_a_download_comes_to_rest(case: downloads_test_plan.Case) -> None:
+@pytest.mark.parametrize("case", DOWNLOAD_CASES, ids=lambda case: case.name)
+def test_every_state_of_a_download_comes_to_rest(case: DownloadCase) -> None:
     check(download_rounds(case))
 
 
-@pytest.mark.parametrize("case", [*test_plan.CASES, *test_serving.CASES], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_deployments_plan_waits_for_no_report_of_its_own_writes(case: Case) -> None:
     check_looks(deployment_rounds(case, timedelta(0)))
 
 
-@pytest.mark.parametrize("case", downloads_test_plan.CASES, ids=lambda case: case.name)
-def test_a_downloads_plan_waits_for_no_report_of_its_own_writes(case: downloads_test_plan.Case) -> None:
+@pytest.mark.parametrize("case", DOWNLOAD_CASES, ids=lambda case: case.name)
+def test_a_downloads_plan_waits_for_no_report_of_its_own_writes(case: DownloadCase) -> None:
     rounds = download_rounds(case, timedelta(0))
     if not any("deletes" in done for done in rounds.done[0]):  # the end of a Job is a change
         check_looks(rounds)
 
 
-@pytest.mark.parametrize("case", [*test_plan.CASES, *test_serving.CASES], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_deployment_writes_only_what_its_reader_knows(case: Case) -> None:
     """What is stored is read as it was planned: no field is lost on the way there and back."""
     plan = case.plan()

@@ -1,18 +1,15 @@
 """What was observed in, what is done and said out: the operator's behaviour, without a cluster and without a clock.
 
-How engines are kept that are ready is in `test_serving.py`; the words of each status are in `test_status.py`.
+How engines are kept that are ready is in `test_serving.py`, and when they are idle in `test_idle.py`; the words of each
+status are in `test_status.py`.
 """
 
 from typing import Any
 
 import pytest
 
-from tests.unit.operator.building import answering, at, deployment, ended_pod, failure, lease, loaded, pod, running_pod
+from tests.unit.operator.building import answering, at, deployment, ended_pod, failure, loaded, pod, running_pod
 from tests.unit.operator.cases import Case
-
-DELETE_WHEN_IDLE = {"idle": {"ttlSeconds": 60, "action": "Delete"}}
-NO_POD: dict[str, Any] = {"podName": None, "startSteps": [], "startRequestedAt": None}
-SLEEP_WHEN_IDLE = {"idle": {"ttlSeconds": 60, "action": "Sleep"}}
 
 IMAGE_MISSING = {
     "phase": "Pending",
@@ -282,116 +279,6 @@ CASES = [
         ["status"],
         "Stalled",
         reason="EngineUnavailable",
-    ),
-    Case(
-        "a router's deployment that cannot start goes when its TTL has passed",
-        deployment(DELETE_WHEN_IDLE, {"attempt": 2, "lastFailure": failure(-3, retry=7)}),
-        [],
-        ["delete deployment"],
-        None,
-        attempt=2,
-    ),
-    Case(
-        "but not while somebody asks for it",
-        deployment(DELETE_WHEN_IDLE, {"attempt": 2, "lastFailure": failure(-3, retry=7), "activity": {"r": lease(3)}}),
-        [],
-        ["status"],
-        "Stalled",
-        attempt=2,
-        wake_in=3,
-    ),
-    # Idleness
-    Case(
-        "ready and used",
-        deployment(DELETE_WHEN_IDLE, loaded(59)),
-        [running_pod()],
-        ["status"],
-        "Ready",
-        answering(),
-        wake_in=1,
-    ),
-    Case(
-        "idle for its TTL",
-        deployment(DELETE_WHEN_IDLE, loaded(60)),
-        [running_pod()],
-        ["delete deployment", "delete smol-1 in 30 s"],
-        "Ready",
-        answering(),
-    ),
-    Case(
-        "a lease keeps it",
-        deployment(DELETE_WHEN_IDLE, loaded(600, activity={"a": lease(-9), "b": lease(25, 1)})),
-        [running_pod()],
-        ["status"],
-        "Ready",
-        answering(),
-        wake_in=25,
-    ),
-    Case(
-        "a lease that ended does not",
-        deployment(DELETE_WHEN_IDLE, loaded(600, activity={"a": lease(-9, 3)})),
-        [running_pod()],
-        ["delete deployment", "delete smol-1 in 30 s"],
-        "Ready",
-        answering(),
-    ),
-    Case(
-        "a TTL of 0 is never",
-        deployment({"idle": {"ttlSeconds": 0, "action": "Delete"}}, loaded(10_000)),
-        [running_pod()],
-        ["status"],
-        "Ready",
-        answering(),
-    ),
-    Case(
-        "a lease for ever is for ever",
-        deployment(DELETE_WHEN_IDLE, loaded(600, activity={"a": {**lease(0), "keepUntil": "9999-12-31T00:00:00Z"}})),
-        [running_pod()],
-        ["status"],
-        "Ready",
-        answering(),
-    ),
-    Case(
-        "a starting pod is never idle",
-        deployment(DELETE_WHEN_IDLE, {"startRequestedAt": at(-500)}),
-        [running_pod()],
-        ["status"],
-        "Starting",
-        wake_in=1300,
-    ),
-    Case(
-        "a person's deployment goes to sleep: first the status, then the pod",
-        deployment(SLEEP_WHEN_IDLE, loaded(60)),
-        [running_pod()],
-        ["status", "delete smol-1 in 30 s"],
-        "Sleeping",
-        answering(),
-        attempt=2,
-    ),
-    Case(
-        "asleep it has no pod",
-        deployment(SLEEP_WHEN_IDLE, loaded(90, attempt=2, phase="Sleeping", **NO_POD)),
-        [],
-        ["status"],
-        "Sleeping",
-        attempt=2,
-    ),
-    Case(
-        "what is left of the pod goes too",
-        deployment(SLEEP_WHEN_IDLE, loaded(90, attempt=2, phase="Sleeping", **NO_POD)),
-        [running_pod(1)],
-        ["status", "delete smol-1 in 30 s"],
-        "Sleeping",
-        attempt=2,
-    ),
-    Case(
-        "a lease wakes it",
-        deployment(SLEEP_WHEN_IDLE, loaded(90, attempt=2, phase="Sleeping", **NO_POD, activity={"r": lease(30, 1)})),
-        [],
-        ["create smol-2", "status"],
-        "Starting",
-        attempt=2,
-        wake_in=1800,
     ),
 ]
 

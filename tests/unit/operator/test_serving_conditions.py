@@ -7,17 +7,11 @@ import pytest
 from berth_api.conditions import PLANNED_DISRUPTIONS, ConditionType, condition_of
 from berth_operator.resources.made_from import difference
 from berth_operator.settings import OperatorSettings
+from tests.unit.operator import test_replacing, test_serving
 from tests.unit.operator.building import SETTINGS, answering, deployment, loaded, pod, running_pod
 from tests.unit.operator.cases import Case, plan_for
-from tests.unit.operator.test_serving import (
-    CASES,
-    CHANGED,
-    IN_USE,
-    NOT_ANSWERING,
-    OTHER_IMAGE,
-    OTHER_NODE,
-    TAKEN_AWAY_FROM_USERS,
-)
+from tests.unit.operator.test_replacing import CHANGED, IN_USE, OTHER_IMAGE, OTHER_NODE, TAKEN_AWAY_FROM_USERS
+from tests.unit.operator.test_serving import NOT_ANSWERING
 
 
 def condition(case: Case, kind: ConditionType) -> tuple[str, str, str, int | None]:
@@ -27,7 +21,7 @@ def condition(case: Case, kind: ConditionType) -> tuple[str, str, str, int | Non
 
 
 def case_of(name: str) -> Case:
-    return next(case for case in CASES if case.name == name)
+    return next(case for case in [*test_serving.CASES, *test_replacing.CASES] if case.name == name)
 
 
 def test_the_status_says_since_when_an_engine_gives_no_answer_and_it_takes_no_requests() -> None:

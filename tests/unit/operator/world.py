@@ -1,44 +1,33 @@
-"""A cluster with a node, engines and an operator, in virtual time; the operator's calls fail where a test says so.
+"""A cluster with a node, engines and an operator, in virtual time; `faulty_cluster.py` has what befalls the operator.
 
 Everything that happens is written down, and what must always hold is read from that.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from itertools import pairwise
 from typing import Any, Literal
 
 from berth_cluster.cluster import (
     EVENTS,
     JOBS,
-    LABEL_DEPLOYMENT,
-    LABEL_DOWNLOAD,
-    MODEL_DEPLOYMENTS,
     PODS,
     Cluster,
-    ClusterError,
     Kind,
     NotFoundError,
     Object,
-    ObjectList,
     Preconditions,
-    UnavailableError,
-    WatchEvent,
 )
 from berth_cluster.following import Snapshot, follow
 from berth_local.node.admission import SCHEMAS, Admit
 from berth_local.node.cluster import LocalCluster
-from berth_local.serve.controllers import wake_on_changes
 from berth_operator.engines.context import EngineContext
 from berth_operator.objects.parts import status_of
+from tests.unit.operator.faulty_cluster import OperatorsCluster, by_operator
 from tests.unit.virtual_time import wall_clock
-
-_by_operator: ContextVar[bool] = ContextVar("by_operator", default=False)
 
 PATIENCE_SECONDS = 600
 """Of virtual time, for anything that is waited for."""
@@ -46,19 +35,6 @@ PATIENCE_SECONDS = 600
 
 READ = "read"
 """In the history: a round begins to read."""
-
-
-class Fault(Enum):
-    """What befalls one call of the operator."""
-
-    FAILS_BEFORE = auto()
-    """It raises, and has done nothing."""
-    FAILS_AFTER = auto()
-    """It raises, and has taken effect."""
-    KILLS_BEFORE = auto()
-    """The operator is killed in the middle of it; it has done nothing. Another one begins."""
-    KILLS_AFTER = auto()
-    """The operator is killed in the middle of it; it has taken effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,118 +60,15 @@ class RecordingCluster(LocalCluster):
     def _publish(self, change: Literal["ADDED", "MODIFIED", "DELETED"], plural: str, item: Object) -> None:
         super()._publish(change, plural, item)
         now = asyncio.get_running_loop().time()
-        self._record.append(Change(now, _by_operator.get(), plural, change, self._history[-1][2].object))
+        self._record.append(Change(now, by_operator.get(), plural, change, self._history[-1][2].object))
         self._news.set()
 
 
-class OperatorsCluster:
-    """The cluster as the operator has it: its calls are counted, and one of them meets a fault."""
-
-    def __init__(self, cluster: Cluster, die: Callable[[], None], reads: Callable[[], None]) -> None:
-        """`die` is called to kill the operator, `reads` whenever a round begins to read."""
-        self._cluster = cluster
-        self._die = die
-        self._reads = reads
-        self._before: dict[str, Callable[[], Awaitable[None]]] = {}
-        self._refused: dict[tuple[str, str], ClusterError] = {}
-        self._refusals = 0
-        self._fault: Fault | None = None
-        self._at = 0
-        self.calls: list[str] = []
-        """The methods called."""
-
-    def meet(self, fault: Fault | None, at: int) -> None:
-        """From now on calls are counted anew, and this is what befalls the one of this number."""
-        self._fault, self._at, self.calls = fault, at, []
-
-    async def get(self, kind: Kind, name: str) -> Object:
-        self._reads()
-        return await self._call(self._cluster.get(kind, name))
-
-    async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
-        if labels is None:
-            self._reads()
-        return await self._call(self._cluster.list(kind, labels))
-
-    def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
-        return self._cluster.watch(kind, since, labels)
-
-    def before(self, method: str, happens: Callable[[], Awaitable[None]]) -> None:
-        """This happens right before the next call of the method."""
-        self._before[method] = happens
-
-    def refuse(self, method: str, kind: Kind, error: ClusterError) -> None:
-        """The cluster refuses the next two calls of the method for this kind."""
-        self._refused[method, kind.plural] = error
-
-    async def create(self, kind: Kind, manifest: Object) -> Object:
-        if error := self._refused.get(("create", kind.plural)):
-            self._refusals += 1
-            if self._refusals == 2:
-                del self._refused["create", kind.plural]
-            raise error
-        return await self._call(self._cluster.create(kind, manifest))
-
-    async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
-        return await self._call(self._cluster.patch(kind, name, patch, preconditions))
-
-    async def patch_status(
-        self, kind: Kind, name: str, status: Object, preconditions: Preconditions | None = None
-    ) -> Object:
-        return await self._call(self._cluster.patch_status(kind, name, status, preconditions))
-
-    async def delete(
-        self,
-        kind: Kind,
-        name: str,
-        preconditions: Preconditions | None = None,
-        grace_seconds: int | None = None,
-    ) -> None:
-        await self._call(self._cluster.delete(kind, name, preconditions, grace_seconds))
-
-    async def _call(self, call: Coroutine[Any, Any, Any]) -> Any:
-        if happens := self._before.pop(call.__name__, None):
-            await happens()
-        self.calls.append(call.__name__)
-        fault = self._fault if len(self.calls) == self._at else None
-        token = _by_operator.set(True)
-        try:
-            if fault in (Fault.FAILS_BEFORE, Fault.KILLS_BEFORE):
-                await asyncio.sleep(0)
-                call.close()
-            else:
-                answer = await call
-        finally:
-            _by_operator.reset(token)
-        if fault in (Fault.FAILS_BEFORE, Fault.FAILS_AFTER):
-            raise UnavailableError("it broke off")
-        if fault:
-            self._die()
-            await asyncio.Event().wait()
-        return answer  # pyright: ignore[reportPossiblyUnboundVariable]
-
-
-def points(calls: Sequence[str], fault: Fault) -> list[int]:
-    """The numbers of the calls at which this fault is to be tried.
-
-    A read has no effect to be lost: it fails before that, and not after. Of reads that are made together the first one
-    fails.
-    """
-    reads = ("get", "list")
-    if fault in (Fault.FAILS_AFTER, Fault.KILLS_AFTER):
-        return [number for number, method in enumerate(calls, 1) if method not in reads]
-    return [
-        number
-        for number, method in enumerate(calls, 1)
-        if not (number > 1 and method in reads and calls[number - 2] in reads)
-    ]
-
-
 class Operator:
-    """What a running operator is to the world: it is woken by changes, and ended."""
+    """What a running operator is to the world: it watches, and is ended."""
 
-    def __init__(self, wake: Callable[[str, Object], None], close: Callable[[], Awaitable[None]]) -> None:
-        self.wake = wake
+    def __init__(self, watching: Sequence[Coroutine[Any, Any, None]], close: Callable[[], Awaitable[None]]) -> None:
+        self.watching = watching
         self.close = close
 
 
@@ -212,7 +85,7 @@ class World:
         self._begin = begin
         self.kind = kind
         self._killed = asyncio.Event()
-        self.operators = OperatorsCluster(self.cluster, self._killed.set, self._note_read)
+        self.operators = OperatorsCluster(self.cluster, self._killed.set, self.note_read)
         self.engines: dict[str, Literal["loading", "answers", "hangs"]] = {}
         """What the engine of each pod does, by the pod's address."""
         self._heard: dict[str, str | None] = {}
@@ -297,7 +170,8 @@ class World:
         self.history.append(Change(asyncio.get_running_loop().time(), by_operator=False, what=what))
         self.changed.set()
 
-    def _note_read(self) -> None:
+    def note_read(self) -> None:
+        """Writes down that a round begins to read."""
         self.history.append(Change(asyncio.get_running_loop().time(), by_operator=True, what=READ))
 
     async def _keep_operator(self) -> None:
@@ -306,7 +180,7 @@ class World:
             self._killed.clear()
             self._heard.clear()
             self.note("operator")
-            async with _running(self._begin(self.operators, self), self.cluster, self.kind):
+            async with _running(self._begin(self.operators, self)):
                 await self._killed.wait()
 
     async def _node(self) -> None:
@@ -396,15 +270,9 @@ class World:
 
 
 @asynccontextmanager
-async def _running(operator: Operator, cluster: Cluster, kind: Kind) -> AsyncGenerator[None]:
-    """An operator that is woken by every change."""
-    label = LABEL_DEPLOYMENT if kind == MODEL_DEPLOYMENTS else LABEL_DOWNLOAD
-    children = [PODS] if kind == MODEL_DEPLOYMENTS else [PODS, JOBS]
-    watching = [
-        wake_on_changes(cluster, kind, operator.wake),
-        *(wake_on_changes(cluster, child, operator.wake, label) for child in children),
-    ]
-    tasks = [asyncio.create_task(watch) for watch in watching]
+async def _running(operator: Operator) -> AsyncGenerator[None]:
+    """An operator that watches."""
+    tasks = [asyncio.create_task(watch) for watch in operator.watching]
     try:
         yield
     finally:

@@ -188,6 +188,12 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> RouterSettings:
     )
 
 
+@pytest.fixture
+def store(settings: RouterSettings) -> Path:
+    """The folder of the models."""
+    return Path(settings.model_store)
+
+
 @asynccontextmanager
 async def served(cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings) -> AsyncGenerator[Serving]:
     """A router, listening."""

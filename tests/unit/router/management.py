@@ -12,3 +12,10 @@ async def call(serving: Serving, method: str, path: str, **fields: Any) -> tuple
     body = orjson.dumps(fields) if fields else b""
     reply = await serving.raw(method, path, body, "Content-Type: application/json\r\n")
     return reply.status, orjson.loads(reply.body)
+
+
+async def models(serving: Serving) -> dict[str, Any]:
+    """What the inventory has, by name."""
+    status, answer = await call(serving, "GET", "/v1/models/inventory")
+    assert status == 200
+    return {model["name"]: model for model in answer["models"]}

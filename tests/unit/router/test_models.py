@@ -21,11 +21,6 @@ TOOLS = "{% if tools %}{{ tools }}{% endif %}"
 PROFILES = {"large": {"backend": "llamacpp", "n_ctx": 8192}, "gpu": {"device": "cuda"}, "vllm": {"max_model_len": 1024}}
 
 
-@pytest.fixture
-def store(settings: RouterSettings) -> Path:
-    return Path(settings.model_store)
-
-
 async def listed(serving: Serving) -> dict[str, Any]:
     status, answer = await call(serving, "GET", "/v1/models")
     assert (status, answer["object"]) == (200, "list")

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from berth_formats.checkpoint import attention_of, context_length_of
+from berth_formats.memory import vllm_cpu_cache_bytes
 from berth_runtime.container import usable_cores
-from berth_runtime.engines.vllm import VllmLaunchSettings, cpu_cache_bytes, scaled_positions, server_command
+from berth_runtime.engines.vllm import VllmLaunchSettings, scaled_positions, server_command
 from berth_runtime.main import engine_call
 from tests.unit.runtime.model_files import put
 
@@ -97,7 +98,7 @@ def test_extra_arguments_come_last_where_they_override() -> None:
     ],
 )
 def test_the_cache_on_a_cpu(config: dict[str, Any], max_model_len: int | None, usable: int, expected: int) -> None:
-    found = cpu_cache_bytes(attention_of(config), context_length_of(config), max_model_len, usable)
+    found = vllm_cpu_cache_bytes(attention_of(config), context_length_of(config), max_model_len, usable)
     assert found == expected
 
 

@@ -17,7 +17,11 @@ What is empty is left out: the operator's default holds.
 {{- with .Values.modelStore.subPath -}}
   {{- $_ := set $modelStore "subPath" . -}}
 {{- end -}}
+{{- if .Values.operator.readModelStore -}}
+  {{- $_ := set $modelStore "path" "/models" -}}
+{{- end -}}
 healthPort: 8081
+forecastPort: 8083
 metricsPort: {{ .Values.operator.metricsPort | int64 }}
 engines: {{- include "berth.engines" . | fromJson | toYaml | nindent 2 }}
 devices: {{- toYaml $devices | nindent 2 }}
@@ -31,4 +35,5 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 modelStore: {{- toYaml $modelStore | nindent 2 }}
 downloads: {{- include "berth.downloads" . | nindent 2 }}
 timing: {{- toYaml .Values.operator.timing | nindent 2 }}
+room: {{- toYaml .Values.operator.room | nindent 2 }}
 {{- end -}}

@@ -13,9 +13,7 @@ import structlog
 from berth_api.model_deployment import Backend
 from berth_cluster.cluster import (
     JOBS,
-    LABEL_DEPLOYMENT,
     LABEL_DOWNLOAD,
-    MODEL_DEPLOYMENTS,
     MODEL_DOWNLOADS,
     PODS,
     Cluster,
@@ -36,9 +34,9 @@ from berth_local.node.pods import PodRunner, Report
 from berth_local.node.processes import ChildProcess, Processes
 from berth_local.serve.settings import DOWNLOADER
 from berth_local.serve.state import StateFolder
-from berth_operator.deployments.memory_gate import MemoryGate
 from berth_operator.deployments.readiness import EngineProber
-from berth_operator.deployments.reconciler import DeploymentReconciler
+from berth_operator.deployments.reconciler import DeploymentReconciler, Room
+from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadReconciler, ProgressReader
 from berth_operator.settings import OperatorSettings
 
@@ -77,24 +75,25 @@ async def reconcile(
     stack: AsyncExitStack,
     cluster: LocalCluster,
     settings: OperatorSettings,
-    gate: MemoryGate,
+    room: Room,
     keys: EngineKeys,
-) -> None:
-    """Starts the operator's reconcilers. The stack ends them."""
+) -> DeploymentReconciler:
+    """Starts the operator's reconcilers, and returns that of deployments. The stack ends them."""
     prober = await stack.enter_async_context(EngineProber(keys.of))
-    reconciler = DeploymentReconciler(cluster, prober, settings, gate=gate)
+    view = DeploymentView(cluster)
+    reconciler = DeploymentReconciler(view, prober, settings, room=room)
     stack.push_async_callback(reconciler.close)
     reader = await stack.enter_async_context(ProgressReader())
     downloads = DownloadReconciler(cluster, reader, settings)
     stack.push_async_callback(downloads.close)
     for work in (
-        wake_on_changes(cluster, MODEL_DEPLOYMENTS, reconciler.wake),
-        wake_on_changes(cluster, PODS, reconciler.wake, LABEL_DEPLOYMENT),
+        view.run(),
         wake_on_changes(cluster, MODEL_DOWNLOADS, downloads.wake),
         wake_on_changes(cluster, JOBS, downloads.wake, LABEL_DOWNLOAD),
         wake_on_changes(cluster, PODS, downloads.wake, LABEL_DOWNLOAD),
     ):
         await stack.enter_async_context(_running(work))
+    return reconciler
 
 
 @asynccontextmanager

@@ -4,13 +4,15 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from berth_api.model_deployment import Backend
+from berth_api.room.snapshot import RoomSettings
 from berth_cluster.cluster import PODS
 from berth_local.engines.discovery import Engines, available_engines, check_environments
 from berth_local.engines.gpu import first_gpu
-from berth_local.engines.memory import MemoryEstimates, budget
+from berth_local.engines.memory import budget, memory_estimates
 from berth_local.node.admission import SCHEMAS, Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
 from berth_local.node.engine_keys import EngineKeys
@@ -21,9 +23,14 @@ from berth_local.serve.listening import listen, resolve, url_of
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.settings import operator_settings, router_settings, with_key
 from berth_local.serve.state import StartError, StateFolder, locked_state
-from berth_operator.deployments.memory_gate import MemoryGate
+from berth_operator.deployments.reconciler import Room
+from berth_operator.room.places import MachinePlaces
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
+
+_TURNS = RoomSettings(max_residency=timedelta(0))
+"""One person uses a machine, so that models change places often: a busy one is closed as soon as another has waited for
+the patience."""
 
 
 class LocalServer:
@@ -87,10 +94,12 @@ async def _compose(
         settings = with_key(settings, options.api_key, state.scratch / "api-keys")
     if options.drain_seconds is not None:
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
-    router = Router(cluster, settings, more_routes=[logs_routes(pods.output)], engine_key=keys.of)
     gpu = first_gpu()
-    gate = MemoryGate(cluster, budget(options.memory_bytes, gpu), MemoryEstimates(store, gpu), router.evictor)
-    await reconcile(stack, cluster, operator_settings(engines, settings), gate, keys)
+    places = MachinePlaces(budget(options.memory_bytes, gpu))
+    room = Room(places, _TURNS, memory_estimates(store, gpu))
+    reconciler = await reconcile(stack, cluster, operator_settings(engines, settings), room, keys)
+    routes = [logs_routes(pods.output)]
+    router = Router(cluster, settings, more_routes=routes, forecast=reconciler.forecast, engine_key=keys.of)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
     return LocalServer(url_of(listener), router, http, settings.drain_seconds)

@@ -9,6 +9,7 @@ from berth_cluster.cluster import Object
 from berth_operator.deployments.health import ProbeHistory
 from berth_operator.reconciling.writer import DeleteResource, WriteStatus
 from berth_operator.resources.made_from import Difference
+from berth_operator.room.orders import EvictionOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class ObservedDeployment:
     pods: list[Object]
     probes: ProbeHistory | None
     """What the probes of a pod's engine have found; None where no engine is probed."""
+    eviction: EvictionOrder | None = None
+    """That it has to make room for another deployment; None where it need not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +75,9 @@ class DeploymentPlan:
 
     outdated: Difference | None = None
     """What has changed since the running engine was made."""
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether it ends an attempt, or deletes anything."""
+        ends = self.next_attempt is not None
+        return ends or any(isinstance(action, DeletePod | DeleteResource) for action in self.actions)

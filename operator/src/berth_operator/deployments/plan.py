@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from berth_api.activity import forgotten_entries, last_activity
 from berth_api.conditions import Condition, ConditionType, merge_conditions
-from berth_api.model_deployment import ModelDeployment
+from berth_api.model_deployment import ModelDeployment, QueuePlace
 from berth_cluster.cluster import Object
 from berth_operator.deployments import attempts, serving
 from berth_operator.deployments import status as states
@@ -17,7 +17,7 @@ from berth_operator.deployments.actions import (
     ObservedDeployment,
 )
 from berth_operator.deployments.attempts import Situation
-from berth_operator.deployments.idle import idle_since, is_asleep
+from berth_operator.deployments.idle import failed_until, idle_since, is_asleep
 from berth_operator.deployments.pod_maker import PodMaker, pod_maker
 from berth_operator.deployments.start_steps import deadline_exceeded, has_been_ready, steps_done
 from berth_operator.objects.parts import gone_by
@@ -83,13 +83,35 @@ def blocked(plan: DeploymentPlan, deployment: ModelDeployment, cause: Cause, now
     return _complete(replace(instead, next_attempt=plan.next_attempt), deployment, _deletions(plan), now)
 
 
-def waiting_for_memory(
-    plan: DeploymentPlan, deployment: ModelDeployment, message: str, look_again: datetime, now: datetime
+def waiting_for_room(
+    plan: DeploymentPlan,
+    deployment: ModelDeployment,
+    message: str,
+    look_again: datetime | None,
+    now: datetime,
+    queue: QueuePlace | None = None,
 ) -> DeploymentPlan:
-    """The plan to follow instead of one whose pod finds no memory yet."""
-    status = states.waiting_for_memory(plan.next_attempt or deployment, message)
-    instead = DeploymentPlan([WriteStatus()], status, wake_at=look_again, next_attempt=plan.next_attempt)
+    """The plan to follow instead of one whose pod finds no room yet. `queue`: its place; None: nobody waits for it."""
+    expiry = failed_until(deployment) if queue is None else None
+    if expiry is not None and expiry <= now:
+        return _complete(attempts.delete_deployment(deployment, _deletions(plan)), deployment, [], now)
+    status = states.waiting_for_room(plan.next_attempt or deployment, message, queue)
+    instead = DeploymentPlan(
+        [WriteStatus()], status, wake_at=attempts.earliest(look_again, expiry), next_attempt=plan.next_attempt
+    )
     return _complete(instead, deployment, _deletions(plan), now)
+
+
+def withdrawn(deployment: ModelDeployment, pod: Object, message: str, now: datetime) -> DeploymentPlan:
+    """The plan to follow where nobody waits any more for a pod that has found no node: it is deleted."""
+    status = states.waiting_for_room(deployment, message, None)
+    deletion = DeletePod(pod["metadata"]["name"], pod["metadata"]["uid"], HUNG_GRACE_SECONDS)
+    return _complete(DeploymentPlan([WriteStatus(), deletion], status), deployment, [], now)
+
+
+def queued(plan: DeploymentPlan, queue: QueuePlace, message: str) -> DeploymentPlan:
+    """The plan of a deployment whose pod finds no node, with its place among those that wait and what they wait for."""
+    return replace(plan, status=states.with_queue(plan.status, queue, message))
 
 
 def _plan_without_pod(situation: Situation) -> DeploymentPlan:
@@ -110,7 +132,7 @@ def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Obje
         return attempts.failed(situation, pod, cause)
     probes = serving.probes_of(observed, pod)
     if _was_ready(deployment, pod) or (probes and probes.answered_at):
-        return serving.serve(situation, pod, probes)
+        return serving.serve(situation, pod, probes, observed.eviction)
     deadline_seconds = settings.timing.start_deadline
     deadline = (deployment.status.start_requested_at or now) + timedelta(seconds=deadline_seconds)
     if deadline <= now:

@@ -1,110 +1,191 @@
 """Observe, plan, apply: for one deployment at a time, by one worker each, however often it is woken.
 
 Between two rounds the reconciler remembers nothing that the cluster does not have, but the answers of engines; and it
-can ask those again.
+can ask those again. It observes in the watched view. What takes something away is decided again on a fresh read first:
+an engine, or a deployment, never ends because a watch lags behind.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 
-from berth_api.model_deployment import NAME_LENGTH, ModelDeployment, Phase
+from berth_api.model_deployment import ModelDeployment, ModelDeploymentSpec, ModelDeploymentStatus, Phase
+from berth_api.room.forecast import Forecast, Outcome
+from berth_api.room.snapshot import RoomSettings
 from berth_cluster.cluster import (
-    LABEL_DEPLOYMENT,
+    LABEL_MANAGED_BY,
     MODEL_DEPLOYMENTS,
     PODS,
-    Cluster,
+    ROUTER,
     NotFoundError,
     Object,
-    ObjectList,
 )
 from berth_operator.deployments.actions import CreatePod, DeletePod, DeploymentPlan, ObservedDeployment
+from berth_operator.deployments.admission import RoomAdmission
+from berth_operator.deployments.changes import ChangeFilter
 from berth_operator.deployments.engine_watch import EngineWatch
-from berth_operator.deployments.memory_gate import MemoryGate
 from berth_operator.deployments.plan import make_plan, pod_name_taken, pod_refused, without_pod
+from berth_operator.deployments.pod_maker import pod_maker
 from berth_operator.deployments.readiness import Prober
+from berth_operator.deployments.view import Change, DeploymentView, Look
 from berth_operator.objects.parts import owned_by
+from berth_operator.objects.pod_failure import Cause
 from berth_operator.reconciling.reading import ObjectReader, Unreadable
 from berth_operator.reconciling.workers import Workers, seconds_until
 from berth_operator.reconciling.writer import DeleteResource, NameTaken, Refused, ResourceWriter, WriteStatus
 from berth_operator.resources import make_event
+from berth_operator.room.estimates import Estimate, Preflight
+from berth_operator.room.keeper import RoomKeeper
+from berth_operator.room.places import Places
 from berth_operator.settings import OperatorSettings
 from berth_process.clock import Clock, utc_now
 
 _log = structlog.get_logger(__name__)
 
+_RESTING = 10
+"""Resync periods between two rounds of a deployment that has no pod and waits for no moment. Ten thousand of them would
+otherwise take a fifth of a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where models can stand, and how they make room for each other."""
+
+    places: Places
+    rules: RoomSettings
+    estimate: Estimate | None = None
+    """What a deployment will take. None: what its pod asks for counts."""
+    preflight: Preflight | None = None
+    """What can never fit, whatever leaves. None: nobody knows before it starts."""
+
 
 class DeploymentReconciler:
-    """Keeps every deployment as it should be. Others call `wake`, and `close` at the end."""
+    """Keeps every deployment as it should be. The view wakes it; others call `close` at the end."""
 
     def __init__(
         self,
-        cluster: Cluster,
+        view: DeploymentView,
         prober: Prober,
         settings: OperatorSettings,
         clock: Clock = utc_now,
-        gate: MemoryGate | None = None,
+        room: Room | None = None,
     ) -> None:
-        """`gate`: admits pods within a budget of memory; None where a scheduler does that."""
-        self._cluster = cluster
+        """`room`: where models can stand, and how they make room for each other; None: every pod is made at once."""
+        self._view = view
         self._settings = settings
         self._clock = clock
-        self._gate = gate
-        self._gate_watch: asyncio.Task[None] | None = None
         self._reader = ObjectReader("deployment", ModelDeployment.parse)
         self._workers = Workers("deployment", self._reconcile, self._forget)
-        self._writer = ResourceWriter(cluster, MODEL_DEPLOYMENTS, self._workers)
+        self._writer = ResourceWriter(view.cluster, MODEL_DEPLOYMENTS, self._workers)
         self._engines = EngineWatch(prober, settings.timing, self._workers.wake, clock)
+        self._changes = ChangeFilter()
+        self._admission = self._admission_to(room) if room else None
+        self._deciding: asyncio.Task[None] | None = None
+        view.listen(self._changed)
 
     def wake(self, name: str, seen: Object | None = None) -> None:
         """Has the deployment reconciled, because something of it may have changed. `seen`: as for `Workers.wake`."""
         self._workers.wake(name, seen)
-        if self._gate is None or self._workers.closed:
-            return
-        if self._gate_watch is None:
-            self._gate_watch = asyncio.create_task(self._gate.watch(self._workers.wake), name="watch the memory gate")
-        if name not in self._gate.waiting or (seen and seen.get("kind") == PODS.kind):
-            self._wake_waiting()
+
+    def _admission_to(self, room: Room) -> RoomAdmission:
+        keeper = RoomKeeper(room.places, room.rules, self._clock, self._workers.wake)
+        return RoomAdmission(keeper, room.places, room.estimate, room.preflight)
+
+    def _changed(self, change: Change) -> None:
+        """Wakes the deployment, unless only a lease of it was renewed. The keeper of room sees every change."""
+        of_deployment = change.item["kind"] == MODEL_DEPLOYMENTS.kind
+        if self._admission:
+            self._tell(self._admission.keeper, change, of_deployment=of_deployment)
+        if not of_deployment or self._changes.must_reconcile(change.item, gone=change.gone):
+            self.wake(change.deployment, change.item)
+
+    def _tell(self, keeper: RoomKeeper, change: Change, *, of_deployment: bool) -> None:
+        if self._deciding is None and not self._workers.closed:
+            self._deciding = asyncio.create_task(keeper.run(), name="decide about room")
+        name = change.item["metadata"]["name"]
+        if of_deployment and change.gone:
+            keeper.lose_deployment(name)
+        elif of_deployment:
+            deployment = self._reader.read(change.item)
+            if not isinstance(deployment, Unreadable):
+                keeper.see_deployment(deployment, declared=_is_declared(deployment))
+        elif change.gone:
+            keeper.lose_pod(name)
+        else:
+            keeper.see_pod(change.item)
 
     async def close(self) -> None:
         """Cancels all work, wherever it is. The next operator goes on from what the cluster has."""
         await self._workers.close()
         await self._engines.close()
-        if self._gate_watch:
-            self._gate_watch.cancel()
-            await asyncio.gather(self._gate_watch, return_exceptions=True)
+        if self._deciding:
+            self._deciding.cancel()
+            await asyncio.gather(self._deciding, return_exceptions=True)
+
+    async def forecast(self, name: str, spec: ModelDeploymentSpec) -> Forecast:
+        """What would happen if the deployment of this name and spec were asked for now. Nothing changes."""
+        now = self._clock()
+        deployment = ModelDeployment(
+            name=name,
+            namespace="",
+            uid=name,
+            resource_version="0",
+            generation=1,
+            created_at=now,
+            deleting=False,
+            labels={},
+            spec=spec,
+            status=ModelDeploymentStatus(),
+        )
+        maker = pod_maker(deployment, self._settings)
+        if isinstance(maker, Cause):
+            return Forecast(Outcome.CANNOT_START, maker.message)
+        if self._admission is None:
+            return Forecast(Outcome.FITS, "nothing is counted here")
+        return await self._admission.forecast(deployment, maker.pod(deployment))
 
     async def _reconcile(self, name: str) -> float | None:
         """One round. Seconds until the next one is due; None where the deployment is gone."""
         try:
-            observed = await self._observe(name)
+            return await self._round(name)
+        except BaseException:
+            self._view.doubt(name)
+            raise
+
+    async def _round(self, name: str) -> float | None:
+        try:
+            look = await self._view.look(name)
+            observed = await self._observed(look)
+            plan = make_plan(observed, self._settings, self._clock()) if observed else None
+            if plan and plan.takes_away and not look.fresh:
+                observed = await self._observed(await self._view.look(name, fresh=True))
+                plan = make_plan(observed, self._settings, self._clock()) if observed else None
         except NotFoundError:
             return None
-        if observed is None:
+        if observed is None or plan is None:
             return self._settings.timing.resync
-        plan = make_plan(observed, self._settings, self._clock())
-        if self._gate:
-            plan = await self._gate.admit(plan, observed, self._clock())
+        if self._admission:
+            plan = await self._admission.admit(plan, observed, self._clock())
         await self._apply(plan, observed.deployment)
         self._engines.probe(name, plan.probe)
-        return seconds_until(plan.wake_at, self._clock(), self._settings.timing.resync)
+        resync = self._settings.timing.resync * (1 if observed.pods or plan.wake_at else _RESTING)
+        return seconds_until(plan.wake_at, self._clock(), resync)
 
-    async def _observe(self, name: str) -> ObservedDeployment | None:
-        """The deployment as it is now. None where it cannot be understood: then its status says so."""
-        manifest, listed = await asyncio.gather(self._cluster.get(MODEL_DEPLOYMENTS, name), self._pods(name))
-        self._workers.read(name, [manifest, *listed.items])
-        deployment = self._reader.read(manifest)
+    async def _observed(self, look: Look) -> ObservedDeployment | None:
+        """What the look shows. None where the deployment cannot be understood: then its status says so."""
+        self._workers.read(look.deployment["metadata"]["name"], [look.deployment, *look.pods])
+        deployment = self._reader.read(look.deployment)
         if isinstance(deployment, Unreadable):
             stalled = {"phase": Phase.STALLED.value}
-            await self._writer.report_unreadable(manifest, deployment, stalled, self._clock())
+            await self._writer.report_unreadable(look.deployment, deployment, stalled, self._clock())
             return None
-        pods = [pod for pod in listed.items if owned_by(pod, deployment.uid)]
-        return ObservedDeployment(deployment, pods, self._engines.history(name))
-
-    async def _pods(self, name: str) -> ObjectList:
-        if len(name) > NAME_LENGTH:  # the name cannot be a label: no pod has it, and the API server refuses the list
-            return ObjectList([], "")
-        return await self._cluster.list(PODS, {LABEL_DEPLOYMENT: name})
+        pods = [pod for pod in look.pods if owned_by(pod, deployment.uid)]
+        order = None
+        if self._admission:
+            self._admission.keeper.see_deployment(deployment, declared=_is_declared(deployment))
+            order = self._admission.keeper.order(deployment.name)
+        return ObservedDeployment(deployment, pods, self._engines.history(deployment.name), order)
 
     async def _apply(self, plan: DeploymentPlan, deployment: ModelDeployment) -> None:
         """Carries the plan out. It writes the status once at most: what happens after that is for the next round."""
@@ -145,14 +226,14 @@ class DeploymentReconciler:
             )
             await self._writer.publish(event)
 
-    def _wake_waiting(self) -> None:
-        """Wakes the deployments that wait for memory."""
-        for name in self._gate.waiting if self._gate else ():
-            self._workers.wake(name)
-
     def _forget(self, name: str) -> None:
+        self._view.forget(name)
         self._reader.forget(name)
         self._engines.forget(name)
-        if self._gate:
-            self._gate.forget(name)
-            self._wake_waiting()
+        if self._admission:
+            self._admission.keeper.lose_deployment(name)
+
+
+def _is_declared(deployment: ModelDeployment) -> bool:
+    """Whether a person has made it, and no router."""
+    return deployment.labels.get(LABEL_MANAGED_BY) != ROUTER

@@ -2,32 +2,44 @@
 
 from datetime import datetime, timedelta
 
-from berth_api.activity import expires_at, leased_until
+from berth_api.activity import evicted, expires_at, leased_until, vacated_at
 from berth_api.conditions import ConditionType, condition_of
-from berth_api.model_deployment import IdleAction, ModelDeployment, Phase
+from berth_api.model_deployment import ENGINE_READY, IdleAction, ModelDeployment, Phase
 from berth_cluster.cluster import Object
 from berth_operator.deployments import attempts
 from berth_operator.deployments import status as states
-from berth_operator.deployments.actions import DeletePod, DeploymentPlan, ObservedDeployment, ProbeTarget
+from berth_operator.deployments.actions import (
+    DeletePod,
+    DeploymentPlan,
+    ObservedDeployment,
+    ProbeTarget,
+)
 from berth_operator.deployments.attempts import Situation
+from berth_operator.deployments.eviction import eviction_status, renewed_at
 from berth_operator.deployments.health import Health, Healthy, Hung, ProbeHistory, Unresponsive, engine_health
 from berth_operator.deployments.idle import idle_since
 from berth_operator.deployments.pod_maker import PodMaker
-from berth_operator.deployments.start_steps import ENGINE_READY, steps_done
+from berth_operator.deployments.start_steps import steps_done
 from berth_operator.engines import ENGINES
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import base_url, is_running
 from berth_operator.reconciling.writer import WriteStatus
 from berth_operator.resources.made_from import Difference, difference
 from berth_operator.resources.pod import CONTAINER, HUNG_GRACE_SECONDS
+from berth_operator.room.orders import EvictionOrder
 from berth_operator.settings import OperatorSettings
 
 _SETTLE = timedelta(seconds=5)
 """How long an engine must have been ready before it may be replaced: the requests that waited for it come first."""
 
 
-def serve(situation: Situation, pod: Object, probes: ProbeHistory | None) -> DeploymentPlan:
-    """The pod's engine has been ready in this attempt, or has just answered for the first time."""
+def serve(
+    situation: Situation, pod: Object, probes: ProbeHistory | None, ordered: EvictionOrder | None = None
+) -> DeploymentPlan:
+    """The pod's engine has been ready in this attempt, or has just answered for the first time.
+
+    `ordered`: that it has to make room.
+    """
     deployment, settings, now = situation.deployment, situation.settings, situation.now
     steps = steps_done(deployment, pod, now, answering=True)
     loaded_at = next(step.at for step in steps if step.name == ENGINE_READY)
@@ -38,28 +50,42 @@ def serve(situation: Situation, pod: Object, probes: ProbeHistory | None) -> Dep
         deployment = states.with_context(deployment, pod, probes.context)
     endpoint = engine_endpoint(deployment, pod)
     health = _health(situation, pod, probes, loaded_at, has_endpoint=endpoint is not None)
+    answers = isinstance(health, Healthy)
     if idle_since(deployment, now) is not None:
-        return unload(deployment, pod, settings, answers=isinstance(health, Healthy))
+        return unload(deployment, pod, settings, answers=answers)
+    vacated = vacated_at(deployment, now) if ordered and ordered.close else None
+    if ordered and vacated and vacated <= now:  # no lease to wait for, and so nobody to close it to
+        return unload(deployment, pod, settings, answers=answers, wanted_by=ordered.wanted_by, now=now)
     if isinstance(health, Hung):
         return attempts.failed(situation, pod, health.failure)
     changed = changed_since(situation, pod)
-    can_roll = changed and isinstance(health, Healthy) and isinstance(situation.maker, PodMaker)
+    can_roll = changed and answers and isinstance(situation.maker, PodMaker)
     roll_at = _roll_at(deployment, now) if can_roll else None
     if changed and roll_at and roll_at <= now:
         return attempts.rolled(situation, pod, changed, None)
+    eviction = eviction_status(deployment.status.eviction, ordered, now)
     stable_at = loaded_at + timedelta(seconds=settings.timing.stable_run)
     failure = deployment.status.last_failure if stable_at > now or isinstance(health, Unresponsive) else None
     if isinstance(health, Unresponsive):
-        status = states.unresponsive(deployment, pod, steps, failure, health.why)
+        status = states.unresponsive(deployment, pod, steps, failure, health.why, eviction)
     else:
-        status = states.ready(deployment, pod, endpoint or "", steps, failure)
+        status = states.ready(deployment, pod, endpoint or "", steps, failure, eviction)
     forgets_at = stable_at if failure and stable_at > now else None
-    wake_at = attempts.earliest(expires_at(deployment), forgets_at, health.look_at, roll_at)
+    renew_at = renewed_at(eviction)
+    wake_at = attempts.earliest(expires_at(deployment), forgets_at, health.look_at, roll_at, vacated, renew_at)
     return DeploymentPlan([WriteStatus()], status, probe_target(deployment, pod), wake_at, outdated=changed)
 
 
-def unload(deployment: ModelDeployment, pod: Object, settings: OperatorSettings, *, answers: bool) -> DeploymentPlan:
-    """The deployment is idle: it is deleted, or falls asleep.
+def unload(
+    deployment: ModelDeployment,
+    pod: Object,
+    settings: OperatorSettings,
+    *,
+    answers: bool,
+    wanted_by: str | None = None,
+    now: datetime | None = None,
+) -> DeploymentPlan:
+    """The deployment is idle, or makes room for `wanted_by`: it is deleted, or falls asleep.
 
     Before it falls asleep the status is written. That write fails if a router has just taken a lease, and later
     requests wait.
@@ -68,8 +94,12 @@ def unload(deployment: ModelDeployment, pod: Object, settings: OperatorSettings,
     deletion = DeletePod(pod["metadata"]["name"], pod["metadata"]["uid"], grace)
     if deployment.spec.idle.action is IdleAction.DELETE:
         return attempts.delete_deployment(deployment, [deletion])
-    asleep = states.sleeping(deployment).model_copy(update={"attempt": deployment.status.attempt + 1})
-    return DeploymentPlan([WriteStatus(), deletion], asleep)
+    if wanted_by and now:
+        asleep = states.evicted(deployment, wanted_by, evicted(deployment, now))
+    else:
+        asleep = states.sleeping(deployment)
+    following = asleep.model_copy(update={"attempt": deployment.status.attempt + 1})
+    return DeploymentPlan([WriteStatus(), deletion], following)
 
 
 def probes_of(observed: ObservedDeployment, pod: Object) -> ProbeHistory | None:

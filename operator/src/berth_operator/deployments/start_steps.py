@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from berth_api.conditions import ConditionType, condition_of
-from berth_api.model_deployment import ModelDeployment, StartStep
+from berth_api.model_deployment import ENGINE_READY, ModelDeployment, StartStep
 from berth_cluster.cluster import Object
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import has_node, is_running
@@ -11,7 +11,6 @@ from berth_operator.objects.pods import has_node, is_running
 POD_CREATED = "PodCreated"
 POD_SCHEDULED = "PodScheduled"
 ENGINE_STARTED = "EngineStarted"
-ENGINE_READY = "EngineReady"
 
 _NEXT = {
     POD_CREATED: ("WaitingForNode", "the engine waits for a place to run"),

@@ -13,15 +13,25 @@ from berth_api.conditions import (
     IMAGE_CHANGED,
     PLANNED_DISRUPTIONS,
     SPEC_CHANGED,
+    WAITING_FOR_ROOM,
     Condition,
     ConditionStatus,
     ConditionType,
     condition_of,
 )
-from berth_api.model_deployment import AUTO, Failure, ModelDeployment, ModelDeploymentStatus, Phase, StartStep
+from berth_api.model_deployment import (
+    AUTO,
+    ENGINE_READY,
+    Eviction,
+    Failure,
+    ModelDeployment,
+    ModelDeploymentStatus,
+    Phase,
+    QueuePlace,
+    StartStep,
+)
 from berth_cluster.cluster import CONTEXT_ANNOTATION, MEMORY_ANNOTATION, TRAINED_CONTEXT_ANNOTATION, Object
 from berth_operator.deployments.start_steps import (
-    ENGINE_READY,
     ENGINE_STARTED,
     POD_SCHEDULED,
     next_step,
@@ -34,7 +44,9 @@ from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import waiting_message
 from berth_operator.resources.made_from import Difference
 
-_WAITING_FOR_MEMORY = "WaitingForMemory"
+_MAKING_ROOM = "MakingRoom"
+_MADE_ROOM = "MadeRoom"
+_WAKES = "the next request starts it again"
 
 
 def with_status(deployment: ModelDeployment, **changes: Any) -> ModelDeployment:
@@ -76,14 +88,15 @@ def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: lis
     )
 
 
-def waiting_for_memory(deployment: ModelDeployment, message: str) -> ModelDeploymentStatus:
-    """There is no pod yet: other models have the memory."""
+def waiting_for_room(deployment: ModelDeployment, message: str, queue: QueuePlace | None) -> ModelDeploymentStatus:
+    """There is no pod yet: other models have the memory or the devices. `queue`: its place; None: nobody waits."""
     return _without_pod(deployment).model_copy(
         update={
             "phase": Phase.PENDING,
+            "queue": queue,
             "conditions": [
-                _ready(deployment, "False", _WAITING_FOR_MEMORY, message),
-                _reconciling(deployment, "True", _WAITING_FOR_MEMORY, message),
+                _ready(deployment, "False", WAITING_FOR_ROOM, message),
+                _reconciling(deployment, "True", WAITING_FOR_ROOM, message),
                 _not_stalled(deployment),
                 *_step_conditions(deployment, []),
             ],
@@ -91,11 +104,32 @@ def waiting_for_memory(deployment: ModelDeployment, message: str) -> ModelDeploy
     )
 
 
+def with_queue(status: ModelDeploymentStatus, queue: QueuePlace, message: str) -> ModelDeploymentStatus:
+    """The status of a pod that finds no node, with its place in the queue; the message says what it waits for."""
+    told = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+    conditions = [
+        each.model_copy(update={"message": f"{each.message}; {message}"})
+        if each.type in told and (each.status == "True") != (each.type == ConditionType.READY)
+        else each
+        for each in status.conditions
+    ]
+    return status.model_copy(update={"queue": queue, "conditions": conditions})
+
+
 def ready(
-    deployment: ModelDeployment, pod: Object, endpoint: str, steps: list[StartStep], failure: Failure | None
+    deployment: ModelDeployment,
+    pod: Object,
+    endpoint: str,
+    steps: list[StartStep],
+    failure: Failure | None,
+    eviction: Eviction | None,
 ) -> ModelDeploymentStatus:
     """The engine answers. `failure`: the last one, if the run has not lasted yet."""
     message = f"the engine answers; it took {steps[-1].seconds:.1f} s to start{_less_context(deployment)}"
+    reconciling = _reconciling(deployment, "False", "Done", "nothing is left to do")
+    if eviction and eviction.closed_until:
+        room = f"it makes room for {eviction.wanted_by}: new requests wait, and those in hand end first"
+        reconciling = _reconciling(deployment, "True", _MAKING_ROOM, room)
     return deployment.status.model_copy(
         update={
             **_with_pod(deployment, pod, steps),
@@ -103,9 +137,10 @@ def ready(
             "endpoint": endpoint,
             "expires_at": expires_at(deployment),
             "last_failure": failure,
+            "eviction": eviction,
             "conditions": [
                 _ready(deployment, "True", ENGINE_READY, message),
-                _reconciling(deployment, "False", "Done", "nothing is left to do"),
+                reconciling,
                 _not_stalled(deployment),
                 *_step_conditions(deployment, steps),
             ],
@@ -114,7 +149,12 @@ def ready(
 
 
 def unresponsive(
-    deployment: ModelDeployment, pod: Object, steps: list[StartStep], failure: Failure | None, why: str | None
+    deployment: ModelDeployment,
+    pod: Object,
+    steps: list[StartStep],
+    failure: Failure | None,
+    why: str | None,
+    eviction: Eviction | None,
 ) -> ModelDeploymentStatus:
     """The engine was ready and does not answer. `why`: None where the stored reason still holds."""
     stored = condition_of(deployment.status.conditions, ConditionType.READY)
@@ -128,6 +168,7 @@ def unresponsive(
             "endpoint": None,
             "expires_at": expires_at(deployment),
             "last_failure": failure,
+            "eviction": eviction,
             "conditions": [
                 _ready(deployment, "False", ENGINE_NOT_ANSWERING, message),
                 _reconciling(deployment, "True", ENGINE_NOT_ANSWERING, "the engine is asked until it answers"),
@@ -140,14 +181,26 @@ def unresponsive(
 
 def sleeping(deployment: ModelDeployment) -> ModelDeploymentStatus:
     """The deployment is asleep: it was idle, has no pod, and wakes with the next request."""
-    message = f"no request for {deployment.spec.idle.ttl_seconds} s; the next one starts it again"
+    stored = condition_of(deployment.status.conditions, ConditionType.READY)
+    if stored and stored.reason == _MADE_ROOM and deployment.status.phase is Phase.SLEEPING:
+        return _asleep(deployment, stored.reason, stored.message)
+    return _asleep(deployment, "Idle", f"no request for {deployment.spec.idle.ttl_seconds} s; {_WAKES}")
+
+
+def evicted(deployment: ModelDeployment, wanted_by: str, at: datetime) -> ModelDeploymentStatus:
+    """The deployment is asleep: it has made room for another one, and wakes in turn with the next request."""
+    message = f"it made room for {wanted_by}; {_WAKES}"
+    return _asleep(deployment, _MADE_ROOM, message).model_copy(update={"evicted_at": at})
+
+
+def _asleep(deployment: ModelDeployment, reason: str, message: str) -> ModelDeploymentStatus:
     return _without_pod(deployment).model_copy(
         update={
             "phase": Phase.SLEEPING,
             "last_failure": None,
             "conditions": [
-                _ready(deployment, "False", "Idle", message),
-                _reconciling(deployment, "False", "Idle", message),
+                _ready(deployment, "False", reason, message),
+                _reconciling(deployment, "False", reason, message),
                 _not_stalled(deployment),
                 *_step_conditions(deployment, []),
             ],
@@ -225,16 +278,33 @@ def disruption_before(deployment: ModelDeployment) -> str | None:
     return stored.reason if stored and stored.status == "False" and stored.reason in PLANNED_DISRUPTIONS else None
 
 
+def sized(status: ModelDeploymentStatus, pod: Object) -> ModelDeploymentStatus:
+    """The status of a pod that is being made, with what the pod notes of what it will take."""
+    notes = {name: size for name, size in _notes(pod).items() if size is not None}
+    return status.model_copy(update=notes) if status.pod_name == pod["metadata"]["name"] else status
+
+
+def _notes(pod: Object) -> dict[str, int | None]:
+    annotations = annotations_of(pod)
+    return {
+        "memory_bytes": number(annotations.get(MEMORY_ANNOTATION)),
+        "context_size": number(annotations.get(CONTEXT_ANNOTATION)),
+        "trained_context_size": number(annotations.get(TRAINED_CONTEXT_ANNOTATION)),
+    }
+
+
 def _with_pod(deployment: ModelDeployment, pod: Object, steps: list[StartStep]) -> dict[str, Any]:
     """What a status has of its pod. What the pod's engine has said of its context comes before what it was given."""
-    status, name, annotations = deployment.status, pod["metadata"]["name"], annotations_of(pod)
+    status, name, notes = deployment.status, pod["metadata"]["name"], _notes(pod)
     told = status.context_size if status.pod_name == name else None
     return {
         "pod_name": name,
-        "memory_bytes": number(annotations.get(MEMORY_ANNOTATION)),
-        "context_size": told or number(annotations.get(CONTEXT_ANNOTATION)),
-        "trained_context_size": status.trained_context_size or number(annotations.get(TRAINED_CONTEXT_ANNOTATION)),
+        "memory_bytes": notes["memory_bytes"],
+        "context_size": told or notes["context_size"],
+        "trained_context_size": status.trained_context_size or notes["trained_context_size"],
         "start_steps": steps,
+        "eviction": None,
+        "queue": None,
     }
 
 
@@ -258,6 +328,8 @@ def _without_pod(deployment: ModelDeployment) -> ModelDeploymentStatus:
             "trained_context_size": None,
             "start_requested_at": None,
             "start_steps": [],
+            "eviction": None,
+            "queue": None,
         }
     )
 

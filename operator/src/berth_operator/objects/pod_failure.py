@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from berth_api.conditions import POD_DELETED
+from berth_api.conditions import DEVICES_UNAVAILABLE, POD_DELETED, UNSCHEDULABLE
 from berth_cluster.cluster import Object
 from berth_operator.objects.parts import condition, is_deleting, status_of
 from berth_operator.objects.pods import container_statuses, has_ended, limits_of, state_of, unschedulable_since
@@ -169,5 +169,5 @@ def _no_node(pod: Object, scheduler_says: str) -> Cause:
             f"no node has {' and '.join(devices)} free: it starts when a pod that holds one has gone,"
             f" or a node with more comes (scheduler: {scheduler_says})"
         )
-        return Cause("DevicesUnavailable", message, ended=False)
-    return Cause("Unschedulable", f"no node can take the pod: {scheduler_says}", ended=False)
+        return Cause(DEVICES_UNAVAILABLE, message, ended=False)
+    return Cause(UNSCHEDULABLE, f"no node can take the pod: {scheduler_says}", ended=False)

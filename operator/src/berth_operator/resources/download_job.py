@@ -9,7 +9,7 @@ from berth_api.download_report import FINAL_EXITS
 from berth_api.model_deployment import MODEL_STORE
 from berth_api.model_download import ModelDownload, ModelDownloadSpec
 from berth_cluster.cluster import GROUP, LABEL_DOWNLOAD, LABEL_MANAGED_BY, MODEL_DOWNLOADS, Object
-from berth_operator.resources.pod import USER
+from berth_operator.resources.pod import MANAGER, USER
 from berth_operator.settings import DownloadSettings, OperatorSettings
 
 CONTAINER = "download"
@@ -82,7 +82,7 @@ def make_cleanup_job(download: str, image: str, settings: OperatorSettings) -> O
 def _labels(download: str) -> dict[str, str]:
     return {
         LABEL_DOWNLOAD: download,
-        LABEL_MANAGED_BY: "berth-operator",
+        LABEL_MANAGED_BY: MANAGER,
         "app.kubernetes.io/name": "berth-download",
         "app.kubernetes.io/part-of": "berth",
     }

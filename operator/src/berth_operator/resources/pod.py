@@ -23,6 +23,9 @@ from berth_operator.resources.made_from import digests
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, OperatorSettings
 
 CONTAINER = "engine"
+MANAGER = "berth-operator"
+"""Who made it, in the label of every object that the operator creates."""
+
 USER = 65532
 """The user "nonroot" by the convention of distroless images."""
 
@@ -52,7 +55,7 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
             "name": pod_name(deployment.name, deployment.uid, deployment.status.attempt),
             "labels": {
                 LABEL_DEPLOYMENT: deployment.name,
-                LABEL_MANAGED_BY: "berth-operator",
+                LABEL_MANAGED_BY: MANAGER,
                 "app.kubernetes.io/name": "berth-engine",
                 "app.kubernetes.io/component": spec.backend.value,
                 "app.kubernetes.io/part-of": "berth",

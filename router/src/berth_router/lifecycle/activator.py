@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from berth_api.conditions import ConditionType, condition_of
+from berth_api.conditions import FINDS_NO_NODE, ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import ClusterError
 from berth_process.clock import Clock, utc_now
@@ -167,7 +167,7 @@ class Activator:
             if deployment is None:
                 continue
             if self._deployments.is_evicting(deployment):
-                await self._until_not_evicting(deployment, deadline, progress)
+                await self._until_evicted(deployment, deadline, progress)
             elif claim := await self._claim_when_ready(deployment, _ttl(ask, deployment), deadline, progress):
                 return claim
         raise ServiceUnavailableError(
@@ -191,7 +191,7 @@ class Activator:
         finally:
             if not leased:
                 # A request that an unload refuses makes no promise, which would undo the unload.
-                self._leases.release(claim, promises=not self._deployments.is_closed(deployment))
+                self._leases.release(claim, promises=not self._is_shut(deployment))
         return claim if leased else None
 
     async def _leased(self, claim: Claim) -> bool:
@@ -205,9 +205,9 @@ class Activator:
             ) from error
         # Writing a lease takes a moment. The deployment may have changed meanwhile.
         now = self._deployments.get(deployment.name)
-        if not leased or (now and self._deployments.is_closed(now)):
+        if self._deployments.is_closed(deployment):
             raise _unloading(deployment)
-        if now is None or now.uid != deployment.uid or not is_ready(now) or self._deployments.is_evicting(now):
+        if not leased or now is None or now.uid != deployment.uid or not is_ready(now) or self._is_shut(now):
             return False
         claim.deployment = now
         return True
@@ -219,10 +219,13 @@ class Activator:
         ):
             raise ServiceUnavailableError("The router has not yet heard from the cluster.", code="cluster_unavailable")
 
-    async def _until_not_evicting(
+    def _is_shut(self, deployment: ModelDeployment) -> bool:
+        return self._deployments.is_closed(deployment) or self._deployments.is_evicting(deployment)
+
+    async def _until_evicted(
         self, deployment: ModelDeployment, deadline: float, progress: ProgressListener | None
     ) -> None:
-        """Returns when the deployment is evicted, or stays after all. The request has no claim on it meanwhile.
+        """Returns when the deployment has made room, or stays after all. The request has no claim on it meanwhile.
 
         Raises APIError.
         """
@@ -231,7 +234,7 @@ class Activator:
             if not self._deployments.is_evicting(deployment):
                 return
             if progress:
-                await progress("waiting for memory")
+                await progress("waiting: another model gets the room first")
             if (
                 not await wait_until(change, min(deadline, time.monotonic() + PROGRESS_SECONDS))
                 and time.monotonic() >= deadline
@@ -259,10 +262,12 @@ class Activator:
                 return False
             if self._deployments.is_closed(now):
                 raise _unloading(now)
+            if self._deployments.is_evicting(now):
+                return False
             if is_ready(now):
                 claim.deployment = now
                 return True
-            if now.status.phase is Phase.STALLED:
+            if now.status.phase is Phase.STALLED and not _finds_no_node(now):
                 raise _start_failed(now, self._clock())
             if now.status.phase is Phase.SLEEPING and not woken:
                 await self._wake(claim)
@@ -278,7 +283,7 @@ class Activator:
                     f"{now.spec.model} was not ready within {self._deadline_seconds:g} s; its start goes on."
                     f" It is {start_progress(now)}.",
                     code="deadline_exceeded",
-                    retry_after=10,
+                    retry_after=_seconds_to_room(now, self._clock()) or 10,
                 )
 
     async def _wake(self, claim: Claim) -> None:
@@ -292,8 +297,21 @@ class Activator:
 def start_progress(deployment: ModelDeployment) -> str:
     """How far a start is, in a few words: the phase, and what the operator reports of it."""
     phase = deployment.status.phase or Phase.PENDING
-    reconciling = condition_of(deployment.status.conditions, ConditionType.RECONCILING)
-    return f"{phase}: {_one_line(reconciling.message)}" if reconciling and reconciling.status == "True" else str(phase)
+    kind = ConditionType.STALLED if phase is Phase.STALLED else ConditionType.RECONCILING
+    told = condition_of(deployment.status.conditions, kind)
+    return f"{phase}: {_one_line(told.message)}" if told and told.status == "True" else str(phase)
+
+
+def _finds_no_node(deployment: ModelDeployment) -> bool:
+    """Whether no node has room for its pod: one may come, or make room, while requests wait."""
+    stalled = condition_of(deployment.status.conditions, ConditionType.STALLED)
+    return stalled is not None and stalled.reason in FINDS_NO_NODE
+
+
+def _seconds_to_room(deployment: ModelDeployment, now: datetime) -> float | None:
+    """In how many seconds there is room for a deployment that waits for it; None where that is not known."""
+    queue = deployment.status.queue
+    return max((queue.expected_at - now).total_seconds(), 1) if queue and queue.expected_at else None
 
 
 def _one_line(message: str) -> str:

@@ -71,6 +71,13 @@ class Creator:
         await self.create(decision, deadline)
         return match(ask, self._deployments.of_model(ask.model), tokens)
 
+    async def find(self, ask: Ask) -> ModelDeployment | Create:
+        """The live deployment that would answer the request, or the one that would be created. Raises APIError."""
+        decision = resolve(ask, self._deployments.all(), await self._store.lookup(ask.model), self._policy)
+        if isinstance(decision, Refuse):
+            raise decision.error
+        return decision if isinstance(decision, Create) else decision.deployment
+
     async def create(self, create: Create, deadline: float) -> None:
         """Returns when the deployment is in the view, or when the caller is to look for one again.
 

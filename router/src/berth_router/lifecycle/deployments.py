@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 from pydantic import ValidationError
 
+from berth_api.activity import evicted_until
 from berth_api.conditions import PLANNED_DISRUPTIONS, ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Cluster, Object, WatchEvent
@@ -79,7 +80,8 @@ class Deployments:
         self._watched_version = 0
         """The newest version that the watch has shown."""
         self._closed: set[str] = set()
-        self._evicting: set[str] = set()
+        self._evicted_until = dict[str, datetime]()
+        """Until when the operator has closed each deployment to make room, by uid. Most deployments are not here."""
         self.changes = 0
         """How often the view has changed. What was found in the view holds while this is the same."""
         self.synced = asyncio.Event()
@@ -150,20 +152,10 @@ class Deployments:
         closed_until = self._closed_until.get(deployment.uid)
         return closed_until is not None and closed_until > self._clock()
 
-    def mark_evicting(self, deployment: ModelDeployment) -> None:
-        """Keeps new requests for a deployment queued, because another model needs its memory."""
-        self._evicting.add(deployment.uid)
-        self.changes += 1
-
-    def unmark_evicting(self, deployment: ModelDeployment) -> None:
-        """Undoes `mark_evicting`."""
-        if deployment.uid in self._evicting:
-            self._evicting.discard(deployment.uid)
-            self._wake(deployment.name)
-
     def is_evicting(self, deployment: ModelDeployment) -> bool:
-        """Whether new requests for the deployment have to wait until it is gone, or stays after all."""
-        return deployment.uid in self._evicting
+        """Whether new requests for the deployment have to wait until it has made room, or stays after all."""
+        evicted = self._evicted_until.get(deployment.uid)
+        return evicted is not None and evicted > self._clock()
 
     def _apply_snapshot(self, items: Sequence[Object]) -> None:
         present = {item["metadata"]["name"] for item in items}
@@ -197,10 +189,8 @@ class Deployments:
         if known and (known.uid != deployment.uid or known.spec.model != deployment.spec.model):
             self._remove(deployment.name)
         closed = [entry.closed_until for entry in deployment.status.activity.values() if entry.closed_until]
-        if closed:
-            self._closed_until[deployment.uid] = max(closed)
-        else:
-            self._closed_until.pop(deployment.uid, None)
+        _keep(self._closed_until, deployment.uid, max(closed, default=None))
+        _keep(self._evicted_until, deployment.uid, evicted_until(deployment))
         self.changes += 1
         self._by_name[deployment.name] = deployment
         self._by_model.setdefault(deployment.spec.model, {})[deployment.name] = deployment
@@ -212,7 +202,7 @@ class Deployments:
         self.changes += 1
         deployment = self._by_name.pop(name)
         self._closed.discard(deployment.uid)
-        self._evicting.discard(deployment.uid)
+        self._evicted_until.pop(deployment.uid, None)
         self._closed_until.pop(deployment.uid, None)
         of_model = self._by_model[deployment.spec.model]
         del of_model[name]
@@ -226,3 +216,10 @@ class Deployments:
         change = self._changes.pop(name, None)
         if change:
             change.set()
+
+
+def _keep(moments: dict[str, datetime], key: str, moment: datetime | None) -> None:
+    if moment:
+        moments[key] = moment
+    else:
+        moments.pop(key, None)

@@ -66,6 +66,7 @@ def first_state(seen: DeploymentVersion, now: datetime) -> LeaseState:
         version=seen.version,
         unloaded_at=seen.unloaded_at,
         closed_until=seen.closed_until,
+        wanted=seen.wanted,
         idle_since=now,
         uncertain_lease=own.lease_until if own else None,
     )
@@ -205,6 +206,7 @@ def _learn(state: LeaseState, seen: DeploymentVersion) -> None:
     if seen.version >= state.version:
         state.version = seen.version
         state.closed_until = seen.closed_until
+        state.wanted = seen.wanted
     if seen.unloaded_at and (state.unloaded_at is None or seen.unloaded_at > state.unloaded_at):
         state.unloaded_at = seen.unloaded_at
         _end_promises(state, seen.unloaded_at)
@@ -269,7 +271,7 @@ def _may_be_stored(state: LeaseState, now: datetime) -> bool:
 
 def _settled_at(state: LeaseState, now: datetime) -> datetime:
     """When no request has been in hand for long enough to release the lease."""
-    return now if state.leaving or state.is_closed(now) else state.idle_since + SETTLE
+    return now if state.leaving or state.wanted or state.is_closed(now) else state.idle_since + SETTLE
 
 
 def _contradicts_unload(state: LeaseState) -> bool:

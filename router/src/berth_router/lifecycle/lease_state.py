@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Self
 
-from berth_api.activity import CLOCK_SKEW, NEVER, last_unload
+from berth_api.activity import CLOCK_SKEW, NEVER, evicted_until, last_unload
 from berth_api.model_deployment import ModelDeployment, ReplicaActivity
 from berth_api.schema import format_timestamp
 from berth_cluster.cluster import Object
@@ -61,19 +61,23 @@ class DeploymentVersion:
     unloaded_at: datetime | None
     """When any replica last unloaded it."""
     closed_until: datetime | None
-    """Until when a replica has closed it to new claims."""
+    """Until when it is closed to new claims: a replica unloads it, or the operator evicts it."""
     created_at: datetime
+    wanted: bool = False
+    """Whether its room is wanted for another deployment."""
 
     @classmethod
     def of(cls, deployment: ModelDeployment, replica: str) -> Self:
         """What the deployment says to this replica."""
         entries = deployment.status.activity
+        closed = [*(entry.closed_until for entry in entries.values()), evicted_until(deployment)]
         return cls(
             version=int(deployment.resource_version),
             own=entries.get(replica),
             unloaded_at=last_unload(deployment),
-            closed_until=max((entry.closed_until for entry in entries.values() if entry.closed_until), default=None),
+            closed_until=max((moment for moment in closed if moment), default=None),
             created_at=deployment.created_at,
+            wanted=deployment.status.eviction is not None,
         )
 
 
@@ -133,6 +137,8 @@ class LeaseState:
     epoch: int = 0
     """How many unloads were seen: each ends the promises of the requests before it."""
     closed_until: datetime | None = None
+    wanted: bool = False
+    """Whether the operator waits for the deployment to be idle: then a lease is released without delay."""
 
     in_hand: int = 0
     by_ttl: dict[int, int] = field(default_factory=dict[int, int])
@@ -199,7 +205,7 @@ class LeaseState:
             self.last_activity = self.ended[ttl] = now
 
     def is_closed(self, now: datetime) -> bool:
-        """Whether a replica unloads the deployment, so that it takes no new claims."""
+        """Whether the deployment is unloaded or evicted, so that it takes no new claims."""
         return self.closed_until is not None and now < self.closed_until
 
 

@@ -33,7 +33,9 @@ class LoadedModel(BaseModel):
     backend: Backend
     device: Device
     deployment: str = Field(description="Name of the ModelDeployment.")
-    phase: Phase = Field(description="Pending, Starting, Ready, or Unresponsive: it does not answer now.")
+    phase: Phase = Field(
+        description="Pending, Starting, Ready, Stalled: no node has room, or Unresponsive: it does not answer now."
+    )
     loaded_at: datetime | None = Field(description="When it last became ready. null: not yet.")
     ttl: int = Field(description="Seconds without a request after which it is removed; 0 is never.")
     expires_at: datetime | None = Field(
@@ -47,6 +49,10 @@ class LoadedModel(BaseModel):
         description="Tokens of context that a request has, prompt and answer together. null: not known yet, or the"
         " engine does not tell."
     )
+    queue_place: int | None = Field(
+        description="Its place among the models that wait for room, 1 for the first. null: it does not wait for room."
+    )
+    room_expected_at: datetime | None = Field(description="When there will be room for it. null: not known.")
     in_flight: int = Field(
         description="Requests queued or being answered, of all routers, as far as they have reported them."
     )
@@ -78,13 +84,21 @@ def loaded_routes(deployments: Deployments, leases: Leases) -> APIRouter:
             start_steps=[LoadedStep(name=step.name, seconds=step.seconds) for step in status.start_steps],
             memory_bytes=status.memory_bytes,
             context_size=status.context_size,
+            queue_place=status.queue.place if status.queue else None,
+            room_expected_at=status.queue.expected_at if status.queue else None,
             in_flight=leases.in_flight(deployment.uid) + leases.in_flight_elsewhere(deployment),
         )
 
     @routes.get("/v1/models/loaded", summary="Models that run now")
     async def list_loaded() -> LoadedModels:  # pyright: ignore[reportUnusedFunction]
-        """Every deployment that has an engine or will have one soon, without those that are asleep or stalled."""
-        models = [describe(one) for one in deployments.all() if one.status.phase in _LOADED and not one.deleting]
+        """Every deployment that has an engine or will have one soon, or waits for room. None that is asleep."""
+        models = [describe(one) for one in deployments.all() if _is_listed(one)]
         return LoadedModels(loaded_models=models, total_count=len(models))
 
     return routes
+
+
+def _is_listed(deployment: ModelDeployment) -> bool:
+    """A pod that waits for room is stalled, as long as no node has any."""
+    status = deployment.status
+    return (status.phase in _LOADED or status.queue is not None) and not deployment.deleting

@@ -11,7 +11,7 @@ from berth_router.errors import MethodNotAllowedError
 from berth_router.management.catalog import Catalog
 from berth_router.management.model_entries import ModelEntry
 
-_ONLY_POSTED = frozenset({"unload", "unload-all", "verify-repo"})
+_ONLY_POSTED = frozenset({"unload", "unload-all", "verify-repo", "plan"})
 
 
 class ModelList(BaseModel):

@@ -39,6 +39,7 @@ _OF_PATH: Mapping[tuple[str, str], Mapping[int, str]] = {
     ("/v1/models/unload", "post"): {404: "No such deployment is live."},
     **{(path, "post"): _NO_MODEL for path in ("/v1/models/load", "/models/load", "/models/unload")},
     ("/v1/models/manifest", "get"): _NO_MODEL,
+    ("/v1/models/plan", "post"): _NO_MODEL,
     ("/v1/models/inventory/{name}", "delete"): {409: "A deployment uses the model, or a download fills it."},
     ("/v1/models/download", "post"): {409: "The place has other content, or another download fills it."},
     ("/api/show", "post"): _NO_MODEL,

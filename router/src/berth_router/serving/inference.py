@@ -7,11 +7,10 @@ connection of its engine. Only a request that has to wait gets a task.
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
 
 import structlog
 
-from berth_api.inference import answered_models, name_in_engine
+from berth_api.inference import name_in_engine
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_router.errors import (
     APIError,
@@ -25,7 +24,6 @@ from berth_router.lifecycle.activator import Activator, ProgressListener
 from berth_router.lifecycle.lease_keeper import Claim
 from berth_router.metrics import Metrics
 from berth_router.repairs.repair import AnswerRewriter
-from berth_router.repairs.table import answer_repairs, answer_rewriters
 from berth_router.request.ask import Ask, InferenceRequest, RequestParser
 from berth_router.request.endpoints import Endpoint
 from berth_router.serving.answers import JSON_TYPE
@@ -34,7 +32,8 @@ from berth_router.serving.exchange import Exchange
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.pool import EngineAddress, EngineConnectError, EnginePool, engine_address
 from berth_router.serving.refusals import EngineRefusalError, engine_refusal
-from berth_router.serving.rewriting import DoneAppender, ModelNameReplacer, chained
+from berth_router.serving.rewriter_choice import AnswerTranslation, rewriter_if_needed, translating_rewriter
+from berth_router.serving.rewriting import DoneAppender
 
 _log = structlog.get_logger(__name__)
 
@@ -103,28 +102,6 @@ class InferencePath:
         except Exception:  # noqa: BLE001 (the last place where a fault can still become an answer)
             _log.exception("request_failed", request_id=exchange.request_id)
             exchange.fail(InternalError(exchange.request_id))
-
-
-class AnswerTranslation(Protocol):
-    """Makes an engine's answer one of another API."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the client has got the last of its answer, whatever the engine still sends."""
-        ...
-
-    @property
-    def has_comments(self) -> bool:
-        """Whether a stream may begin with comments while the model starts."""
-        ...
-
-    def client_field(self, field: str | None) -> str | None:
-        """The client's name of a field of the engine's request, for errors about it."""
-        ...
-
-    def sent_to_engine(self) -> AnswerRewriter:
-        """What rewrites the answer to a request that an engine gets now, for the first time or again."""
-        ...
 
 
 class EngineRequest:
@@ -307,7 +284,9 @@ class EngineRequest:
         path = request.ask.path or self._path
         try:
             body = request.body_for(spec, name, claim.deployment.status.context_size)
-            self._choose_rewriters(request, spec, path, name)
+            self.rewriter = self._answer_rewriter(request, spec, path, name)
+            if request.ask.stream and self._translation is None:
+                self.done_appender = DoneAppender.if_needed(spec.backend, path)
         except APIError as error:
             pool.release(address, connection)
             raise self._as_asked(error) from None
@@ -320,35 +299,13 @@ class EngineRequest:
         except BrokenAnswerError as error:  # the engine has closed the connection since it was taken
             self.on_engine_broken(error, stale=True)
 
-    def _choose_rewriters(self, request: InferenceRequest, spec: ModelDeploymentSpec, path: str, name: str) -> None:
-        if self._translation:
-            self.rewriter = self._translated(request, spec, self._translation.sent_to_engine())
-        else:
-            self.rewriter = self._answer_rewriter(request, spec, path, name)
-            self.done_appender = DoneAppender.if_needed(spec.backend, path) if request.ask.stream else None
-
     def _answer_rewriter(
         self, request: InferenceRequest, spec: ModelDeploymentSpec, path: str, name: str
     ) -> AnswerRewriter | None:
-        renamed = ModelNameReplacer.if_needed(answered_models(spec.backend, name), request.name)
-        streams = request.ask.stream
-        repairs = answer_repairs(spec.backend, path, request.repairs, streams=streams)
-        if not repairs:
-            return renamed
         request_id = self._exchange.request_id
-        rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
-        return chained([*rewriters, renamed] if renamed else rewriters)
-
-    def _translated(
-        self, request: InferenceRequest, spec: ModelDeploymentSpec, translation: AnswerRewriter
-    ) -> AnswerRewriter:
-        """What rewrites an answer for another API. What of it has to be repaired comes before that."""
-        if not request.repairs:
-            return translation
-        path, streams, request_id = request.ask.path or self._path, request.ask.stream, self._exchange.request_id
-        repairs = answer_repairs(spec.backend, path, request.repairs, streams=streams)
-        rewriters = answer_rewriters(repairs, request.content, request.name, request_id, streams=streams)
-        return chained([*rewriters, translation]) or translation
+        if self._translation:
+            return translating_rewriter(request, spec.backend, path, request_id, self._translation)
+        return rewriter_if_needed(request, spec.backend, path, request_id, name)
 
     async def _resend_or_fail(
         self, request: InferenceRequest, claim: Claim, error: BrokenAnswerError, *, stale: bool

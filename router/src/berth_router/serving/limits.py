@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the byte path. An administrator sets some of them with the settings: see `Settings.limits`."""
+    """Bounds of the byte path. An administrator sets some of them with the settings: see `LimitSettings.limits`."""
 
     head_bytes: int = 64 * 1024
     """Longest head of a request or of an engine's answer."""

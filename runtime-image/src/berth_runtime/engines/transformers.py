@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from berth_formats.memory import BATCHING_CPU_CACHE_BYTES
 from berth_runtime.checkpoint import find_checkpoint
 from berth_runtime.container import usable_memory, usable_processors
 from berth_runtime.engines.engine import EngineProgram
 from berth_runtime.errors import InvalidArgumentsError
 
 PROGRAM = "transformers"
-
-CPU_CACHE_BYTES = 2 << 30
-"""Memory for the contexts of continuous batching on a CPU. All of it is taken at the first request."""
 
 LARGEST_CPU_CACHE_SHARE = 0.6
 """The share that the server itself takes on a GPU if it does more than generate."""
@@ -72,8 +70,8 @@ def environment(_options: Namespace) -> dict[str, str]:
 
 
 def cpu_cache_share(memory_bytes: int) -> float:
-    """`CPU_CACHE_BYTES` as a share of the memory, within bounds."""
-    return round(min(LARGEST_CPU_CACHE_SHARE, CPU_CACHE_BYTES / memory_bytes), 4)
+    """`BATCHING_CPU_CACHE_BYTES` as a share of the memory, within bounds."""
+    return round(min(LARGEST_CPU_CACHE_SHARE, BATCHING_CPU_CACHE_BYTES / memory_bytes), 4)
 
 
 def server_command(settings: TransformersLaunchSettings, extra: Sequence[str] = ()) -> list[str]:

@@ -12,21 +12,13 @@ from typing import Any, NamedTuple
 from berth_formats.chat_template import chat_template
 from berth_formats.checkpoint import attention_of, context_length_of
 from berth_formats.errors import FormatError
-from berth_formats.memory import kv_cache_bytes
-from berth_formats.model import AttentionShape
+from berth_formats.memory import vllm_cpu_cache_bytes
 from berth_runtime.checkpoint import Checkpoint, find_checkpoint
 from berth_runtime.container import every_address, has_ipv6, usable_cores, usable_memory
 from berth_runtime.engines.engine import EngineProgram, at_least, share
 from berth_runtime.engines.vllm_parsers import parser_arguments, parsers_for
 
 PROGRAM = "vllm"
-
-CPU_REQUESTS = 4
-"""Requests of full length that the cache on a CPU has room for; of shorter ones there may be more."""
-
-MIN_CPU_CACHE_BYTES = 256 << 20
-MAX_CPU_CACHE_BYTES = 4 << 30
-"""The engine writes all of its cache when it starts, which takes 4 s per GiB; and others need memory too."""
 
 
 class VllmLaunchSettings(NamedTuple):
@@ -156,22 +148,7 @@ def _cpu_cache_bytes(checkpoint: Checkpoint, options: Namespace) -> int:
     weights_bytes = sum(file.stat().st_size for file in checkpoint.directory.glob("*.safetensors"))
     usable_bytes = int(options.gpu_memory_utilization * usable_memory()) - weights_bytes
     attention, context_length = attention_of(checkpoint.config), context_length_of(checkpoint.config)
-    return cpu_cache_bytes(attention, context_length, options.max_model_len, usable_bytes)
-
-
-def cpu_cache_bytes(
-    attention: AttentionShape | None, context_length: int | None, max_model_len: int | None, usable_bytes: int
-) -> int:
-    """Memory for the cache on a CPU: room for `CPU_REQUESTS` of full length, within bounds.
-
-    A length that was stated (`max_model_len`) has room for one such request, however long it is. `context_length` is
-    what the model was made for. `usable_bytes`: what the weights leave.
-    """
-    one = kv_cache_bytes(attention, max_model_len or context_length or 0)
-    if not one:
-        return min(MAX_CPU_CACHE_BYTES, max(MIN_CPU_CACHE_BYTES, usable_bytes))
-    wanted = max(min(CPU_REQUESTS * one, MAX_CPU_CACHE_BYTES), one if max_model_len else 0)
-    return max(MIN_CPU_CACHE_BYTES, min(wanted, usable_bytes))
+    return vllm_cpu_cache_bytes(attention, context_length, options.max_model_len, usable_bytes)
 
 
 def server_command(settings: VllmLaunchSettings, extra: Sequence[str] = ()) -> list[str]:

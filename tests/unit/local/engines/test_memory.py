@@ -7,22 +7,25 @@ from typing import Any
 
 import pytest
 
-from berth_api.identity import with_defaults
 from berth_api.model_deployment import LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT, ModelDeploymentSpec
 from berth_formats import memory
 from berth_formats.describe import describe
 from berth_formats.memory import pytorch_bytes
-from berth_local.engines.memory import MemoryEstimates, memory_bytes
-from berth_operator.deployments.memory_gate import MemoryEstimate
+from berth_local.engines.memory import memory_estimates
+from berth_operator.room.estimates import MemoryEstimate
 from berth_runtime.main import engine_call
 from tests.unit.formats.weights import write_checkpoint, write_gguf
 
 LARGE = {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8}
 
 
+async def found_in(store: Path, spec: ModelDeploymentSpec) -> MemoryEstimate | None:
+    return await memory_estimates(store)(spec)
+
+
 def estimated(store: Path, **spec: Any) -> MemoryEstimate:
     settings = {"model": "/models/tiny", "device": "cpu", "backend": "llamacpp", **spec}
-    found = asyncio.run(MemoryEstimates(store)(ModelDeploymentSpec.model_validate(settings)))
+    found = asyncio.run(found_in(store, ModelDeploymentSpec.model_validate(settings)))
     assert found
     return found
 
@@ -31,7 +34,9 @@ def test_more_context_takes_more_memory_and_no_more_than_the_model_was_made_for(
     write_gguf(tmp_path / "tiny" / "tiny.gguf", context=8192)
     auto = estimated(tmp_path, llamacpp={"contextSize": "auto"})
     assert [each.context_size for each in auto.choices] == [8192, 4096, 2048]
-    assert [each.bytes for each in auto.choices] == sorted((each.bytes for each in auto.choices), reverse=True)
+    sizes = [each.bytes or 0 for each in auto.choices]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(sizes)
     assert auto.trained_context_size == 8192
     assert estimated(tmp_path).choices == auto.choices[2:]
     assert estimated(tmp_path, llamacpp={"contextSize": 1_000_000}).choices == auto.choices[:1]
@@ -60,9 +65,8 @@ def test_vllms_cache_is_estimated_as_the_launcher_sets_it(
 ) -> None:
     path = write_checkpoint(tmp_path / "m", **config)
     stated = {"vllm": {"maxModelLen": max_model_len}} if max_model_len else {}
-    spec = ModelDeploymentSpec.model_validate({"model": "/models/m", "device": "cpu", "backend": "vllm", **stated})
     options = ["--max-model-len", str(max_model_len)] if max_model_len else []
     call, *_ = engine_call(["vllm", "--model", str(path), "--device", "cpu", *options])
     cache_bytes = int(dict(pairwise(call))["--kv-cache-memory-bytes"])
-    model = describe(path)
-    assert memory_bytes(with_defaults(spec), model) == pytorch_bytes(model, cache_bytes)
+    [choice] = estimated(tmp_path, model="/models/m", backend="vllm", **stated).choices
+    assert choice.bytes == pytorch_bytes(describe(path), cache_bytes)

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from berth_api.download_report import DownloadReport
-from berth_cluster.cluster import JOBS, MODEL_DOWNLOADS, PODS, Cluster, Object
+from berth_cluster.cluster import JOBS, LABEL_DOWNLOAD, MODEL_DOWNLOADS, PODS, Cluster, Object
 from berth_local.node.jobs import LABEL_JOB, JobController
 from berth_local.serve.controllers import wake_on_changes
 from berth_operator.downloads import DownloadReconciler
 from berth_operator.objects.parts import status_of
 from tests.unit.examples import sample
 from tests.unit.operator.downloads.building import SETTINGS
-from tests.unit.operator.world import Fault, Operator, World, points
+from tests.unit.operator.faulty_cluster import Fault, points
+from tests.unit.operator.world import Operator, World
 from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
 
@@ -31,7 +32,11 @@ class SilentReader:
 def begin(cluster: Cluster, world: World) -> Operator:
     del world
     reconciler = DownloadReconciler(cluster, SilentReader(), SETTINGS, clock=wall_clock)
-    return Operator(reconciler.wake, reconciler.close)
+    watching = [
+        wake_on_changes(cluster, MODEL_DOWNLOADS, reconciler.wake),
+        *(wake_on_changes(cluster, child, reconciler.wake, LABEL_DOWNLOAD) for child in (PODS, JOBS)),
+    ]
+    return Operator(watching, reconciler.close)
 
 
 @asynccontextmanager

@@ -88,6 +88,9 @@ def run(
         str | None, typer.Option(metavar="ENGINE", show_default=False, help="llamacpp, vllm or transformers.")
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", show_default=False, help="cpu or cuda.")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would happen, and start nothing: does it fit, and who would leave?")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr how long it took.")] = False,
     output: OutputOption = OutputFormat.TABLE,
     url: UrlOption = None,
@@ -101,7 +104,7 @@ def run(
 
         model = ensure_sample(local_store(target))
     model = _checked_name(model)
-    question = _question(words)
+    question = None if plan else _question(words)
     stated = {
         "temperature": temperature,
         "max_tokens": max_tokens,
@@ -112,6 +115,9 @@ def run(
     }
     settings: dict[str, Any] = {"model": model, **{name: value for name, value in stated.items() if value is not None}}
 
+    if plan:
+        _tell_plan(target, settings, output)
+        return
     from berth_local.cli.chat import Conversation  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
 
     with connect_or_serve(target) as client:
@@ -133,6 +139,23 @@ def run(
             )
         if verbose:
             print_note(answer.summary())
+
+
+def _tell_plan(target: Target, settings: dict[str, Any], output: OutputFormat) -> None:
+    """Prints what would happen if this were asked now."""
+    asked = {name: value for name, value in settings.items() if name not in ("temperature", "max_tokens")}
+    with connect_or_serve(target) as client:
+        told = client.post("/v1/models/plan", asked)
+    if output is OutputFormat.JSON:
+        print_json(told)
+        return
+    print(f"{told['outcome']}: {told['message']}")
+    if told["evicts"]:
+        print(f"would leave: {', '.join(told['evicts'])}")
+    if told["place"]:
+        seconds = told["estimate_seconds"]
+        when = "" if seconds is None else f", for about {seconds:.0f} s"
+        print(f"place in the queue: {told['place']}{when}")
 
 
 def _checked_name(name: str | None) -> str:

@@ -1,0 +1,60 @@
+"""How often a model is asked, from its own history: what its eviction is likely to cost.
+
+The history is a sum for each of a few memories, in which every request counts for less the longer ago it was. These
+are a few numbers for each model, however many requests it had, and histories that several routers kept add up to the
+history of all requests. One memory alone would be wrong for somebody: a short one forgets who comes every hour, and a
+long one takes an hour to learn that a model is not wanted any more.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from math import exp
+
+MEMORIES = (60.0, 600.0, 6000.0)
+"""Seconds after which a request counts for 1/e, by memory."""
+
+_WEIGHTS = (0.02, 0.1, 0.88)
+"""How much each memory's rate counts. Traces with long memories in command waited least (`benchmarks.room`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """The requests that a model has had."""
+
+    at: datetime
+    """The moment for which the sums are stated."""
+    sums: tuple[float, ...]
+    """By memory: every request until then, each as 1 when it came and as less and less since."""
+
+
+def asked(history: Asks | None, now: datetime) -> Asks:
+    """The history with one more request, now. `history` is None before the first one."""
+    if history is None:
+        return Asks(now, (1.0,) * len(MEMORIES))
+    return Asks(now, tuple(1.0 + each for each in _decayed(history, now)))
+
+
+def together(one: Asks, other: Asks) -> Asks:
+    """The history of the requests of both: of two routers, for example."""
+    at = max(one.at, other.at)
+    return Asks(at, tuple(a + b for a, b in zip(_decayed(one, at), _decayed(other, at), strict=True)))
+
+
+def asks_per_second(history: Asks | None, last_used: datetime, now: datetime) -> float:
+    """How often the model is likely to be asked from now on.
+
+    Without a history it is taken to be asked again after as long as it has not been used.
+    """
+    if history is None:
+        return 1 / max(1.0, (now - last_used).total_seconds())
+    passed = max(0.0, (now - history.at).total_seconds())
+    rate = 0.0
+    for each, memory, weight in zip(history.sums, MEMORIES, _WEIGHTS, strict=True):  # no list: there are thousands
+        rate += weight * each * exp(-passed / memory) / memory
+    return rate
+
+
+def _decayed(history: Asks, now: datetime) -> tuple[float, ...]:
+    """The sums as they are now. A clock that went back decays nothing."""
+    passed = max(0.0, (now - history.at).total_seconds())
+    return tuple(each * exp(-passed / memory) for each, memory in zip(history.sums, MEMORIES, strict=True))

@@ -1,0 +1,188 @@
+"""The accounts of one decision: what is free on each node, and what may become free, as more and more is given away."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from operator import itemgetter
+from types import MappingProxyType
+
+from berth_api.room.asks import asks_per_second
+from berth_api.room.fits import fits, may_go_to, plus, scarce_resource
+from berth_api.room.snapshot import Amounts, Resident, ResidentState, RoomNode, RoomSettings, RoomSnapshot
+from berth_api.room.victims import Candidate
+
+BUSY_RELUCTANCE = 1000
+"""More than a node has idle models with an endless TTL, each of which counts 1."""
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+class Standing:
+    """One node's account."""
+
+    __slots__ = ("coming", "foreign_waiting", "free", "node", "promised", "residents", "starting")
+
+    def __init__(self, node: RoomNode) -> None:
+        self.node = node
+        self.free = dict(node.allocatable)
+        """Less than nothing where more is held, or given away, than there is."""
+        self.coming: Amounts = _NOTHING
+        """What leaving models hold, and those that were promised in this decision."""
+        self.residents: list[Resident] = []
+        self.promised: frozenset[str] = frozenset()
+        """Those that were."""
+        self.starting = 0
+        self.foreign_waiting: Amounts = _NOTHING
+        """What pods of others wait for that may come here."""
+
+    def give(self, need: Amounts) -> None:
+        """So much belongs to a demand, or to pods of others, whether it is free already or not."""
+        free = self.free
+        for resource, amount in need.items():
+            free[resource] = free.get(resource, 0) - amount
+
+    def soon(self) -> Amounts:
+        """What is free once all that leave have left."""
+        return plus(self.free, self.coming) if self.coming else self.free
+
+    def with_others(self, need: Amounts) -> Amounts:
+        """The need, and that of the pods of others that may come here first."""
+        return plus(need, self.foreign_waiting) if self.foreign_waiting else need
+
+
+class Pile:
+    """Models that may leave and are not promised to anybody, the one that costs least first."""
+
+    def __init__(self, candidates: list[Candidate]) -> None:
+        self.all = candidates
+        self._on_node: dict[str, list[Candidate]] | None = None
+
+    def on(self, standing: Standing) -> Sequence[Candidate]:
+        """Those of this node."""
+        if self._on_node is None:  # only a set of several models asks for this
+            self._on_node = {}
+            for each in self.all:
+                self._on_node.setdefault(each.resident.node, []).append(each)
+        return self._on_node.get(standing.node.name, ())
+
+    def take(self, candidate: Candidate) -> None:
+        """This one is promised."""
+        self.all.remove(candidate)
+        if self._on_node is not None:
+            self._on_node[candidate.resident.node].remove(candidate)
+
+
+class Books:
+    """All nodes' accounts."""
+
+    def __init__(
+        self, nodes: Iterable[RoomNode], snapshot: RoomSnapshot, settings: RoomSettings, now: datetime
+    ) -> None:
+        self.settings = settings
+        self.now = now
+        self.promises = 0
+        """How often models were promised to demands so far."""
+        self.surpluses = 0
+        """How often more than needed was promised: the one kind of room of which there may be more than before."""
+        self.standings = {node.name: Standing(node) for node in nodes}
+        self.leaving: list[Standing] = []
+        """The nodes where something is coming."""
+        self._residents = snapshot.residents
+        self._settle()
+        self._count_foreign_pods(snapshot)
+
+    @cached_property
+    def idle(self) -> Pile:
+        """Those that may be evicted."""
+        return self._pile(ResidentState.IDLE, self.settings.stays)
+
+    @cached_property
+    def busy(self) -> Pile:
+        """Those that may be closed."""
+        return self._pile(ResidentState.BUSY, self.settings.yields)
+
+    def candidates_on(self, standing: Standing, *, busy: bool) -> Sequence[Candidate]:
+        """Those of this node: the idle ones, and the busy ones too if `busy`."""
+        return [*self.idle.on(standing), *self.busy.on(standing)] if busy else self.idle.on(standing)
+
+    def may_start_on(self, standing: Standing) -> bool:
+        """Whether one more engine may start there now."""
+        limit = self.settings.starts_per_node
+        return limit is None or standing.starting < limit
+
+    def start_seconds(self, resident: Resident) -> float:
+        """How long a start of the model takes."""
+        measured = resident.start_seconds
+        return self.settings.default_start_seconds if measured is None else measured
+
+    def promise(self, standing: Standing, chosen: Iterable[Candidate], need: Amounts) -> None:
+        """These models go for a demand, at once or when their requests are done, and count for no other one."""
+        self.promises += 1
+        if not standing.coming:
+            self.leaving.append(standing)
+        for each in chosen:
+            resident = each.resident
+            standing.coming = plus(standing.coming, resident.holds)
+            standing.promised |= {resident.name}
+            (self.busy if resident.state is ResidentState.BUSY else self.idle).take(each)
+        standing.give(need)
+        scarce = scarce_resource(need)
+        self.surpluses += standing.free.get(scarce, 0) + standing.coming.get(scarce, 0) > 0
+
+    def _settle(self) -> None:
+        """Every model stands on its node. One loop without calls: there are thousands."""
+        for standing in self.standings.values():
+            if standing.node.foreign:
+                standing.give(standing.node.foreign)
+        standing_of, leaving, starting = self.standings.get, ResidentState.LEAVING, ResidentState.STARTING
+        for resident in self._residents:
+            standing = standing_of(resident.node)
+            if standing is None:
+                continue
+            standing.residents.append(resident)
+            free = standing.free
+            for resource, amount in resident.holds.items():
+                free[resource] = free.get(resource, 0) - amount
+            state = resident.state
+            if state is starting:
+                standing.starting += 1
+            elif state is leaving:
+                if not standing.coming:
+                    self.leaving.append(standing)
+                standing.coming = plus(standing.coming, resident.holds)
+
+    def _pile(self, state: ResidentState, keeps: Callable[[Resident], timedelta]) -> Pile:
+        """`keeps`: how long a model of this state keeps what it holds once it is ready."""
+        known, now = self.standings, self.now
+        found = [
+            self._candidate(resident)
+            for resident in self._residents
+            if resident.state is state
+            and not resident.pinned
+            and resident.node in known
+            and resident.since + keeps(resident) <= now
+        ]
+        found.sort(key=itemgetter(0, 1, 2, 3))
+        return Pile(found)
+
+    def _candidate(self, resident: Resident) -> Candidate:
+        if resident.state is ResidentState.BUSY:
+            reluctance = BUSY_RELUCTANCE + resident.endless
+            return Candidate(reluctance, 0.0 if resident.closed else 1.0, resident.since, resident.name, resident)
+        again = asks_per_second(resident.asks, resident.last_used, self.now)
+        cost = self.start_seconds(resident) * again
+        return Candidate(int(resident.endless), cost, resident.last_used, resident.name, resident)
+
+    def _count_foreign_pods(self, snapshot: RoomSnapshot) -> None:
+        """A pod that fits as it is takes nothing that is freed: the scheduler is about to give it a node."""
+        for pod in snapshot.foreign_waiting:
+            open_to_it = [
+                standing
+                for standing in self.standings.values()
+                if standing.node.schedulable
+                and may_go_to(standing.node, pod.node_selector, pod.tolerations)
+                and fits(pod.needs, standing.node.allocatable)
+            ]
+            if not any(fits(pod.needs, standing.free) for standing in open_to_it):
+                for standing in open_to_it:
+                    standing.foreign_waiting = plus(standing.foreign_waiting, pod.needs)

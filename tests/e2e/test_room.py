@@ -1,0 +1,150 @@
+"""More models than GPUs: what is idle gives way, what is busy is waited for, and no stream is cut. Two routers."""
+
+import asyncio
+import json
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from berth_cluster.cluster import PODS
+from berth_cluster.kubernetes_cluster import KubernetesCluster
+from tests.conftest import make_namespace
+from tests.e2e.crowd import Outcome, crowd
+from tests.e2e.release import CAPITAL, Release, install, user
+from tests.kubectl import Kubectl
+
+GPU = "nvidia.com/gpu"
+MODELS = ("one", "two", "three")
+
+
+def advertise(kubectl: Kubectl, count: int) -> None:
+    """Has the only node say that it has so many GPUs, and waits until the kubelet says so too."""
+    [node] = kubectl.json("get", "nodes")["items"]
+    name = node["metadata"]["name"]
+    patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(count)}]
+    kubectl.run("patch", "node", name, "--subresource=status", "--type=json", "--patch", json.dumps(patch))
+    kubectl.run(
+        "wait", "node", name, f"--for=jsonpath={{.status.allocatable.nvidia\\.com/gpu}}={count}", "--timeout=60s"
+    )
+
+
+@pytest.fixture(scope="module", params=["false", "true"], ids=["by the scheduler's words", "by a look at nodes"])
+def one_gpu(
+    request: pytest.FixtureRequest, test_cluster: Kubectl, crds: None, images: dict[str, str], models: Path
+) -> Iterator[Release]:
+    """Two routers, three models, and one GPU, behind which the engine computes on the CPU."""
+    advertise(test_cluster, 1)
+    values = (
+        "router.replicas=2",
+        f"operator.room.watchNodes={request.param}",
+        "operator.room.minResidency=2",
+        "operator.room.maxResidency=20",
+        "router.defaultDevice=cuda",
+    )
+    installed = install(
+        make_namespace(test_cluster, f"berth-room-{secrets.token_hex(3)}"),
+        images,
+        *values,
+        more_images={"engines.llamacpp.cuda.image": "llamacpp"},
+    )
+    sample = models / "SmolLM2-135M-Instruct"
+    for name in MODELS:
+        folder = models.parent / "room" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sample.iterdir():
+            if not (folder / file.name).exists():
+                (folder / file.name).hardlink_to(file)
+        installed.load_model(folder)
+    yield installed
+    installed.uninstall()
+    advertise(test_cluster, 0)
+
+
+@pytest.fixture
+async def room(one_gpu: Release) -> AsyncIterator[Release]:
+    """That release with no deployment in it."""
+    cluster = await KubernetesCluster.connect(one_gpu.kubectl.namespace)
+    one_gpu.watch_with(cluster)
+    await one_gpu.clear()
+    yield one_gpu
+    await one_gpu.close_clients()
+    await cluster.close()
+
+
+async def ask(berth: Release, model: str, **fields: object) -> str:
+    """The answer to the question. `model`: its directory's name."""
+    body = {"model": model, "messages": CAPITAL, "max_tokens": 8, "temperature": 0, **fields}
+    status, answer, _ = await berth.post("/v1/chat/completions", body)
+    assert status == 200, answer
+    return answer["choices"][0]["message"]["content"]
+
+
+async def test_an_idle_model_gives_its_gpu_to_the_one_that_is_asked(room: Release) -> None:
+    began = time.monotonic()
+    await ask(room, "one")
+    first = time.monotonic() - began
+    await asyncio.sleep(5)
+    began = time.monotonic()
+    await ask(room, "two")
+    second = time.monotonic() - began
+    assert [each.spec.model for each in await room.deployments()] == ["/models/two"]
+    print(f"the first model answered after {first:.1f} s, the second, which needed its GPU, after {second:.1f} s")
+
+
+async def test_a_model_that_streams_is_waited_for_and_the_waiter_sees_its_place(room: Release) -> None:
+    await ask(room, "one")
+    stream = await room.openai().chat.completions.create(
+        model="one",
+        messages=user("Tell me a long story."),
+        max_tokens=400,
+        stream=True,
+        extra_body={"ignore_eos": True},
+    )
+    await anext(stream)
+    waiting = asyncio.create_task(comments_until_answer(room, "two"))
+    finish = None
+    async for chunk in stream:
+        finish = chunk.choices[0].finish_reason or finish
+    assert finish == "length", "the stream was cut"
+    said = await waiting
+    assert any("one" in line and "gpu" in line for line in said), said
+
+
+async def comments_until_answer(berth: Release, model: str) -> list[str]:
+    """The comments on a cold stream, once its answer has come whole."""
+    body = {"model": model, "messages": CAPITAL, "max_tokens": 8, "stream": True}
+    said: list[str] = []
+    async for line in berth.lines("/v1/chat/completions", body):
+        if line.startswith(":"):
+            said.append(line)
+        if line == "data: [DONE]":
+            return said
+    raise AssertionError(f"the stream broke off after {said}")
+
+
+async def test_everybody_is_served_whatever_they_ask(room: Release) -> None:
+    """`ROOM_SECONDS` sets how long it lasts."""
+    async with room.counting() as seen, crowd(room, "three models, one GPU", models=MODELS, clients=6) as clients:
+        await asyncio.sleep(float(os.environ.get("ROOM_SECONDS", "20")))
+        await clients.served(1)
+    print(f"{len(seen[PODS.plural])} starts")
+    assert set(clients.tally.counts) == {Outcome.WHOLE}, str(clients.tally)
+
+
+@pytest.mark.parametrize("component", ["operator", "router"])
+async def test_who_is_killed_in_the_middle_of_an_eviction_loses_nothing(room: Release, component: str) -> None:
+    await ask(room, "one")
+    asking = asyncio.create_task(ask(room, "two"))
+    await room.until_deployment(lambda each: each.status.eviction is not None or each.status.queue is not None)
+    [pod, *_] = room.pods_of(component)
+    room.kill_9(pod, f"berth-{component}")
+    if component == "operator":
+        assert await asking
+    else:
+        await asyncio.gather(asking, return_exceptions=True)  # the one that was killed may have had it
+        assert await ask(room, "two")
+    assert await ask(room, "one")

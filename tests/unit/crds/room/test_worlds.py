@@ -1,0 +1,195 @@
+"""What holds whatever happens: made-up clusters, with requests, crashes and failures at any moment."""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.room.world import Chances, SimulatedModel, World
+from berth_api.room.actions import CloseModels, EvictModels, KeepWaiting, RefuseModel, RoomAction, StartModel
+from berth_api.room.decide import decide
+from berth_api.room.fits import fits, plus
+from berth_api.room.snapshot import Amounts, Resident, ResidentState, RoomNode, RoomSettings, RoomSnapshot
+from tests.unit.crds.room.worlds import GPU
+from tests.unit.examples import examples
+
+MIN_RESIDENCY = timedelta(seconds=10)
+MAX_RESIDENCY = timedelta(seconds=30)
+LONGEST_START = 10
+LONGEST_ANSWER = 5
+LENGTH = 100
+
+
+@dataclass
+class Watched:
+    """A decision that looks at what it says, as whoever has to live with it would."""
+
+    settings: RoomSettings
+    evicted_at: defaultdict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+
+    def __call__(self, snapshot: RoomSnapshot, now: datetime) -> Sequence[RoomAction]:
+        actions = decide(snapshot, self.settings, now)
+        self._each_demand_hears_once(snapshot, actions)
+        self._starts_have_room(snapshot, actions)
+        for action in actions:
+            match action:
+                case EvictModels():
+                    self._eviction_is_fair(snapshot, action, now)
+                case CloseModels():
+                    self._closing_is_fair(snapshot, action, now)
+                case _:
+                    pass
+        return actions
+
+    def _each_demand_hears_once(self, snapshot: RoomSnapshot, actions: Sequence[RoomAction]) -> None:
+        heard = [one.name for one in actions if isinstance(one, StartModel | KeepWaiting | RefuseModel)]
+        assert sorted(heard) == sorted(demand.name for demand in snapshot.demands if demand.waited_for)
+        for one in actions:
+            assert one.reason.isalpha()
+            assert one.message
+
+    def _starts_have_room(self, snapshot: RoomSnapshot, actions: Sequence[RoomAction]) -> None:
+        needs = {demand.name: demand.needs for demand in snapshot.demands}
+        for node in snapshot.nodes or ():
+            taken = dict(node.foreign)
+            for each in snapshot.residents:
+                taken = plus(taken, each.holds) if each.node == node.name else taken
+            starts = [one for one in actions if isinstance(one, StartModel) and one.node == node.name]
+            for one in starts:
+                taken = plus(taken, needs[one.name][one.shape])
+            assert fits(taken, node.allocatable) or not starts
+            already = sum(one.node == node.name and one.state is ResidentState.STARTING for one in snapshot.residents)
+            limit = self.settings.starts_per_node
+            assert limit is None or not starts or already + len(starts) <= limit
+
+    def _eviction_is_fair(self, snapshot: RoomSnapshot, action: EvictModels, now: datetime) -> None:
+        residents = {one.name: one for one in snapshot.residents}
+        [demand] = [one for one in snapshot.demands if one.name == action.demand]
+        victims = [residents[name] for name in action.victims]
+        for one in victims:
+            assert one.state is ResidentState.IDLE
+            assert one.node == action.node
+            assert not one.pinned
+            assert one.priority <= demand.priority
+            assert now - one.since >= self.settings.min_residency
+            self.evicted_at[one.name].append(now)
+        if snapshot.nodes is not None:
+            [node] = [one for one in snapshot.nodes if one.name == action.node]
+            assert _is_enough(snapshot, node, victims, demand.needs[-1]), "an eviction for nothing"
+            for spared in victims:
+                fewer = [one for one in victims if one is not spared]
+                assert not _is_enough(snapshot, node, fewer, demand.needs[-1]) or len(snapshot.demands) > 1
+
+    def _closing_is_fair(self, snapshot: RoomSnapshot, action: CloseModels, now: datetime) -> None:
+        residents = {one.name: one for one in snapshot.residents}
+        [demand] = [one for one in snapshot.demands if one.name == action.demand]
+        assert now - demand.since >= self.settings.patience
+        for name in action.names:
+            assert residents[name].state is ResidentState.BUSY
+            assert not residents[name].pinned
+            assert residents[name].priority <= demand.priority
+            assert now - residents[name].since >= self.settings.max_residency
+
+
+def _is_enough(snapshot: RoomSnapshot, node: RoomNode, victims: Sequence[Resident], need: Amounts) -> bool:
+    stays = dict(node.foreign)
+    for one in snapshot.residents:
+        if one.node == node.name and one.state is not ResidentState.LEAVING and one not in victims:
+            stays = plus(stays, one.holds)
+    return fits(plus(stays, need), node.allocatable)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, nodes_known: bool = True, wrong: bool = True) -> World:
+    """A cluster of some nodes and models, with some minutes of requests."""
+    devices = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    nodes = [RoomNode(f"node-{at}", {GPU: count, "memory": 16 * count}) for at, count in enumerate(devices)]
+    models = [
+        SimulatedModel(
+            f"model-{at}",
+            ({GPU: draw(st.integers(1, max(devices))), "memory": draw(st.integers(1, 16))},),
+            draw(st.floats(1, LONGEST_START)),
+            ttl_seconds=draw(st.sampled_from([30.0, 300.0, *([1e9] if nodes_known else [])])),
+        )
+        for at in range(draw(st.integers(1, 8)))
+    ]
+    rules = RoomSettings(
+        draw(st.sampled_from([timedelta(0), MIN_RESIDENCY])),
+        MAX_RESIDENCY,
+        starts_per_node=draw(st.sampled_from([None, 1])) if nodes_known else None,
+    )
+    chances = Chances(0.2, 0.1, 0.2) if wrong and draw(st.booleans()) else Chances()
+    chance = random.Random(draw(st.integers(0, 1 << 30)))  # noqa: S311 (chance, not secrets)
+    world = World(nodes, models, Watched(rules), chance, chances, nodes_known=nodes_known)
+    for _ in range(draw(st.integers(1, 30))):
+        world.ask(chance.uniform(0, LENGTH), chance.choice(models).name, chance.uniform(0.1, LONGEST_ANSWER))
+    if draw(st.booleans()):  # a model whose traffic never ends
+        for second in range(0, LENGTH, 3):
+            world.ask(second, models[0].name, chance.uniform(0.1, LONGEST_ANSWER))
+    return world
+
+
+def _watch_capacity(world: World) -> None:
+    for node in world.nodes:
+        assert all(amount >= 0 for amount in world.free(node).values()), "more than there is"
+
+
+def _to_the_end(world: World) -> None:
+    for second in range(0, LENGTH, 5):
+        world.run(float(second))
+        _watch_capacity(world)
+
+
+def longest_wait(world: World) -> float:
+    """Each model before in line may have its whole time, drain, and start; so may one that fails to start twice."""
+    turn = MAX_RESIDENCY.total_seconds() + 2 * LONGEST_ANSWER + 3 * LONGEST_START + 10
+    return len(world.models) * turn
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(worlds())
+def test_nothing_is_cut_nothing_is_for_nothing_and_nobody_starves(world: World) -> None:
+    _to_the_end(world)
+    world.run(1_500)
+    assert not any(world.waiting.values()), "everybody is served in the end"
+    assert max(world.counts.waits, default=0) <= longest_wait(world)
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(worlds())
+def test_deciding_again_comes_to_rest(world: World) -> None:
+    """With no requests any more, there is a moment after which nothing happens."""
+    world.run(1_500)
+    before = world.counts.evictions
+    world.run(3_000)
+    assert world.counts.evictions == before
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(worlds(nodes_known=False))
+def test_the_same_holds_where_nodes_are_not_known(world: World) -> None:
+    _to_the_end(world)
+    world.run(1_500)
+    assert not any(world.waiting.values())
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(st.floats(0.1, 30), st.floats(0.5, 10), st.integers(0, 1 << 30))
+def test_two_models_asked_in_turns_change_places_once_in_the_residency_at_most(
+    every: float, start: float, seed: int
+) -> None:
+    rules = RoomSettings(MIN_RESIDENCY, MAX_RESIDENCY)
+    watched = Watched(rules)
+    models = [SimulatedModel(name, ({GPU: 1},), start) for name in ("a", "b")]
+    world = World([RoomNode("one", {GPU: 1})], models, watched, random.Random(seed))  # noqa: S311 (chance, not secrets)
+    for turn in range(int(120 / every)):
+        world.ask(turn * every, "ab"[turn % 2], min(0.5, every / 4))
+    world.run(1000)
+    moments = sorted(moment for each in watched.evicted_at.values() for moment in each)
+    assert all(later - earlier >= MIN_RESIDENCY for earlier, later in pairwise(moments))
+    assert not any(world.waiting.values())
