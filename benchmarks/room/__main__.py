@@ -85,7 +85,7 @@ def against_optimum(requests: int, seeds: int) -> dict[str, dict[str, float]]:
     totals: dict[str, dict[str, float]] = {}
     print(f"\n{'total wait over the optimum':39}{'this':>9}{'LRU':>9}{'rates known':>13}")
     for name, chooser in TRACES.items():
-        sums = dict.fromkeys(("optimum", "this policy", "least recently used", "rates known"), 0.0)
+        sums: dict[str, float] = dict.fromkeys(("optimum", "this policy", "least recently used", "rates known"), 0.0)
         for seed in range(seeds):
             for devices, number in SMALL:
                 chance = random.Random(f"small {name} {devices} {number} {seed}")  # noqa: S311 (chance, not secrets)

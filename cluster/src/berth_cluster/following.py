@@ -75,7 +75,8 @@ async def follow(
             if version is None:
                 listed = await cluster.list(kind, labels)
                 version = listed.resource_version
-                yield Snapshot(listed.items, listed.resource_version)
+                yield Snapshot(listed.items, version)
+                del listed  # a watch lasts for long, and the list of ten thousand objects takes 80 MB
             began = clock()
             async for event in cluster.watch(kind, version, labels):
                 version = event.object["metadata"]["resourceVersion"]

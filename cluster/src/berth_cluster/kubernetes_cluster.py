@@ -42,6 +42,9 @@ WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=100)
 _LONGEST_EVENT_BYTES = 16 << 20
 """etcd takes no object beyond 1.5 MiB. Its JSON may be several times as long: a control character takes six."""
 
+_PAGE_OBJECTS = 500
+"""Of one answer to a list: ten thousand objects in one would take 100 MB for a moment, and a process keeps those."""
+
 _STATUS_TRIES = 5
 """How often a status is read and written again because somebody else has written it in between."""
 
@@ -85,15 +88,24 @@ class KubernetesCluster:
         return await self._object("GET", self._path_of(kind, name))
 
     async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
-        """Lists the objects in one request, whatever their number."""
-        answer = await self._call("GET", self._path(kind), query=_selector(labels))
-        match answer:
-            case {"items": [*found], "metadata": {"resourceVersion": str(version)}} if all(map(_is_object, found)):
-                # Items of a list carry neither apiVersion nor kind; give them what a single read has.
-                items: list[Object] = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in found]
+        """Lists the objects, page by page, all as they were at one moment. They have no `managedFields`.
+
+        Raises ExpiredError where the API server forgets that moment before the last page.
+        """
+        query = {**_selector(labels), "limit": str(_PAGE_OBJECTS)}
+        items: list[Object] = []
+        while True:
+            answer = await self._call("GET", self._path(kind), query=query)
+            match answer:
+                case {"items": [*found], "metadata": {"resourceVersion": str(version), **more}} if all(
+                    map(_is_object, found)
+                ):
+                    items += [_listed(kind, item) for item in found]
+                case _:
+                    raise _no_api_server(f"no list of {kind.plural}")
+            if not (following := more.get("continue")):
                 return ObjectList(items, version)
-            case _:
-                raise _no_api_server(f"no list of {kind.plural}")
+            query["continue"] = str(following)
 
     async def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:
         """Watches for WATCH_SECONDS at most."""
@@ -244,6 +256,12 @@ def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:
             f"no object can carry the label {wrong[:100]!a}: a value has 63 letters, digits, '-', '_' and '.' at most",
         )
     return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
+
+
+def _listed(kind: Kind, item: Object) -> Object:
+    """An item of a list as a single read has it: with apiVersion and kind. Half of it may be who wrote which field."""
+    metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **item, "metadata": metadata}
 
 
 def _with_metadata(patch: Object, **fields: str) -> Object:

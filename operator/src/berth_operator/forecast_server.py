@@ -10,8 +10,6 @@ from berth_api.model_deployment import NAME_LENGTH, ModelDeploymentSpec
 from berth_api.room.forecast import Forecast
 from berth_process.settings_error import SettingsError
 
-ForecastOf = Callable[[str, ModelDeploymentSpec], Awaitable[Forecast]]
-
 _LARGEST_BODY = 64 * 1024
 _FORECAST = TypeAdapter(Forecast)
 
@@ -24,7 +22,9 @@ class _Question(BaseModel):
 
 
 @asynccontextmanager
-async def forecasts(forecast: ForecastOf, port: int) -> AsyncGenerator[None]:
+async def forecasts(
+    forecast: Callable[[str, ModelDeploymentSpec], Awaitable[Forecast]], port: int
+) -> AsyncGenerator[None]:
     """Answers while this is open. `port` 0: nobody. Raises SettingsError where the port is taken."""
     if not port:
         yield

@@ -167,7 +167,10 @@ class Timing(_Section):
     resync: float = Field(
         default=30,
         gt=0,
-        description="Every deployment is reconciled again after this time, whether anything has changed or not.",
+        description=(
+            "Every deployment is reconciled again after this time, whether anything has changed or not; one that needs"
+            " no pod, after ten times as long."
+        ),
     )
 
     @property

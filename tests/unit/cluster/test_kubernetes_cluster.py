@@ -115,7 +115,22 @@ async def test_possible_labels_are_a_selector(tmp_path: Path) -> None:
     async with connected(tmp_path, always(nothing)) as (server, cluster):
         await cluster.list(MODEL_DOWNLOADS, {"berth.dev/download": "x", "a": ""})
         [(_, path)] = server.seen
-        assert URL(path).query == {"labelSelector": "berth.dev/download=x,a="}
+        assert URL(path).query["labelSelector"] == "berth.dev/download=x,a="
+
+
+async def test_a_list_is_all_of_its_pages_without_who_wrote_which_field(tmp_path: Path) -> None:
+    pages = {"": (["a", "b"], "next"), "next": (["c"], "")}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        names, following = pages[request.query.get("continue", "")]
+        fields = [{"manager": "berth"}]
+        items = [{"metadata": {"name": name, "resourceVersion": "3", "managedFields": fields}} for name in names]
+        return web.json_response({"metadata": {"resourceVersion": "7", "continue": following}, "items": items})
+
+    async with connected(tmp_path, answer) as (_, cluster):
+        listed = await cluster.list(MODEL_DOWNLOADS, {"a": "b"})
+    assert [item["metadata"] for item in listed.items] == [{"name": name, "resourceVersion": "3"} for name in "abc"]
+    assert listed.resource_version == "7"
 
 
 NOT_AN_API_SERVER = [

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -27,7 +28,7 @@ class _LastSeen:
     """What a deployment looked like in its last change."""
 
     rest: bytes
-    """All of it but its leases."""
+    """A digest of all of it but its leases."""
     ends: dict[str, datetime]
     """The ends of leases and promises, by the names of entry and field."""
 
@@ -70,7 +71,7 @@ def _last_seen(deployment: Object) -> _LastSeen:
         if isinstance(entry, dict):  # an entry of another form is reported when the deployment is read
             lease: dict[str, Any] = {field: entry.pop(field, None) for field in _LEASE}  # pyright: ignore[reportUnknownMemberType]
             ends |= {f"{name} {field}": end for field in _ENDS if (end := _moment(lease[field]))}
-    return _LastSeen(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS), ends)
+    return _LastSeen(blake2b(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS), digest_size=16).digest(), ends)
 
 
 def _moment(text: Any) -> datetime | None:

@@ -183,10 +183,13 @@ class DeploymentView:
                 self._tell(kind, [change.object], gone=change.type == "DELETED")
                 continue
             news, ended = objects.show_all(change)
+            del change  # it may be large, and the next change may come late
             if self.synced:
                 self._tell(kind, news, gone=False)
                 self._tell(kind, ended, gone=True)
+                del news, ended
                 continue
+            del news, ended
             self._listed.add(kind.plural)
             if self.synced:
                 self._tell(MODEL_DEPLOYMENTS, self.deployments(), gone=False)

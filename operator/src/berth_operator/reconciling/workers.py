@@ -7,7 +7,6 @@ object that it has deleted.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -44,13 +43,18 @@ class _Worker:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     seen: set[Version | None] = field(default_factory=set["Version | None"])
     """The objects that woke it since its last round began. None: it was woken without one."""
-    known: deque[Version] = field(default_factory=lambda: deque[Version](maxlen=_REMEMBERED))
-    """The objects that it has written or read."""
-    deleted: deque[str] = field(default_factory=lambda: deque[str](maxlen=_REMEMBERED))
-    """uids of the objects that it has deleted."""
+    known: list[Version] = field(default_factory=list[Version])
+    """The objects that it has written or read, the last _REMEMBERED of them. (An empty deque has 700 bytes.)"""
+    deleted: list[str] = field(default_factory=list[str])
+    """uids of the objects that it has deleted, the last _REMEMBERED of them."""
     wrote_at: float = float("-inf")
     """When its last write ended, on the event loop's clock."""
     task: "asyncio.Task[None] | None" = None
+
+    def remember(self, versions: Iterable[Version]) -> None:
+        """What it has written or read."""
+        self.known += [version for version in versions if version not in self.known]
+        del self.known[:-_REMEMBERED]
 
     def has_foreign_change(self) -> bool:
         """Whether somebody else has changed something since the last round began, which that round has not read."""
@@ -116,18 +120,18 @@ class Workers:
             if worker:
                 worker.wrote_at = asyncio.get_running_loop().time()
         if worker and (version := _version(written)):
-            worker.known.append(version)
+            worker.remember([version])
         return written
 
     def read(self, name: str, items: Iterable[Object]) -> None:
         """Reports what the present round of this name has read. The watch's echo of these objects wakes nobody."""
         if worker := self._workers.get(name):
-            worker.known.extend(filter(None, map(_version, items)))
+            worker.remember(filter(None, map(_version, items)))
 
     def deleted(self, name: str, uid: str) -> None:
         """Reports that the worker of this name has deleted the object with this uid. The object's end wakes nobody."""
         if worker := self._workers.get(name):
-            worker.deleted.append(uid)
+            worker.deleted = [*worker.deleted, uid][-_REMEMBERED:]
 
     async def close(self) -> None:
         """Cancels all work, wherever it is. The next operator goes on from what the cluster has."""

@@ -295,20 +295,11 @@ class Activator:
 
 
 def start_progress(deployment: ModelDeployment) -> str:
-    """How far a start is, in a few words: the phase, what the operator reports of it, and its place if it waits."""
+    """How far a start is, in a few words: the phase, and what the operator reports of it."""
     phase = deployment.status.phase or Phase.PENDING
     kind = ConditionType.STALLED if phase is Phase.STALLED else ConditionType.RECONCILING
     told = condition_of(deployment.status.conditions, kind)
-    progress = f"{phase}: {_one_line(told.message)}" if told and told.status == "True" else str(phase)
-    return progress + _place(deployment)
-
-
-def _place(deployment: ModelDeployment) -> str:
-    queue = deployment.status.queue
-    if queue is None:
-        return ""
-    expected = f", with room at about {queue.expected_at:%H:%M:%S} UTC" if queue.expected_at else ""
-    return f" (number {queue.place} of those that wait for room{expected})"
+    return f"{phase}: {_one_line(told.message)}" if told and told.status == "True" else str(phase)
 
 
 def _finds_no_node(deployment: ModelDeployment) -> bool:

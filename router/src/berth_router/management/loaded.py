@@ -34,7 +34,7 @@ class LoadedModel(BaseModel):
     device: Device
     deployment: str = Field(description="Name of the ModelDeployment.")
     phase: Phase = Field(
-        description="Pending, Starting, Ready, Stalled (no node has room for it), or Unresponsive (no answer now)."
+        description="Pending, Starting, Ready, Stalled: no node has room, or Unresponsive: it does not answer now."
     )
     loaded_at: datetime | None = Field(description="When it last became ready. null: not yet.")
     ttl: int = Field(description="Seconds without a request after which it is removed; 0 is never.")
@@ -43,7 +43,7 @@ class LoadedModel(BaseModel):
     )
     start_steps: list[LoadedStep] = Field(description="The steps of its last start that are done.")
     memory_bytes: int | None = Field(
-        description="What the engine is estimated to take of its device's memory. null: not known."
+        description="What the engine is estimated to take. null: not known, or left to the cluster's scheduler."
     )
     context_size: int | None = Field(
         description="Tokens of context that a request has, prompt and answer together. null: not known yet, or the"
@@ -91,7 +91,7 @@ def loaded_routes(deployments: Deployments, leases: Leases) -> APIRouter:
 
     @routes.get("/v1/models/loaded", summary="Models that run now")
     async def list_loaded() -> LoadedModels:  # pyright: ignore[reportUnusedFunction]
-        """Every deployment that has an engine, will have one soon, or waits for room."""
+        """Every deployment that has an engine or will have one soon, or waits for room. None that is asleep."""
         models = [describe(one) for one in deployments.all() if _is_listed(one)]
         return LoadedModels(loaded_models=models, total_count=len(models))
 

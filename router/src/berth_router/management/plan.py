@@ -18,7 +18,7 @@ from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
 
 ForecastOf = Callable[[str, ModelDeploymentSpec], Awaitable[Forecast]]
-"""What would happen to the deployment of this name and spec. Raises APIError."""
+"""Says what would happen to the deployment of this name and spec. Raises APIError."""
 
 _FORECAST = TypeAdapter(Forecast)
 _TIMEOUT = aiohttp.ClientTimeout(total=10)

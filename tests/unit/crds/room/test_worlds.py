@@ -14,7 +14,7 @@ from benchmarks.room.world import Chances, SimulatedModel, World
 from berth_api.room.actions import CloseModels, EvictModels, KeepWaiting, RefuseModel, RoomAction, StartModel
 from berth_api.room.decide import decide
 from berth_api.room.fits import fits, plus
-from berth_api.room.snapshot import Resident, ResidentState, RoomNode, RoomSettings, RoomSnapshot
+from berth_api.room.snapshot import Amounts, Resident, ResidentState, RoomNode, RoomSettings, RoomSnapshot
 from tests.unit.crds.room.worlds import GPU
 from tests.unit.examples import examples
 
@@ -96,7 +96,7 @@ class Watched:
             assert now - residents[name].since >= self.settings.max_residency
 
 
-def _is_enough(snapshot: RoomSnapshot, node: RoomNode, victims: Sequence[Resident], need: dict[str, int]) -> bool:
+def _is_enough(snapshot: RoomSnapshot, node: RoomNode, victims: Sequence[Resident], need: Amounts) -> bool:
     stays = dict(node.foreign)
     for one in snapshot.residents:
         if one.node == node.name and one.state is not ResidentState.LEAVING and one not in victims:

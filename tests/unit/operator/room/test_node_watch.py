@@ -1,7 +1,7 @@
 """What is known of a cluster's nodes, and of what pods of others hold there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -64,7 +64,7 @@ def pod(name: str, node_name: str | None = "n", namespace: str = "others", **lab
 
 
 @asynccontextmanager
-async def watched(cluster: MemoryCluster) -> AsyncIterator[NodeWatch]:
+async def watched(cluster: MemoryCluster) -> AsyncGenerator[NodeWatch]:
     watch = NodeWatch(cluster, "berth")
     running = asyncio.create_task(watch.run())
     try:

@@ -62,7 +62,7 @@ def test_a_model_waits_for_one_that_answers_and_its_client_reads_its_place(sees_
             waited = await world.request(B)
             assert first.done()
             assert 0 <= waited.begun - first.result().ended <= OWN_START + 3
-        assert any("number 1 of those that wait for room" in each for each in world.progress), world.progress
+        assert any("place 1 in the queue" in each for each in world.progress), world.progress
 
     tell(story, sees_nodes=sees_nodes)
 
@@ -246,7 +246,10 @@ def killed(fault: Fault | None, at: int, *, sees_nodes: bool) -> list[str]:
     return run_in_virtual_time(run())
 
 
-@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
+ENDS = [(fault, False) for fault in (Fault.KILLS_BEFORE, Fault.KILLS_AFTER)] + [(fault, True) for fault in Fault]
+
+
+@pytest.mark.parametrize(("fault", "sees_nodes"), ENDS, ids=str)
 def test_whenever_the_operator_is_killed_both_are_served_and_nothing_stays_closed(
     fault: Fault, sees_nodes: bool
 ) -> None:

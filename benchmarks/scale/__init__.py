@@ -1,0 +1,1 @@
+"""What ten thousand deployments cost an operator and a router."""
