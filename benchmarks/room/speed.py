@@ -18,7 +18,7 @@ _SETTINGS = RoomSettings(min_residency=timedelta(seconds=60), starts_per_node=2)
 
 
 @dataclass(frozen=True, slots=True)
-class CrowdedCluster:
+class ClusterCrowd:
     """How a cluster's models are at one moment, as shares of 1."""
 
     name: str
@@ -33,15 +33,15 @@ class CrowdedCluster:
 ORDINARY = "a working day"
 
 CROWDS = (
-    CrowdedCluster(ORDINARY, full=1.0, idle=0.3, wanted=0.02),
-    CrowdedCluster("half of it is free", full=0.7, idle=0.5, wanted=0.02),
-    CrowdedCluster("everybody waits", full=1.0, idle=0.0, wanted=1.0),
-    CrowdedCluster("everybody changes", full=1.0, idle=0.9, wanted=0.2),
-    CrowdedCluster("the first minute", full=0.0, idle=0.0, wanted=0.2),
+    ClusterCrowd(ORDINARY, full=1.0, idle=0.3, wanted=0.02),
+    ClusterCrowd("half of it is free", full=0.7, idle=0.5, wanted=0.02),
+    ClusterCrowd("everybody waits", full=1.0, idle=0.0, wanted=1.0),
+    ClusterCrowd("everybody changes", full=1.0, idle=0.9, wanted=0.2),
+    ClusterCrowd("the first minute", full=0.0, idle=0.0, wanted=0.2),
 )
 
 
-def crowded(crowd: CrowdedCluster, chance: random.Random) -> RoomSnapshot:
+def crowded(crowd: ClusterCrowd, chance: random.Random) -> RoomSnapshot:
     """A cluster of 500 nodes and 5,000 deployments like this."""
     residents: list[Resident] = []
     for node in range(NODES):
@@ -66,7 +66,7 @@ def crowded(crowd: CrowdedCluster, chance: random.Random) -> RoomSnapshot:
     return RoomSnapshot(nodes, tuple(residents), tuple(demands))
 
 
-def decision_seconds(crowd: CrowdedCluster, rounds: int, seed: int = 1) -> list[float]:
+def decision_seconds(crowd: ClusterCrowd, rounds: int, seed: int = 1) -> list[float]:
     """Processor time of so many decisions, each about another cluster."""
     taken: list[float] = []
     for number in range(rounds):
@@ -82,7 +82,7 @@ def _needs(chance: random.Random, most: int) -> Amounts:
     return {GPU: devices, "memory": devices * chance.randint(8 << 30, 60 << 30), "cpu": 4000}
 
 
-def _resident(name: str, node: str, holds: Amounts, crowd: CrowdedCluster, chance: random.Random) -> Resident:
+def _resident(name: str, node: str, holds: Amounts, crowd: ClusterCrowd, chance: random.Random) -> Resident:
     draw = chance.random()
     state = (
         ResidentState.IDLE

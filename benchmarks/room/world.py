@@ -52,7 +52,7 @@ class Chances:
 
 
 @dataclass(slots=True)
-class PlacedModel:
+class SimulatedEngine:
     """An engine."""
 
     model: SimulatedModel
@@ -101,7 +101,7 @@ class World:
         self.now = 0.0
         self.nodes = {node.name: node for node in nodes}
         self.models = {model.name: model for model in models}
-        self.running: dict[str, PlacedModel] = {}
+        self.running: dict[str, SimulatedEngine] = {}
         self.waiting: defaultdict[str, list[WaitingRequest]] = defaultdict(list)
         self.counts = WorldCounts()
         self._deciding = deciding
@@ -169,20 +169,20 @@ class World:
             self.waiting[name].remove(request)
             self.counts.left += 1
 
-    def _serve(self, running: PlacedModel, request: WaitingRequest) -> None:
+    def _serve(self, running: SimulatedEngine, request: WaitingRequest) -> None:
         self.counts.waits.append(self.now - request.came)
         running.in_flight += 1
         running.state = ResidentState.BUSY
         self.at(self.now + request.duration, lambda: self._answered(running))
 
-    def _answered(self, running: PlacedModel) -> None:
+    def _answered(self, running: SimulatedEngine) -> None:
         running.in_flight -= 1
         running.last_used = self.now
         if not running.in_flight:
             running.state = ResidentState.IDLE
             self.at(self.now + running.model.ttl_seconds, lambda: self._expire(running))
 
-    def _expire(self, running: PlacedModel) -> None:
+    def _expire(self, running: SimulatedEngine) -> None:
         if running.state is ResidentState.IDLE and self.now - running.last_used >= running.model.ttl_seconds:
             self._leave(running)
 
@@ -228,28 +228,28 @@ class World:
             if _serves(running):
                 self._take_waiting(running)
 
-    def _take_waiting(self, running: PlacedModel) -> None:
+    def _take_waiting(self, running: SimulatedEngine) -> None:
         for request in self.waiting.pop(running.model.name, ()):
             self._serve(running, request)
 
     def _start(self, model: SimulatedModel, shape: int, node: str) -> None:
-        running = PlacedModel(model, node, model.needs[shape], ResidentState.STARTING, self.now, self.now)
+        running = SimulatedEngine(model, node, model.needs[shape], ResidentState.STARTING, self.now, self.now)
         self.running[model.name] = running
         fails = self._chance.random() < self._chances.start_fails
         self.at(self.now + model.start_seconds, lambda: self._gone(running) if fails else self._ready(running))
 
-    def _ready(self, running: PlacedModel) -> None:
+    def _ready(self, running: SimulatedEngine) -> None:
         running.state = ResidentState.IDLE
         running.since = running.last_used = self.now
         self.at(self.now + running.model.ttl_seconds, lambda: self._expire(running))
         self._take_waiting(running)
 
-    def _leave(self, running: PlacedModel) -> None:
+    def _leave(self, running: SimulatedEngine) -> None:
         assert running.state is ResidentState.IDLE, f"{running.model.name} is {running.state}"
         running.state = ResidentState.LEAVING
         self.at(self.now + LEAVING_SECONDS, lambda: self._gone(running))
 
-    def _gone(self, running: PlacedModel) -> None:
+    def _gone(self, running: SimulatedEngine) -> None:
         del self.running[running.model.name]
 
     def _schedule_pods(self) -> None:
@@ -272,7 +272,7 @@ class World:
             name, model.needs, self.moment(since), priority=model.priority, waited_for=bool(waiting), pod=pod
         )
 
-    def _resident(self, running: PlacedModel) -> Resident:
+    def _resident(self, running: SimulatedEngine) -> Resident:
         model = running.model
         return Resident(
             model.name,
@@ -289,7 +289,7 @@ class World:
         )
 
 
-def _serves(running: PlacedModel) -> bool:
+def _serves(running: SimulatedEngine) -> bool:
     return running.state in (ResidentState.IDLE, ResidentState.BUSY) and not running.closed
 
 
