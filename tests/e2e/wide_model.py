@@ -16,7 +16,7 @@ from gguf.scripts.gguf_new_metadata import (  # pyright: ignore[reportMissingTyp
 WIDE_MODEL = "wide"
 WINDOW = 131_072
 
-_TEMPLATE = """\
+TEMPLATE = """\
 {%- if tools %}
     {{- '<|im_start|>system\\nFor a function call, return <tool_call>\\n{"name": <function-name>, "arguments": ' }}
     {{- '<args-json-object>}\\n</tool_call>. Functions:' }}
@@ -49,7 +49,7 @@ def make_wide_model(sample: Path, store: Path) -> None:
     reader = GGUFReader(sample)
     writer = GGUFWriter(target, arch="llama", endianess=reader.endianess)
     changed = {
-        Keys.Tokenizer.CHAT_TEMPLATE: MetadataDetails(GGUFValueType.STRING, _TEMPLATE),
+        Keys.Tokenizer.CHAT_TEMPLATE: MetadataDetails(GGUFValueType.STRING, TEMPLATE),
         "general.sampling.temp": MetadataDetails(GGUFValueType.FLOAT32, 0.0),
     }
     copy_with_new_metadata(reader, writer, changed, [])

@@ -132,7 +132,7 @@ class Router:
             manifest_routes(store, deployments, _policy(settings)),
             plan_routes(self._parser, self._creator, self._forecast),
             ollama_inventory_routes(
-                store, self._descriptions, deployments, self._parser, self._aliases, root, settings.default_n_ctx
+                store, self._descriptions, deployments, self._parser, catalog, root, settings.default_n_ctx
             ),
             ollama_store_routes(StoreChanges(store, downloads, settings.hub_endpoint, self._unloader, self._remover)),
             health_routes(self._fault_of, self._unready_reason, self._metrics),

@@ -93,6 +93,12 @@ PROGRAMS = (
 
 CLIENTS = (*LIBRARIES, *PROGRAMS)
 
+AT_FURTHER_ENGINES = ("openai (Python)", "anthropic (Python)", "ollama (Python)", "LangChain, ChatOpenAI (Python)")
+"""The clients that are tested with vLLM and Transformers too: one of each API, and one that is built on another.
+
+The command runs all of them with each engine.
+"""
+
 
 @cache
 def _npm() -> Mapping[str, str]:

@@ -7,20 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from berth_local.cli.sample_model import FILE, MODEL
-from tests.e2e.clients.catalog import FOLDER, NODE, PYTHON, TOOLS_MODEL, ForeignClient
-from tests.e2e.wide_model import make_wide_model
+from berth_api.model_deployment import Backend
+from tests.e2e.clients.catalog import NODE, PYTHON, ForeignClient
+from tests.e2e.clients.engines import CACHE, name_in
 
-ROOT = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("BERTH_CACHE") or Path.home() / ".cache/berth")
 INSTALL_SECONDS = 900
-RUN_SECONDS = 600
-
-OPTIONS = ("--max-tokens", "256")
-"""Of `berth up`. Without a limit the small model fills its context with the answer to a client that states none."""
+RUN_SECONDS = 1200
+"""For one client. vLLM starts anew in it, which takes minutes on a busy machine."""
 
 Outcomes = Mapping[str, str | None]
 """What came of each feature: None, or the client's own error."""
@@ -50,32 +46,17 @@ def install() -> None:
         installed.write_text(lock)
 
 
-def make_models(store: Path) -> None:
-    """Puts the models that clients ask into a store."""
-    sample = CACHE / "clients" / "models"
-    subprocess.run([sys.executable, ROOT / "scripts/sample-model", sample], check=True, timeout=INSTALL_SECONDS)
-    make_wide_model(sample / MODEL / FILE, store)
-    (store / TOOLS_MODEL).mkdir(parents=True)
-    subprocess.run(
-        [
-            Path(sys.executable).with_name("gguf-new-metadata"),
-            "--chat-template-file",
-            FOLDER / "tools.jinja",
-            sample / MODEL / FILE,
-            store / TOOLS_MODEL / "model.gguf",
-        ],
-        check=True,
-        timeout=INSTALL_SECONDS,
-        capture_output=True,
-    )
+async def run(client: ForeignClient, engine: Backend, features: Sequence[str], url: str, home: Path) -> Outcomes:
+    """Runs the program of a client against a Berth with an engine, for these features.
 
-
-async def run(client: ForeignClient, url: str, home: Path) -> Outcomes:
-    """Runs the program of a client against a Berth. `home`: the client's own, so that it finds nothing of a user."""
+    `home`: the client's own, so that it finds nothing of a user.
+    """
+    if not features:
+        return {}
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
     environment = _without_project() | {
         "BERTH_COMMAND": str(Path(sys.executable).with_name("berth")),
-        "BERTH_MODEL": client.model,
+        "BERTH_MODEL": name_in(engine, client.model),
         "BERTH_URL": url,
         "HOME": str(home),
         "NO_PROXY": "127.0.0.1,localhost",
@@ -89,6 +70,7 @@ async def run(client: ForeignClient, url: str, home: Path) -> Outcomes:
     process = await asyncio.create_subprocess_exec(
         interpreter,
         client.file,
+        *features,
         cwd=home,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -101,10 +83,10 @@ async def run(client: ForeignClient, url: str, home: Path) -> Outcomes:
     except TimeoutError:
         process.kill()
         await process.wait()
-        return dict.fromkeys(client.features, f"no end after {RUN_SECONDS} s")
+        return dict.fromkeys(features, f"no end after {RUN_SECONDS} s")
     lines = [json.loads(line) for line in said.decode().splitlines() if line.startswith('{"feature"')]
     ended = f"ended with {process.returncode}: {complained.decode()[-1000:]}"
-    return dict.fromkeys(client.features, ended) | {line["feature"]: line["error"] for line in lines}
+    return dict.fromkeys(features, ended) | {line["feature"]: line["error"] for line in lines}
 
 
 def path_with_programs() -> str:

@@ -4,20 +4,26 @@ import sys
 
 import pytest
 
-from tests.e2e.clients.catalog import CLIENTS, ForeignClient
+from berth_api.model_deployment import Backend
+from tests.e2e.clients.catalog import AT_FURTHER_ENGINES, CLIENTS, ForeignClient
 from tests.e2e.clients.conftest import Ask
+from tests.e2e.clients.engines import ENGINES
+from tests.e2e.clients.expectations import features_in_tests, is_as_expected, why_not
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the lock files are for Linux")
 
 CASES = [
-    pytest.param(client, feature, id=f"{client.name}-{feature}") for client in CLIENTS for feature in client.features
+    pytest.param(engine, engine, client, feature, id=f"{engine}-{client.name}-{feature}")
+    for engine in ENGINES
+    for client in CLIENTS
+    if engine is Backend.LLAMACPP or client.name in AT_FURTHER_ENGINES
+    for feature in features_in_tests(engine, client)
 ]
 
 
-@pytest.mark.parametrize(("client", "feature"), CASES)
-async def test_a_client_works(client: ForeignClient, feature: str, ask: Ask) -> None:
+@pytest.mark.parametrize(("ask", "engine", "client", "feature"), CASES, indirect=["ask"])
+async def test_a_client_works(engine: Backend, client: ForeignClient, feature: str, ask: Ask) -> None:
     error = (await ask(client))[feature]
-    if feature in client.faults:
-        assert error, f"this works by now: take it from the faults ({client.faults[feature]})"
-    else:
-        assert error is None, error
+    why = why_not(engine, client, feature) or client.faults.get(feature)
+    works_by_now = f"this works by now: take it from what cannot be ({why})"
+    assert is_as_expected(engine, client, feature, error), error or works_by_now

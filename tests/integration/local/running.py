@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,10 +20,18 @@ class Berth:
     Its engine is `engine.py`, or with `real_engine` the one that this environment has.
     """
 
-    def __init__(self, directory: Path, *, real_engine: bool = False, options: Sequence[str] = ()) -> None:
-        """`options`: those of `berth up` besides the store and the port."""
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        real_engine: bool = False,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`options`: those of `berth up` besides the store and the port. `environment`: variables for all commands."""
         self._directory = directory
         self._options = options
+        self._environment = environment or {}
         self._real_engine = real_engine
         self._process: asyncio.subprocess.Process | None = None
         self.home = directory / "home"
@@ -60,6 +68,7 @@ class Berth:
         """A `berth` command with this state folder."""
         path = f"{self._directory / 'bin'}:{os.environ['PATH']}"
         environment = {**os.environ, "BERTH_HOME": str(self.home), "PATH": path, "BERTH_LOG_LEVEL": "WARNING"}
+        environment |= self._environment
         return await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("berth"), *arguments, env=environment, **options
         )

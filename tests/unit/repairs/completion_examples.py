@@ -28,6 +28,23 @@ def events(*contents: bytes) -> bytes:
 
 
 COMPLETION_EXAMPLES: Mapping[str, Sequence[Example]] = {
+    "transformers-no-tokens": [
+        Changed(COMPLETIONS, TRANSFORMERS, {"max_tokens": 0}, {"max_tokens": 1}),
+        Answered(
+            COMPLETIONS,
+            TRANSFORMERS,
+            {"max_tokens": 0},
+            texts(
+                {"index": 0, "text": " upon", "finish_reason": "length"},
+                usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            ),
+            texts(
+                {"index": 0, "text": "", "finish_reason": "length", "logprobs": None},
+                usage={"prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1},
+            ),
+            streams=False,
+        ),
+    ],
     "no-tokens": [
         Answered(
             COMPLETIONS,

@@ -23,6 +23,10 @@ def tool(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
 
 
+def strict(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {**tool(name)["function"], "strict": True}}
+
+
 def anthropic_tool(name: str) -> dict[str, Any]:
     return {"name": name, "input_schema": {"type": "object"}}
 
@@ -35,6 +39,7 @@ def allowed(mode: str, *names: str) -> dict[str, Any]:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named(name) for name in names]}}
 
 
+ANY = {"type": "any"}
 TALKS = Abilities("chat")
 TWO_TOOLS = {"tools": [tool("add"), tool("look")]}
 TWO_ANTHROPIC_TOOLS = {"tools": [anthropic_tool("add"), anthropic_tool("look")]}
@@ -80,7 +85,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "named-tool-missing": [
         Refused(CHAT_COMPLETIONS, VLLM, {**TWO_TOOLS, "tool_choice": named("sub")}, "tool_choice", "'sub'"),
         Refused(CHAT_COMPLETIONS, VLLM, {**TWO_TOOLS, "tool_choice": {"type": "function"}}, "tool_choice.function"),
-        Kept(CHAT_COMPLETIONS, VLLM, {**TWO_TOOLS, "tool_choice": named("look")}),
+        Kept(CHAT_COMPLETIONS, VLLM, {"tools": [strict("look")], "tool_choice": named("look")}),
     ],
     "allowed-tools": [
         chat(
@@ -91,7 +96,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         chat(
             VLLM,
             {**TWO_TOOLS, "tool_choice": allowed("required", "look", "add", "look")},
-            {"tools": [tool("look"), tool("add")], "tool_choice": "required"},
+            {"tools": [strict("look"), strict("add")], "tool_choice": "required"},
         ),
         Refused(
             CHAT_COMPLETIONS,
@@ -160,6 +165,21 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         ),
         Kept(CHAT_COMPLETIONS, TRANSFORMERS, {**TWO_TOOLS, "tool_choice": "auto"}),
     ],
+    "strict-tools": [
+        chat(VLLM, {"tools": [tool("add")], "tool_choice": "required"}, {"tools": [strict("add")]}),
+        chat(VLLM, {**TWO_TOOLS, "tool_choice": named("add")}, {"tools": [strict("add"), strict("look")]}),
+        Changed(
+            MESSAGES,
+            VLLM,
+            {"tools": [{**anthropic_tool("add"), "strict": False}, anthropic_tool("look")], "tool_choice": ANY},
+            {"tools": [{**anthropic_tool("add"), "strict": False}, {**anthropic_tool("look"), "strict": True}]},
+        ),
+        Kept(CHAT_COMPLETIONS, VLLM, {**TWO_TOOLS, "tool_choice": "auto"}),
+    ],
+    "no-tool-wanted": [
+        chat(TRANSFORMERS, {**TWO_TOOLS, "tool_choice": "none"}, {"tools": None}),
+        Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": "none"}),
+    ],
     "named-tool": [chat(LLAMACPP, {**TWO_TOOLS, "tool_choice": named("look")}, {"tools": [tool("look")]})],
     "forced-tool": FORCED_TOOL_EXAMPLES,
     "anthropic-named-tool-missing": [
@@ -171,7 +191,11 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
             "'sub'",
         ),
         Refused(MESSAGES, VLLM, {**TWO_ANTHROPIC_TOOLS, "tool_choice": {"type": "tool"}}, "tool_choice.name"),
-        Kept(MESSAGES, VLLM, {**TWO_ANTHROPIC_TOOLS, "tool_choice": {"type": "tool", "name": "look"}}),
+        Kept(
+            MESSAGES,
+            VLLM,
+            {"tools": [{**anthropic_tool("look"), "strict": True}], "tool_choice": {"type": "tool", "name": "look"}},
+        ),
     ],
     "anthropic-named-tool": [
         Changed(

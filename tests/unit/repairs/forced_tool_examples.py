@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from berth_api.inference import CHAT_COMPLETIONS
-from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM, Changed, Example, Kept
+from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, Changed, Example, Kept
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 LOOK: dict[str, Any] = {"type": "function", "function": {"name": "look", "parameters": SCHEMA}}
@@ -33,6 +33,5 @@ FORCED_TOOL_EXAMPLES: Sequence[Example] = [
         {"tool_choice": "auto", "response_format": FORM},
     ),
     Kept(CHAT_COMPLETIONS, LLAMACPP, {"tools": [LOOK], "tool_choice": "auto"}),
-    Kept(CHAT_COMPLETIONS, VLLM, {"tools": [LOOK], "tool_choice": NAMED}),
-    Kept(CHAT_COMPLETIONS, TRANSFORMERS, {"tools": [LOOK], "tool_choice": "none"}),
+    Kept(CHAT_COMPLETIONS, TRANSFORMERS, {"tools": [LOOK], "tool_choice": "auto"}),
 ]

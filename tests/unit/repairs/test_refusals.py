@@ -19,7 +19,7 @@ from berth_api.model_deployment import Backend
 from berth_router.errors import Dialect
 from berth_router.repairs.refusals import REFUSALS, callers_fault
 from berth_router.serving.refusals import engine_refusal
-from tests.unit.repairs.example import LLAMACPP, VLLM
+from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM
 
 LONG = "request (3031 tokens) exceeds the available context size (2048 tokens), try increasing it"
 LONG_INPUT = "input (2100 tokens) is too large to process. increase the physical batch size (current batch size: 2048)"
@@ -48,6 +48,7 @@ SAID = [
         "tool_choice",
     ),
     ("no-tool-parser", VLLM, MESSAGES, 'tool_choice="required" requires --tool-call-parser to be set', "tool_choice"),
+    ("no-such-field", TRANSFORMERS, CHAT_COMPLETIONS, "Unexpected fields in the request: {'top_k', 'min_p'}", "top_k"),
     ("input-too-long", LLAMACPP, EMBEDDINGS, LONG_INPUT, "input"),
     ("too-long", LLAMACPP, CHAT_COMPLETIONS, LONG, "messages"),
     ("too-long", LLAMACPP, COMPLETIONS, LONG, "prompt"),

@@ -202,5 +202,13 @@ async def test_aliases_are_listed_beside_their_models(serving: Serving, settings
         shown = await serving.client.models.retrieve(name)
         assert (shown.id, shown.model_dump()["context_length"]) == (name, found)
     tags = (await call(serving, "GET", "/api/tags"))[1]["models"]
-    assert {"gpt-4o-mini:latest", "llama3.2:3b"} <= {model["name"] for model in tags}
+    assert [model["name"] for model in tags] == [
+        "claude-clone:latest",
+        "claude-clone@long:latest",
+        "tiny:latest",
+        "tiny@long:latest",
+        "gpt-4o-mini:latest",
+        "llama3.2:3b",
+        "vendor/some-model:latest",
+    ]
     assert (await call(serving, "POST", "/api/show", model="llama3.2:3b"))[0] == 200

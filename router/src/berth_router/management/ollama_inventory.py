@@ -17,13 +17,13 @@ from berth_api.model_deployment import ContextSize, Device, ModelDeployment, Pha
 from berth_formats.chat_template import chat_template
 from berth_formats.errors import FormatError
 from berth_router.lifecycle.deployments import Deployments
+from berth_router.management.catalog import Catalog
 from berth_router.management.inventory import READ_SECONDS
 from berth_router.management.windows import stated_window, window_of
 from berth_router.ollama.errors import model_not_found
 from berth_router.ollama.inventory import VERSION, KnownModel, RunningModel, running, shown, tags
 from berth_router.ollama.names import berth_name
 from berth_router.ollama.requests import model_of
-from berth_router.request.aliases import Aliases
 from berth_router.request.ask import RequestParser, json_object
 from berth_router.request.model_names import model_path
 from berth_router.store.descriptions import Described, Descriptions
@@ -42,7 +42,7 @@ def ollama_inventory_routes(
     descriptions: Descriptions,
     deployments: Deployments,
     parser: RequestParser,
-    aliases: Aliases,
+    catalog: Catalog,
     root: Path,
     context_size: ContextSize,
 ) -> APIRouter:
@@ -65,12 +65,8 @@ def ollama_inventory_routes(
     @routes.get("/api/tags")
     async def list_models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         models = await known_models()
-        of_aliases = [
-            replace(_known(models[path]), path=alias)
-            for alias, target in aliases.names()
-            if (path := parser.parse_name(target).model) in models
-        ]
-        return tags([*map(_known, models.values()), *of_aliases])
+        names = [(entry.id, parser.parse_name(entry.id).model) for entry in await catalog.entries()]
+        return tags(replace(_known(models[path]), path=name) for name, path in names if path in models)
 
     @routes.get("/api/ps")
     async def list_running() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]

@@ -25,8 +25,12 @@ def _wants_no_tokens(body: JsonFields) -> bool:
     return body["max_tokens"] == 0
 
 
+def _ask_for_a_token(body: JsonFields) -> None:
+    body["max_tokens"] = 1
+
+
 def _empty(answer: JsonFields) -> None:
-    """Takes out the one token that llama.cpp makes in any case."""
+    """Takes out the one token that engines make in any case."""
     for choice in _choices(answer):
         choice["text"], choice["logprobs"] = "", None
     usage = answer.get("usage")
@@ -240,6 +244,18 @@ COMPLETIONS_REPAIRS = (
         sign=RequestSign(
             frozenset({"max_tokens"}), concerns=lambda body: _wants_no_tokens(body) and not _echoes_logprobs(body)
         ),
+        whole=lambda _: WholeAnswerRewriter(_empty),
+        stream=lambda _: EventRewriter(_empty),
+    ),
+    Repair(
+        "transformers-no-tokens",
+        engines=frozenset({Backend.TRANSFORMERS}),
+        paths=_PATHS,
+        field="max_tokens",
+        kind=RepairKind.REPAIRED,
+        says="0: the answer has no text; the engine is asked for a token all the same, as it fails at none.",
+        sign=RequestSign(frozenset({"max_tokens"}), concerns=_wants_no_tokens),
+        request=_ask_for_a_token,
         whole=lambda _: WholeAnswerRewriter(_empty),
         stream=lambda _: EventRewriter(_empty),
     ),

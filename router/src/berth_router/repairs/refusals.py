@@ -77,6 +77,7 @@ _WRONG_MODEL = "unsupported_model"
 """The code of what the model was not made for."""
 
 _LLAMACPP, _VLLM = frozenset({Backend.LLAMACPP}), frozenset({Backend.VLLM})
+_TRANSFORMERS = frozenset({Backend.TRANSFORMERS})
 
 _NO_TOOL_PARSER = (
     "tool_choice: vLLM runs this model without a parser for its calls of tools, as Berth knows none for its family. Set"
@@ -104,6 +105,13 @@ REFUSALS = (
         re.compile(r"'max_tokens' or 'max_completion_tokens' is too large"),
         "A limit of tokens that the context has no room for.",
         param="max_tokens",
+    ),
+    RefusalRow(
+        "no-such-field",
+        _TRANSFORMERS,
+        re.compile(r"Unexpected fields in the request: \{'(?P<field>\w+)'"),
+        "A field that Transformers does not have, such as `top_k`.",
+        code="unsupported_value",
     ),
     RefusalRow(
         "input-too-long",

@@ -106,6 +106,11 @@ def _wants_tool(body: JsonFields) -> bool:
     return body["tool_choice"] == "required" or _kind_of_choice(body) in ("function", "allowed_tools", "tool", "any")
 
 
+def _must_call(body: JsonFields) -> bool:
+    """Whether a tool must be called, and there are some."""
+    return bool(body.get("tools")) and _wants_tool(body)
+
+
 def _refuse_without_template(_: JsonFields) -> None:
     raise InvalidRequestError(
         "`tool_choice` wants a tool to be called, and this model's chat template does not tell it of tools: ask a model"
@@ -208,6 +213,15 @@ def _refuse_forced_tool(_: JsonFields) -> None:
     )
 
 
+def _make_strict(body: JsonFields) -> None:
+    for tool in cast("list[JsonFields]", body["tools"]):
+        tool.get("function", tool).setdefault("strict", True)
+
+
+def _leave_out_tools(body: JsonFields) -> None:
+    body.pop("tools", None)
+
+
 _TOOLS = frozenset({"tools"})
 _CHOICE = frozenset({"tool_choice"})
 
@@ -292,6 +306,29 @@ TOOL_REPAIRS = (
         says="`required` and a named tool: the engine ignores the choice.",
         sign=RequestSign(_CHOICE, concerns=_forces_tool),
         request=_refuse_forced_tool,
+    ),
+    Repair(
+        "strict-tools",
+        engines=frozenset({Backend.VLLM}),
+        paths=_CHAT | _ANTHROPIC,
+        field="tool_choice",
+        kind=RepairKind.REPAIRED,
+        says=(
+            "If a tool must be called, each tool that does not say `strict` is strict: else the arguments of the call"
+            " need not follow the tool's parameters."
+        ),
+        sign=RequestSign(_CHOICE, concerns=_must_call),
+        request=_make_strict,
+    ),
+    Repair(
+        "no-tool-wanted",
+        engines=frozenset({Backend.TRANSFORMERS}),
+        paths=_CHAT,
+        field="tool_choice",
+        kind=RepairKind.REPAIRED,
+        says="`none`: the engine, which ignores it, does not get the `tools`.",
+        sign=RequestSign(_CHOICE, concerns=lambda body: body["tool_choice"] == "none"),
+        request=_leave_out_tools,
     ),
     Repair(
         "named-tool",

@@ -73,5 +73,5 @@ def engine_refusal(engine: Backend, path: str, status: int, content: bytes) -> A
         )
     text = detail if isinstance(detail, str) else content[:_MAX_ENGINE_TEXT].decode(errors="replace")
     fault = callers_fault(engine, path, text)
-    message = f"The engine answered with status {status}: {text}"
+    message = text if fault else f"The engine answered with status {status}: {text}"
     return EngineRefusalError(message, status, {"code": "engine_error"}, fault)

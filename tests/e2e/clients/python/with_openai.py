@@ -52,7 +52,9 @@ def tools() -> None:
     named: Any = {"type": "function", "function": {"name": "time"}}
     for choice in (named, "required", "auto"):
         answer = client.chat.completions.create(messages=WEATHER, tools=TOOLS, tool_choice=choice, **GREEDY)
-        assert answer.choices[0].finish_reason == "tool_calls", (choice, answer.choices[0])
+        # OpenAI itself, and vLLM after it, say "stop" of a call that was named.
+        reasons = {"tool_calls", "stop"} if choice == named else {"tool_calls"}
+        assert answer.choices[0].finish_reason in reasons, (choice, answer.choices[0])
         [call] = answer.choices[0].message.tool_calls or []
         assert call.type == "function"
         if choice == named:
