@@ -33,7 +33,7 @@ _Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _DescribedFiles:
+class _KnownModel:
     fingerprint: _Fingerprint
     model: ModelDescription
     looked_at: float
@@ -44,7 +44,7 @@ class ModelFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._known: dict[tuple[str, str | None], _DescribedFiles] = {}
+        self._known: dict[tuple[str, str | None], _KnownModel] = {}
         self._given_up_until = 0.0
 
     async def described(self, model: str, quantization: str | None) -> ModelDescription | None:
@@ -79,7 +79,7 @@ class ModelFiles:
         found = _fingerprint(path)
         known = self._known.get((name, quantization))
         model = known.model if known and known.fingerprint == found else describe(path, quantization)
-        self._known[name, quantization] = _DescribedFiles(found, model, now)
+        self._known[name, quantization] = _KnownModel(found, model, now)
         return model
 
     def _look_for_all(self, name: str) -> list[ModelDescription]:
