@@ -48,7 +48,7 @@ _OLLAMA_MANAGEMENT = frozenset({"/api/pull", "/api/delete", "/api/copy", "/api/c
 
 
 _MANAGEMENT = frozenset(
-    {"download", "inventory", "load", "loaded", "manifest", "stats", "unload", "unload-all", "verify-repo"}
+    {"download", "inventory", "load", "loaded", "manifest", "plan", "stats", "unload", "unload-all", "verify-repo"}
 )
 """What can follow `/v1/models/` and is no model's name."""
 
