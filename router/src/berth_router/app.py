@@ -194,6 +194,7 @@ class Router:
                 yield server
             finally:
                 await self.drain(server, 0)
+                await loads.close()
 
     async def drain(
         self, server: HttpServer, seconds: float, lame_duck_seconds: float = 0, hurry: asyncio.Event | None = None

@@ -1,5 +1,7 @@
 """Leases on a cluster: what is written before a request is passed on, and what follows when the cluster refuses it."""
 
+import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,6 +100,16 @@ async def test_a_router_that_ends_gives_its_leases_back_and_leaves_its_promises(
     await router.leases.leave()
     entry = await entry_of(router.cluster, "router-1")
     assert (entry.lease_until, entry.in_flight, entry.keep_until) == (None, 0, at(307))
+
+
+async def test_a_router_ends_though_a_request_is_in_hand_whose_promise_grows(cluster: InstrumentedCluster) -> None:
+    ticks = itertools.count()
+    replica = Replica(cluster, "router-1", lambda: NOW + timedelta(milliseconds=next(ticks)))
+    replica.deployments.put(await make_ready(cluster, NOW))
+    await replica.begin(300)
+    async with asyncio.timeout(10):
+        await replica.leases.leave()
+    assert (await entry_of(cluster, "router-1")).lease_until is None
 
 
 async def test_an_unload_ends_the_promises_of_all_and_is_not_lost_by_the_next_write(router: Router1) -> None:

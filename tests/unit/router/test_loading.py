@@ -90,6 +90,14 @@ async def test_loads_that_go_on_have_a_bound(serving: Serving, monkeypatch: pyte
     assert (await post(serving, "/models/load", model="tiny", ttl=3)).status == 200
 
 
+async def test_a_load_that_goes_on_does_not_hold_up_the_routers_end(serving: Serving) -> None:
+    assert (await post(serving, "/models/load", model="tiny")).status == 200
+    await serving.make_ready(await serving.created())
+    await serving.set_status(await serving.created(), phase="Sleeping", endpoint=None)
+    assert (await post(serving, "/models/load", model="tiny")).status == 200
+    await serving.reported_in_flight(1)  # its claim; the end of this test is the router's
+
+
 @pytest.mark.covers("GET /models", "POST /models/unload")
 async def test_llamacpps_clients_see_and_unload(ready: Serving) -> None:
     listed = (await call(ready, "GET", "/models"))[1]

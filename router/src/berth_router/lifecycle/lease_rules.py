@@ -254,7 +254,8 @@ def _unrequested_write_at(state: LeaseState, now: datetime) -> datetime | None:
         moments.append(settled)
         if state.lease and settled > now:  # in use, though not in this moment
             moments.append(state.lease - RENEWAL)
-    elif promise > max(state.stored_promise, now):
+    elif promise > max(state.stored_promise + (PROMISE_SLACK if state.in_hand else timedelta()), now):
+        # With a request in hand the promise grows all the time: without the slack a router that ends would write on.
         moments.append(_settled_at(state, now))
     if state.lease and promise > max(state.stored_promise + PROMISE_SLACK, now):
         moments.append(now)

@@ -69,6 +69,13 @@ class LoadsBegun:
         await task
         return True
 
+    async def close(self) -> None:
+        """Ends all that go on: the router ends, and a start goes on without it."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _load(self, ask: Ask, note: Any) -> None:
         activator = self._activator
         activator.release(await activator.activate(ask, activator.deadline(), note))
