@@ -32,9 +32,6 @@ UNSCHEDULABLE = "Unschedulable"
 DEVICES_UNAVAILABLE = "DevicesUnavailable"
 WAITING_FOR_ROOM = "WaitingForRoom"
 
-FINDS_NO_NODE = frozenset({UNSCHEDULABLE, DEVICES_UNAVAILABLE})
-"""Reasons of a condition Stalled that may end while requests wait: a node may come, or make room."""
-
 PLANNED_DISRUPTIONS = frozenset(
     {POD_DELETED, "Evicted", "Preempting", "NodeShutdown", "Terminated", SPEC_CHANGED, IMAGE_CHANGED},
 )

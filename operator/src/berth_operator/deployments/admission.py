@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from berth_api.conditions import UNSCHEDULABLE
 from berth_api.model_deployment import ModelDeployment, ModelDeploymentSpec, QueuePlace
 from berth_api.room.actions import KeepWaiting, RefuseModel, StartModel, WithdrawPod
 from berth_api.room.forecast import Forecast, Outcome
@@ -105,11 +106,17 @@ class RoomAdmission:
         match self.keeper.verdict(deployment.name):
             case WithdrawPod():
                 return withdrawn(deployment, pod, _NOBODY_WAITS, now)
-            case KeepWaiting() as verdict if verdict.reason != _BEING_SCHEDULED:
+            case KeepWaiting() as verdict if self._is_for_room(verdict):
                 queue = self._queue(deployment, verdict, now)
                 return queued(plan, queue, _told(verdict, queue))
             case _:
                 return plan
+
+    def _is_for_room(self, verdict: KeepWaiting) -> bool:
+        """Whether it waits for room: not for the scheduler's word, nor for labels that no node has and no node gets."""
+        if verdict.reason == UNSCHEDULABLE:
+            return self.keeper.autoscaled
+        return verdict.reason != _BEING_SCHEDULED
 
     def _queue(self, deployment: ModelDeployment, verdict: KeepWaiting, now: datetime) -> QueuePlace:
         stored = deployment.status.queue

@@ -100,6 +100,11 @@ class RoomKeeper:
         self._decided = Decided()
         self._changed = asyncio.Event()
 
+    @property
+    def autoscaled(self) -> bool:
+        """Whether nodes are added for pods that find none."""
+        return self._settings.autoscaled
+
     # -- What is seen
 
     def see_deployment(self, deployment: ModelDeployment, *, declared: bool) -> None:

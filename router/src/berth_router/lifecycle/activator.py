@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from berth_api.conditions import FINDS_NO_NODE, ConditionType, condition_of
+from berth_api.conditions import ConditionType, condition_of
 from berth_api.model_deployment import ModelDeployment, Phase
 from berth_cluster.cluster import ClusterError
 from berth_process.clock import Clock, utc_now
@@ -267,7 +267,7 @@ class Activator:
             if is_ready(now):
                 claim.deployment = now
                 return True
-            if now.status.phase is Phase.STALLED and not _finds_no_node(now):
+            if now.status.phase is Phase.STALLED and not _waits_for_room(now):
                 raise _start_failed(now, self._clock())
             if now.status.phase is Phase.SLEEPING and not woken:
                 await self._wake(claim)
@@ -302,10 +302,9 @@ def start_progress(deployment: ModelDeployment) -> str:
     return f"{phase}: {_one_line(told.message)}" if told and told.status == "True" else str(phase)
 
 
-def _finds_no_node(deployment: ModelDeployment) -> bool:
-    """Whether no node has room for its pod: one may come, or make room, while requests wait."""
-    stalled = condition_of(deployment.status.conditions, ConditionType.STALLED)
-    return stalled is not None and stalled.reason in FINDS_NO_NODE
+def _waits_for_room(deployment: ModelDeployment) -> bool:
+    """Whether no node has room for its pod now: others make room, or a node comes, while requests wait."""
+    return deployment.status.queue is not None
 
 
 def _seconds_to_room(deployment: ModelDeployment, now: datetime) -> float | None:
