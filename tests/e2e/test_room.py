@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from berth_api.activity import leased_until
 from berth_cluster.cluster import PODS
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.conftest import make_namespace
@@ -87,7 +88,7 @@ async def test_an_idle_model_gives_its_gpu_to_the_one_that_is_asked(room: Releas
     began = time.monotonic()
     await ask(room, "one")
     first = time.monotonic() - began
-    await asyncio.sleep(5)
+    await room.until_deployment(lambda each: leased_until(each) is None)  # its router has given its lease back
     began = time.monotonic()
     await ask(room, "two")
     second = time.monotonic() - began

@@ -134,10 +134,6 @@ class RoomKeeper:
         if self._pods.pop(name, None):
             self._changed.set()
 
-    def see_places(self) -> None:
-        """The places have changed."""
-        self._changed.set()
-
     # -- What is asked
 
     def want(self, deployment: ModelDeployment, pod: Object, needs: tuple[Amounts, ...]) -> Verdict | None:

@@ -8,8 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import structlog
-
 from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_api.room.snapshot import Amounts, ForeignPod, RoomNode, Taint
 from berth_cluster.cluster import (
@@ -29,8 +27,6 @@ from berth_operator.room.estimates import MemoryEstimate
 from berth_operator.room.shapes import engine_shapes
 from berth_operator.room.standing import toleration_rules
 from berth_operator.settings import DeviceSettings
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +51,12 @@ class NodeWatch:
         self._held: dict[tuple[str, str], _Held] = {}
         self._listed: set[str] = set()
         self._known: tuple[RoomNode, ...] | None = None
-        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Keeps the view up to date, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(NODES))
             group.create_task(self._follow(PODS_EVERYWHERE))
-
-    @property
-    def changed(self) -> asyncio.Event:
-        """Set at each change. Whoever waits for it clears it."""
-        return self._changed
 
     def nodes(self) -> tuple[RoomNode, ...] | None:
         """The nodes as they are now; None where they are not known."""
@@ -108,7 +98,6 @@ class NodeWatch:
                     self._see(kind, item, gone=False)
                 self._listed.add(kind.plural)
             self._known = None
-            self._changed.set()
 
     def _see(self, kind: Kind, item: Object, *, gone: bool) -> None:
         metadata = item["metadata"]
