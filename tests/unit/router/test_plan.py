@@ -105,5 +105,6 @@ async def test_an_operator_that_does_not_answer_is_said(serving: Serving) -> Non
 
 async def test_what_cannot_be_asked_is_refused_as_in_a_request(planning: Serving) -> None:
     assert (await plan(planning, model="absent"))[0] == 404
+    assert (await plan(planning, model="tiny", n_ctxx=5))[1]["error"]["param"] == "n_ctxx"
     assert (await plan(planning, device="cpu"))[1]["error"]["param"] == "model"
     assert (await call(planning, "GET", "/v1/models/plan"))[0] == 405

@@ -1,9 +1,8 @@
 """How often a model is asked, from its own history: what its eviction is likely to cost.
 
 The history is a sum for each of a few memories, in which every request counts for less the longer ago it was. These
-are a few numbers for each model, however many requests it had, and histories that several routers kept add up to the
-history of all requests. One memory alone would be wrong for somebody: a short one forgets who comes every hour, and a
-long one takes an hour to learn that a model is not wanted any more.
+are a few numbers for each model, however many requests it had. One memory alone would be wrong for somebody: a short
+one forgets who comes every hour, and a long one takes an hour to learn that a model is not wanted any more.
 """
 
 from dataclasses import dataclass
@@ -32,12 +31,6 @@ def asked(history: Asks | None, now: datetime) -> Asks:
     if history is None:
         return Asks(now, (1.0,) * len(MEMORIES))
     return Asks(now, tuple(1.0 + each for each in _decayed(history, now)))
-
-
-def together(one: Asks, other: Asks) -> Asks:
-    """The history of the requests of both: of two routers, for example."""
-    at = max(one.at, other.at)
-    return Asks(at, tuple(a + b for a, b in zip(_decayed(one, at), _decayed(other, at), strict=True)))
 
 
 def asks_per_second(history: Asks | None, last_used: datetime, now: datetime) -> float:

@@ -16,6 +16,7 @@ from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import is_ready
 from berth_router.request.ask import RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS
+from berth_router.request.fields import refuse_other_fields
 
 ForecastOf = Callable[[str, ModelDeploymentSpec], Awaitable[Forecast]]
 """Says what would happen to the deployment of this name and spec. Raises APIError."""
@@ -51,6 +52,7 @@ def plan_routes(parser: RequestParser, creator: Creator, forecast: ForecastOf) -
 
         Nothing is started and nobody leaves. A moment later it may be otherwise.
         """
+        refuse_other_fields(request)
         ask = await creator.known(replace(parser.parse_fields(request, INFERENCE_PATHS[COMPLETIONS]), path=None))
         found = await creator.find(ask)
         if isinstance(found, ModelDeployment):

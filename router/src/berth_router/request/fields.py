@@ -1,6 +1,7 @@
 """The fields of a request's body that the router reads, with their bounds: also for the description of the API."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -18,6 +19,7 @@ from berth_api.model_deployment import (
     IdlePolicy,
     LlamaCppSettings,
 )
+from berth_router.errors import InvalidRequestError
 
 
 def _description(schema: type[BaseModel], field: str) -> str | None:
@@ -110,3 +112,13 @@ class RequestFields(BerthFields):
     max_output_tokens: int | None = Field(
         default=None, ge=NO_LIMIT, description="The name of `max_tokens` in the Responses API."
     )
+
+
+def refuse_other_fields(fields: Mapping[str, Any]) -> None:
+    """Raises InvalidRequestError where a request without a prompt has another field than Berth's own."""
+    unknown = next((name for name in fields if name not in BerthFields.model_fields), None)
+    if unknown is not None:
+        known = ", ".join(BerthFields.model_fields)
+        raise InvalidRequestError(
+            f"`{unknown[:100]}` is no field of a load, which has {known}.", param=unknown[:100], code="unknown_field"
+        )

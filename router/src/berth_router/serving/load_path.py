@@ -14,11 +14,11 @@ import orjson
 import structlog
 
 from berth_api.inference import COMPLETIONS
-from berth_router.errors import APIError, Dialect, InternalError, InvalidRequestError, TooManyRequestsError
+from berth_router.errors import APIError, Dialect, InternalError, TooManyRequestsError
 from berth_router.lifecycle.activator import Activator
 from berth_router.request.ask import Ask, json_object
 from berth_router.request.endpoints import INFERENCE_PATHS
-from berth_router.request.fields import BerthFields
+from berth_router.request.fields import refuse_other_fields
 from berth_router.serving.answers import JSON_TYPE
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.inference import EngineRequest, InferenceContext
@@ -30,8 +30,6 @@ LOAD_PATHS: Mapping[str, bool] = {"/v1/models/load": True, "/models/load": False
 
 _MOST_LOADS = 256
 """Loads that go on at once: each of them waits for its model, though its client has had its answer."""
-
-_FIELDS = tuple(BerthFields.model_fields)
 
 
 class LoadsBegun:
@@ -104,7 +102,7 @@ class LoadPath:
         call = EngineRequest(self.context, self.path, exchange)
         try:
             fields = json_object(body)
-            _refuse_unknown(fields)
+            refuse_other_fields(fields)
             ask = self.context.parser.parse_fields(fields, INFERENCE_PATHS[COMPLETIONS])
             ask = replace(ask, path=None, otherwise=ask.otherwise and replace(ask.otherwise, path=None))
             if self.waits:
@@ -124,12 +122,3 @@ class LoadPath:
 
 def _answer(name: str, *, ready: bool) -> bytes:
     return orjson.dumps({"success": True, "model": name, "status": "loaded" if ready else "loading"})
-
-
-def _refuse_unknown(fields: Mapping[str, Any]) -> None:
-    unknown = next((name for name in fields if name not in _FIELDS), None)
-    if unknown is not None:
-        known = ", ".join(_FIELDS)
-        raise InvalidRequestError(
-            f"`{unknown[:100]}` is no field of a load, which has {known}.", param=unknown[:100], code="unknown_field"
-        )
