@@ -62,6 +62,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
                 "resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
                 "cpuRequest": 2,
                 "memory": "80Gi",
+                "shares": 4,
             },
             "cpu": {"cpuRequest": ""},
         },
@@ -83,12 +84,24 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         resources={"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
         cpu_request=2,
         memory="80Gi",
+        shares=4,
     )
     assert settings.devices[Device.CPU] == DeviceSettings()
     assert settings.engine_args.allowed == {Backend.LLAMACPP: ["--cache-type-k", "--no-mmap"]}
     assert settings.image_pull_secrets == ["secret"]
     assert (settings.model_store.claim_name, settings.model_store.sub_path) == ("weights", "llm/models")
     assert (settings.timing.start_deadline, settings.timing.first_retry) == (31536000, 0.5)
+
+
+def test_engines_with_a_share_of_a_device_start_one_after_the_other(settings_of: SettingsOf) -> None:
+    def shared(**cuda: Any) -> frozenset[str]:
+        settings = settings_of(devices={"cuda": cuda})
+        return settings.room.rules(settings.devices).shared
+
+    assert shared() == frozenset()
+    assert shared(resourceName="nvidia.com/gpu.shared", shares=2) == {"nvidia.com/gpu.shared"}
+    with pytest.raises(SettingsError, match=r"devices\.cuda.*shares is 2, but resourceName is empty"):
+        shared(resourceName="", shares=2)
 
 
 @pytest.mark.covers("operator.timing.resync")

@@ -56,6 +56,7 @@ def test_the_whole_command_on_a_gpu() -> None:
         ({"positions": 131072}, ("--hf-overrides", '{"max_position_embeddings": 131072}')),
         ({"devices": 4}, ("--tensor-parallel-size", "4")),
         ({"cpu_cache_bytes": GIB}, ("--kv-cache-memory-bytes", "1073741824")),
+        ({"gpu_cache_bytes": GIB}, ("--kv-cache-memory-bytes", "1073741824")),
         ({"ipv6": True}, ("--host", "::")),
         ({"port": 9000}, ("--port", "9000")),
         ({"alias": "smol"}, ("--served-model-name", "smol")),
@@ -64,6 +65,15 @@ def test_the_whole_command_on_a_gpu() -> None:
 def test_each_setting_reaches_the_server(change: dict[str, Any], expected: tuple[str, str]) -> None:
     call = server_command(BASE._replace(**change))
     assert call[call.index(expected[0]) + 1] == expected[1]
+
+
+def test_a_share_of_a_gpu_may_be_small_and_its_cache_is_stated(tmp_path: Path) -> None:
+    model = put(tmp_path / "SmolLM2", "model.safetensors")
+    put(model, "config.json", content=json.dumps(SMOLLM2).encode())
+    options = ["--kv-cache-memory-bytes", "1000", "--gpu-memory-utilization", "0.0437"]
+    given = dict(pairwise(engine_call(["vllm", "--model", str(model), *options]).arguments))
+    assert (given["--kv-cache-memory-bytes"], given["--gpu-memory-utilization"]) == ("1000", "0.0437")
+    assert "--enforce-eager" not in given
 
 
 def test_nothing_is_compiled_on_a_cpu() -> None:

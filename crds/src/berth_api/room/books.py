@@ -20,7 +20,7 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 class Standing:
     """One node's account."""
 
-    __slots__ = ("coming", "foreign_waiting", "free", "node", "promised", "residents", "starting")
+    __slots__ = ("coming", "foreign_waiting", "free", "node", "promised", "residents", "shares_starting", "starting")
 
     def __init__(self, node: RoomNode) -> None:
         self.node = node
@@ -32,6 +32,9 @@ class Standing:
         self.promised: frozenset[str] = frozenset()
         """Those that were."""
         self.starting = 0
+        """How many engines start there."""
+        self.shares_starting: frozenset[str] = frozenset()
+        """The shared resources that one of these needs."""
         self.foreign_waiting: Amounts = _NOTHING
         """What pods of others wait for that may come here."""
 
@@ -105,10 +108,18 @@ class Books:
         """Those of this node: the idle ones, and the busy ones too if `busy`."""
         return [*self.idle.on(standing), *self.busy.on(standing)] if busy else self.idle.on(standing)
 
-    def may_start_on(self, standing: Standing) -> bool:
-        """Whether one more engine may start there now."""
+    def may_start_on(self, standing: Standing, needs: Iterable[str]) -> bool:
+        """Whether one more engine may start there now. `needs`: the resources that it needs."""
         limit = self.settings.starts_per_node
-        return limit is None or standing.starting < limit
+        if limit is not None and standing.starting >= limit:
+            return False
+        return not standing.shares_starting or standing.shares_starting.isdisjoint(needs)
+
+    def count_start(self, standing: Standing, needs: Iterable[str]) -> None:
+        """One more engine starts there."""
+        standing.starting += 1
+        if self.settings.shared:
+            standing.shares_starting |= self.settings.shared.intersection(needs)
 
     def start_seconds(self, resident: Resident) -> float:
         """How long a start of the model takes."""
@@ -144,8 +155,8 @@ class Books:
             for resource, amount in resident.holds.items():
                 free[resource] = free.get(resource, 0) - amount
             state = resident.state
-            if state is starting:
-                standing.starting += 1
+            if state is starting and not resident.hindered:
+                self.count_start(standing, resident.holds)
             elif state is leaving:
                 if not standing.coming:
                     self.leaving.append(standing)

@@ -21,8 +21,13 @@ Chosen = tuple[Standing, tuple[Candidate, ...]]
 
 
 def in_order(demands: Iterable[RoomDemand]) -> list[RoomDemand]:
-    """First come, first served, by priority."""
-    return sorted(demands, key=lambda demand: (-demand.priority, demand.since, demand.name))
+    """First come, first served, by priority; before all, those whose pods the scheduler is about to give a node."""
+    return sorted(demands, key=_rank)
+
+
+def _rank(demand: RoomDemand) -> tuple[bool, int, datetime, str]:
+    on_its_way = demand.pod is not None and demand.pod.refused is None
+    return not on_its_way, -demand.priority, demand.since, demand.name
 
 
 class Line:
@@ -89,7 +94,7 @@ class Line:
             return None
         books = self._books
         for passed, standing in enumerate(self._startable):
-            if fits(need, standing.free) and books.may_start_on(standing):
+            if fits(need, standing.free) and books.may_start_on(standing, need):
                 if passed > _MOST_PASSED:
                     self._startable = [each for each in self._startable if self._has_some(each)]
                 return standing
@@ -98,7 +103,8 @@ class Line:
 
     def with_room_later(self, need: Amounts) -> Standing | None:
         """A node that has room now, where too many engines start."""
-        if self._books.settings.starts_per_node is None or self._gave_up("later", need):
+        limits = self._books.settings
+        if (limits.starts_per_node is None and not limits.shared) or self._gave_up("later", need):
             return None
         return self._first("later", need, (each for each in self._open if fits(need, each.free)))
 
@@ -237,7 +243,7 @@ class Line:
     def _has_some(self, standing: Standing) -> bool:
         """Whether anything of what the line wants is left on the node."""
         left = not self._scarce or standing.free.get(self._scarce, 0) > 0
-        return left and self._books.may_start_on(standing)
+        return left and self._books.may_start_on(standing, (self._scarce,))
 
     def _gave_up(self, stage: str, need: Amounts) -> bool:
         """Whether less than this was looked for and not found."""

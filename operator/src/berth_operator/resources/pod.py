@@ -83,7 +83,7 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
                 "runAsGroup": USER,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_container(spec, engine.process(spec), image, device, settings)],
+            "containers": [_container(spec, engine.process(spec, device.shares), image, device, settings)],
             "volumes": [
                 {
                     "name": "models",

@@ -33,7 +33,7 @@ class VllmLaunchSettings(NamedTuple):
     """Tokens that one request may use, prompt and answer together. None: the model's own, as far as memory allows."""
     devices: int
     cpu_cache_bytes: int | None
-    """Memory for the cache of keys and values on a CPU. None: on GPUs, where vLLM measures it."""
+    """Memory for the cache of keys and values on a CPU. None: on GPUs."""
     ipv6: bool
     single_process: bool = False
     """Whether the process that schedules also computes."""
@@ -41,6 +41,8 @@ class VllmLaunchSettings(NamedTuple):
     """What vLLM shall take for the model's `max_position_embeddings`. None: the model's own."""
     host: str | None = None
     """The address to serve on. None: every one."""
+    gpu_cache_bytes: int | None = None
+    """The same of each GPU. None: vLLM measures it."""
     parser_arguments: Sequence[str] = ()
     """The options that name its parsers."""
 
@@ -53,10 +55,16 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--gpu-memory-utilization",
-        type=share(0.1),
+        type=share(0.001),
         default=0.7,
         metavar="SHARE",
-        help="of the memory, 0.1 to 1 (%(default)s)",
+        help="of the memory, 0.001 to 1 (%(default)s)",
+    )
+    parser.add_argument(
+        "--kv-cache-memory-bytes",
+        type=at_least(1),
+        metavar="BYTES",
+        help="of each GPU, for keys and values (what it measures to be free)",
     )
     parser.add_argument(
         "--max-model-len",
@@ -84,6 +92,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             max_model_len=options.max_model_len,
             devices=options.devices,
             cpu_cache_bytes=_cpu_cache_bytes(checkpoint, options) if options.device == "cpu" else None,
+            gpu_cache_bytes=None if options.device == "cpu" else options.kv_cache_memory_bytes,
             ipv6=has_ipv6(),
             single_process=computes_in_one_process(options),
             positions=scaled_positions(checkpoint.config, options.max_model_len),
@@ -167,6 +176,8 @@ def server_command(settings: VllmLaunchSettings, extra: Sequence[str] = ()) -> l
     if settings.cpu_cache_bytes is not None:
         call += ["--kv-cache-memory-bytes", str(settings.cpu_cache_bytes)]
         call.append("--enforce-eager")  # compiling costs a minute of the start, and a compiler in the image
+    elif settings.gpu_cache_bytes is not None:
+        call += ["--kv-cache-memory-bytes", str(settings.gpu_cache_bytes)]
     call += settings.parser_arguments
     call += ["--disable-access-log-for-endpoints", "/health,/metrics"]
     return [*call, *extra]
