@@ -107,6 +107,19 @@ class ModelStoreSettings(_Section):
     )
 
 
+class CompileCacheSettings(_Section):
+    """Where vLLM keeps what it compiles for the next start."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Whether vLLM's pods get a folder that they may write, one for each model, image and device."
+        " Otherwise each start compiles anew.",
+    )
+    claim_name: str | None = Field(
+        default=None, description="The PersistentVolumeClaim that has the folders. None: that of the model store."
+    )
+
+
 class SecretKey(_Section):
     """A value in a Secret of the same namespace."""
 
@@ -274,6 +287,9 @@ class OperatorSettings(_Section):
         default_factory=list[str], description="Secrets for the engine images' registry."
     )
     model_store: ModelStoreSettings = Field(default_factory=ModelStoreSettings, description="Where the models are.")
+    compile_cache: CompileCacheSettings = Field(
+        default_factory=CompileCacheSettings, description="Where vLLM keeps what it compiles for the next start."
+    )
     downloads: DownloadSettings = Field(
         default_factory=DownloadSettings, description="How models are brought into the store."
     )

@@ -8,6 +8,7 @@ import pytest
 
 from berth_api.model_deployment import Backend, Device, Toleration
 from berth_operator.settings import (
+    CompileCacheSettings,
     DeviceSettings,
     DownloadSettings,
     EngineImage,
@@ -68,6 +69,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         },
         engineArgs={"allowed": {"llamacpp": ["--cache-type-k", "--no-mmap"]}},
         modelStore={"existingClaim": "weights", "subPath": "llm/models"},
+        compileCache={"enabled": True, "existingClaim": "cache"},
         operator={"timing": {"startDeadline": 31536000, "firstRetry": 0.5}},
     )
     assert settings.engines == {
@@ -90,6 +92,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert settings.engine_args.allowed == {Backend.LLAMACPP: ["--cache-type-k", "--no-mmap"]}
     assert settings.image_pull_secrets == ["secret"]
     assert (settings.model_store.claim_name, settings.model_store.sub_path) == ("weights", "llm/models")
+    assert settings.compile_cache == CompileCacheSettings(enabled=True, claim_name="cache")
     assert (settings.timing.start_deadline, settings.timing.first_retry) == (31536000, 0.5)
 
 

