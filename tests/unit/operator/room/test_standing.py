@@ -18,18 +18,18 @@ UNSCHEDULABLE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("node", "status", "hindered"),
-    [
-        ("one", {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]}, True),
-        ("one", {"containerStatuses": [{"state": {"waiting": {"reason": "CreateContainerError"}}}]}, True),
-        ("one", {"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, False),
-        ("one", {"containerStatuses": [{"state": {"running": {}}}]}, False),
-        ("one", {}, False),
-        (None, {"conditions": [UNSCHEDULABLE]}, False),
-    ],
-    ids=["no image", "no container", "being created", "runs", "just scheduled", "no node"],
-)
+PODS: dict[str, tuple[str | None, dict[str, Any], bool]] = {
+    "no image": ("one", {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]}, True),
+    "no container": ("one", {"containerStatuses": [{"state": {"waiting": {"reason": "CreateContainerError"}}}]}, True),
+    "being created": ("one", {"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, False),
+    "runs": ("one", {"containerStatuses": [{"state": {"running": {}}}]}, False),
+    "just scheduled": ("one", {}, False),
+    "no node": (None, {"conditions": [UNSCHEDULABLE]}, False),
+}
+"""Node, status, and whether its engine is hindered."""
+
+
+@pytest.mark.parametrize(("node", "status", "hindered"), PODS.values(), ids=PODS)
 def test_a_pod_whose_engine_cannot_run_holds_up_no_other_start(
     node: str | None, status: dict[str, Any], hindered: bool
 ) -> None:
