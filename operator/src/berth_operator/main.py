@@ -15,7 +15,7 @@ from berth_operator.deployments.reconciler import DeploymentReconciler, Room
 from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.forecast_server import forecasts
-from berth_operator.handlers import run_kopf
+from berth_operator.handlers import PROGRAM, run_kopf
 from berth_operator.room.memory_estimates import GpuPreflight, MemoryEstimates, cluster_surroundings
 from berth_operator.room.model_files import ModelFiles
 from berth_operator.room.node_watch import NodeWatch
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 async def _run(settings: OperatorSettings) -> None:
-    cluster = await KubernetesCluster.connect(settings.namespace)
+    cluster = await KubernetesCluster.connect(settings.namespace, program=PROGRAM)
     metrics = DownloadMetrics()
     if settings.metrics_port:
         _serve_metrics(settings.metrics_port, metrics)
