@@ -125,7 +125,7 @@ class _Round:
 
     def _start(self, demand: RoomDemand, line: Line, standing: Standing, shape: int, need: Amounts) -> None:
         standing.give(need)
-        standing.starting += 1
+        self._books.count_start(standing)
         if demand.pod is not None:
             self._wait(demand, line, 0.0, "Scheduling", partial(_on_its_way, standing))
             return
