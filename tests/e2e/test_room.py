@@ -10,16 +10,21 @@ from pathlib import Path
 import pytest
 
 from berth_api.activity import leased_until
-from berth_cluster.cluster import PODS
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.conftest import make_namespace
 from tests.e2e.crowd import Outcome, crowd
 from tests.e2e.gpus import advertise, ask, load_copies
 from tests.e2e.release import CAPITAL, Release, install, user
+from tests.e2e.switches import switches
 from tests.kubectl import Kubectl
 
 GPU = "nvidia.com/gpu"
 MODELS = ("one", "two", "three")
+MAX_RESIDENCY = 20
+LONGEST_CHANGE = 20
+"""Seconds in which a model drains and leaves, and the next one starts, on a busy machine."""
+LONGEST_WAIT = (len(MODELS) - 1) * (MAX_RESIDENCY + LONGEST_CHANGE) + LONGEST_CHANGE
+"""Nobody waits longer: each of the other models has its time once, and they change places before it and after it."""
 
 
 @pytest.fixture(scope="module", params=["false", "true"], ids=["by the scheduler's words", "by a look at nodes"])
@@ -32,7 +37,7 @@ def one_gpu(
         "router.replicas=2",
         f"operator.room.watchNodes={request.param}",
         "operator.room.minResidency=2",
-        "operator.room.maxResidency=20",
+        f"operator.room.maxResidency={MAX_RESIDENCY}",
         "router.defaultDevice=cuda",
     )
     installed = install(
@@ -103,11 +108,16 @@ async def comments_until_answer(berth: Release, model: str) -> list[str]:
 
 async def test_everybody_is_served_whatever_they_ask(room: Release) -> None:
     """`ROOM_SECONDS` sets how long it lasts."""
-    async with room.counting() as seen, crowd(room, "three models, one GPU", models=MODELS, clients=6) as clients:
+    async with (
+        switches(room.cluster) as seen,
+        crowd(room, "three models, one GPU", models=MODELS, clients=6) as clients,
+    ):
         await asyncio.sleep(float(os.environ.get("ROOM_SECONDS", "20")))
         await clients.served(1)
-    print(f"{len(seen[PODS.plural])} starts")
+    print(f"{seen}; the longest wait for an answer: {clients.tally.longest:.1f} s, of at most {LONGEST_WAIT:.0f}")
     assert set(clients.tally.counts) == {Outcome.WHOLE}, str(clients.tally)
+    assert seen.seconds, "models changed places"
+    assert clients.tally.longest <= LONGEST_WAIT, "somebody starved"
 
 
 @pytest.mark.parametrize("component", ["operator", "router"])
