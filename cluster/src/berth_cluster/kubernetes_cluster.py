@@ -31,6 +31,7 @@ from berth_cluster.cluster import (
 )
 from berth_cluster.json_lines import lines_of
 from berth_cluster.names import impossible_label, is_object_name
+from berth_cluster.user_agent import user_agent
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 WATCH_SECONDS = 240
@@ -69,15 +70,19 @@ class KubernetesCluster:
         self.namespace = namespace
 
     @classmethod
-    async def connect(cls, namespace: str | None = None, kubeconfig: str | None = None) -> Self:
+    async def connect(
+        cls, namespace: str | None = None, kubeconfig: str | None = None, *, program: str = "berth"
+    ) -> Self:
         """Connects as the pod's service account, or with a kubeconfig file where one is given or KUBECONFIG names one.
 
-        The namespace defaults to the pod's own, or to the kubeconfig context's. Raises UnavailableError without either
-        configuration, InvalidError where the namespace cannot be one, SettingsError where a variable of the environment
-        is wrong.
+        `program` is who asks, in the API server's log, and who writes, in an object's `managedFields`. The namespace
+        defaults to the pod's own, or to the kubeconfig context's. Raises UnavailableError without either configuration,
+        InvalidError where the namespace cannot be one, SettingsError where a variable of the environment is wrong.
         """
         configuration, namespace = await load_connection(namespace, kubeconfig)
-        return cls(ApiClient(configuration), namespace)
+        client = ApiClient(configuration)
+        cast("Any", client).user_agent = user_agent(program)
+        return cls(client, namespace)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -22,6 +22,10 @@ from berth_cluster.cluster import (
     Kind,
     Object,
 )
+from berth_cluster.user_agent import user_agent
+
+PROGRAM = "berth-operator"
+"""Who asks, for the API server."""
 
 _CHILDREN = (JOBS, PODS)
 """The kinds of objects that a download has."""
@@ -57,11 +61,26 @@ def _login(**kwargs: Any) -> Any:
     # Kopf's own choice would import the synchronous client, which takes as much memory as all of Berth.
     in_cluster = kopf.login_with_service_account(**kwargs)
     if in_cluster is None or "KUBERNETES_SERVICE_HOST" not in os.environ:
-        return in_cluster or kopf.login_with_kubeconfig(**kwargs)
+        found = in_cluster or kopf.login_with_kubeconfig(**kwargs)
+        return _connection(found) if found else None
     # By the address that every pod is given: a cluster's DNS may be late or absent.
     host = os.environ["KUBERNETES_SERVICE_HOST"]
     address = f"[{host}]" if ":" in host else host
-    return dataclasses.replace(in_cluster, server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}")
+    server = f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+    return _connection(dataclasses.replace(in_cluster, server=server))
+
+
+class _Connection(kopf.ConnectionInfo):
+    """Kopf's way to the API server, which tells who asks: kopf itself would ask as `kopf`."""
+
+    def as_http_headers(self) -> dict[str, str]:
+        """The credentials, and the program."""
+        return {**super().as_http_headers(), "User-Agent": user_agent(PROGRAM)}
+
+
+def _connection(found: kopf.ConnectionInfo) -> _Connection:
+    fields: dict[str, Any] = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return _Connection(**fields)
 
 
 def _watch(registry: kopf.OperatorRegistry, wake: Wake, kind: Kind, label: str) -> None:

@@ -15,7 +15,7 @@ from berth_operator.deployments.reconciler import DeploymentReconciler, Room
 from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
 from berth_operator.forecast_server import forecasts
-from berth_operator.handlers import run_kopf
+from berth_operator.handlers import PROGRAM, run_kopf
 from berth_operator.room.memory_estimates import GpuPreflight, MemoryEstimates, cluster_surroundings
 from berth_operator.room.model_files import ModelFiles
 from berth_operator.room.node_watch import NodeWatch
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 async def _run(settings: OperatorSettings) -> None:
-    cluster = await KubernetesCluster.connect(settings.namespace)
+    cluster = await KubernetesCluster.connect(settings.namespace, program=PROGRAM)
     metrics = DownloadMetrics()
     if settings.metrics_port:
         _serve_metrics(settings.metrics_port, metrics)
@@ -67,11 +67,12 @@ async def _run(settings: OperatorSettings) -> None:
 
 
 def _room(settings: OperatorSettings, places: Places) -> Room:
+    rules = settings.room.rules(settings.devices)
     if settings.model_store.path is None:
-        return Room(places, settings.room.rules())
+        return Room(places, rules)
     files = ModelFiles(Path(settings.model_store.path))
     estimates = MemoryEstimates(files, cluster_surroundings(settings.devices))
-    return Room(places, settings.room.rules(), estimates, GpuPreflight(files, settings, places))
+    return Room(places, rules, estimates, GpuPreflight(files, settings, places))
 
 
 def _serve_metrics(port: int, metrics: DownloadMetrics) -> None:

@@ -32,7 +32,7 @@ def _calm_garbage_collection() -> None:
 
 async def run(settings: RouterSettings) -> None:
     """Serves until a signal ends it. Raises ClusterError: there is no cluster. Raises OSError: the port is taken."""
-    cluster = await KubernetesCluster.connect(settings.namespace)
+    cluster = await KubernetesCluster.connect(settings.namespace, program="berth-router")
     try:
         await serve(cluster, settings)
     finally:

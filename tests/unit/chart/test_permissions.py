@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from berth_api.identity import with_defaults
+from berth_api.model_deployment import Backend, Device, ModelDeploymentSpec
 from tests.unit.chart.rendering import render
 
 Rules = dict[tuple[str, str], set[str]]
@@ -64,10 +66,62 @@ def test_the_routers_write_no_config_map_but_that_of_their_counts() -> None:
     assert {"name": "BERTH_STATS_CONFIG_MAP", "value": "berth-stats"} in container["env"]
 
 
-def test_nothing_reaches_beyond_the_namespace() -> None:
+def test_no_part_of_a_release_may_do_anything_beyond_its_namespace() -> None:
     release = render()
     assert len(release.of_kind("Role")) == len(release.of_kind("RoleBinding")) == 2
-    assert not release.of_kind("ClusterRole") + release.of_kind("ClusterRoleBinding")
+    assert not release.of_kind("ClusterRoleBinding")
+
+
+def test_users_rights_are_rules_for_kubernetes_own_roles() -> None:
+    view, edit = sorted(render().of_kind("ClusterRole"), key=lambda role: len(role["metadata"]["labels"]), reverse=True)
+    aggregated = {
+        role["metadata"]["name"]: {label.rsplit("-", 1)[1] for label in role["metadata"]["labels"] if "rbac." in label}
+        for role in (view, edit)
+    }
+    assert aggregated == {
+        "berth.dev:models:berth:view": {"view", "edit", "admin"},
+        "berth.dev:models:berth:edit": {"edit", "admin"},
+    }
+    assert rules(edit).keys() == {("berth.dev", "modeldeployments"), ("berth.dev", "modeldownloads")}
+    assert {verb for verbs in rules(view).values() for verb in verbs} == {"get", "list", "watch"}
+
+
+CLUSTER_WIDE = ("ClusterRole", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+
+
+def cluster_wide(**values: Any) -> set[str]:
+    release = render(**values, crds={"install": False})
+    return {f"{kind}/{each['metadata']['name']}" for kind in CLUSTER_WIDE for each in release.of_kind(kind)}
+
+
+def test_two_releases_have_no_object_of_the_cluster_in_common() -> None:
+    releases = [("berth", "a"), ("berth", "b"), ("berth-b", "a"), ("b-berth", "a"), ("berth", "a-b")]
+    names = [name for release, namespace in releases for name in cluster_wide(release=release, namespace=namespace)]
+    assert len(set(names)) == len(names) == 4 * len(releases)
+
+
+def test_who_has_no_rights_in_the_cluster_can_do_without_them() -> None:
+    assert not cluster_wide(rbac={"aggregateRoles": False, "routerPolicy": False})
+
+
+def test_the_policy_concerns_the_routers_of_this_release_alone() -> None:
+    release = render()
+    [policy] = release.of_kind("ValidatingAdmissionPolicy")
+    spec = policy["spec"]
+    assert spec["matchConstraints"]["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "models"}}
+    [condition] = spec["matchConditions"]
+    assert condition["expression"] == "request.userInfo.username == 'system:serviceaccount:models:berth-router'"
+    [binding] = release.of_kind("ValidatingAdmissionPolicyBinding")
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+
+
+@pytest.mark.parametrize("backend", Backend)
+def test_the_policy_lets_a_router_state_all_that_it_states(backend: Backend) -> None:
+    [policy] = render().of_kind("ValidatingAdmissionPolicy")
+    [create] = [each["expression"] for each in policy["spec"]["validations"] if "CREATE" in each["expression"]]
+    stated = with_defaults(ModelDeploymentSpec(model="/models/smol", backend=backend, device=Device.CUDA)).manifest()
+    assert not {field for field in stated if f"'{field}'" not in create}
+    assert not {field for field in ("resources", "nodeSelector", "tolerations", "engineArgs") if field in create}
 
 
 def test_only_the_operator_and_the_router_get_a_token() -> None:

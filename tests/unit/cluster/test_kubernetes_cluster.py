@@ -274,6 +274,20 @@ async def test_a_version_is_a_precondition_by_itself(tmp_path: Path) -> None:
         assert [method for method, _ in server.seen] == ["PATCH"] * 3  # nothing is read for it
 
 
+async def test_the_api_server_hears_which_program_asks(tmp_path: Path) -> None:
+    agents: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        agents.append(request.headers.get("user-agent"))
+        return web.json_response(OBJECT)
+
+    async with api_server(tmp_path, answer) as server:
+        cluster = await KubernetesCluster.connect("ns", str(server.kubeconfig), program="berth-router")
+        await cluster.get(MODEL_DOWNLOADS, "x")
+        await cluster.close()
+    assert [str(agent).split("/")[0] for agent in agents] == ["berth-router"]
+
+
 async def test_netrc_has_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
     (tmp_path / "netrc").chmod(0o600)
