@@ -10,7 +10,8 @@ from typing import Any
 
 def kstatus(item: dict[str, Any]) -> str:
     """Current, InProgress, Failed or Terminating."""
-    metadata, status = item["metadata"], item.get("status") or {}
+    metadata: dict[str, Any] = item["metadata"]
+    status: dict[str, Any] = item.get("status") or {}
     if metadata.get("deletionTimestamp"):
         return "Terminating"
     if "observedGeneration" in status and status["observedGeneration"] != metadata["generation"]:

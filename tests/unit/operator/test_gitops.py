@@ -4,14 +4,14 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 from lupa import lua51
 
 from berth_api.conditions import ConditionType, condition_of
-from berth_api.crd import custom_resource_definition
+from berth_api.crd.definition import custom_resource_definition
 from berth_api.crd.model_deployment import MODEL_DEPLOYMENT
 from berth_api.crd.model_download import MODEL_DOWNLOAD
 from berth_api.model_download import DownloadPhase
@@ -93,7 +93,7 @@ def health() -> Callable[[dict[str, Any]], str]:
     scripts: dict[str, str] = config["data"]
 
     def run(resource: dict[str, Any]) -> str:
-        lua: Any = lua51.LuaRuntime(register_eval=False)
+        lua: Any = cast("Any", lua51).LuaRuntime(register_eval=False)
         lua.globals().obj = lua.table_from(json.loads(json.dumps(resource)), recursive=True)
         answer = lua.execute(scripts[f"resource.customizations.health.berth.dev_{resource['kind']}"])
         assert isinstance(answer["message"], str)
