@@ -183,7 +183,8 @@ class World:
             self.at(self.now + running.model.ttl_seconds, lambda: self._expire(running))
 
     def _expire(self, running: SimulatedEngine) -> None:
-        if running.state is ResidentState.IDLE and self.now - running.last_used >= running.model.ttl_seconds:
+        # The moment was computed as `last_used + ttl_seconds`, and is compared as that: a difference rounds otherwise.
+        if running.state is ResidentState.IDLE and self.now >= running.last_used + running.model.ttl_seconds:
             self._leave(running)
 
     def _decide(self) -> None:

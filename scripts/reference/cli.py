@@ -1,6 +1,7 @@
 """docs/reference/cli.md, from the commands in local/src/berth_local/cli."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from typer.main import get_group
 
@@ -34,21 +35,23 @@ def _commands() -> Iterator[str]:
     group = get_group(app)
     for name, command in group.commands.items():
         if not command.hidden:
-            context = command.make_context(
-                f"berth {name}",
-                [],
-                resilient_parsing=True,
-                terminal_width=_WIDTH,
-                help_option_names=["-h", "--help"],
-            )
             yield f"## `berth {name}`"
-            yield f"```text\n{command.get_help(context)}\n```"
+            yield _help(f"berth {name}", command)
+            for part, subcommand in getattr(command, "commands", {}).items():
+                yield _help(f"berth {name} {part}", subcommand)
             yield from _other_names(name)
+
+
+def _help(path: str, command: Any) -> str:
+    context = command.make_context(
+        path, [], resilient_parsing=True, terminal_width=_WIDTH, help_option_names=["-h", "--help"]
+    )
+    return f"```text\n{command.get_help(context)}\n```"
 
 
 def _other_names(name: str) -> Iterator[str]:
     """A line for each hidden command that does the same."""
-    same = next(command.callback for command in app.registered_commands if command.name == name)
+    same = next((command.callback for command in app.registered_commands if command.name == name), None)
     for other in app.registered_commands:
         if other.hidden and other.callback is same:
             yield f"`berth {other.name}` is the same."

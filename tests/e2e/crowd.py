@@ -45,6 +45,8 @@ class Tally:
     counts: Counter[Outcome] = field(default_factory=Counter[Outcome])
     words: Counter[str] = field(default_factory=Counter[str])
     """What the failed ones were told."""
+    longest: float = 0.0
+    """Seconds of the request that took longest, of those that have a whole answer."""
 
     @property
     def sent(self) -> int:
@@ -95,9 +97,11 @@ class Crowd:
         headers = {"Authorization": f"Bearer {self._berth.api_key}"}
         async with aiohttp.ClientSession(connector=connector, timeout=limits, headers=headers) as session:
             while not self._ending:
+                began = time.monotonic()
                 outcome, word = await self._ask(session, streaming=number % 2 == 0)
                 self.tally.counts[outcome] += 1
                 if outcome is Outcome.WHOLE:
+                    self.tally.longest = max(self.tally.longest, time.monotonic() - began)
                     self._whole_by_client[number] += 1
                 else:
                     self.tally.words[f"{outcome}: {word}"] += 1

@@ -1,7 +1,6 @@
 """More models than GPUs: what is idle gives way, what is busy is waited for, and no stream is cut. Two routers."""
 
 import asyncio
-import json
 import os
 import secrets
 import time
@@ -11,26 +10,21 @@ from pathlib import Path
 import pytest
 
 from berth_api.activity import leased_until
-from berth_cluster.cluster import PODS
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.conftest import make_namespace
 from tests.e2e.crowd import Outcome, crowd
+from tests.e2e.gpus import advertise, ask, load_copies
 from tests.e2e.release import CAPITAL, Release, install, user
+from tests.e2e.switches import switches
 from tests.kubectl import Kubectl
 
 GPU = "nvidia.com/gpu"
 MODELS = ("one", "two", "three")
-
-
-def advertise(kubectl: Kubectl, count: int) -> None:
-    """Has the only node say that it has so many GPUs, and waits until the kubelet says so too."""
-    [node] = kubectl.json("get", "nodes")["items"]
-    name = node["metadata"]["name"]
-    patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(count)}]
-    kubectl.run("patch", "node", name, "--subresource=status", "--type=json", "--patch", json.dumps(patch))
-    kubectl.run(
-        "wait", "node", name, f"--for=jsonpath={{.status.allocatable.nvidia\\.com/gpu}}={count}", "--timeout=60s"
-    )
+MAX_RESIDENCY = 20
+LONGEST_CHANGE = 20
+"""Seconds in which a model drains and leaves, and the next one starts, on a busy machine."""
+LONGEST_WAIT = (len(MODELS) - 1) * (MAX_RESIDENCY + LONGEST_CHANGE) + LONGEST_CHANGE
+"""Nobody waits longer: each of the other models has its time once, and they change places before it and after it."""
 
 
 @pytest.fixture(scope="module", params=["false", "true"], ids=["by the scheduler's words", "by a look at nodes"])
@@ -38,12 +32,12 @@ def one_gpu(
     request: pytest.FixtureRequest, test_cluster: Kubectl, crds: None, images: dict[str, str], models: Path
 ) -> Iterator[Release]:
     """Two routers, three models, and one GPU, behind which the engine computes on the CPU."""
-    advertise(test_cluster, 1)
+    advertise(test_cluster, GPU, 1)
     values = (
         "router.replicas=2",
         f"operator.room.watchNodes={request.param}",
         "operator.room.minResidency=2",
-        "operator.room.maxResidency=20",
+        f"operator.room.maxResidency={MAX_RESIDENCY}",
         "router.defaultDevice=cuda",
     )
     installed = install(
@@ -52,17 +46,10 @@ def one_gpu(
         *values,
         more_images={"engines.llamacpp.cuda.image": "llamacpp"},
     )
-    sample = models / "SmolLM2-135M-Instruct"
-    for name in MODELS:
-        folder = models.parent / "room" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in sample.iterdir():
-            if not (folder / file.name).exists():
-                (folder / file.name).hardlink_to(file)
-        installed.load_model(folder)
+    load_copies(installed, models, MODELS)
     yield installed
     installed.uninstall()
-    advertise(test_cluster, 0)
+    advertise(test_cluster, GPU, 0)
 
 
 @pytest.fixture
@@ -74,14 +61,6 @@ async def room(one_gpu: Release) -> AsyncIterator[Release]:
     yield one_gpu
     await one_gpu.close_clients()
     await cluster.close()
-
-
-async def ask(berth: Release, model: str, **fields: object) -> str:
-    """The answer to the question. `model`: its directory's name."""
-    body = {"model": model, "messages": CAPITAL, "max_tokens": 8, "temperature": 0, **fields}
-    status, answer, _ = await berth.post("/v1/chat/completions", body)
-    assert status == 200, answer
-    return answer["choices"][0]["message"]["content"]
 
 
 async def test_an_idle_model_gives_its_gpu_to_the_one_that_is_asked(room: Release) -> None:
@@ -129,11 +108,16 @@ async def comments_until_answer(berth: Release, model: str) -> list[str]:
 
 async def test_everybody_is_served_whatever_they_ask(room: Release) -> None:
     """`ROOM_SECONDS` sets how long it lasts."""
-    async with room.counting() as seen, crowd(room, "three models, one GPU", models=MODELS, clients=6) as clients:
+    async with (
+        switches(room.cluster) as seen,
+        crowd(room, "three models, one GPU", models=MODELS, clients=6) as clients,
+    ):
         await asyncio.sleep(float(os.environ.get("ROOM_SECONDS", "20")))
         await clients.served(1)
-    print(f"{len(seen[PODS.plural])} starts")
+    print(f"{seen}; the longest wait for an answer: {clients.tally.longest:.1f} s, of at most {LONGEST_WAIT:.0f}")
     assert set(clients.tally.counts) == {Outcome.WHOLE}, str(clients.tally)
+    assert seen.seconds, "models changed places"
+    assert clients.tally.longest <= LONGEST_WAIT, "somebody starved"
 
 
 @pytest.mark.parametrize("component", ["operator", "router"])

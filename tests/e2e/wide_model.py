@@ -41,6 +41,14 @@ TEMPLATE = """\
 take minutes on a small machine. And it begins each answer, so that the model soon ends it.
 """
 
+_ENDS = {Keys.Tokenizer.EOT_ID: "?", Keys.Tokenizer.EOM_ID: ".", Keys.Tokenizer.FIM_SEP_ID: "\u010a"}
+"""What ends an answer besides the model's own token: the end of its first sentence or line (here as it is written in
+the vocabulary), by any name under which llama.cpp knows such tokens.
+
+Agents ask for answers of thousands of tokens. A model of this size now and then falls into a loop, and goes on to the
+last of them: beside another request its numbers are computed in another order, and it says something else.
+"""
+
 
 def make_wide_model(sample: Path, store: Path) -> None:
     """Puts the model into the store. `sample`: the sample's file."""
@@ -52,9 +60,17 @@ def make_wide_model(sample: Path, store: Path) -> None:
         Keys.Tokenizer.CHAT_TEMPLATE: MetadataDetails(GGUFValueType.STRING, TEMPLATE),
         "general.sampling.temp": MetadataDetails(GGUFValueType.FLOAT32, 0.0),
     }
-    copy_with_new_metadata(reader, writer, changed, [])
+    added = {key: MetadataDetails(GGUFValueType.UINT32, _token(reader, text)) for key, text in _ENDS.items()}
+    copy_with_new_metadata(reader, writer, changed | added, [])
     written = GGUFReader(target, "r+")
     field = written.get_field("llama.context_length")
     assert field
     field.parts[field.data[0]][0] = np.uint32(WINDOW)
     written.data.flush()
+
+
+def _token(reader: GGUFReader, text: str) -> int:
+    """The number of this token in the vocabulary."""
+    vocabulary = reader.get_field(Keys.Tokenizer.LIST)
+    assert vocabulary
+    return list(vocabulary.contents()).index(text)

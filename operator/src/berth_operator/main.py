@@ -67,11 +67,12 @@ async def _run(settings: OperatorSettings) -> None:
 
 
 def _room(settings: OperatorSettings, places: Places) -> Room:
+    rules = settings.room.rules(settings.devices)
     if settings.model_store.path is None:
-        return Room(places, settings.room.rules())
+        return Room(places, rules)
     files = ModelFiles(Path(settings.model_store.path))
     estimates = MemoryEstimates(files, cluster_surroundings(settings.devices))
-    return Room(places, settings.room.rules(), estimates, GpuPreflight(files, settings, places))
+    return Room(places, rules, estimates, GpuPreflight(files, settings, places))
 
 
 def _serve_metrics(port: int, metrics: DownloadMetrics) -> None:

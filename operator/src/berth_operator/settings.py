@@ -67,6 +67,19 @@ class DeviceSettings(_Section):
         description="Memory of one device, such as 80Gi. What can never fit into it is refused. None: the label"
         " nvidia.com/gpu.memory of the nodes counts, if the operator may look at these.",
     )
+    shares: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many times each GPU is advertised under resourceName, as by time slicing. An engine gets that"
+        " part of its memory, and those of one node start one after the other.",
+    )
+
+    @model_validator(mode="after")
+    def _shares_have_a_name(self) -> Self:
+        if self.shares > 1 and not self.resource_name:
+            raise ValueError(f"shares is {self.shares}, but resourceName is empty: it must name what is shared")
+        return self
 
 
 class EngineArgs(_Section):
@@ -91,6 +104,19 @@ class ModelStoreSettings(_Section):
         default=None,
         description="Where the operator itself has the models. It estimates from their files what they take. None:"
         " nowhere, and nothing is estimated.",
+    )
+
+
+class CompileCacheSettings(_Section):
+    """Where vLLM keeps what it compiles for the next start."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Whether vLLM's pods get a folder that they may write, one for each model, image and device."
+        " Otherwise each start compiles anew.",
+    )
+    claim_name: str | None = Field(
+        default=None, description="The PersistentVolumeClaim that has the folders. None: that of the model store."
     )
 
 
@@ -217,13 +243,14 @@ class RoomSection(_Section):
         description="Whether nodes are added for pods that find none. Then nothing is refused for its size.",
     )
 
-    def rules(self) -> RoomSettings:
-        """The settings of the decision."""
+    def rules(self, devices: Mapping[Device, DeviceSettings]) -> RoomSettings:
+        """The settings of the decision. `devices`: how pods are scheduled."""
         return RoomSettings(
             min_residency=timedelta(seconds=self.min_residency),
             max_residency=timedelta(seconds=self.max_residency),
             patience=timedelta(seconds=self.patience),
             starts_per_node=self.starts_per_node or None,
+            shared=frozenset(each.resource_name for each in devices.values() if each.resource_name and each.shares > 1),
             autoscaled=self.autoscaled,
         )
 
@@ -260,6 +287,9 @@ class OperatorSettings(_Section):
         default_factory=list[str], description="Secrets for the engine images' registry."
     )
     model_store: ModelStoreSettings = Field(default_factory=ModelStoreSettings, description="Where the models are.")
+    compile_cache: CompileCacheSettings = Field(
+        default_factory=CompileCacheSettings, description="Where vLLM keeps what it compiles for the next start."
+    )
     downloads: DownloadSettings = Field(
         default_factory=DownloadSettings, description="How models are brought into the store."
     )

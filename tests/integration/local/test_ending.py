@@ -19,7 +19,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-HINT = "ending: 1 answer still under way; Ctrl-C again ends now"
+HINT = "ending: 1 answer still runs; Ctrl-C again ends it now"
 
 
 @dataclass
@@ -69,7 +69,7 @@ async def asked(directory: Path, prompt: str) -> AsyncGenerator[Asked]:
         process = await berth.command("up", "--models", str(berth.models), "--port", "0", stdout=output, stderr=output)
     try:
         await until(lambda: "Ctrl-C ends it" in said.read_text() or process.returncode is not None)
-        berth.url = said.read_text().split()[5].removesuffix("/v1.")
+        berth.url = said.read_text().split()[5].removesuffix("/v1")
         async with berth.client() as client:
             create: Any = client.chat.completions.create
             stream = await create(model="tiny", messages=[{"role": "user", "content": prompt}], stream=True)

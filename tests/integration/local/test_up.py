@@ -106,7 +106,7 @@ async def test_a_second_one_says_that_there_is_one(shared: Berth) -> None:
     _, said = await second.communicate()
     assert second.returncode == 1
     assert said.decode().count("\n") == 1
-    assert f"running already with {shared.home}, at {shared.url}" in said.decode()
+    assert f"Berth serves {shared.models} at {shared.url}/v1 (pid {shared.pid}) already" in said.decode()
 
 
 async def test_a_command_that_serves_another_one_too_ends_when_that_has_its_answer(tmp_path: Path) -> None:
@@ -135,10 +135,11 @@ async def test_a_command_that_serves_another_one_too_ends_when_that_has_its_answ
     assert ((await first.communicate())[0], first.returncode) == (b"is.\n", 0)
 
 
-async def test_a_network_is_let_in_with_a_key_only(shared: Berth) -> None:
-    refused = await shared.command("up", "--host", "0.0.0.0", "--port", "0", stderr=asyncio.subprocess.PIPE)
+async def test_a_network_is_let_in_with_a_key_only(tmp_path: Path) -> None:
+    install(tmp_path / "bin")
+    refused = await Berth(tmp_path).command("up", "--host", "0.0.0.0", "--port", "0", stderr=asyncio.subprocess.PIPE)
     _, said = await refused.communicate()
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert said.decode().count("\n") == 1
     assert "BERTH_API_KEY" in said.decode()
 

@@ -8,6 +8,7 @@ import pytest
 
 from berth_api.model_deployment import Backend, Device, Toleration
 from berth_operator.settings import (
+    CompileCacheSettings,
     DeviceSettings,
     DownloadSettings,
     EngineImage,
@@ -62,11 +63,13 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
                 "resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
                 "cpuRequest": 2,
                 "memory": "80Gi",
+                "shares": 4,
             },
             "cpu": {"cpuRequest": ""},
         },
         engineArgs={"allowed": {"llamacpp": ["--cache-type-k", "--no-mmap"]}},
         modelStore={"existingClaim": "weights", "subPath": "llm/models"},
+        compileCache={"enabled": True, "existingClaim": "cache"},
         operator={"timing": {"startDeadline": 31536000, "firstRetry": 0.5}},
     )
     assert settings.engines == {
@@ -83,12 +86,25 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         resources={"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
         cpu_request=2,
         memory="80Gi",
+        shares=4,
     )
     assert settings.devices[Device.CPU] == DeviceSettings()
     assert settings.engine_args.allowed == {Backend.LLAMACPP: ["--cache-type-k", "--no-mmap"]}
     assert settings.image_pull_secrets == ["secret"]
     assert (settings.model_store.claim_name, settings.model_store.sub_path) == ("weights", "llm/models")
+    assert settings.compile_cache == CompileCacheSettings(enabled=True, claim_name="cache")
     assert (settings.timing.start_deadline, settings.timing.first_retry) == (31536000, 0.5)
+
+
+def test_engines_with_a_share_of_a_device_start_one_after_the_other(settings_of: SettingsOf) -> None:
+    def shared(**cuda: Any) -> frozenset[str]:
+        settings = settings_of(devices={"cuda": cuda})
+        return settings.room.rules(settings.devices).shared
+
+    assert shared() == frozenset()
+    assert shared(resourceName="nvidia.com/gpu.shared", shares=2) == {"nvidia.com/gpu.shared"}
+    with pytest.raises(SettingsError, match=r"devices\.cuda.*shares is 2, but resourceName is empty"):
+        shared(resourceName="", shares=2)
 
 
 @pytest.mark.covers("operator.timing.resync")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from berth_api.identity import with_defaults
-from berth_api.model_deployment import ModelDeploymentSpec
+from berth_api.model_deployment import Backend, ModelDeploymentSpec
 from berth_operator.deployments.actions import CreatePod, ObservedDeployment
 from berth_operator.deployments.plan import make_plan
 from berth_operator.engines import ENGINES
@@ -79,6 +79,17 @@ def test_what_the_launcher_is_told(spec: dict[str, Any], arguments: str) -> None
     process = ENGINES[parsed.backend].process(parsed)
     assert " ".join(process.args) == arguments.format(slots=8)
     assert (process.port, process.health_path) == (8000, "/health")
+
+
+def test_of_a_share_of_a_gpu_vllm_takes_what_it_would_of_a_whole() -> None:
+    def utilization(device: str, shares: int, **settings: float) -> str:
+        spec = {"model": MODEL, "backend": "vllm", "device": device, "vllm": settings}
+        process = ENGINES[Backend.VLLM].process(with_defaults(ModelDeploymentSpec.model_validate(spec)), shares)
+        return process.args[process.args.index("--gpu-memory-utilization") + 1]
+
+    assert [utilization("cuda", shares) for shares in (1, 2, 3, 8)] == ["0.7", "0.35", "0.2333", "0.0875"]
+    assert utilization("cuda", 2, gpuMemoryUtilization=0.9) == "0.45"
+    assert utilization("cpu", 2) == "0.7"
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,34 @@ CASES = [
         wake_in=1800,
     ),
     Case(
+        "what a router made is not tried again for nobody",
+        deployment(
+            {"idle": {"ttlSeconds": 2000, "action": "Delete"}},
+            status={"attempt": 2, "lastFailure": failure(-10, retry=0)},
+        ),
+        [],
+        ["status"],
+        "Stalled",
+        attempt=2,
+        wake_in=1000,
+    ),
+    Case(
+        "but for a request that waits for it",
+        deployment(
+            {"idle": {"ttlSeconds": 2000, "action": "Delete"}},
+            status={
+                "attempt": 2,
+                "lastFailure": failure(-90, retry=-80),
+                "activity": {"r1": {"lastActivity": at(0), "keepUntil": at(2000), "leaseUntil": at(60)}},
+            },
+        ),
+        [],
+        ["create smol-2", "status"],
+        "Starting",
+        attempt=2,
+        wake_in=1800,
+    ),
+    Case(
         "or at once, when something else is to be tried",
         deployment(status={"attempt": 2, "lastFailure": {**failure(-3, retry=7), "madeFrom": "something else"}}),
         [],

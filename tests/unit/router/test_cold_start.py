@@ -7,7 +7,7 @@ import openai
 import orjson
 import pytest
 
-from berth_cluster.cluster import MODEL_DEPLOYMENTS, ForbiddenError, UnavailableError
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, ForbiddenError, Object, UnavailableError
 from berth_router.settings import RouterSettings
 from tests.unit.router.conftest import MODEL, PROMPT, Serving, served
 from tests.unit.router.engine import Call, chunk
@@ -110,6 +110,21 @@ async def test_a_start_that_fails_tells_every_waiting_client_the_reason(serving:
         assert "berth/llamacpp:9 is not there" in error.message
         assert 40 <= int(error.response.headers["retry-after"]) <= 50
         assert error.response.headers["x-should-retry"] == "false"
+
+
+async def test_a_request_after_the_wait_has_a_failed_start_tried_again(serving: Serving) -> None:
+    asking = asyncio.create_task(serving.ask())
+    name = await serving.created()
+    retry_at = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    await serving.make_stalled(name, "EngineExited", "the file is broken", retry_at)
+    await serving.until(_leased)  # the operator sees by it that somebody asks
+    assert not asking.done()
+    await serving.make_ready(name)
+    assert await asking == "Paris."
+
+
+def _leased(found: list[Object]) -> bool:
+    return any(entry.get("leaseUntil") for entry in found[0]["status"].get("activity", {}).values())
 
 
 async def test_a_request_for_a_stalled_model_gets_its_reason_at_once_and_makes_nothing_new(serving: Serving) -> None:

@@ -10,7 +10,7 @@ import pytest
 from berth_formats.checkpoint import attention_of, context_length_of
 from berth_formats.memory import vllm_cpu_cache_bytes
 from berth_runtime.container import usable_cores
-from berth_runtime.engines.vllm import VllmLaunchSettings, scaled_positions, server_command
+from berth_runtime.engines.vllm import VllmLaunchSettings, compile_cache, scaled_positions, server_command
 from berth_runtime.main import engine_call
 from tests.unit.runtime.model_files import put
 
@@ -56,6 +56,7 @@ def test_the_whole_command_on_a_gpu() -> None:
         ({"positions": 131072}, ("--hf-overrides", '{"max_position_embeddings": 131072}')),
         ({"devices": 4}, ("--tensor-parallel-size", "4")),
         ({"cpu_cache_bytes": GIB}, ("--kv-cache-memory-bytes", "1073741824")),
+        ({"gpu_cache_bytes": GIB}, ("--kv-cache-memory-bytes", "1073741824")),
         ({"ipv6": True}, ("--host", "::")),
         ({"port": 9000}, ("--port", "9000")),
         ({"alias": "smol"}, ("--served-model-name", "smol")),
@@ -64,6 +65,33 @@ def test_the_whole_command_on_a_gpu() -> None:
 def test_each_setting_reaches_the_server(change: dict[str, Any], expected: tuple[str, str]) -> None:
     call = server_command(BASE._replace(**change))
     assert call[call.index(expected[0]) + 1] == expected[1]
+
+
+def test_a_share_of_a_gpu_may_be_small_and_its_cache_is_stated(tmp_path: Path) -> None:
+    model = put(tmp_path / "SmolLM2", "model.safetensors")
+    put(model, "config.json", content=json.dumps(SMOLLM2).encode())
+    options = ["--kv-cache-memory-bytes", "1000", "--gpu-memory-utilization", "0.0437"]
+    given = dict(pairwise(engine_call(["vllm", "--model", str(model), *options]).arguments))
+    assert (given["--kv-cache-memory-bytes"], given["--gpu-memory-utilization"]) == ("1000", "0.0437")
+    assert "--enforce-eager" not in given
+
+
+def test_what_is_compiled_is_kept_where_a_folder_is_given(tmp_path: Path) -> None:
+    assert compile_cache(None) == {}
+    given = compile_cache(str(tmp_path / "compiled"))
+    assert given == {
+        "VLLM_CACHE_ROOT": str(tmp_path / "compiled/vllm"),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiled/torchinductor"),
+        "TRITON_CACHE_DIR": str(tmp_path / "compiled/triton"),
+    }
+    assert all(Path(place).is_dir() for place in given.values())
+    assert compile_cache(str(tmp_path / "compiled")) == given, "the next start finds it"
+
+
+def test_a_folder_that_cannot_be_written_stops_no_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert compile_cache(str(tmp_path / "file")) == {}
+    assert capsys.readouterr().err == f"berth-launch: vLLM compiles anew: {tmp_path}/file: Not a directory\n"
 
 
 def test_nothing_is_compiled_on_a_cpu() -> None:

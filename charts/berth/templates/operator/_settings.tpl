@@ -33,6 +33,11 @@ engineArgs:
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 modelStore: {{- toYaml $modelStore | nindent 2 }}
+compileCache:
+  enabled: {{ .Values.compileCache.enabled }}
+{{- with .Values.compileCache.existingClaim }}
+  claimName: {{ . }}
+{{- end }}
 downloads: {{- include "berth.downloads" . | nindent 2 }}
 timing: {{- toYaml .Values.operator.timing | nindent 2 }}
 room: {{- toYaml .Values.operator.room | nindent 2 }}

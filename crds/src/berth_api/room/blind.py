@@ -10,7 +10,50 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from berth_api.room.fits import plus
-from berth_api.room.snapshot import Amounts, PendingPod, Resident, RoomDemand, RoomNode, Taint, TolerationRule
+from berth_api.room.snapshot import (
+    Amounts,
+    PendingPod,
+    Resident,
+    ResidentState,
+    RoomDemand,
+    RoomNode,
+    RoomSettings,
+    RoomSnapshot,
+    Taint,
+    TolerationRule,
+)
+
+
+class StartsInSight:
+    """The engines that start, and the pods that are about to get a node: the scheduler has not refused them.
+
+    On which node one more would start is not known, so the limit of one node holds for all that are known together.
+    """
+
+    def __init__(self, snapshot: RoomSnapshot, settings: RoomSettings, nodes: int) -> None:
+        """`nodes`: how many are known."""
+        self._shared = settings.shared
+        self._limit = None if settings.starts_per_node is None else settings.starts_per_node * max(1, nodes)
+        self._shares_starting: frozenset[str] = frozenset()
+        self.number = 0
+        """How many start."""
+        for resident in snapshot.residents:
+            if resident.state is ResidentState.STARTING and not resident.hindered:
+                self.count(resident.holds)
+        for demand in snapshot.demands:
+            if demand.pod is not None and demand.pod.refused is None:
+                self.count(demand.needs[demand.pod.shape])
+
+    def may_begin(self, need: Amounts) -> bool:
+        """Whether one more engine may start, that needs this."""
+        if self._limit is not None and self.number >= self._limit:
+            return False
+        return self._shares_starting.isdisjoint(need)
+
+    def count(self, need: Amounts) -> None:
+        """One more starts, that needs this."""
+        self.number += 1
+        self._shares_starting |= self._shared.intersection(need)
 
 
 def known_nodes(residents: Sequence[Resident]) -> tuple[RoomNode, ...]:

@@ -1,5 +1,6 @@
 """The accounts of one decision: what is free on each node, and what may become free, as more and more is given away."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -15,16 +16,27 @@ BUSY_RELUCTANCE = 1000
 """More than a node has idle models with an endless TTL, each of which counts 1."""
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
+_NONE: frozenset[str] = frozenset()
 
 
 class Standing:
     """One node's account."""
 
-    __slots__ = ("coming", "foreign_waiting", "free", "node", "promised", "residents", "starting")
+    __slots__ = (
+        "_soon",
+        "coming",
+        "foreign_waiting",
+        "free",
+        "node",
+        "promised",
+        "residents",
+        "shares_starting",
+        "starting",
+    )
 
     def __init__(self, node: RoomNode) -> None:
         self.node = node
-        self.free = dict(node.allocatable)
+        self.free = defaultdict(int, node.allocatable)
         """Less than nothing where more is held, or given away, than there is."""
         self.coming: Amounts = _NOTHING
         """What leaving models hold, and those that were promised in this decision."""
@@ -32,18 +44,33 @@ class Standing:
         self.promised: frozenset[str] = frozenset()
         """Those that were."""
         self.starting = 0
+        """How many engines start there."""
+        self.shares_starting: frozenset[str] = frozenset()
+        """The shared resources that one of these needs."""
         self.foreign_waiting: Amounts = _NOTHING
         """What pods of others wait for that may come here."""
+        self._soon: Amounts | None = None
+        """The last answer of `soon`, while it is right."""
 
     def give(self, need: Amounts) -> None:
         """So much belongs to a demand, or to pods of others, whether it is free already or not."""
+        self._soon = None
         free = self.free
         for resource, amount in need.items():
-            free[resource] = free.get(resource, 0) - amount
+            free[resource] -= amount
 
     def soon(self) -> Amounts:
         """What is free once all that leave have left."""
-        return plus(self.free, self.coming) if self.coming else self.free
+        if not self.coming:
+            return self.free
+        if self._soon is None:
+            self._soon = plus(self.free, self.coming)
+        return self._soon
+
+    def expect(self, holds: Amounts) -> None:
+        """So much comes free soon."""
+        self._soon = None
+        self.coming = plus(self.coming, holds)
 
     def with_others(self, need: Amounts) -> Amounts:
         """The need, and that of the pods of others that may come here first."""
@@ -87,6 +114,8 @@ class Books:
         self.standings = {node.name: Standing(node) for node in nodes}
         self.leaving: list[Standing] = []
         """The nodes where something is coming."""
+        self.limited: list[Standing] = []
+        """The nodes where no more engine may start now."""
         self._residents = snapshot.residents
         self._settle()
         self._count_foreign_pods(snapshot)
@@ -105,10 +134,21 @@ class Books:
         """Those of this node: the idle ones, and the busy ones too if `busy`."""
         return [*self.idle.on(standing), *self.busy.on(standing)] if busy else self.idle.on(standing)
 
-    def may_start_on(self, standing: Standing) -> bool:
-        """Whether one more engine may start there now."""
+    def may_start_on(self, standing: Standing, needs: Iterable[str]) -> bool:
+        """Whether one more engine may start there now. `needs`: the resources that it needs."""
         limit = self.settings.starts_per_node
-        return limit is None or standing.starting < limit
+        if limit is not None and standing.starting >= limit:
+            return False
+        return not standing.shares_starting or standing.shares_starting.isdisjoint(needs)
+
+    def count_start(self, standing: Standing, needs: Iterable[str]) -> None:
+        """One more engine starts there, which needs these resources."""
+        standing.starting += 1
+        shares = self.settings.shared.intersection(needs) if self.settings.shared else _NONE
+        if standing.starting == self.settings.starts_per_node or not shares <= standing.shares_starting:
+            self.limited.append(standing)
+        if shares:
+            standing.shares_starting |= shares
 
     def start_seconds(self, resident: Resident) -> float:
         """How long a start of the model takes."""
@@ -122,7 +162,7 @@ class Books:
             self.leaving.append(standing)
         for each in chosen:
             resident = each.resident
-            standing.coming = plus(standing.coming, resident.holds)
+            standing.expect(resident.holds)
             standing.promised |= {resident.name}
             (self.busy if resident.state is ResidentState.BUSY else self.idle).take(each)
         standing.give(need)
@@ -142,14 +182,14 @@ class Books:
             standing.residents.append(resident)
             free = standing.free
             for resource, amount in resident.holds.items():
-                free[resource] = free.get(resource, 0) - amount
+                free[resource] -= amount
             state = resident.state
-            if state is starting:
-                standing.starting += 1
+            if state is starting and not resident.hindered:
+                self.count_start(standing, resident.holds)
             elif state is leaving:
                 if not standing.coming:
                     self.leaving.append(standing)
-                standing.coming = plus(standing.coming, resident.holds)
+                standing.expect(resident.holds)
 
     def _pile(self, state: ResidentState, keeps: Callable[[Resident], timedelta]) -> Pile:
         """`keeps`: how long a model of this state keeps what it holds once it is ready."""

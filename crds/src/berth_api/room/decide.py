@@ -7,7 +7,7 @@ it each time: what it no longer names, nor evicts, is open.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 
 from berth_api.room.actions import (
     CloseModels,
@@ -18,7 +18,7 @@ from berth_api.room.actions import (
     StartModel,
     WithdrawPod,
 )
-from berth_api.room.blind import as_known, known_nodes
+from berth_api.room.blind import StartsInSight, as_known, known_nodes
 from berth_api.room.books import Books, Standing
 from berth_api.room.fits import contradict, lacking
 from berth_api.room.lines import Line, in_order
@@ -62,6 +62,10 @@ class _Round:
         self._stuck: list[RoomDemand] = []
         """Where nodes are not known: the demands whose pods the scheduler has refused."""
         self._actions: list[RoomAction] = []
+
+    @cached_property
+    def _starts(self) -> StartsInSight:
+        return StartsInSight(self._snapshot, self._settings, len(self._books.standings))
 
     def actions(self) -> list[RoomAction]:
         for demand in in_order(self._snapshot.demands):
@@ -125,7 +129,7 @@ class _Round:
 
     def _start(self, demand: RoomDemand, line: Line, standing: Standing, shape: int, need: Amounts) -> None:
         standing.give(need)
-        standing.starting += 1
+        self._books.count_start(standing, need)
         if demand.pod is not None:
             self._wait(demand, line, 0.0, "Scheduling", partial(_on_its_way, standing))
             return
@@ -210,7 +214,13 @@ class _Round:
         if before is not None:
             self._wait(demand, line, None, "Queued", partial(_behind_one, before.name))
             return
-        message = f"the scheduler finds a node for {demand.name}: {amounts(demand.needs[0])}"
+        need = demand.needs[0]
+        if not self._starts.may_begin(need):
+            words = partial(_starts_somewhere, self._starts.number)
+            self._wait(demand, line, self._settings.default_start_seconds, "StartsLimited", words)
+            return
+        self._starts.count(need)
+        message = f"the scheduler finds a node for {demand.name}: {amounts(need)}"
         self._actions.append(StartModel(demand.name, 0, None, "NodesUnknown", message))
 
     def _competes(self, earlier: RoomDemand, later: RoomDemand) -> bool:
@@ -244,7 +254,15 @@ def _on_its_way(standing: Standing) -> str:
 
 
 def _starts(standing: Standing) -> str:
-    return f"{standing.node.name} has room for it, and {standing.starting} engines start there already"
+    return f"{standing.node.name} has room for it, and {_engines(standing.starting)} there already"
+
+
+def _starts_somewhere(number: int) -> str:
+    return f"{_engines(number)} already, on nodes at which Berth may not look"
+
+
+def _engines(starting: int) -> str:
+    return "an engine starts" if starting == 1 else f"{starting} engines start"
 
 
 def _coming(standing: Standing, need: Amounts, promised: Sequence[str]) -> str:

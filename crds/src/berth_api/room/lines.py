@@ -21,8 +21,13 @@ Chosen = tuple[Standing, tuple[Candidate, ...]]
 
 
 def in_order(demands: Iterable[RoomDemand]) -> list[RoomDemand]:
-    """First come, first served, by priority."""
-    return sorted(demands, key=lambda demand: (-demand.priority, demand.since, demand.name))
+    """First come, first served, by priority; before all, those whose pods the scheduler is about to give a node."""
+    return sorted(demands, key=_rank)
+
+
+def _rank(demand: RoomDemand) -> tuple[bool, int, datetime, str]:
+    on_its_way = demand.pod is not None and demand.pod.refused is None
+    return not on_its_way, -demand.priority, demand.since, demand.name
 
 
 class Line:
@@ -43,6 +48,8 @@ class Line:
         """Small nodes first, so that large shapes find room later."""
         self._names = {standing.node.name for standing in self._open}
         self._failed: defaultdict[str, list[Amounts]] = defaultdict(list)
+        self._candidates_left: dict[tuple[str, int], tuple[int, list[Candidate]]] = {}
+        """By kind of search and amount of the scarce resource: how much surplus there was, and who was left then."""
         self._startable = self._open
         self._surpluses = 0
         self._roomy = 0
@@ -88,19 +95,25 @@ class Line:
         if self._gave_up("free", need):
             return None
         books = self._books
-        for passed, standing in enumerate(self._startable):
-            if fits(need, standing.free) and books.may_start_on(standing):
-                if passed > _MOST_PASSED:
-                    self._startable = [each for each in self._startable if self._has_some(each)]
-                return standing
-        self._fail("free", need)
-        return None
+        found: Standing | None = None
+        passed = 0
+        for standing in self._startable:
+            if fits(need, standing.free) and books.may_start_on(standing, need):
+                found = standing
+                break
+            passed += 1
+        if passed > _MOST_PASSED:
+            self._startable = [each for each in self._startable if self._has_some(each)]
+        if found is None:
+            self._fail("free", need)
+        return found
 
     def with_room_later(self, need: Amounts) -> Standing | None:
         """A node that has room now, where too many engines start."""
-        if self._books.settings.starts_per_node is None or self._gave_up("later", need):
+        if self._gave_up("later", need):
             return None
-        return self._first("later", need, (each for each in self._open if fits(need, each.free)))
+        limited = (each for each in self._books.limited if each.node.name in self._names)
+        return self._first("later", need, (each for each in limited if fits(need, each.free)))
 
     def with_room_coming(self, need: Amounts) -> Standing | None:
         """A node that has room once those that leave have left, for pods of others too."""
@@ -192,20 +205,36 @@ class Line:
             return None
         standings, names, scarce = self._books.standings, self._names, self._scarce
         wanted = need.get(scarce, 0)
-        near = False
-        for candidate in candidates:
+        left = self._left(stage, wanted, candidates)
+        near: list[Candidate] = []
+        for at, candidate in enumerate(left):
             resident = candidate.resident
-            if resident.node not in names or not _may_go_for(resident, demand):
+            if resident.node not in names:
                 continue
             standing = standings[resident.node]
             held = resident.holds.get(scarce, 0)
             if standing.free.get(scarce, 0) + standing.coming.get(scarce, 0) + held < wanted:
                 continue
-            near = True
+            if resident.name in standing.promised:
+                continue
+            near.append(candidate)
+            if not _may_go_for(resident, demand):
+                continue
             if fits(standing.with_others(need), plus(standing.soon(), resident.holds)):
+                left[: at + 1] = near
                 return standing, (candidate,)
         self._fail(stage, need if near else {scarce: wanted})
         return None
+
+    def _left(self, stage: str, wanted: int, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that were not found to be too small for so much of the scarce resource: there is less and less of it.
+
+        Where there may be more than before, they are all looked at again.
+        """
+        known = self._candidates_left.get((stage, wanted))
+        if known is None or known[0] != self._books.surpluses:
+            known = self._candidates_left[stage, wanted] = self._books.surpluses, list(candidates)
+        return known[1]
 
     def _set(self, stage: str, need: Amounts, demand: RoomDemand, *, busy: bool) -> Chosen | None:
         """The best set of all nodes."""
@@ -237,7 +266,7 @@ class Line:
     def _has_some(self, standing: Standing) -> bool:
         """Whether anything of what the line wants is left on the node."""
         left = not self._scarce or standing.free.get(self._scarce, 0) > 0
-        return left and self._books.may_start_on(standing)
+        return left and self._books.may_start_on(standing, (self._scarce,))
 
     def _gave_up(self, stage: str, need: Amounts) -> bool:
         """Whether less than this was looked for and not found."""

@@ -91,6 +91,9 @@ class Resident:
     """Its own. None: as the settings say."""
     max_residency: timedelta | None = None
     """Its own. None: as the settings say."""
+    hindered: bool = False
+    """Its engine does not run yet, and something keeps it from that, such as an image that cannot be pulled: it counts
+    as none that starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,9 @@ class RoomSettings:
     """A demand that has waited for less has no busy model closed."""
     starts_per_node: int | None = None
     """How many engines may start on a node at once. None: any number."""
+    shared: frozenset[str] = frozenset()
+    """Resources of which several models have a share of one device: of those that need one, one starts at a time on a
+    node, and one in all where nodes are not known."""
     default_start_seconds: float = 30.0
     """How long the start of a model takes that was never measured."""
     autoscaled: bool = False

@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from berth_local.cli.commands import completion, get, launch, logs, models, ps, pull, run, status, stop, up, version
+from berth_local.cli.commands import (
+    completion,
+    down,
+    get,
+    launch,
+    logs,
+    models,
+    ps,
+    pull,
+    run,
+    service,
+    status,
+    stop,
+    up,
+    version,
+)
 from berth_local.cli.errors import CommandError, InterruptedByUserError, UsageError
 from berth_local.cli.printing import print_error
 from berth_process.settings_error import SettingsError
@@ -32,6 +47,7 @@ app = typer.Typer(
 for _name, _command in (
     ("run", run.run),
     ("up", up.up),
+    ("down", down.down),
     ("launch", launch.launch),
     ("ps", ps.ps),
     ("list", models.list_models),
@@ -45,6 +61,7 @@ for _name, _command in (
     ("version", version.version),
 ):
     app.command(_name)(_command)
+app.add_typer(service.service, name="service")
 app.command("ls", hidden=True)(models.list_models)
 
 

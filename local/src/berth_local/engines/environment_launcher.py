@@ -1,9 +1,11 @@
 """Starts an engine from a Python environment of its own, which it installs at the first start."""
 
 import asyncio
+import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -13,16 +15,20 @@ from berth_local.engines.variables import ENGINE_ENVIRONMENT, OFFLINE_ENVIRONMEN
 from berth_local.node.output import OutputBuffer
 from berth_local.node.pods import Report
 from berth_local.node.processes import ChildProcess, Processes
+from berth_runtime.engines.vllm import COMPILE_CACHE
 
 _log = structlog.get_logger(__name__)
 
+_DIGEST_LENGTH = 16
+
 
 class EnvironmentLauncher:
-    """Starts one engine from its Python environment."""
+    """Starts one engine from its Python environment. `compiled`: where it keeps what it compiles."""
 
-    def __init__(self, processes: Processes, engine: PythonEngine) -> None:
+    def __init__(self, processes: Processes, engine: PythonEngine, compiled: Path) -> None:
         self._processes = processes
         self._engine = engine
+        self._compiled = compiled
 
     async def launch(
         self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
@@ -43,9 +49,20 @@ class EnvironmentLauncher:
                 return installer
         path = f"{directory / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
         command = [sys.executable, "-m", "berth_runtime.main", *arguments]
+        added = {COMPILE_CACHE: str(self._compile_folder(arguments)), "PATH": path}
         return await self._processes.start(
-            command, {**ENGINE_ENVIRONMENT, **OFFLINE_ENVIRONMENT, **environment, "PATH": path}, output
+            command, {**ENGINE_ENVIRONMENT, **OFFLINE_ENVIRONMENT, **environment, **added}, output
         )
+
+    def _compile_folder(self, arguments: Sequence[str]) -> Path:
+        """Each model and each version of an engine has its own: compiled code of one is nothing for another."""
+        version = self._engine.packages.to_json() if self._engine.packages else str(self._engine.directory)
+        model = arguments[arguments.index("--model") + 1] if "--model" in arguments else ""
+        return self._compiled / f"{arguments[0]}-{_digest(version)}" / _digest(model)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
 async def _reported(installer: ChildProcess, what: str, report: Report) -> int:

@@ -3,14 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from berth_local.serve.home import home_directory, wrong_home
+from berth_local.serve.home import Users, home_directory, is_locked, users_of, wrong_home
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.server import LocalServer, serving
-from berth_local.serve.state import StartError
+from berth_local.serve.state import InUseError, StartError
 from berth_process.log import configure_log
 
 LOG_FILE = "berth.log"
@@ -30,7 +30,7 @@ class _ServerThread:
         self._on_shared = on_shared
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="server", daemon=True)
         self.url: str | None = None
         self.error: BaseException | None = None
@@ -41,46 +41,70 @@ class _ServerThread:
         self._started.wait()
 
     def stop(self) -> None:
-        """Stops the server, and waits until it and all that it started are gone."""
-        if self._loop and self._stop and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+        """Stops the server, and waits until it and all that it started are gone.
+
+        It goes on for other commands that use it. Ctrl-C, or whatever else is raised meanwhile, ends it for them too.
+        """
+        self._set(self._stop)
+        try:
+            self._wait()
+        except BaseException:
+            self._set(self._hurry)
+            self._wait()
+            raise
+
+    def _set(self, event: asyncio.Event) -> None:
+        if self._loop is None:
+            event.set()
+        else:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(event.set)
+
+    def _wait(self) -> None:
         if self._thread.ident is not None:
             self._thread.join()
 
     async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         try:
             async with serving(self._options) as server:
                 self.url = server.url
                 self._started.set()
                 await self._stop.wait()
-                if await _is_shared(server):
-                    self._on_shared()
-                await server.drain()
+                with users_of(server.home) as users:
+                    await _until_unused(server, users, self._hurry, self._on_shared)
+                    await server.drain(self._hurry)
         except BaseException as error:  # noqa: BLE001 (the main thread raises it)
             self.error = error
         finally:
             self._started.set()
 
 
-async def _is_shared(server: LocalServer) -> bool:
-    """Whether the server answers another command. Its own command's last request takes a moment to end."""
-    for _ in range(_OWN_REQUESTS_LOOKS):
-        if not server.in_flight:
-            return False
+async def _until_unused(server: LocalServer, users: Users, hurry: asyncio.Event, on_shared: Callable[[], None]) -> None:
+    """Returns when no other command uses the server, or `hurry` is set. Calls `on_shared` if it has to wait for that.
+
+    Its own command's last request takes a moment to end.
+    """
+    looks = 0
+    while not hurry.is_set() and not (users.are_gone() and not server.in_flight):
+        looks += 1
+        if looks == _OWN_REQUESTS_LOOKS:
+            on_shared()
         await asyncio.sleep(_LOOK_SECONDS)
-    return True
 
 
 @contextmanager
 def serving_in_background(models: Path | None, on_shared: Callable[[], None]) -> Generator[str]:
     """The address of a server that runs in a thread while the context is open.
 
-    `on_shared` is called in that thread at the end, if the server goes on because it still answers another command.
-    Raises StartError and SettingsError.
+    `on_shared` is called in that thread at the end, if the server goes on because another command uses it. Raises
+    InUseError if a server runs already, StartError and SettingsError.
     """
     home = home_directory()
-    thread = _ServerThread(ServeOptions(models=models, port=0, home=home, drain_seconds=_DRAIN_SECONDS), on_shared)
+    if is_locked(home):  # before its log is overwritten
+        raise InUseError(f"Berth runs already with {home}")
+    options = ServeOptions(models=models, port=0, home=home, drain_seconds=_DRAIN_SECONDS, lasts=False)
+    thread = _ServerThread(options, on_shared)
     with _opened_log(home) as log:
         configure_log(log, "INFO", libraries="WARNING")
         try:

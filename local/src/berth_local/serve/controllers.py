@@ -53,7 +53,7 @@ async def run_pods(
     images = {
         Backend.LLAMACPP.value: launcher,
         **{
-            engine.value: EnvironmentLauncher(processes, python_engine(engine, state.home))
+            engine.value: EnvironmentLauncher(processes, python_engine(engine, state.home), state.home / "compiled")
             for engine in ENVIRONMENT_VARIABLES
         },
         DOWNLOADER: ModuleLauncher(processes, "berth_hub.main"),

@@ -8,28 +8,57 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from berth_local.serve import home
+from berth_local.serve import ending, home
+from berth_local.serve.home import Holder, RunningServer, UseLock, home_directory
 from berth_local.serve.options import ServeOptions
-from berth_local.serve.state import StartError
+from berth_local.serve.state import InUseError, StartError, WrongOptionError
 
 __all__ = [
+    "Holder",
+    "InUseError",
+    "RunningServer",
     "ServeOptions",
     "StartError",
+    "UseLock",
+    "WrongOptionError",
     "default_store",
+    "end_server",
+    "holder",
+    "home_directory",
     "running_server",
+    "serve_detached",
     "serve_until_signal",
     "serving_in_background",
+    "use_lock",
 ]
 
 
 def default_store() -> Path:
     """The folder of models that a server of this machine uses unless the user names another. It may be missing."""
-    return home.model_store(home.home_directory())
+    return home.model_store(home_directory())
 
 
-def running_server() -> str | None:
-    """The address that the server of this machine wrote down. Somebody may have killed that server since."""
-    return home.running_server(home.home_directory())
+def running_server() -> RunningServer | None:
+    """The server of the user's state folder; None: none takes requests.
+
+    Raises SettingsError if it is another user's.
+    """
+    return home.running_server(home_directory())
+
+
+def holder() -> Holder | None:
+    """The process that has the user's state folder: a server that starts, serves or ends. None: there is none."""
+    return home.lock_holder(home_directory())
+
+
+def use_lock() -> UseLock:
+    """The lock of a command that may use the server of another command."""
+    return UseLock(home_directory())
+
+
+def end_server(pid: int, *, now: bool, on_wait: Callable[[], None]) -> None:
+    """Ends the server of the user's state folder: see `ending.end_server`."""
+    ending.end_server(home_directory(), pid, now=now, on_wait=on_wait)
 
 
 def serve_until_signal(
@@ -45,12 +74,22 @@ def serve_until_signal(
     foreground.serve_until_signal(options, log_level, on_ready, on_drain)
 
 
+def serve_detached(options: ServeOptions, log_level: str) -> tuple[str, int, Path]:
+    """Starts a server that goes on without this process. Its address, its pid and its log.
+
+    Raises StartError and SettingsError.
+    """
+    from berth_local.serve import detached  # noqa: PLC0415 (see above)
+
+    return detached.serve_detached(options, log_level)
+
+
 @contextmanager
 def serving_in_background(models: Path | None, on_shared: Callable[[], None]) -> Generator[str]:
     """The address of a server that runs in a thread of this process while the context is open.
 
-    `on_shared` is called at the end, if the server goes on because it still answers another command. Raises StartError
-    and SettingsError.
+    `on_shared` is called at the end, if the server goes on because another command uses it. Raises InUseError if a
+    server runs already, StartError and SettingsError.
     """
     from berth_local.serve import background  # noqa: PLC0415 (see above)
 

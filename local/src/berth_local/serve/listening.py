@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 
-from berth_local.serve.state import StartError
+from berth_local.serve.state import StartError, WrongOptionError
 
 _BACKLOG = 2048
 
@@ -21,16 +21,16 @@ class ListenAddress:
 
 
 def resolve(host: str, port: int, *, has_key: bool) -> ListenAddress:
-    """The address that the user means. Raises StartError, also where other machines could connect without a key."""
+    """The address that the user means. Raises WrongOptionError, also where others could connect without a key."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no host has such a name"
-        raise StartError(f"--host {host} is no address of this machine: {why}") from error
+        raise WrongOptionError(f"--host {host} is no address of this machine: {why}") from error
     ip = str(address[0])
     if not has_key and not ipaddress.ip_address(ip.partition("%")[0]).is_loopback:
         needed = "set BERTH_API_KEY to a key of your choice, which they must then send"
-        raise StartError(f"--host {host} lets other machines in: {needed}")
+        raise WrongOptionError(f"--host {host} lets other machines in: {needed}")
     return ListenAddress(host, ip, family, port)
 
 

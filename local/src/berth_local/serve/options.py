@@ -24,3 +24,5 @@ class ServeOptions:
     """What requests get that state nothing of it, and aliases: variables of the router, before the environment's."""
     drain_seconds: int | None = None
     """The time that answers under way get at the end. None: `router_settings` says how much."""
+    lasts: bool = True
+    """False: the server ends with the command that starts it."""

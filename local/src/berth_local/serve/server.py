@@ -22,7 +22,7 @@ from berth_local.serve.home import home_directory, model_store
 from berth_local.serve.listening import listen, resolve, url_of
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.settings import operator_settings, router_settings, with_key
-from berth_local.serve.state import StartError, StateFolder, locked_state
+from berth_local.serve.state import StartError, StateFolder, WrongOptionError, locked_state
 from berth_operator.deployments.reconciler import Room
 from berth_operator.room.places import MachinePlaces
 from berth_router.app import Router
@@ -36,8 +36,10 @@ the patience."""
 class LocalServer:
     """A Berth that serves at `url`."""
 
-    def __init__(self, url: str, router: Router, http: HttpServer, drain_seconds: float) -> None:
+    def __init__(self, url: str, router: Router, http: HttpServer, drain_seconds: float, state: StateFolder) -> None:
         self.url = url
+        self.home = state.home
+        self._state = state
         self._router = router
         self._http = http
         self._drain_seconds = drain_seconds
@@ -49,6 +51,7 @@ class LocalServer:
 
     async def drain(self, hurry: asyncio.Event | None = None) -> None:
         """Takes no new requests. Returns when those under way are answered, their time is over, or `hurry` is set."""
+        self._state.withdraw()
         await self._router.drain(self._http, self._drain_seconds, hurry=hurry)
 
 
@@ -56,8 +59,8 @@ class LocalServer:
 async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
     """A Berth that serves while the context is open. Its end cuts the answers under way: drain it first.
 
-    Raises StartError if the folder is in use, the address cannot be used, or an engine or a key is missing;
-    SettingsError if a variable of the environment is wrong.
+    Raises InUseError if another one has the folder; WrongOptionError if an option is wrong; StartError if the address
+    cannot be used or an engine is missing; SettingsError if a variable of the environment is wrong.
     """
     home = options.home or home_directory()
     check_environments()
@@ -65,15 +68,15 @@ async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
     if Backend.LLAMACPP not in engines:
         raise StartError("llama.cpp is not on this machine: install berth-local[llamacpp], or put llama-server on PATH")
     address = resolve(options.host, options.port, has_key=bool(options.api_key))
-    with locked_state(home) as state, listen(address) as listener:
+    with locked_state(home, lasts=options.lasts) as state, listen(address) as listener:
         store = (options.models or model_store(home)).absolute()
         if options.models is None:
             store.mkdir(exist_ok=True)
         elif not store.is_dir():
-            raise StartError(f"--models {options.models} is no directory")
+            raise WrongOptionError(f"--models {options.models} is no directory")
         async with AsyncExitStack() as stack:
             server = await _compose(stack, options, state, store, engines, listener)
-            state.announce(server.url)
+            state.announce(server.url, store)
             yield server
 
 
@@ -102,4 +105,4 @@ async def _compose(
     router = Router(cluster, settings, more_routes=routes, forecast=reconciler.forecast, engine_key=keys.of)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
-    return LocalServer(url_of(listener), router, http, settings.drain_seconds)
+    return LocalServer(url_of(listener), router, http, settings.drain_seconds, state)

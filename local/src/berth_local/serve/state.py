@@ -1,59 +1,69 @@
 """The state folder, while a Berth runs: one process holds it at a time."""
 
 import fcntl
-import json
 import os
 import shutil
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from berth_local.serve.home import RUNNING, running_server, wrong_home
+from berth_local.serve.home import LOCK, RUNNING, Holder, RunningServer, running_server, wrong_home
 
-_LOCK = "lock"
 _SCRATCH = "run"
+_LOOKS, _LOOK_SECONDS = 10, 0.02
+"""Who looks whether a server runs has the lock for an instant. That must keep nobody from serving."""
 
 
 class StartError(Exception):
     """Berth cannot start. The message says in one line what is wrong and what would be right."""
 
 
+class WrongOptionError(StartError):
+    """Berth cannot start as it was told to: another option is needed."""
+
+
+class InUseError(StartError):
+    """Another Berth runs with the state folder."""
+
+
 class StateFolder:
     """The folder that this process holds alone. Its subfolder `scratch` is empty at the start, and gone at the end."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, lasts: bool) -> None:
         self.home = home
+        self._lasts = lasts
         self.scratch = home / _SCRATCH
 
-    def announce(self, url: str) -> None:
-        """Writes down the address of this Berth, for commands of this machine."""
+    def announce(self, url: str, store: Path) -> None:
+        """Writes down where this Berth serves what, for commands of this machine."""
         unpublished = self.home / f".{RUNNING}"
-        unpublished.write_text(json.dumps({"pid": os.getpid(), "url": url}))
+        unpublished.write_text(RunningServer(url, os.getpid(), store, self._lasts).written())
         unpublished.replace(self.home / RUNNING)
+
+    def withdraw(self) -> None:
+        """Takes back what `announce` wrote: this Berth takes no more requests."""
+        (self.home / RUNNING).unlink(missing_ok=True)
 
 
 @contextmanager
-def locked_state(home: Path) -> Generator[StateFolder]:
-    """Makes the folder if it is missing, and holds it while the context is open.
+def locked_state(home: Path, *, lasts: bool = True) -> Generator[StateFolder]:
+    """Makes the folder if it is missing, and holds it while the context is open. `lasts`: as in RunningServer.
 
-    Raises StartError if another process holds it, or where it cannot be used; SettingsError if it cannot be used
-    and BERTH_HOME names it.
+    Raises InUseError if another process holds it; StartError where it cannot be used, or SettingsError if BERTH_HOME
+    names it then.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
         # The kernel frees the lock when the process ends, however it ends. Children do not inherit it.
-        lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if wrong := wrong_home(home, error):
             raise wrong from error
         raise StartError(f"{home} cannot be used: {error.strerror}; BERTH_HOME names another directory") from error
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            other = "stop it, or name another directory with BERTH_HOME"
-            raise StartError(f"Berth is running already with {home}{_where(home)}: {other}") from None
-        state = StateFolder(home)
+        _take(lock, home, Holder(os.getpid(), lasts))
+        state = StateFolder(home, lasts=lasts)
         _clean(state)
         state.scratch.mkdir(mode=0o700)
         try:
@@ -64,12 +74,26 @@ def locked_state(home: Path) -> Generator[StateFolder]:
         os.close(lock)
 
 
+def _take(lock: int, home: Path, holder: Holder) -> None:
+    for look in range(_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if look < _LOOKS - 1:
+                time.sleep(_LOOK_SECONDS)
+        else:
+            os.truncate(lock, 0)
+            os.pwrite(lock, holder.written(), 0)
+            return
+    raise InUseError(f"Berth runs already with {home}{_where(home)}: `berth down` ends it")
+
+
 def _clean(state: StateFolder) -> None:
     """Deletes the files of one run: of this one at its end, or of an earlier one that was killed."""
-    (state.home / RUNNING).unlink(missing_ok=True)
+    state.withdraw()
     shutil.rmtree(state.scratch, ignore_errors=True)
 
 
 def _where(home: Path) -> str:
-    url = running_server(home)
-    return f", at {url}" if url else ""
+    server = running_server(home)
+    return f", at {server.url} (pid {server.pid})" if server else ""

@@ -21,7 +21,7 @@ from berth_operator.deployments.actions import (
     DeploymentPlan,
     ObservedDeployment,
 )
-from berth_operator.deployments.idle import failed_until
+from berth_operator.deployments.idle import failed_until, is_retried
 from berth_operator.deployments.pod_maker import PodMaker
 from berth_operator.deployments.start_steps import POD_CREATED, has_been_ready, pod_created
 from berth_operator.objects.parts import is_deleting
@@ -62,12 +62,14 @@ def start(situation: Situation, maker: PodMaker) -> DeploymentPlan:
     deployment, now = situation.deployment, situation.now
     pod = maker.pod(deployment)
     failure = deployment.status.last_failure
-    if failure and failure.retry_at and failure.retry_at > now and failure.made_from in (None, digest(pod)):
-        expiry = failed_until(deployment)
-        if expiry is not None and expiry <= now:
-            return delete_deployment(deployment)
-        status = states.waiting_to_retry(deployment, failure)
-        return DeploymentPlan([WriteStatus()], status, wake_at=earliest(failure.retry_at, expiry))
+    if failure and failure.retry_at and failure.made_from in (None, digest(pod)):
+        due = failure.retry_at <= now
+        if not due or not (deployment.status.start_steps or is_retried(deployment, now)):
+            expiry = failed_until(deployment)
+            if expiry is not None and expiry <= now:
+                return delete_deployment(deployment)
+            status = states.waiting_to_retry(deployment, failure, due=due)
+            return DeploymentPlan([WriteStatus()], status, wake_at=earliest(None if due else failure.retry_at, expiry))
     if deployment.status.start_steps:
         return disrupted(situation, None, Cause(POD_DELETED, "the pod was deleted", ended=True))
     deadline = now + timedelta(seconds=situation.settings.timing.start_deadline)
@@ -97,7 +99,7 @@ def failed(situation: Situation, pod: Object | None, cause: Cause, made_from: st
     )
     following = _next_attempt(deployment, now, record)
     if wait:
-        status = states.waiting_to_retry(following, record)
+        status = states.waiting_to_retry(following, record, due=False)
         actions: list[DeploymentAction] = [WriteStatus(), *_delete(pod, HUNG_GRACE_SECONDS)]
         return DeploymentPlan(actions, status, wake_at=record.retry_at, next_attempt=following)
     if pod and not has_ended(pod):  # it hangs: without the status another operator would have to find that out again

@@ -40,3 +40,13 @@ def failed_until(deployment: ModelDeployment) -> datetime | None:
     own = deployment.created_at + timedelta(seconds=ttl)
     moment = max(own, last_promise_end(deployment) or own, leased_until(deployment) or own)
     return None if moment >= NEVER else moment
+
+
+def is_retried(deployment: ModelDeployment, now: datetime) -> bool:
+    """Whether a deployment that could not start is tried again when its wait is over.
+
+    One that a person made always is. One that a router made is if somebody asks for it: otherwise it would load a model
+    again and again that nobody waits for.
+    """
+    leased = leased_until(deployment)
+    return deployment.spec.idle.action is not IdleAction.DELETE or (leased is not None and leased > now)

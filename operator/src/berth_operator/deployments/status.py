@@ -208,12 +208,13 @@ def _asleep(deployment: ModelDeployment, reason: str, message: str) -> ModelDepl
     )
 
 
-def waiting_to_retry(deployment: ModelDeployment, failure: Failure) -> ModelDeploymentStatus:
-    """An attempt has failed, and it is too early for the next one."""
+def waiting_to_retry(deployment: ModelDeployment, failure: Failure, *, due: bool) -> ModelDeploymentStatus:
+    """An attempt has failed, and it is too early for the next one; or `due`: nobody asks for it."""
+    following = "the next start is tried when it is asked for" if due else "the next start is tried later"
     update = {
         "phase": Phase.STALLED,
         "last_failure": failure,
-        "conditions": _stalled(deployment, failure, "the next start is tried later", []),
+        "conditions": _stalled(deployment, failure, following, []),
     }
     return _without_pod(deployment).model_copy(update=update)
 

@@ -25,8 +25,8 @@ class EngineProcess:
 class EngineKind(Protocol):
     """An engine that a deployment can name."""
 
-    def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
-        """How to run the engine for this spec, whose defaults are filled in."""
+    def process(self, spec: ModelDeploymentSpec, shares: int = 1) -> EngineProcess:
+        """How to run the engine for this spec, whose defaults are filled in. `shares`: so many engines share a GPU."""
         ...
 
 

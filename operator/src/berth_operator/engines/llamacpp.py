@@ -20,7 +20,7 @@ _CONTEXT_OPTION = "--context-size"
 class LlamaCpp:
     """The llama.cpp server. It divides the layers among several GPUs by its own choice."""
 
-    def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
+    def process(self, spec: ModelDeploymentSpec, shares: int = 1) -> EngineProcess:
         """The launcher's arguments for this spec."""
         settings = spec.llamacpp or LlamaCppSettings()
         needs_gpu = spec.device is Device.CUDA and settings.gpu_layers != 0

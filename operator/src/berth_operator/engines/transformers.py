@@ -10,7 +10,7 @@ EVERY_DEVICE = "auto"
 class Transformers:
     """The server of Transformers. It listens only after it has loaded the model."""
 
-    def process(self, spec: ModelDeploymentSpec) -> EngineProcess:
+    def process(self, spec: ModelDeploymentSpec, shares: int = 1) -> EngineProcess:
         """The launcher's arguments for this spec."""
         settings = spec.transformers or TransformersSettings()
         arguments = launcher_arguments(

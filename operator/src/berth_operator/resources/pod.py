@@ -19,6 +19,7 @@ from berth_cluster.cluster import (
     Object,
 )
 from berth_operator.engines import EngineKind, EngineProcess
+from berth_operator.resources.compile_cache import add_compile_cache
 from berth_operator.resources.made_from import digests
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, OperatorSettings
 
@@ -83,7 +84,7 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
                 "runAsGroup": USER,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_container(spec, engine.process(spec), image, device, settings)],
+            "containers": [_container(spec, engine.process(spec, device.shares), image, device, settings)],
             "volumes": [
                 {
                     "name": "models",
@@ -95,6 +96,7 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
         },
     }
     _schedule(pod["spec"], spec, device, settings)
+    add_compile_cache(pod["spec"], spec, image.image, settings, USER)
     pod["metadata"]["annotations"][MADE_FROM_ANNOTATION] = digests(pod)
     return pod
 

@@ -1,6 +1,7 @@
 """What each engine will take of which memory, for a model whose files are described: pure."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from berth_api.identity import with_defaults
 from berth_api.model_deployment import (
@@ -16,6 +17,7 @@ from berth_api.model_deployment import (
 from berth_formats.memory import (
     BATCHING_CPU_CACHE_BYTES,
     BATCHING_GPU_SHARE,
+    PYTORCH_GPU_BYTES,
     context_sizes,
     kv_cache_bytes,
     llamacpp_bytes,
@@ -53,9 +55,9 @@ def estimate(spec: ModelDeploymentSpec, model: ModelDescription, surroundings: S
     if spec.backend is not Backend.LLAMACPP:
         # Where transformers generates beyond what the model was made for, nothing stops it.
         size = trained if spec.backend is Backend.TRANSFORMERS else None
-        return MemoryEstimate((_choice(spec, model, surroundings, size),), trained)
+        return MemoryEstimate((_choice(spec, model, surroundings, size),), trained, model.file_bytes)
     choices = (_choice(with_context_size(spec, size), model, surroundings, size) for size in contexts(spec, model))
-    return MemoryEstimate(tuple(choices), trained)
+    return MemoryEstimate(tuple(choices), trained, model.file_bytes)
 
 
 def contexts(spec: ModelDeploymentSpec, model: ModelDescription) -> tuple[int, ...]:
@@ -135,6 +137,15 @@ def usable_gpu_bytes(spec: ModelDeploymentSpec, gpu: int) -> int:
     """What the engine uses of its GPUs together, each of so many bytes."""
     share = _utilization(spec) if spec.backend is Backend.VLLM else 1.0
     return int(share * gpu) * spec.devices
+
+
+def vllm_gpu_cache_bytes(spec: ModelDeploymentSpec, weights_bytes: int, gpu: int) -> int | None:
+    """What vLLM has of each of its GPUs for keys and values, if it may have so much of one.
+
+    None: nothing is certain to be left. Then vLLM has to measure it.
+    """
+    left = usable_gpu_bytes(spec, gpu) // spec.devices - ceil(weights_bytes / spec.devices) - PYTORCH_GPU_BYTES
+    return left if left > 0 else None
 
 
 def _choice(

@@ -28,6 +28,8 @@ class MemoryEstimate:
     """The largest context first. There is one at least, and no second one where the spec states the context."""
     trained_context_size: int | None = None
     """Tokens that the model was made for; None where its files do not say."""
+    weights_bytes: int | None = None
+    """What its weights alone take."""
 
 
 Estimate = Callable[[ModelDeploymentSpec], Awaitable[MemoryEstimate | None]]

@@ -46,7 +46,7 @@ def never_fits(
     if cache:
         needs += f" and {readable(cache)} for {_context_words(smallest)}"
     has = readable(usable_gpu_bytes(spec, gpu.bytes))
-    whose = f"the largest GPU has {has}" if spec.devices == 1 else f"{spec.devices} of the largest GPUs have {has}"
+    whose = f"{_gpus(spec.devices, gpu.shares)} {has}"
     if spec.backend is Backend.VLLM:
         whose += " within gpuMemoryUtilization"
     instead = [*_would_fit(smallest, model, gpu, others)]
@@ -54,6 +54,12 @@ def never_fits(
         instead.append(f"device cpu with {readable(cpu_bytes)} of memory")
     fits = f"this would fit: {' or '.join(instead)}" if instead else "nothing smaller that would fit is in the store"
     return f"it needs {needs} on the GPU, and {whose} ({gpu.where}); {fits}"
+
+
+def _gpus(count: int, shares: int) -> str:
+    if count > 1:
+        return f"{count} shares of the largest GPUs have" if shares > 1 else f"{count} of the largest GPUs have"
+    return "a share of the largest GPU has" if shares > 1 else "the largest GPU has"
 
 
 def _smallest(spec: ModelDeploymentSpec, model: ModelDescription) -> ModelDeploymentSpec:

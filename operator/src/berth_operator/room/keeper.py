@@ -288,6 +288,7 @@ class RoomKeeper:
             pinned=owner.pinned,
             endless=owner.endless,
             closed=owner.closed,
+            hindered=pod.hindered,
             start_seconds=history.start_seconds,
             asks=history.asks,
             node_selector=pod.node_selector,

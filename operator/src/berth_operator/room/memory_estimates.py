@@ -11,7 +11,7 @@ from berth_operator.room.amounts import MEMORY, quantity
 from berth_operator.room.engine_memory import Surroundings, estimate
 from berth_operator.room.estimates import MemoryEstimate
 from berth_operator.room.gpu_fit import fits_gpu, never_fits
-from berth_operator.room.gpus import allowed_gpu
+from berth_operator.room.gpus import allowed_gpu, stated_gpu_bytes
 from berth_operator.room.model_files import ModelFiles
 from berth_operator.room.places import Places
 from berth_operator.settings import DeviceSettings, OperatorSettings
@@ -65,8 +65,7 @@ class GpuPreflight:
 
 def cluster_surroundings(devices: Mapping[Device, DeviceSettings]) -> Callable[[ModelDeploymentSpec], Surroundings]:
     """What engines find in a cluster: the limit of their pods' memory, and the GPUs that the settings tell of."""
-    gpu = devices.get(Device.CUDA, DeviceSettings()).memory
-    common = Surroundings(gpu=None if gpu is None else quantity(MEMORY, gpu) or None)
+    common = Surroundings(gpu=stated_gpu_bytes(devices.get(Device.CUDA, DeviceSettings())))
 
     def of(spec: ModelDeploymentSpec) -> Surroundings:
         stated = spec.resources.limits if spec.resources else None

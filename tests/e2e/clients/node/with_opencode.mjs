@@ -2,4 +2,4 @@
 
 import { turn } from "./agent.mjs";
 
-await turn("opencode", "run", "Say hi");
+await turn("opencode", "run", "--print-logs", "Say hi");

@@ -20,8 +20,8 @@ from tests.unit.crds.room.worlds import BUSY, GPU, NOW, STARTING, brief, decided
 REFUSED = PendingPod(0, "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", (GPU,))
 
 
-def blindly(residents: list[Resident], demands: list[RoomDemand]) -> list[str]:
-    return brief(decide(RoomSnapshot(None, tuple(residents), tuple(demands)), RoomSettings(), NOW))
+def blindly(residents: list[Resident], demands: list[RoomDemand], settings: RoomSettings | None = None) -> list[str]:
+    return brief(decide(RoomSnapshot(None, tuple(residents), tuple(demands)), settings or RoomSettings(), NOW))
 
 
 def test_a_pod_that_nobody_waits_for_is_withdrawn() -> None:
@@ -46,6 +46,33 @@ def test_so_many_engines_start_on_a_node_at_once() -> None:
     assert brief(decided([node], [starting], wanted, two)) == ["start b on one", "c waits"]
     [_, waiting] = decided([node], [starting], wanted, two)
     assert waiting.reason == "StartsLimited"
+
+
+def test_an_engine_that_cannot_run_yet_is_none_that_starts() -> None:
+    node, one = RoomNode("one", memory(9)), RoomSettings(starts_per_node=1)
+    without_image = replace(resident("a", memory(3), STARTING), hindered=True)
+    assert brief(decided([node], [without_image], [demand("b", memory(3))], one)) == ["start b on one"]
+    assert blindly([without_image], [demand("b", memory(3))], one) == ["start b on None"]
+
+
+def test_who_has_a_share_of_a_device_starts_alone_on_its_node() -> None:
+    nodes = [RoomNode("one", {GPU: 4, **memory(9)}), RoomNode("two", {GPU: 1, **memory(9)})]
+    shared = RoomSettings(starts_per_node=4, shared=frozenset({GPU}))
+    starting = resident("a", gpus(1), STARTING)
+    wanted = [demand("b", gpus(1), waits=4), demand("c", gpus(1), waits=3), demand("d", memory(1), waits=2)]
+    assert brief(decided(nodes, [starting], wanted, shared)) == ["start b on two", "c waits", "start d on one"]
+    [_, waiting] = decided(nodes, [starting], wanted[:2], shared)
+    assert waiting.reason == "StartsLimited"
+    assert waiting.message == "one has room for it, and an engine starts there already"
+    ready = resident("a", gpus(1))
+    assert brief(decided(nodes, [ready], wanted, shared))[:2] == ["start b on two", "start c on one"]
+
+
+def test_a_pod_that_is_about_to_get_its_node_starts_before_all() -> None:
+    node, shared = RoomNode("one", gpus(4)), RoomSettings(shared=frozenset({GPU}))
+    on_its_way = replace(demand("first", gpus(1)), pod=PendingPod(0))
+    actions = decided([node], [], [on_its_way, demand("urgent", gpus(1), waits=9, priority=1)], shared)
+    assert brief(actions) == ["first waits", "urgent waits at place 2"]
 
 
 def test_labels_and_taints_keep_a_demand_off_a_node() -> None:
@@ -82,6 +109,31 @@ def test_where_nodes_are_not_known_the_scheduler_speaks_first() -> None:
     assert blindly(idle, [wanted]) == ["start new on None"]
     assert blindly(idle, [replace(wanted, pod=PendingPod(0))]) == ["new waits"]
     assert blindly(idle, [replace(wanted, pod=REFUSED)]) == ["evict a for new", "new waits"]
+
+
+def test_where_nodes_are_not_known_engines_start_by_the_limit_of_those_that_are() -> None:
+    two = RoomSettings(starts_per_node=2)
+    wanted = [demand(name, memory(1), waits=9 - at) for at, name in enumerate("abc")]
+    assert blindly([], wanted, two) == ["start a on None", "start b on None", "c waits"]
+    on_its_way = [replace(each, pod=PendingPod(0)) for each in wanted[:2]]
+    assert blindly([], [*on_its_way, wanted[2]], two) == ["a waits", "b waits at place 2", "c waits at place 3"]
+    starting = [resident(name, memory(1), STARTING) for name in "ab"]
+    [waiting] = decide(RoomSnapshot(None, tuple(starting), (wanted[2],)), two, NOW)
+    assert (waiting.reason, waiting.message) == (
+        "StartsLimited",
+        "2 engines start already, on nodes at which Berth may not look",
+    )
+    elsewhere = resident("d", memory(1), node="two")
+    assert blindly([*starting, elsewhere], [wanted[2]], two) == ["start c on None"], "two nodes are known"
+    assert blindly([starting[0], resident("b", memory(1))], [wanted[2]], two) == ["start c on None"]
+
+
+def test_where_nodes_are_not_known_those_with_a_share_of_a_device_start_one_after_the_other() -> None:
+    shared = RoomSettings(starts_per_node=4, shared=frozenset({GPU}))
+    wanted = [demand("b", gpus(1), waits=9), demand("c", gpus(1), waits=8), demand("d", memory(1), waits=7)]
+    assert blindly([], wanted, shared) == ["start b on None", "c waits", "start d on None"]
+    starting = [resident("a", gpus(1), STARTING), resident("e", gpus(1), node="two")]
+    assert blindly(starting, wanted, shared) == ["b waits", "c waits at place 2", "start d on None"]
 
 
 def test_where_nodes_are_not_known_nobody_overtakes_in_the_scheduler() -> None:

@@ -39,7 +39,8 @@ class Watched:
         for action in actions:
             match action:
                 case EvictModels():
-                    self._eviction_is_fair(snapshot, action, now)
+                    all_victims = {name for one in actions if isinstance(one, EvictModels) for name in one.victims}
+                    self._eviction_is_fair(snapshot, action, all_victims, now)
                 case CloseModels():
                     self._closing_is_fair(snapshot, action, now)
                 case _:
@@ -66,8 +67,12 @@ class Watched:
             already = sum(one.node == node.name and one.state is ResidentState.STARTING for one in snapshot.residents)
             limit = self.settings.starts_per_node
             assert limit is None or not starts or already + len(starts) <= limit
+            assert not self.settings.shared or not starts or already + len(starts) <= 1, "all of them need a GPU"
 
-    def _eviction_is_fair(self, snapshot: RoomSnapshot, action: EvictModels, now: datetime) -> None:
+    def _eviction_is_fair(
+        self, snapshot: RoomSnapshot, action: EvictModels, all_victims: set[str], now: datetime
+    ) -> None:
+        """`all_victims`: of this decision. What one eviction frees beyond its need counts for the next one."""
         residents = {one.name: one for one in snapshot.residents}
         [demand] = [one for one in snapshot.demands if one.name == action.demand]
         victims = [residents[name] for name in action.victims]
@@ -80,7 +85,8 @@ class Watched:
             self.evicted_at[one.name].append(now)
         if snapshot.nodes is not None:
             [node] = [one for one in snapshot.nodes if one.name == action.node]
-            assert _is_enough(snapshot, node, victims, demand.needs[-1]), "an eviction for nothing"
+            going = [residents[name] for name in all_victims]
+            assert _is_enough(snapshot, node, going, demand.needs[-1]), "an eviction for nothing"
             for spared in victims:
                 fewer = [one for one in victims if one is not spared]
                 assert not _is_enough(snapshot, node, fewer, demand.needs[-1]) or len(snapshot.demands) > 1
@@ -121,7 +127,8 @@ def worlds(draw: st.DrawFn, *, nodes_known: bool = True, wrong: bool = True) -> 
     rules = RoomSettings(
         draw(st.sampled_from([timedelta(0), MIN_RESIDENCY])),
         MAX_RESIDENCY,
-        starts_per_node=draw(st.sampled_from([None, 1])) if nodes_known else None,
+        starts_per_node=draw(st.sampled_from([None, 1])),
+        shared=draw(st.sampled_from([frozenset[str](), frozenset({GPU})])),
     )
     chances = Chances(0.2, 0.1, 0.2) if wrong and draw(st.booleans()) else Chances()
     chance = random.Random(draw(st.integers(0, 1 << 30)))  # noqa: S311 (chance, not secrets)

@@ -45,8 +45,13 @@ class _OfThisThread(io.StringIO):
         return super().write(text) if threading.get_ident() == self._thread else self._others.write(text)
 
 
-def run_command(arguments: tuple[str, ...], environment: dict[str, str], stdin: str | bytes = "") -> Ran:
-    """Runs `berth` in this process; its streams are no terminals."""
+NOWHERE = "http://127.0.0.1:9"
+
+
+def run_command(
+    arguments: tuple[str, ...], environment: dict[str, str], stdin: str | bytes = "", usual_url: str = NOWHERE
+) -> Ran:
+    """Runs `berth` in this process; its streams are no terminals. `usual_url`: where servers are by default."""
     out, err = _OfThisThread(sys.stdout), _OfThisThread(sys.stderr)
     content = stdin if isinstance(stdin, bytes) else stdin.encode()
     held = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
@@ -56,7 +61,7 @@ def run_command(arguments: tuple[str, ...], environment: dict[str, str], stdin: 
         patch("sys.stdin", held),
         patch.dict(os.environ, environment),
         # Whoever runs the tests may have a server of theirs at the real one.
-        patch("berth_local.cli.connection.DEFAULT_URL", "http://127.0.0.1:9"),
+        patch("berth_local.cli.connection.DEFAULT_URL", usual_url),
     ):
         code = exit_code(list(arguments))
     return Ran(code, out.getvalue(), err.getvalue())
@@ -65,11 +70,12 @@ def run_command(arguments: tuple[str, ...], environment: dict[str, str], stdin: 
 class Command:
     """The command, given the address of a server."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], usual_url: str = NOWHERE) -> None:
         self.environment = environment
+        self._usual_url = usual_url
 
     async def __call__(self, *arguments: str, stdin: str | bytes = "") -> Ran:
-        return await asyncio.to_thread(run_command, arguments, self.environment, stdin)
+        return await asyncio.to_thread(run_command, arguments, self.environment, stdin, self._usual_url)
 
 
 @pytest.fixture

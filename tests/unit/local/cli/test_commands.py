@@ -1,6 +1,7 @@
 """The commands, against a router whose cluster is in memory and whose engine is the test's."""
 
 import asyncio
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -237,8 +238,36 @@ def test_a_server_of_its_own_that_cannot_start_is_told_in_one_line(
         """The log is this whole process's."""
 
     monkeypatch.setattr("berth_local.serve.background.configure_log", leave_the_log)
-    with locked_state(tmp_path):
-        command = ("run", "--models", str(tmp_path), "tiny", "Hi")
-        ran = run_command(command, {"BERTH_HOME": str(tmp_path), "BERTH_URL": ""})
+    monkeypatch.setattr("berth_local.serve.server.available_engines", dict)
+    command = ("run", "--models", str(tmp_path), "tiny", "Hi")
+    ran = run_command(command, {"BERTH_HOME": str(tmp_path), "BERTH_URL": ""})
     assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
-    assert ran.err.startswith(f"berth: Berth is running already with {tmp_path}")
+    assert ran.err.startswith("berth: llama.cpp is not on this machine")
+
+
+@pytest.mark.parametrize(("lasts", "told"), [(True, "already"), (False, "ends when that has its answer")])
+def test_a_server_with_another_store_is_named(tmp_path: Path, lasts: bool, told: str) -> None:
+    environment = {"BERTH_HOME": str(tmp_path), "BERTH_URL": ""}
+    (tmp_path / "other").mkdir()
+    with locked_state(tmp_path, lasts=lasts) as state:
+        state.announce("http://127.0.0.1:9", tmp_path / "models")
+        ran = run_command(("run", "--models", str(tmp_path / "other"), "tiny", "Hi"), environment)
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+        assert f"http://127.0.0.1:9 (pid {os.getpid()}), and serves {tmp_path / 'models'}" in ran.err
+        ended = run_command(
+            ("up", "--detach", "--models", str(tmp_path / "other")) if lasts else ("down",), environment
+        )
+        assert (ended.code, ended.err.count("\n")) == (1, 1)
+        assert told in ended.err
+
+
+def test_down_where_nothing_runs(tmp_path: Path) -> None:
+    assert run_command(("down",), {"BERTH_HOME": str(tmp_path)}) == Ran(0, "", "no server of yours runs\n")
+
+
+async def test_a_server_of_nobody_known_is_not_used(serving: Serving, tmp_path: Path) -> None:
+    there = f"http://127.0.0.1:{serving.port}"
+    berth = Command({"BERTH_HOME": str(tmp_path / "home"), "BERTH_URL": ""}, there)
+    ran = await berth("ps")
+    assert (ran.code, ran.out) == (4, "")
+    assert f"one that is not yours answers at {there}: --url {there} uses it" in ran.err

@@ -129,9 +129,13 @@ def checkpoint(directory: Path) -> Path:
 
 
 async def launched(
-    processes: Processes, engine: PythonEngine, tmp_path: Path, reported: list[str] | None = None
+    processes: Processes,
+    engine: PythonEngine,
+    tmp_path: Path,
+    reported: list[str] | None = None,
+    name: str = "transformers",
 ) -> tuple[int, OutputBuffer, Path]:
-    """The exit code, output and termination log of Transformers' launcher. `reported` gets what was reported before."""
+    """The exit code, output and termination log of an engine's launcher. `reported` gets what was reported before."""
 
     async def report(reason: str) -> None:
         assert reported is not None, f"nothing has to come first, but {reason}"
@@ -140,9 +144,10 @@ async def launched(
     last_words = tmp_path / "last-words"
     last_words.touch()
     output = OutputBuffer()
-    arguments = ["transformers", "--model", str(checkpoint(tmp_path / "model")), "--device", "cpu"]
+    arguments = [name, "--model", str(checkpoint(tmp_path / "model")), "--device", "cpu"]
     environment = {**os.environ, "BERTH_TERMINATION_LOG": str(last_words)}
-    child = await EnvironmentLauncher(processes, engine).launch(arguments, environment, output, report)
+    launcher = EnvironmentLauncher(processes, engine, tmp_path / "compiled")
+    child = await launcher.launch(arguments, environment, output, report)
     return await child.wait(), output, last_words
 
 
@@ -151,6 +156,13 @@ async def test_an_engine_comes_from_its_environment(processes: Processes, tmp_pa
     code, output, _ = await launched(processes, PythonEngine(tmp_path / "env"), tmp_path)
     assert code == 5
     assert f"this is {tmp_path / 'env/bin/transformers'} serve" in output.lines()
+
+
+async def test_what_vllm_compiles_stays_for_the_next_start(processes: Processes, tmp_path: Path) -> None:
+    program(tmp_path / "env/bin", "vllm", 'echo kept > "$VLLM_CACHE_ROOT/graph"')
+    await launched(processes, PythonEngine(tmp_path / "env"), tmp_path, name="vllm")
+    [kept] = (tmp_path / "compiled").glob("vllm-*/*/vllm/graph")
+    assert kept.read_text() == "kept\n"
 
 
 async def test_an_environment_that_is_there_is_used_at_once(processes: Processes, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from berth_local.serve.listening import listen, resolve, url_of
-from berth_local.serve.state import StartError
+from berth_local.serve.state import StartError, WrongOptionError
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
@@ -16,7 +16,7 @@ def test_this_machine_needs_no_key(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_other_machines_need_one(host: str) -> None:
-    with pytest.raises(StartError, match="BERTH_API_KEY"):
+    with pytest.raises(WrongOptionError, match="BERTH_API_KEY"):
         resolve(host, 8080, has_key=False)
     assert resolve(host, 8080, has_key=True).port == 8080
 
@@ -40,5 +40,5 @@ HOSTS = ["no-such-host.invalid", "no-such-host-" + "x" * 70, "no-such-host..", "
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_host_that_is_none_is_told(host: str) -> None:
-    with pytest.raises(StartError, match="no-such-host"):
+    with pytest.raises(WrongOptionError, match="no-such-host"):
         resolve(host, 0, has_key=False)

@@ -112,6 +112,16 @@ def test_the_message_has_the_figures_and_the_cpu() -> None:
     )
 
 
+def test_of_a_gpu_that_is_shared_the_message_speaks_of_the_share() -> None:
+    share = replace(SMALL, shares=2)
+    assert "and a share of the largest GPU has 8.6 GB (on node small);" in never_fits(
+        spec_of("llamacpp"), EIGHT, share, [], None
+    )
+    assert "and 2 shares of the largest GPUs have 17.2 GB" in never_fits(
+        spec_of("llamacpp", devices=2), EIGHT, share, [], None
+    )
+
+
 # -- Which GPU a pod may get
 
 POD: Object = {"spec": {"nodeSelector": {"pool": "gpus"}}}
@@ -162,3 +172,11 @@ def test_a_setting_says_it_where_no_label_does() -> None:
 def test_so_many_devices_must_be_on_one_node() -> None:
     found = allowed_gpu([node("a", 24_000, 4), node("b", 81_559, 1)], POD, CUDA, 2)
     assert found == AllowedGpu(24_000 * MIB, "on node a")
+
+
+def test_of_a_gpu_that_is_advertised_twice_a_pod_gets_half() -> None:
+    half = CUDA.model_copy(update={"shares": 2, "memory": "40Gi"})
+    assert allowed_gpu(None, POD, half, 1) == AllowedGpu(20 * GIB, "as devices.cuda.memory says", 2)
+    assert allowed_gpu([node("a", 24_000, 2)], POD, half, 1) == AllowedGpu(12_000 * MIB, "on node a", 2)
+    found = allowed_gpu([node("a", 24_000, 2), node("b", None, 2)], POD, half, 1)
+    assert found == AllowedGpu(20 * GIB, "as devices.cuda.memory says", 2, least=12_000 * MIB)

@@ -81,6 +81,8 @@ def test_what_an_engine_finds_in_a_cluster() -> None:
     assert surroundings(spec_of(resources={"limits": {"memory": "1Gi"}})).memory == 1024 * MIB
     assert surroundings(spec_of(device="cuda")).memory is None
     assert cluster_surroundings({})(spec_of()) == Surroundings()
+    halves = {Device.CUDA: DeviceSettings(resource_name="nvidia.com/gpu", memory="80Gi", shares=2)}
+    assert cluster_surroundings(halves)(spec_of(device="cuda")).gpu == 40 * 1024 * MIB
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,46 @@ def test_on_a_gpu_its_size_decides_and_what_is_requested_is_memory_of_the_machin
     device = DeviceSettings(resource_name="nvidia.com/gpu", memory=memory)
     [shape] = engine_shapes(spec, pod, on_gpu, {Device.CUDA: device}, None)
     assert (context_of(shape), requests_of(shape)["memory"]) == (context, "200Mi")
+
+
+GIB = 1024 * MIB
+WEIGHTS = MemoryEstimate((ContextChoice(None, None, 2 * GIB),), 8192, weights_bytes=8 * GIB)
+
+
+def cache_of(pod: Object) -> int | None:
+    arguments: list[str] = pod["spec"]["containers"][0]["args"]
+    option = "--kv-cache-memory-bytes"
+    return int(arguments[arguments.index(option) + 1]) if option in arguments else None
+
+
+@pytest.mark.parametrize(
+    ("spec", "device", "cache"),
+    [
+        ({}, {"shares": 2, "memory": "80Gi"}, 19 * GIB),
+        ({"vllm": {"gpuMemoryUtilization": 0.9}}, {"shares": 2, "memory": "80Gi"}, 27 * GIB),
+        ({"devices": 2}, {"shares": 2, "memory": "80Gi"}, 23 * GIB),
+        ({}, {"shares": 4, "memory": "48Gi"}, None),
+        ({}, {"shares": 2}, None),
+        ({}, {"memory": "80Gi"}, None),
+    ],
+    ids=["half of it", "more of the half", "two halves", "too little", "memory not known", "not shared"],
+)
+def test_vllm_measures_nothing_on_a_gpu_that_others_use_too(
+    spec: dict[str, Any], device: dict[str, Any], cache: int | None
+) -> None:
+    wanted, pod = made(backend="vllm", device="cuda", engineArgs=["--dtype", "half"], **spec)
+    cuda = DeviceSettings(resource_name="nvidia.com/gpu", **device)
+    [shape] = engine_shapes(wanted, pod, WEIGHTS, {Device.CUDA: cuda}, None)
+    assert cache_of(shape) == cache
+    assert difference(shape, pod) is None, "another estimate replaces no engine that runs"
+
+
+def test_where_gpus_differ_a_share_of_the_smallest_has_room_for_the_cache() -> None:
+    spec, pod = made(backend="vllm", device="cuda")
+    nodes = [
+        RoomNode(name, {"nvidia.com/gpu": 2}, {"nvidia.com/gpu.memory": str(gib * 1024)})
+        for name, gib in (("a", 80), ("b", 40))
+    ]
+    cuda = DeviceSettings(resource_name="nvidia.com/gpu", shares=2)
+    [shape] = engine_shapes(spec, pod, WEIGHTS, {Device.CUDA: cuda}, nodes)
+    assert cache_of(shape) == 5 * GIB

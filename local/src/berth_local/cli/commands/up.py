@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from berth_local.cli.address import check_key
-from berth_local.cli.connection import Target, local_store
+from berth_local.cli.connection import Target, failure, local_store
 from berth_local.cli.errors import FailedError, UsageError
 from berth_local.cli.options import ApiKeyOption, ModelsOption, SampleOption
-from berth_local.cli.printing import counted, print_note
-from berth_local.serve.interface import ServeOptions, StartError, serve_until_signal
+from berth_local.cli.printing import print_note
+from berth_local.cli.turns import await_turn, check_same, described
+from berth_local.serve.interface import InUseError, ServeOptions, StartError, serve_detached, serve_until_signal
 from berth_process.setting_values import log_level
 from berth_process.settings_error import read_variable
 
@@ -90,9 +91,12 @@ def up(
             help="The model for requests with a name that no model has; refused if left out.",
         ),
     ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Go on in the background, until `berth down`, and return.")
+    ] = False,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Serve this machine's models, until Ctrl-C."""
+    """Serve this machine's models, until Ctrl-C or `berth down`."""
     memory_bytes = parsed_size(memory) if memory else None
     check_key(api_key)
     level = read_variable(os.environ, "BERTH_LOG_LEVEL", log_level, "INFO")
@@ -109,17 +113,46 @@ def up(
         "BERTH_DEFAULT_MODEL": default_model,
     }
     options = ServeOptions(
-        models=models,
+        models=models and models.absolute(),
         host=host,
         port=port,
         api_key=api_key,
         memory_bytes=memory_bytes,
         defaults={name: value for name, value in stated.items() if value},
     )
-    try:
-        serve_until_signal(options, level, _print_address, _print_drain)
-    except StartError as error:
-        raise FailedError(str(error)) from None
+    if detach:
+        _serve_detached(options, level)
+        return
+    _serve(options, level)
+
+
+def _serve(options: ServeOptions, level: str) -> None:
+    while True:
+        if running := await_turn():
+            raise FailedError(f"{described(running)} already: `berth down` ends it")
+        try:
+            serve_until_signal(options, level, lambda url: print_address(url, os.getpid()), _print_drain)
+        except InUseError:
+            continue  # another one was faster
+        except StartError as error:
+            raise failure(error) from None
+        return
+
+
+def _serve_detached(options: ServeOptions, level: str) -> None:
+    while True:
+        if running := await_turn():
+            check_same(options, running)
+            print(f"{described(running)} already. `berth down` ends it.")
+            return
+        try:
+            url, pid, log = serve_detached(options, level)
+        except InUseError:
+            continue
+        except StartError as error:
+            raise failure(error) from None
+        print(f"Berth serves OpenAI's API at {url}/v1 (pid {pid}). `berth down` ends it.\nIts log is {log}.")
+        return
 
 
 def parsed_aliases(stated: Sequence[str]) -> dict[str, str]:
@@ -142,9 +175,15 @@ def parsed_size(text: str) -> int:
     return round(float(found[1]) * base ** ("kmgt".index(found[2].lower()) + 1))
 
 
-def _print_address(url: str) -> None:
-    print(f"Berth serves OpenAI's API at {url}/v1. Ctrl-C ends it.", flush=True)
+def print_address(url: str, pid: int) -> None:
+    """Says where a server of this process serves."""
+    print(f"Berth serves OpenAI's API at {url}/v1 (pid {pid}). Ctrl-C ends it.", flush=True)
 
 
 def _print_drain(answers: int) -> None:
-    print_note(f"ending: {counted(answers, 'answer')} still under way; Ctrl-C again ends now")
+    still = (
+        "1 answer still runs; Ctrl-C again ends it"
+        if answers == 1
+        else f"{answers} answers still run; Ctrl-C again ends them"
+    )
+    print_note(f"ending: {still} now")

@@ -1,0 +1,52 @@
+"""What somebody sees who presses Ctrl-C: at a server, and at a command that serves by itself."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.local.engine import install
+from tests.integration.local.terminal import CTRL_C, Terminal
+from tests.unit.runtime.model_files import put
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """That of a user with a model, and with the engine of these tests."""
+    put(tmp_path / "home" / "models" / "tiny", "tiny-Q4_K_M.gguf")
+    install(tmp_path / "bin")
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    yield {**os.environ, "BERTH_HOME": str(tmp_path / "home"), "PATH": path, "BERTH_LOG_LEVEL": "WARNING"}
+    assert not (tmp_path / "home" / "berth.json").exists()
+    assert not (tmp_path / "home" / "run").exists()
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_ctrl_c_ends_an_answer_of_a_command_that_serves_by_itself(environment: dict[str, str], columns: int) -> None:
+    with Terminal(environment, "run", "tiny", "on and on", columns=columns) as command:
+        command.sees("Par")
+        command.sees("and on")
+        command.types(CTRL_C)
+        assert command.ended() == 130
+    assert "Traceback" not in command.shown
+
+
+def test_the_first_ctrl_c_at_a_server_says_what_it_waits_for_and_the_second_ends_it(
+    environment: dict[str, str],
+) -> None:
+    environment["BERTH_DRAIN_SECONDS"] = "600"
+    with Terminal(environment, "up", "--port", "0") as server:
+        server.sees("Ctrl-C ends it.")
+        with Terminal(environment, "run", "tiny", "on and on") as asked:
+            asked.sees("and on")
+            server.types(CTRL_C)
+            server.sees("ending: 1 answer still runs; Ctrl-C again ends it now")
+            server.types(CTRL_C)
+            assert server.ended() == 0
+            assert asked.ended() == 6
+    assert "berth: This server ends." in asked.shown
+    assert "Traceback" not in server.shown + asked.shown
