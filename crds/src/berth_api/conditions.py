@@ -16,6 +16,7 @@ class ConditionType(StrEnum):
     """The conditions of a ModelDeployment. Ready, Reconciling and Stalled mean what kstatus means by them."""
 
     READY = "Ready"
+    """Whether it is as declared. True also of one that is asleep, which a request wakes: the phase says which."""
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     UP_TO_DATE = "UpToDate"

@@ -188,6 +188,11 @@ class IdlePolicy(Schema):
             " again. Delete: both are deleted."
         ),
     )
+    start_asleep: bool | None = Field(
+        default=None,
+        description="Whether the model starts with its first request. Only with action Sleep. Unset: false, it starts"
+        " as soon as it is declared.",
+    )
     pinned: bool | None = Field(
         default=None,
         description="Whether the model keeps its memory and its devices while another one needs room. Unset: false.",
@@ -383,7 +388,7 @@ class ModelDeploymentStatus(Schema):
     phase: Phase | None = Field(
         default=None,
         description="Pending, Starting, Ready, Unresponsive (was ready and does not answer now), Sleeping (was idle,"
-        " and wakes with the next request) or Stalled (cannot start; see conditions).",
+        " or was not asked for yet, and wakes with the next request) or Stalled (cannot start; see conditions).",
     )
     conditions: list[Condition] = Field(
         default_factory=list[Condition],

@@ -35,7 +35,7 @@ def seen(uid: str = "1", ready: tuple[str, str] | None = ("True", "EngineReady")
         ("the node is emptied", seen(phase="Starting", ready=("False", "Evicted"), podName="a-2"), True),
         ("the spec has changed", seen(phase="Starting", ready=("False", "SpecChanged"), podName="a-2"), True),
         ("it gives no answer", seen(phase="Unresponsive", ready=("False", "EngineNotAnswering")), None),
-        ("it went to sleep", seen(phase="Sleeping", podName=None, ready=("False", "Idle")), True),
+        ("it went to sleep", seen(phase="Sleeping", podName=None, ready=("True", "Idle")), True),
     ],
 )
 def test_the_fate_of_an_engine(case: str, now: ModelDeployment | None, planned: bool | None) -> None:

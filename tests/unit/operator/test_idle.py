@@ -11,7 +11,51 @@ DELETE_WHEN_IDLE = {"idle": {"ttlSeconds": 60, "action": "Delete"}}
 NO_POD: dict[str, Any] = {"podName": None, "startSteps": [], "startRequestedAt": None}
 SLEEP_WHEN_IDLE = {"idle": {"ttlSeconds": 60, "action": "Sleep"}}
 
+START_ASLEEP = {"idle": {"ttlSeconds": 60, "startAsleep": True}}
+
 CASES = [
+    Case(
+        "a declared one that starts asleep starts no pod",
+        deployment(START_ASLEEP),
+        [],
+        ["status"],
+        "Sleeping",
+        reason="NotAskedYet",
+    ),
+    Case(
+        "but starts when a request waits for it",
+        deployment(START_ASLEEP, {"phase": "Sleeping", "activity": {"r": lease(30, 1)}}),
+        [],
+        ["create smol-1", "status"],
+        "Starting",
+        wake_in=1800,
+        reason="Starting",
+    ),
+    Case(
+        "and sleeps on when the request has gone before there was a pod",
+        deployment(START_ASLEEP, {"phase": "Pending", "activity": {"r": lease(-1)}}),
+        [],
+        ["status"],
+        "Sleeping",
+        reason="NotAskedYet",
+    ),
+    Case(
+        "a start that nobody waits for any more goes on",
+        deployment(START_ASLEEP, {"phase": "Starting", "startRequestedAt": at(0), "activity": {"r": lease(-1)}}),
+        [running_pod()],
+        ["status"],
+        "Starting",
+        wake_in=1800,
+    ),
+    Case(
+        "one that was loaded is idle by its TTL, as any other",
+        deployment(START_ASLEEP, loaded(59)),
+        [running_pod()],
+        ["status"],
+        "Ready",
+        answering(),
+        wake_in=1,
+    ),
     Case(
         "a router's deployment that cannot start goes when its TTL has passed",
         deployment(DELETE_WHEN_IDLE, {"attempt": 2, "lastFailure": failure(-3, retry=7)}),

@@ -11,6 +11,21 @@ from berth_cluster.cluster import GROUP, VERSION, Kind, Object
 CATEGORY = "berth"
 """`kubectl get berth` shows all resources of Berth."""
 
+NOT_LOOKED_AT: dict[str, Any] = {
+    "observedGeneration": 0,
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "Unknown",
+            "reason": "NotLookedAt",
+            "message": "the operator has not looked at it yet",
+        }
+    ],
+}
+"""The status of an object that nobody has looked at. No object has the generation 0: so whoever waits for an object
+goes on waiting, where without any status it would count as done.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceDefinition:
@@ -56,7 +71,7 @@ def custom_resource_definition(resource: ResourceDefinition) -> Object:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(resource.spec) | {"x-kubernetes-validations": resource.spec_rules},
-            "status": structural(resource.status),
+            "status": structural(resource.status) | {"default": NOT_LOOKED_AT},
         },
     }
     if resource.rules:

@@ -34,6 +34,11 @@ _SPEC_RULES: list[dict[str, str]] = [
         "!has(self.llamacpp) || !has(self.llamacpp.gpuLayers) || self.llamacpp.gpuLayers == 0 || self.device == 'cuda'",
         "llamacpp.gpuLayers: layers can be on a GPU only with device cuda; with cpu it is 0 or unset",
     ),
+    rule(
+        "idle.startAsleep",
+        "!has(self.idle.startAsleep) || !self.idle.startAsleep || self.idle.action == 'Sleep'",
+        "idle.startAsleep: allowed only with action Sleep",
+    ),
     *(
         rule(
             name,
@@ -59,7 +64,7 @@ _COLUMNS: list[dict[str, Any]] = [
         "name": "Ready",
         "type": "string",
         "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
-        "description": "Whether it answers requests.",
+        "description": "Whether it is as declared: the engine answers, or it is asleep and the next request wakes it.",
     },
     {
         "name": "Context",

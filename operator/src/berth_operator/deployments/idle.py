@@ -13,8 +13,19 @@ def idle_since(deployment: ModelDeployment, now: datetime) -> datetime | None:
 
 
 def is_asleep(deployment: ModelDeployment, now: datetime) -> bool:
-    """Whether the deployment needs no pod now: it was ready before, is idle, and stays as a resource."""
-    return deployment.spec.idle.action is IdleAction.SLEEP and idle_since(deployment, now) is not None
+    """Whether the deployment needs no pod now, and stays as a resource: it is idle, or nobody has asked for it yet."""
+    idle = deployment.spec.idle
+    if idle.action is not IdleAction.SLEEP:
+        return False
+    if idle.start_asleep and deployment.status.loaded_at is None:
+        return not _is_asked(deployment, now)
+    return idle_since(deployment, now) is not None
+
+
+def _is_asked(deployment: ModelDeployment, now: datetime) -> bool:
+    """Whether a request waits for the deployment, or has not waited long enough ago for its TTL to be over."""
+    ends = (leased_until(deployment), last_promise_end(deployment))
+    return any(end is not None and end > now for end in ends)
 
 
 def failed_until(deployment: ModelDeployment) -> datetime | None:

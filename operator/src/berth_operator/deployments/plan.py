@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from berth_api.activity import forgotten_entries, last_activity
-from berth_api.conditions import Condition, ConditionType, merge_conditions
+from berth_api.conditions import merge_conditions
 from berth_api.model_deployment import ModelDeployment, QueuePlace
 from berth_cluster.cluster import Object
 from berth_operator.deployments import attempts, serving
@@ -18,6 +18,7 @@ from berth_operator.deployments.actions import (
 )
 from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.idle import failed_until, idle_since, is_asleep
+from berth_operator.deployments.outdated import with_outdated
 from berth_operator.deployments.pod_maker import PodMaker, pod_maker
 from berth_operator.deployments.start_steps import deadline_exceeded, has_been_ready, steps_done
 from berth_operator.objects.parts import gone_by
@@ -27,9 +28,6 @@ from berth_operator.reconciling.writer import DeleteResource, WriteStatus
 from berth_operator.resources.made_from import digest
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
 from berth_operator.settings import OperatorSettings
-
-_ABOUT_THE_ENGINE = (ConditionType.READY, ConditionType.POD_SCHEDULED, ConditionType.ENGINE_STARTED)
-"""Conditions about the running engine, and so about the spec that it was made from."""
 
 _AFTER_A_DISRUPTION = timedelta(seconds=60)
 """How long the next pod may find no node after a disruption: a drain goes on to the node's other pods, and a new node
@@ -188,22 +186,12 @@ def _complete(
     leftovers = [each for each in leftovers if each.name not in created]
     if any(isinstance(action, DeleteResource) for action in plan.actions):
         return replace(plan, actions=[*plan.actions, *leftovers])
+    stated = with_outdated(plan.status.conditions, plan.outdated, deployment)
     status = plan.status.model_copy(
         update={
             "observed_generation": deployment.generation,
-            "conditions": merge_conditions(deployment.status.conditions, _conditions(plan, deployment), now),
+            "conditions": merge_conditions(deployment.status.conditions, stated, now),
             "last_activity": last_activity(deployment),
         }
     )
     return replace(plan, actions=[*plan.actions, *leftovers], status=status, forget=forgotten_entries(deployment, now))
-
-
-def _conditions(plan: DeploymentPlan, deployment: ModelDeployment) -> list[Condition]:
-    """The plan's conditions. Those about the running engine name the generation that the engine was made from."""
-    conditions = plan.status.conditions
-    if plan.outdated and plan.outdated.generation is not None:
-        made_from = {"observed_generation": plan.outdated.generation}
-        conditions = [
-            each.model_copy(update=made_from) if each.type in _ABOUT_THE_ENGINE else each for each in conditions
-        ]
-    return [*conditions, states.up_to_date(deployment, plan.outdated)]

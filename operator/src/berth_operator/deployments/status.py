@@ -10,9 +10,7 @@ from typing import Any
 from berth_api.activity import expires_at
 from berth_api.conditions import (
     ENGINE_NOT_ANSWERING,
-    IMAGE_CHANGED,
     PLANNED_DISRUPTIONS,
-    SPEC_CHANGED,
     WAITING_FOR_ROOM,
     Condition,
     ConditionStatus,
@@ -42,7 +40,6 @@ from berth_operator.engines.context import EngineContext
 from berth_operator.objects.parts import annotations_of, number
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import waiting_message
-from berth_operator.resources.made_from import Difference
 
 _MAKING_ROOM = "MakingRoom"
 _MADE_ROOM = "MadeRoom"
@@ -180,10 +177,12 @@ def unresponsive(
 
 
 def sleeping(deployment: ModelDeployment) -> ModelDeploymentStatus:
-    """The deployment is asleep: it was idle, has no pod, and wakes with the next request."""
+    """The deployment is asleep: it was idle, or nobody has asked yet. It has no pod; the next request wakes it."""
     stored = condition_of(deployment.status.conditions, ConditionType.READY)
     if stored and stored.reason == _MADE_ROOM and deployment.status.phase is Phase.SLEEPING:
         return _asleep(deployment, stored.reason, stored.message)
+    if deployment.status.loaded_at is None:
+        return _asleep(deployment, "NotAskedYet", "no request yet; the first one starts it")
     return _asleep(deployment, "Idle", f"no request for {deployment.spec.idle.ttl_seconds} s; {_WAKES}")
 
 
@@ -199,7 +198,8 @@ def _asleep(deployment: ModelDeployment, reason: str, message: str) -> ModelDepl
             "phase": Phase.SLEEPING,
             "last_failure": None,
             "conditions": [
-                _ready(deployment, "False", reason, message),
+                # It is as it should be: were it False, whoever waits for the resource would wait for a request.
+                _ready(deployment, "True", reason, message),
                 _reconciling(deployment, "False", reason, message),
                 _not_stalled(deployment),
                 *_step_conditions(deployment, []),
@@ -254,23 +254,6 @@ def pod_taken_away(deployment: ModelDeployment, why: Cause) -> ModelDeploymentSt
     """Somebody took away a pod that had only just been made: another pod is made in a moment."""
     kept = {"start_requested_at": deployment.status.start_requested_at, "start_steps": deployment.status.start_steps}
     return _between_pods(deployment, why, "the engine is started again in a moment").model_copy(update=kept)
-
-
-def up_to_date(deployment: ModelDeployment, outdated: Difference | None) -> Condition:
-    """Whether the running engine is as the spec and the settings want it now. True where no engine runs."""
-    kind = ConditionType.UP_TO_DATE
-    if outdated is None:
-        return _condition(deployment, kind, "True", "UpToDate", "nothing runs that was made from anything else")
-    if outdated.reason in (SPEC_CHANGED, IMAGE_CHANGED):
-        message = (
-            f"since the engine was started this has changed: {outdated.what};"
-            " it is applied as soon as no request needs the engine"
-        )
-    else:
-        message = (
-            f"another engine like this one could not be started: {outdated.what}; the one that runs is left as it is"
-        )
-    return _condition(deployment, kind, "False", outdated.reason, message)
 
 
 def disruption_before(deployment: ModelDeployment) -> str | None:

@@ -83,7 +83,7 @@ def unreadable_status(item: Object, why: Unreadable, fields: Object, now: dateti
             (ConditionType.STALLED, "True"),
         )
     ]
-    wanted = {**fields, "conditions": conditions}
+    wanted = {**fields, "observedGeneration": item["metadata"].get("generation", 1), "conditions": conditions}
     return {key: value for key, value in wanted.items() if status_of(item).get(key) != value}
 
 
