@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any, TypeVar
@@ -278,7 +278,24 @@ class Release:
     def kill_9(self, pod: Object, process: str) -> None:
         """Ends the processes of this name in the pod as a crash does."""
         for pid in self.processes(pod, process):
-            os.kill(pid, SIGKILL)
+            with suppress(ProcessLookupError):  # the container's first one takes the others with it
+                os.kill(pid, SIGKILL)
+
+    async def until_restarted(self, pod: Object) -> None:
+        """Returns when the pod, whose process has crashed, is ready again."""
+        before = _restarts(pod)
+        await self.until(
+            PODS,
+            lambda pods: True if _is_ready(now := pods[pod["metadata"]["name"]]) and _restarts(now) > before else None,
+        )
+
+
+def _restarts(pod: Object) -> int:
+    return pod["status"]["containerStatuses"][0]["restartCount"]
+
+
+def _is_ready(pod: Object) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"]["conditions"])
 
 
 def kept_until(deployment: ModelDeployment) -> float | None:

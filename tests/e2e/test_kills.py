@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, Object
 from tests.e2e.release import MODEL, Release, user
 
 QUESTION = user("Hello")
@@ -66,3 +66,20 @@ async def test_a_model_that_is_loaded_answers_while_the_operator_is_dead(berth: 
     await berth.until_phase("Ready")
     assert (await ask(berth))[0] == 200
     assert [each["metadata"]["uid"] for each in await berth.engine_pods()] == [pod["metadata"]["uid"]]
+
+
+async def test_a_router_that_is_told_to_end_while_it_starts_ends(berth: Release) -> None:
+    """Its first second, in which it handles no signals yet, does not make it stay for its whole grace period."""
+    pod, _ = berth.pods_of("router")
+    name = pod["metadata"]["name"]
+    berth.kill_9(pod, "berth-router")
+    await berth.until(PODS, lambda pods: True if _restarted_just_now(pods[name], pod) else None)
+    berth.kubectl.run("delete", "pod", name, "--wait=false")
+    grace = pod["spec"]["terminationGracePeriodSeconds"]
+    berth.kubectl.run("wait", "--for=delete", f"pod/{name}", f"--timeout={grace / 3:.0f}s")
+    berth.kubectl.run("rollout", "status", "deployment/berth-router", "--timeout=60s")
+
+
+def _restarted_just_now(pod: Object, before: Object) -> bool:
+    [now], [then] = pod["status"]["containerStatuses"], before["status"]["containerStatuses"]
+    return now["restartCount"] > then["restartCount"] and "running" in now["state"]

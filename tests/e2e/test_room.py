@@ -131,5 +131,6 @@ async def test_who_is_killed_in_the_middle_of_an_eviction_loses_nothing(room: Re
         assert await asking
     else:
         await asyncio.gather(asking, return_exceptions=True)  # the one that was killed may have had it
+        await room.until_restarted(pod)  # until its end is known, the Service sends connections to it
         assert await ask(room, "two")
     assert await ask(room, "one")

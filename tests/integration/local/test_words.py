@@ -48,7 +48,7 @@ async def test_a_start_is_told_as_the_start_of_an_engine(berth: Berth) -> None:
 
 async def test_a_start_that_fails_is_told_with_what_is_wrong_here(berth: Berth) -> None:
     said = await run(berth, "page")
-    assert (said.code, said.out) == (6, "")
+    assert (said.code, said.out) == (1, "")
     assert "is an HTML or XML page" in said.err
     assert not KUBERNETES.findall(said.err), said.err
 

@@ -6,21 +6,14 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import httpx2
 
 from berth_local.cli.address import check_key, check_url
-from berth_local.cli.errors import (
-    CommandError,
-    FailedError,
-    KeyRefusedError,
-    NoServerError,
-    NotNowError,
-    UnknownNameError,
-)
+from berth_local.cli.api_errors import error_of, stream_error_of
+from berth_local.cli.errors import FailedError, NoServerError, NotNowError
 from berth_process.http_environment import UNUSABLE, client_error
 
 _CONNECT_SECONDS = 5.0
@@ -31,19 +24,6 @@ _COLD_START_SECONDS = 600.0
 """Longer than a router holds a request for a model that is starting (540 s)."""
 
 _STREAM_TIMEOUT = httpx2.Timeout(_COLD_START_SECONDS, connect=_CONNECT_SECONDS)
-
-_COMMANDS = {
-    "GET /v1/models": "`berth list`",
-    "GET /v1/models/inventory": "`berth list`",
-    "GET /v1/models/loaded": "`berth ps`",
-    "POST /v1/models/unload": "`berth stop`",
-    "POST /v1/models/download": "`berth pull`",
-    "DELETE /v1/models/inventory/{name}": "`berth rm`",
-}
-_FAULTS = frozenset({"engine_failed", "engine_error", "internal_error"})
-"""The codes of errors that another try does not mend."""
-
-_ENDPOINT = re.compile(r"\b(?:GET|POST|DELETE) /v1/[a-z/-]+(?:\{\w+\})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +169,7 @@ def _chat_events(lines: Iterator[str]) -> Iterator[ChatEvent]:
             return
         event: dict[str, Any] = json.loads(data)
         if "error" in event:
-            raise _error_of(_status_of(event["error"]), event, "the stream")
+            raise stream_error_of(event)
         usage = event.get("usage") or usage
         for choice in event.get("choices") or ():
             finish_reason = choice.get("finish_reason") or finish_reason
@@ -208,31 +188,4 @@ def _check(answer: httpx2.Response, path: str) -> None:
         content = answer.json()
     except ValueError:
         content = None
-    raise _error_of(answer.status_code, content, path)
-
-
-def _status_of(error: dict[str, Any]) -> int:
-    """The HTTP status that an error inside a stream would have had before the stream."""
-    if error.get("code") in _FAULTS:
-        return HTTPStatus.BAD_GATEWAY
-    return HTTPStatus.BAD_REQUEST if error.get("type") == "invalid_request_error" else HTTPStatus.SERVICE_UNAVAILABLE
-
-
-def _error_of(status: int, content: Any, path: str) -> CommandError:
-    error: dict[str, Any] = cast("dict[str, Any]", content).get("error") or {} if isinstance(content, dict) else {}
-    code: str | None = error.get("code")
-    message = _for_people(error.get("message") or f"the server answered {path} with status {status}")
-    match status:
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return KeyRefusedError(f"{message} --api-key or BERTH_API_KEY gives the key.", code)
-        case HTTPStatus.NOT_FOUND if code in ("model_not_found", "model_not_loaded", "download_not_found"):
-            return UnknownNameError(message, code)
-        case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
-            return NotNowError(message, code)
-        case _:
-            return FailedError(message, code)
-
-
-def _for_people(message: str) -> str:
-    """The message in one line, with the names of commands in place of endpoints."""
-    return _ENDPOINT.sub(lambda found: _COMMANDS.get(found[0], found[0]), " ".join(message.split()))
+    raise error_of(answer.status_code, content, path)

@@ -1,9 +1,9 @@
 """The errors with which a command ends, and their exit codes.
 
 CommandError
-├── FailedError             1  the server refused or failed; the message is the server's own
-├── UsageError              2  the command line, or a variable of the environment, is wrong
-├── UnknownNameError        3  no such model, deployment or download, or no such program
+├── FailedError             1  it failed, and another try does not mend it: a broken file, too little memory for ever
+├── UsageError              2  the command line, or a variable of the environment, is wrong, whoever finds it
+├── UnknownNameError        3  no such model, profile, deployment or download, or no such program
 ├── NoServerError           4  no server answers at that address
 ├── KeyRefusedError         5  the API key is missing, not valid, or lacks a scope
 ├── NotNowError             6  not now: the model cannot start or there is no room; trying again later may work
@@ -27,17 +27,17 @@ class CommandError(Exception):
 
 
 class FailedError(CommandError):
-    """The server refused or failed."""
+    """It failed, and another try does not mend it: a broken file, or a model that can never fit."""
 
 
 class UsageError(CommandError):
-    """The command line, or a variable of the environment, is wrong."""
+    """The command line, or a variable of the environment, is wrong, whether the command finds it or the server."""
 
     exit_code = 2
 
 
 class UnknownNameError(CommandError):
-    """There is no such model, deployment or download, or the program is not installed."""
+    """There is no such model, profile, deployment or download, or the program is not installed."""
 
     exit_code = 3
 

@@ -22,19 +22,12 @@ from berth_local.cli.commands import (
     up,
     version,
 )
-from berth_local.cli.errors import CommandError, InterruptedByUserError, UsageError
+from berth_local.cli.errors import CommandError, FailedError, InterruptedByUserError, UsageError
 from berth_local.cli.printing import print_error
+from berth_local.cli.usage import usage_message
 from berth_process.settings_error import SettingsError
 
 _WIDEST_HELP = 120
-
-_WORDS = {
-    "Value error, ": "",
-    "Input should be a valid integer, unable to parse string as an integer": "it must be a whole number",
-    "Input should be a valid number, unable to parse string as a number": "it must be a number",
-    "Input should be": "it must be",
-}
-"""Words of typer's errors, and the words that the command prints in their place."""
 
 app = typer.Typer(
     name="berth",
@@ -87,13 +80,14 @@ def main() -> None:
 
 def exit_code(arguments: list[str]) -> int:
     """Runs the command. Prints an error in one line on stderr. The exit code."""
+    _open_streams()
     completion.prepare_completion()
     try:
         _check_text(arguments)
         ended = app(arguments or ["--help"], prog_name="berth", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        return _failed(UsageError(_usage(error)))
+        return _failed(UsageError(usage_message(error, arguments)))
     except CommandError as error:
         return _failed(error)
     except SettingsError as error:
@@ -103,28 +97,40 @@ def exit_code(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _failed(InterruptedByUserError("interrupted"))
     except BrokenPipeError:  # the reader, such as head, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:
+        _drop_output()
+        where = f"{error.filename} cannot be used" if error.filename else "what it prints cannot be written"
+        return _failed(FailedError(f"{where}: {error.strerror or error}"))
     return ended if isinstance(ended, int) else 0
 
 
+def _open_streams() -> None:
+    """Gives the process the streams that whoever started it has closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 (it stays open as long as the process)
+
+
+def _drop_output() -> None:
+    """Forgets what stdout could not take. Python would try it once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _check_text(arguments: list[str]) -> None:
-    """Raises UsageError for an argument that is not text. The name of a folder may be other bytes."""
+    """Raises UsageError for an argument that is not text, and for a folder without a name.
+
+    The name of a folder may be other bytes. The empty one would be the current folder's.
+    """
     for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument == "--models=" or (before == "--models" and not argument):
+            raise UsageError("--models is '': it must be a folder of models")
         if "--models" not in (before, argument.partition("=")[0]) and not argument.isascii():
             try:
                 argument.encode()
             except UnicodeEncodeError:
                 raise UsageError(f"{argument!a} is not text in UTF-8") from None
-
-
-def _usage(error: typer.TyperException) -> str:
-    message = " ".join(error.format_message().split()).rstrip(".")
-    for words, ours in _WORDS.items():
-        message = message.replace(words, ours)
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "berth"
-    return f"{message[:1].lower()}{message[1:]} ({command} --help)"
 
 
 def _failed(error: CommandError) -> int:

@@ -23,9 +23,12 @@ _USERS = "users"
 
 
 def home_directory() -> Path:
-    """BERTH_HOME, or berth in the user's data directory."""
+    """BERTH_HOME, or berth in the user's data directory. Raises SettingsError if BERTH_HOME is something else there."""
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
-    return Path(os.environ.get("BERTH_HOME") or Path(data) / "berth")
+    home = Path(os.environ.get("BERTH_HOME") or Path(data) / "berth")
+    if home.exists() and not home.is_dir() and (wrong := wrong_home(home, NotADirectoryError(0, "Not a directory"))):
+        raise wrong
+    return home
 
 
 def wrong_home(home: Path, error: OSError) -> SettingsError | None:

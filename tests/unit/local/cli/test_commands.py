@@ -213,10 +213,14 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["pull", "name"], "names no repository"),
         (["pull", "org/name:"], "names no quantization after the colon"),
         (["nothing"], "no such command 'nothing' (berth --help)"),
+        (["runn"], "no such command 'runn'. Did you mean 'run'? (berth --help)"),
         (["ps", "--nothing"], "no such option: --nothing (berth ps --help)"),
-        (["up", "--port", "x"], "invalid value for '--port': it must be a whole number (berth up --help)"),
-        (["up", "--port", "70000"], "invalid value for '--port': it must be less than or equal to 65535"),
-        (["run", "tiny", "Hi", "--temperature", "x"], "invalid value for '--temperature': it must be a number"),
+        (["ps", "--outptu", "json"], "no such option: --outptu: did you mean --output? (berth ps --help)"),
+        (["up", "--port", "x"], "--port is 'x': it must be a whole number (berth up --help)"),
+        (["up", "--port=70000"], "--port is '70000': it must be at most 65535 (berth up --help)"),
+        (["up", "--models", ""], "--models is '': it must be a folder of models"),
+        (["up", "--memory", "8XB"], "--memory is '8XB': it must be a size like 8GB or 512MiB"),
+        (["run", "tiny", "Hi", "--temperature", "x"], "--temperature is 'x': it must be a number"),
         (["ps", "-o", "x"], "invalid value for '--output' / '-o': 'x' is not one of 'table', 'json' (berth ps --help)"),
         *(
             ([*command, "\udcff"], "'\\udcff' is not text in UTF-8")
@@ -271,3 +275,56 @@ async def test_a_server_of_nobody_known_is_not_used(serving: Serving, tmp_path: 
     ran = await berth("ps")
     assert (ran.code, ran.out) == (4, "")
     assert f"one that is not yours answers at {there}: --url {there} uses it" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--n-ctx", "foo"], 2, "berth: --n-ctx is 'foo': it must be a whole number or 'auto'\n"),
+        (["--n-ctx", "99999999"], 2, "berth: --n-ctx is '99999999': it must be at most 1048576\n"),
+        (["--backend", "x"], 2, "berth: --backend is 'x': it must be 'vllm', 'transformers' or 'llamacpp'\n"),
+        (["--device", "tpu"], 2, "berth: --device is 'tpu': it must be 'cuda' or 'cpu'\n"),
+    ],
+)
+async def test_a_wrong_option_that_the_server_finds_is_told_as_one(
+    ready: Serving, berth: Command, arguments: list[str], code: int, told: str
+) -> None:
+    assert await berth("run", "tiny", "Hi", *arguments) == Ran(code, "", told)
+
+
+@pytest.mark.parametrize("name", ["TINY", "ti", "tiny:latest", "/models/Tiny"])
+async def test_the_model_that_is_meant_is_found(ready: Serving, berth: Command, name: str) -> None:
+    assert await berth("run", name, "Hi") == Ran(0, "Paris.\n", f"{name} is tiny\n")
+    assert (await berth("get", name)).code == 0
+    assert (await berth("stop", name)).out == "/models/tiny is unloaded.\n"
+
+
+@pytest.mark.parametrize("command", [("run", "tinny", "Hi"), ("get", "tinny"), ("logs", "tinny"), ("stop", "tinny")])
+async def test_a_model_that_may_be_meant_is_named(ready: Serving, berth: Command, command: tuple[str, ...]) -> None:
+    ran = await berth(*command)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.endswith(" Did you mean tiny?\n")
+
+
+async def test_a_profile_that_there_is_not_is_an_unknown_name(ready: Serving, berth: Command) -> None:
+    ran = await berth("run", "tiny@fast", "Hi")
+    assert (ran.code, ran.out) == (3, "")
+    assert "the profile 'fast'" in ran.err
+
+
+@pytest.mark.parametrize(("reason", "code"), [("WrongFormat", 1), ("NeverFits", 1), ("EngineExited", 6)])
+async def test_what_no_other_try_mends_has_another_code(
+    serving: Serving, berth: Command, reason: str, code: int
+) -> None:
+    running = asyncio.create_task(berth("run", "tiny", "Hi"))
+    await serving.make_stalled(await serving.created(), reason, "the reason")
+    assert (await running).code == code
+
+
+@pytest.mark.parametrize("command", ["ps", "status", "down", "list", "up"])
+def test_a_home_that_is_a_file_is_told_in_one_line(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("")
+    ran = run_command((command,), {"BERTH_HOME": str(tmp_path / "file"), "BERTH_URL": ""})
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith(f"berth: BERTH_HOME is '{tmp_path}"[:60])
+    assert "it must be a folder" in ran.err

@@ -92,7 +92,7 @@ async def test_a_window_that_is_stated_is_the_only_one(serving: Serving, berth: 
     (only,) = await serving.until(lambda found: len(found) == 1)
     await serving.make_stalled(only["metadata"]["name"], "MemoryInsufficient", "it needs 9 GB of memory")
     ran = await launching
-    assert ran.code == 6
+    assert ran.code == 1
     assert "it needs 9 GB of memory" in ran.err
     assert sizes([only]) == [4096]
 
@@ -106,7 +106,7 @@ async def test_an_agent_that_is_not_installed_is_told_how_to_install(berth: Comm
 async def test_an_agent_that_is_not_known_is_told_which_are(berth: Command) -> None:
     ran = await berth("launch", "clod")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("berth: there is no agent clod: claude, codex, opencode, ")
+    assert ran.err.startswith("berth: AGENT is 'clod': it must be one of claude, codex, opencode, ")
 
 
 async def test_several_models_must_be_chosen_from(berth: Command, agents: Agents, settings: RouterSettings) -> None:

@@ -23,11 +23,15 @@ def test_the_page_of_agents_has_each_with_how_to_get_it() -> None:
         assert re.search(row, AGENTS_PAGE, re.MULTILINE), name
 
 
-def test_the_page_has_every_exit_code() -> None:
-    codes = {
-        error.exit_code
+def test_the_page_has_every_exit_code_with_what_its_error_means() -> None:
+    ends = [
+        error
         for error in vars(errors).values()
-        if isinstance(error, type) and issubclass(error, errors.CommandError)
-    }
+        if isinstance(error, type) and issubclass(error, errors.CommandError) and error is not errors.CommandError
+    ]
     table = PAGE.partition("## Exit codes")[2].partition("\n## ")[0]
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes | {0}
+    rows = {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.*) \|$", table, re.MULTILINE)}
+    del rows[0]
+    assert rows == {end.exit_code: (end.__doc__ or "").splitlines()[0] for end in ends}
+    told = dict(re.findall(r"^[├└]── (\w+) +(\d+) ", errors.__doc__ or "", re.MULTILINE))
+    assert told == {end.__name__: str(end.exit_code) for end in ends}

@@ -58,7 +58,7 @@ def test_memory_is_said_as_people_say_it(given: str, size_bytes: int) -> None:
 
 @pytest.mark.parametrize("given", ["8", "GB", "-1GB", "0GB", "8 bytes"])
 def test_what_is_no_size_is_refused(given: str) -> None:
-    with pytest.raises(UsageError, match="must be like 8GB"):
+    with pytest.raises(UsageError, match="must be a size like 8GB"):
         parsed_size(given)
 
 

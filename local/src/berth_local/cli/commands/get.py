@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from berth_local.cli.connection import Target, connect_or_serve
+from berth_local.cli.model_lookup import with_model
 from berth_local.cli.options import ApiKeyOption, ModelArgument, UrlOption
 from berth_local.cli.printing import print_json
 
@@ -30,7 +31,7 @@ def get(
     It is the ModelDeployment that serves the model: what `kubectl apply` takes.
     """
     with connect_or_serve(Target(url, api_key)) as client:
-        manifest: dict[str, Any] = client.get("/v1/models/manifest", model=model)
+        manifest: dict[str, Any] = with_model(client, model, lambda name: client.get("/v1/models/manifest", model=name))
     if output is ManifestFormat.JSON:
         print_json(manifest)
         return

@@ -10,7 +10,7 @@ import typer
 from berth_local.cli.agent_models import Offer, suitable, windows_to_try
 from berth_local.cli.agents import AGENTS, KEY_VARIABLE, Agent, Seat, environment_for, shell_script
 from berth_local.cli.connection import Target, connect, connect_or_serve
-from berth_local.cli.errors import CommandError, FailedError, NotNowError, UnknownNameError, UsageError
+from berth_local.cli.errors import CommandError, UnknownNameError, UsageError
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import ApiKeyOption, ModelsOption, UrlOption
 from berth_local.cli.printing import count, model_name, print_note
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TTL_SECONDS = 4 * 3600
 """A model that went after five minutes would come back, for an agent that cannot state it, with the default window."""
 
-_NO_ROOM = ("memory_insufficient", "out_of_memory")
+_NO_ROOM = ("memory_insufficient", "never_fits", "out_of_memory")
 _NO_SUCH_SETTING = ("invalid_value", "engine_not_available")
 """The codes of the refusal of `n_ctx` where the engine that takes the model's files has no such setting."""
 
@@ -104,7 +104,7 @@ def launch(
 
 def _agent(name: str) -> Agent:
     if name not in AGENTS:
-        raise UsageError(f"there is no agent {name}: {', '.join(AGENTS)}")
+        raise UsageError(f"AGENT is {name!r}: it must be one of {', '.join(AGENTS)}")
     return AGENTS[name]
 
 
@@ -156,10 +156,10 @@ def _loaded(client: "Client", name: str, windows: Sequence[int], ttl: int, state
         try:
             _load(client, name, ttl, window)
         except CommandError as error:
-            if isinstance(error, NotNowError) and error.code in _NO_ROOM and window != windows[-1]:
+            if error.code in _NO_ROOM and window != windows[-1]:
                 print_note(f"no room for {window} tokens of context: {error.message}")
                 continue
-            if stated is None and isinstance(error, FailedError) and error.code in _NO_SUCH_SETTING:
+            if stated is None and error.code in _NO_SUCH_SETTING:
                 break
             raise
         return Seat(client.url, name, _window(client, name) or window, window)

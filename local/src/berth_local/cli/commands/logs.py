@@ -7,6 +7,7 @@ import typer
 
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import FailedError
+from berth_local.cli.model_lookup import with_model
 from berth_local.cli.options import ApiKeyOption, ModelArgument, UrlOption
 
 
@@ -19,7 +20,8 @@ def logs(
 ) -> None:
     """Show what a model's engine printed."""
     with connect(Target(url, api_key)) as client:
-        deployment = client.get("/v1/models/manifest", model=model)["metadata"]["name"]
+        manifest = with_model(client, model, lambda name: client.get("/v1/models/manifest", model=name))
+        deployment = manifest["metadata"]["name"]
         try:
             for line in client.lines(
                 f"/v1/models/loaded/{quote(deployment, safe='')}/logs",

@@ -3,17 +3,20 @@
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from berth_local.cli.connection import Target, connect_or_serve, local_store
 from berth_local.cli.errors import CommandError, NoServerError, UsageError
+from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import ApiKeyOption, ModelsOption, OutputFormat, OutputOption, UrlOption
-from berth_local.cli.printing import print_error, print_json, print_note
+from berth_local.cli.printing import model_name, print_error, print_json, print_note
 
 if TYPE_CHECKING:
-    from berth_local.cli.chat import Conversation
+    from berth_local.cli.chat import Answer, Conversation
+    from berth_local.cli.client import Client
 
 _HELP = """\
 /clear   forget what was said
@@ -121,11 +124,13 @@ def run(
     from berth_local.cli.chat import Conversation  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
 
     with connect_or_serve(target) as client:
+        if question is None:
+            model = settings["model"] = with_model(client, model, lambda name: _known(client, name))
         conversation = Conversation(client, settings, system)
         if question is None:
             _converse(conversation, model, verbose=verbose)
             return
-        answer = conversation.ask(question, show=output is OutputFormat.TABLE)
+        answer = with_model(client, model, lambda name: _asked(conversation, name, question, output))
         if output is OutputFormat.JSON:
             print_json(
                 {
@@ -145,7 +150,9 @@ def _tell_plan(target: Target, settings: dict[str, Any], output: OutputFormat) -
     """Prints what would happen if this were asked now."""
     asked = {name: value for name, value in settings.items() if name not in ("temperature", "max_tokens")}
     with connect_or_serve(target) as client:
-        told = client.post("/v1/models/plan", asked)
+        told = with_model(
+            client, settings["model"], lambda name: client.post("/v1/models/plan", {**asked, "model": name})
+        )
     if output is OutputFormat.JSON:
         print_json(told)
         return
@@ -156,6 +163,17 @@ def _tell_plan(target: Target, settings: dict[str, Any], output: OutputFormat) -
         seconds = told["estimate_seconds"]
         when = "" if seconds is None else f", for about {seconds:.0f} s"
         print(f"place in the queue: {told['place']}{when}")
+
+
+def _asked(conversation: "Conversation", model: str, question: str, output: OutputFormat) -> "Answer":
+    conversation.settings["model"] = model
+    return conversation.ask(question, show=output is OutputFormat.TABLE)
+
+
+def _known(client: "Client", model: str) -> str:
+    """The name, if the server knows the model. Raises UnknownNameError."""
+    client.get(f"/v1/models/{quote(model_name(model))}")
+    return model
 
 
 def _checked_name(name: str | None) -> str:

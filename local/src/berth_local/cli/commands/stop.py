@@ -6,6 +6,7 @@ import typer
 
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import UsageError
+from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
 from berth_local.cli.printing import print_json
@@ -34,7 +35,9 @@ def stop(
         raise UsageError("name one MODEL, or all with --all: `berth ps` shows what runs")
     with connect(Target(url, api_key)) as client:
         unloaded = (
-            client.post("/v1/models/unload-all") if everything else client.post("/v1/models/unload", {"model": model})
+            client.post("/v1/models/unload-all")
+            if model is None
+            else with_model(client, model, lambda name: client.post("/v1/models/unload", {"model": name}))
         )
     if output is OutputFormat.JSON:
         print_json(unloaded)

@@ -170,7 +170,7 @@ def parsed_size(text: str) -> int:
     """Bytes of a size such as 8GB, 512 MiB or 1.5g. Raises UsageError."""
     found = _SIZE.fullmatch(text.strip())
     if not found or float(found[1]) <= 0:
-        raise UsageError(f"--memory {text} is no size: it must be like 8GB or 512MiB")
+        raise UsageError(f"--memory is {text!r}: it must be a size like 8GB or 512MiB")
     base = 1024 if found[3] else 1000
     return round(float(found[1]) * base ** ("kmgt".index(found[2].lower()) + 1))
 

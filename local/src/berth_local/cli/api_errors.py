@@ -1,0 +1,109 @@
+"""What the server answers when it refuses or fails, as the command's errors: pure."""
+
+import re
+from http import HTTPStatus
+from typing import Any, cast
+
+from berth_local.cli.errors import (
+    CommandError,
+    FailedError,
+    KeyRefusedError,
+    NotNowError,
+    UnknownNameError,
+    UsageError,
+)
+
+_COMMANDS = {
+    "GET /v1/models": "`berth list`",
+    "GET /v1/models/inventory": "`berth list`",
+    "GET /v1/models/loaded": "`berth ps`",
+    "POST /v1/models/unload": "`berth stop`",
+    "POST /v1/models/download": "`berth pull`",
+    "DELETE /v1/models/inventory/{name}": "`berth rm`",
+}
+_ENDPOINT = re.compile(r"\b(?:GET|POST|DELETE) /v1/[a-z/-]+(?:\{\w+\})?")
+
+_UNKNOWN = frozenset(
+    {"model_not_found", "model_not_loaded", "download_not_found", "profile_not_found", "quantization_not_found"}
+)
+"""The codes of a name that nothing has."""
+
+_FINAL = frozenset(
+    {
+        "engine_failed",
+        "engine_error",
+        "internal_error",
+        "wrong_format",
+        "model_incomplete",
+        "ambiguous_model",
+        "invalid_arguments",
+        "engine_not_installed",
+        "engine_unavailable",
+        "engine_args_not_allowed",
+        "never_fits",
+        "memory_insufficient",
+        "name_too_long",
+        "store_not_writable",
+    }
+)
+"""The codes of errors that another try does not mend: broken files, what can never fit, faults."""
+
+_NO_OPTION = frozenset({"context_length_exceeded"})
+"""The codes of refusals with status 400 for which no option is to blame."""
+
+_OPTIONS = {
+    "n_ctx": "--n-ctx",
+    "backend": "--backend",
+    "device": "--device",
+    "temperature": "--temperature",
+    "max_tokens": "--max-tokens",
+    "ttl": "--ttl",
+    "include": "--include",
+    "exclude": "--exclude",
+    "destination": "--name",
+    "quantization": "REPO:QUANT",
+    "url": "REPO",
+    "model": "MODEL",
+}
+"""What a field of a request is called on the command line."""
+
+_NOT_VALID = re.compile(r"^`(?P<field>[\w.]+)` is not valid: input should be (?P<right>.*); got (?P<got>.*?)\.?$")
+_BOUNDS = (("less than or equal to ", "at most "), ("greater than or equal to ", "at least "))
+
+
+def error_of(status: int, content: Any, path: str) -> CommandError:
+    """The error for an answer with this status and content, to a request for this path."""
+    error: dict[str, Any] = cast("dict[str, Any]", content).get("error") or {} if isinstance(content, dict) else {}
+    code: str | None = error.get("code")
+    message = _for_people(error.get("message") or f"the server answered {path} with status {status}")
+    if code in _UNKNOWN:
+        return UnknownNameError(message, code)
+    if code in _FINAL:
+        return FailedError(message, code)
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return KeyRefusedError(f"{message} --api-key or BERTH_API_KEY gives the key.", code)
+        case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
+            return NotNowError(message, code)
+        case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY if code not in _NO_OPTION:
+            return UsageError(message, code)
+        case _:
+            return FailedError(message, code)
+
+
+def stream_error_of(event: dict[str, Any]) -> CommandError:
+    """The error for an event in a stream: it has no status, but that which it would have had before the stream."""
+    wrong = event["error"].get("type") == "invalid_request_error"
+    return error_of(HTTPStatus.BAD_REQUEST if wrong else HTTPStatus.SERVICE_UNAVAILABLE, event, "the stream")
+
+
+def _for_people(message: str) -> str:
+    """The message in one line, with the names of commands and options in place of endpoints and fields."""
+    message = _ENDPOINT.sub(lambda found: _COMMANDS.get(found[0], found[0]), " ".join(message.split()))
+    found = _NOT_VALID.match(message)
+    if not found:
+        return message
+    right = found["right"]
+    for theirs, ours in _BOUNDS:
+        right = right.replace(theirs, ours)
+    return f"{_OPTIONS.get(found['field'], found['field'])} is {found['got']}: it must be {right}"
