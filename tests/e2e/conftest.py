@@ -49,7 +49,8 @@ def release(test_cluster: Kubectl, crds: None, images: dict[str, str], models: P
     """The release that most tests share."""
     if shutil.which("helm") is None:
         missing("helm", 'eval "$(scripts/cluster env)" has one, or install it')
-    installed = install(make_namespace(test_cluster, f"berth-e2e-{secrets.token_hex(3)}"), images)
+    namespace = make_namespace(test_cluster, f"berth-e2e-{secrets.token_hex(3)}")
+    installed = install(namespace, images, "compileCache.enabled=true")
     for model in sorted(models.iterdir()):
         installed.load_model(model)
     yield installed

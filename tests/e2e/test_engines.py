@@ -133,7 +133,10 @@ async def test_vllm_in_two_configurations_of_one_model(berth: Release) -> None:
     assert len(deployments) == 2
     running: list[dict[str, Any]] = []
     for deployment in deployments:
-        settings = settings_of(berth, await pod_of(berth, deployment))
+        pod = await pod_of(berth, deployment)
+        kept = berth.kubectl.run("exec", pod["metadata"]["name"], "--", "find", "/compiled", "-type", "f")
+        assert "/compiled/vllm/modelinfos/" in kept, "the next start finds it there"
+        settings = settings_of(berth, pod)
         assert (settings["serve"], settings["--served-model-name"], settings["--tensor-parallel-size"]) == (
             SAFETENSORS,
             SAFETENSORS,

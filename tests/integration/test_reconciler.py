@@ -206,6 +206,29 @@ async def test_somebody_elses_pod_of_the_name_is_told_and_left(cluster: Kubernet
     assert deployment.status.last_failure.reason == "PodNameTaken"
 
 
+async def test_what_is_added_to_a_pod_is_judged_by_the_api_server(cluster: KubernetesCluster) -> None:
+    added = {"labels": {"team": "ml"}, "env": [{"name": "A", "value": "b"}], "tmpSizeLimit": "1Gi"}
+    await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE, pod=added))
+    async with Operator(cluster):
+        await settled(cluster, "Stalled")
+    [pod] = (await cluster.list(PODS)).items
+    assert pod["metadata"]["labels"]["team"] == "ml"
+    assert {"name": "A", "value": "b"} in pod["spec"]["containers"][0]["env"]
+    volumes = {each["name"]: each.get("emptyDir") for each in pod["spec"]["volumes"]}
+    assert (volumes["tmp"], volumes["shm"]) == ({"sizeLimit": "1Gi"}, {"medium": "Memory", "sizeLimit": "16Gi"})
+
+    host = {"volumes": [{"name": "node", "hostPath": {"path": "/"}}]}
+    await cluster.patch(MODEL_DEPLOYMENTS, "smol", {"spec": {"pod": host}})
+    async with Operator(cluster):
+        refused = await when(cluster, lambda found: _reason(found) == "PodRefused")
+    assert refused.status.last_failure
+    assert "hostPath" in refused.status.last_failure.message
+
+
+def _reason(deployment: ModelDeployment) -> str | None:
+    return deployment.status.last_failure and deployment.status.last_failure.reason
+
+
 async def test_without_an_api_server_it_waits_for_one(cluster: KubernetesCluster, monkeypatch: Any) -> None:
     await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
     real, refusals = cluster.list, iter(range(4))

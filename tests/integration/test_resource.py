@@ -68,6 +68,10 @@ def manifest(**spec: Any) -> dict[str, Any]:
             'spec.idle.action: Unsupported value: "Stop": supported values: "Delete", "Sleep"',
         ),
         ({"contextSize": 4096}, 'unknown field "contextSize"'),
+        ({"idle": {"startAsleep": True, "action": "Delete"}}, "idle.startAsleep: allowed only with action Sleep"),
+        ({"pod": {"label": {"a": "b"}}}, 'unknown field "'),
+        ({"pod": {"env": [{"value": "x"}]}}, "spec.pod.env[0].name: Required value"),
+        ({"pod": {"volumeMounts": [{"name": "x"}]}}, "spec.pod.volumeMounts[0].mountPath: Required value"),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_what_is_allowed(namespace: Kubectl, wrong: dict[str, Any], said: str) -> None:
@@ -87,6 +91,17 @@ def test_what_is_left_out_has_defaults(namespace: Kubectl) -> None:
     spec = namespace.json("get", "md", "smol")["spec"]
     assert spec["devices"] == 1
     assert spec["idle"] == {"ttlSeconds": 300, "action": "Sleep"}
+
+
+def test_what_is_as_in_a_pod_is_kept_as_it_was_written(namespace: Kubectl) -> None:
+    pod: dict[str, Any] = {
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}},
+        "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+        "volumes": [{"name": "ca", "configMap": {"name": "ca", "optional": True}}],
+        "volumeMounts": [{"name": "ca", "mountPath": "/ca", "readOnly": True}],
+    }
+    namespace.apply(manifest(pod=pod))
+    assert namespace.json("get", "md", "smol")["spec"]["pod"] == pod
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pydantic import Field, GetPydanticSchema, ValidatorFunctionWrapHandler, Wit
 from pydantic_core import PydanticCustomError, core_schema
 
 from berth_api.conditions import Condition
+from berth_api.pod_settings import PodSettings
 from berth_api.resource import Resource
 from berth_api.schema import Schema, Timestamp
 
@@ -303,6 +304,10 @@ class ModelDeploymentSpec(Schema):
         default=None,
         max_length=64,
         description="Taints that the pod accepts, besides those in the operator's settings for the device.",
+    )
+    pod: PodSettings | None = Field(
+        default=None,
+        description="What the engine's pod has besides; it adds to the operator's settings for the device.",
     )
 
 

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from berth_api import repository
 from berth_api.model_deployment import Backend, Device, Toleration
+from berth_api.pod_settings import PodSettings
 from berth_api.repository import DEFAULT_HUB
 from berth_api.room.snapshot import RoomSettings
 from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN
@@ -61,6 +62,9 @@ class DeviceSettings(_Section):
         default=None,
         description="Processors that an engine requests where neither the deployment nor `resources` states any, such"
         " as 250m. None: it requests none.",
+    )
+    pod: PodSettings | None = Field(
+        default=None, description="What the pods have besides; a deployment's own `pod` adds to it."
     )
     memory: str | int | None = Field(
         default=None,

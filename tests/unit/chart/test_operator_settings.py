@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from berth_api.model_deployment import Backend, Device, Toleration
+from berth_api.pod_settings import PodSettings
 from berth_operator.settings import (
     CompileCacheSettings,
     DeviceSettings,
@@ -60,6 +61,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
                 "nodeSelector": {"gpu": "yes"},
                 "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
                 "runtimeClassName": "nvidia",
+                "pod": {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}, "priorityClassName": "high"},
                 "resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
                 "cpuRequest": 2,
                 "memory": "80Gi",
@@ -83,6 +85,7 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
         node_selector={"gpu": "yes"},
         tolerations=[Toleration(key="gpu", operator="Exists", effect="NoSchedule")],
         runtime_class_name="nvidia",
+        pod=PodSettings(labels={"kueue.x-k8s.io/queue-name": "gpus"}, priority_class_name="high"),
         resources={"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": 17179869184}},
         cpu_request=2,
         memory="80Gi",
@@ -94,6 +97,14 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert (settings.model_store.claim_name, settings.model_store.sub_path) == ("weights", "llm/models")
     assert settings.compile_cache == CompileCacheSettings(enabled=True, claim_name="cache")
     assert (settings.timing.start_deadline, settings.timing.first_retry) == (31536000, 0.5)
+
+
+def test_an_engines_image_can_be_pulled_by_its_digest(settings_of: SettingsOf) -> None:
+    image = {"repository": "berth/llamacpp", "tag": "v2", "digest": f"sha256:{'a' * 64}"}
+    settings = settings_of(image={"registry": "r.example.com"}, engines={"llamacpp": {"cpu": {"image": image}}})
+    named = settings.image_for(Backend.LLAMACPP, Device.CPU)
+    assert named
+    assert named.image == f"r.example.com/berth/llamacpp@sha256:{'a' * 64}"
 
 
 def test_engines_with_a_share_of_a_device_start_one_after_the_other(settings_of: SettingsOf) -> None:

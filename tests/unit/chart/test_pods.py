@@ -39,6 +39,7 @@ def test_every_pod_satisfies_the_restricted_standard(name: str) -> None:
     )
     # The one place where something can be written.
     assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    assert {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}} in spec["volumes"]
 
 
 DIGEST = f"sha256:{'a' * 64}"

@@ -44,6 +44,15 @@ def test_helm_finds_no_fault() -> None:
         ({"downloads": {"hubEndpoint": "https://user:secret@hub.example.com"}}, "at '/downloads/hubEndpoint'"),
         ({"downloads": {"token": "hf_x"}}, "at '/downloads': additional properties 'token' not allowed"),
         ({"operator": {"image": {"digest": "sha256:1"}}}, "at '/operator/image/digest'"),
+        (
+            {"devices": {"cpu": {"pod": {"label": {}}}}},
+            "at '/devices/cpu/pod': additional properties 'label' not allowed",
+        ),
+        (
+            {"devices": {"cpu": {"pod": {"env": [{"value": "x"}]}}}},
+            "at '/devices/cpu/pod/env/0': missing property 'name'",
+        ),
+        ({"rbac": {"aggregate": True}}, "at '/rbac': additional properties 'aggregate' not allowed"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_name(values: dict[str, Any], said: str) -> None:

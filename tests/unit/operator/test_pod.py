@@ -112,8 +112,8 @@ def test_a_plain_engine() -> None:
             ],
             "volumes": [
                 {"name": "models", "persistentVolumeClaim": {"claimName": "berth-models", "readOnly": True}},
-                {"name": "tmp", "emptyDir": {}},
-                {"name": "shm", "emptyDir": {"medium": "Memory"}},
+                {"name": "tmp", "emptyDir": {"sizeLimit": "20Gi"}},
+                {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
             ],
         },
     }

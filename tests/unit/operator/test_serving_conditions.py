@@ -118,7 +118,7 @@ def test_routers_can_read_that_the_engine_did_not_end_by_its_own_doing(case: Cas
         (
             {},
             SETTINGS.model_copy(update={"timing": SETTINGS.timing.model_copy(update={"termination_grace": 9})}),
-            "the operator's settings of its pod",
+            "its pod's other settings",
         ),
     ],
 )

@@ -64,7 +64,8 @@ def start(situation: Situation, maker: PodMaker) -> DeploymentPlan:
     failure = deployment.status.last_failure
     if failure and failure.retry_at and failure.made_from in (None, digest(pod)):
         due = failure.retry_at <= now
-        if not due or not (deployment.status.start_steps or is_retried(deployment, now)):
+        at_once = failure.retry_at == failure.at  # it had served: there was no wait, unless for room
+        if not due or not (at_once or deployment.status.start_steps or is_retried(deployment, now)):
             expiry = failed_until(deployment)
             if expiry is not None and expiry <= now:
                 return delete_deployment(deployment)

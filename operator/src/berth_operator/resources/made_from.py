@@ -22,11 +22,13 @@ _PARTS = {
     "arguments": "the engine's arguments",
     "resources": "its compute resources",
     "scheduling": "which nodes it may run on",
-    "settings": "the operator's settings of its pod",
+    "settings": "its pod's other settings",
 }
 """The parts of a manifest, and their names for people."""
 
 _SCHEDULING = ("nodeSelector", "tolerations", "runtimeClassName")
+_MORE_SCHEDULING = ("affinity", "topologySpreadConstraints", "priorityClassName", "schedulerName")
+"""What few pods have. A pod without any has the digest that it had when there was none of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def _parts(pod: Object) -> dict[str, Any]:
     spec: dict[str, Any] = dict(pod["spec"])
     [engine, *others] = spec.pop("containers")
     container: dict[str, Any] = dict(engine)
+    more = {field: spec.pop(field) for field in _MORE_SCHEDULING if field in spec}
     annotations = {
         key: value
         for key, value in annotations_of(pod).items()
@@ -81,7 +84,7 @@ def _parts(pod: Object) -> dict[str, Any]:
         _IMAGE: [container.pop("image", None), container.pop("imagePullPolicy", None)],
         "arguments": container.pop("args", None),
         "resources": container.pop("resources", None),
-        "scheduling": [spec.pop(field, None) for field in _SCHEDULING],
+        "scheduling": [*(spec.pop(field, None) for field in _SCHEDULING), *([more] if more else [])],
         "settings": [pod["metadata"].get("labels"), annotations, spec, container, others],
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from berth_api.identity import pod_name, with_defaults
 from berth_api.model_deployment import MODEL_STORE, Device, ModelDeployment, ModelDeploymentSpec
+from berth_api.pod_settings import merged
 from berth_cluster.cluster import (
     GENERATION_ANNOTATION,
     GROUP,
@@ -21,6 +22,7 @@ from berth_cluster.cluster import (
 from berth_operator.engines import EngineKind, EngineProcess
 from berth_operator.resources.compile_cache import add_compile_cache
 from berth_operator.resources.made_from import digests
+from berth_operator.resources.pod_settings import add_default_limits, add_pod_settings
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, OperatorSettings
 
 CONTAINER = "engine"
@@ -97,7 +99,9 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
     }
     _schedule(pod["spec"], spec, device, settings)
     add_compile_cache(pod["spec"], spec, image.image, settings, USER)
+    add_pod_settings(pod, merged(device.pod, spec.pod))
     pod["metadata"]["annotations"][MADE_FROM_ANNOTATION] = digests(pod)
+    add_default_limits(pod)
     return pod
 
 

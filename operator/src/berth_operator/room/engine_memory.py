@@ -27,6 +27,7 @@ from berth_formats.memory import (
     pytorch_bytes,
     pytorch_gpu_bytes,
     pytorch_gpu_host_bytes,
+    vllm_bytes,
     vllm_cpu_cache_bytes,
 )
 from berth_formats.model import ModelDescription
@@ -84,7 +85,7 @@ def cpu_bytes(spec: ModelDeploymentSpec, model: ModelDescription, surroundings: 
             memory = surroundings.memory
             usable = _UNBOUNDED if memory is None else int(_utilization(spec) * memory) - model.file_bytes
             cache = vllm_cpu_cache_bytes(model.attention, model.context_length, _max_model_len(spec), usable)
-            return pytorch_bytes(model, cache)
+            return vllm_bytes(model, cache)
         case Backend.TRANSFORMERS:
             cache = BATCHING_CPU_CACHE_BYTES if _batches(spec) else _default_cache(model)
             return pytorch_bytes(model, cache)

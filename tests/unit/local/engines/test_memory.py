@@ -10,7 +10,7 @@ import pytest
 from berth_api.model_deployment import LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT, ModelDeploymentSpec
 from berth_formats import memory
 from berth_formats.describe import describe
-from berth_formats.memory import pytorch_bytes
+from berth_formats.memory import vllm_bytes
 from berth_local.engines.memory import memory_estimates
 from berth_operator.room.estimates import MemoryEstimate
 from berth_runtime.main import engine_call
@@ -69,4 +69,4 @@ def test_vllms_cache_is_estimated_as_the_launcher_sets_it(
     call, *_ = engine_call(["vllm", "--model", str(path), "--device", "cpu", *options])
     cache_bytes = int(dict(pairwise(call))["--kv-cache-memory-bytes"])
     [choice] = estimated(tmp_path, model="/models/m", backend="vllm", **stated).choices
-    assert choice.bytes == pytorch_bytes(describe(path), cache_bytes)
+    assert choice.bytes == vllm_bytes(describe(path), cache_bytes)
