@@ -133,8 +133,8 @@ def environment(options: Namespace) -> dict[str, str]:
 def compile_cache(folder: str | None, *, on_cpu: bool = False) -> dict[str, str]:
     """The variables with which vLLM keeps what it compiles there; none, and a line that says so, if that cannot be.
 
-    By default vLLM also keeps the whole model compiled, which on a CPU it cannot load again (0.32.0). Then little of the
-    rest is of use: a start took 150 s of processor time instead of 82.
+    By default vLLM also keeps the whole model compiled, which on a CPU it cannot load again (0.32.0). Then little of
+    the rest is of use: a start took 150 s of processor time instead of 82.
     """
     if not folder:
         return {}
