@@ -137,3 +137,13 @@ async def test_a_hangup_that_is_ignored_ends_nothing_and_a_signal_at_once_leaves
     assert (await said(server))[0] == 0
     assert not left(berth)
     assert not berth.family()
+
+
+async def test_a_command_that_serves_by_itself_leaves_nothing_when_it_is_told_to_end(berth: Berth) -> None:
+    asked = await command(berth, "run", "tiny", "on and on")
+    assert asked.stdout
+    assert await asyncio.wait_for(asked.stdout.read(3), PATIENCE_SECONDS) == b"Par"
+    asked.terminate()
+    assert (await said(asked))[0] == 128 + signal.SIGTERM
+    assert not left(berth)
+    assert not berth.family()

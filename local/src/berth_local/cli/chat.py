@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from berth_local.cli.client import ChatEvent, Finished, Text, Waiting
@@ -13,7 +14,7 @@ from berth_local.cli.words import waiting_words
 from berth_local.cli.wrapping import WordWrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from berth_local.cli.client import Client
 
@@ -64,7 +65,8 @@ class Conversation:
         """Asks, prints the answer on stdout as it comes, and keeps both. After an error or Ctrl-C it keeps neither."""
         self.messages.append({"role": "user", "content": question})
         try:
-            answer = _received(self.client.chat({**self.settings, "messages": self.messages}), show=show)
+            events = self.client.chat({**self.settings, "messages": self.messages})
+            answer = _received(events, lambda: self.client.model_bytes(self.settings["model"]), show=show)
         except BaseException:
             self.messages.pop()
             raise
@@ -72,8 +74,8 @@ class Conversation:
         return answer
 
 
-def _received(events: "Iterator[ChatEvent]", *, show: bool) -> Answer:
-    started, answer = time.monotonic(), Answer()
+def _received(events: "Iterator[ChatEvent]", model_bytes: "Callable[[], int | None]", *, show: bool) -> Answer:
+    started, answer, loaded_bytes = time.monotonic(), Answer(), cache(model_bytes)
     width = terminal_width()
     wrap = WordWrap(width) if width else None
     try:
@@ -81,7 +83,7 @@ def _received(events: "Iterator[ChatEvent]", *, show: bool) -> Answer:
             for event in events:
                 match event:
                     case Waiting(reason):
-                        waiting.show(waiting_words(reason))
+                        waiting.show(waiting_words(reason, loaded_bytes()))
                     case Text(text):
                         waiting.clear()
                         answer.add(text, time.monotonic() - started)

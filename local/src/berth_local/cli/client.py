@@ -8,17 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
 from berth_local.cli.address import check_key, check_url
 from berth_local.cli.api_errors import error_of, stream_error_of
-from berth_local.cli.errors import FailedError, NoServerError, NotNowError
+from berth_local.cli.errors import CommandError, FailedError, NoServerError, NotNowError
 from berth_process.http_environment import UNUSABLE, client_error
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 120.0
 """Unloading waits up to 30 s for answers under way. All other management requests are quick."""
+
+_SOON_SECONDS = 2.0
+"""So long somebody waits for what is merely nice to know."""
 
 _COLD_START_SECONDS = 600.0
 """Longer than a router holds a request for a model that is starting (540 s)."""
@@ -99,6 +103,18 @@ class Client:
         with self._answering(), self._http.stream("GET", path, params=query, timeout=timeout) as answer:
             _check(answer, path)
             yield from answer.iter_lines()
+
+    def model_bytes(self, name: str) -> int | None:
+        """The bytes of the model's weights. None: they are not known."""
+        try:
+            path = f"/v1/models/{quote(name.removeprefix('/models/'))}"
+            told: Any = self._json("GET", path, timeout=_SOON_SECONDS)
+        except CommandError:
+            return None
+        try:
+            return int(told["meta"]["size"])
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def chat(self, body: dict[str, Any]) -> Iterator[ChatEvent]:
         """Yields the events of an answer as the engine makes it. The engine stops when the iterator is closed."""

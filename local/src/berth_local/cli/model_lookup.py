@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from berth_local.cli.errors import CommandError, UnknownNameError
@@ -67,7 +68,12 @@ def _with_suggestion(error: UnknownNameError, client: "Client", names: Sequence[
     message = error.message
     if names:
         message += f" Did you mean {' or '.join(names)}?"
-    running = running_server()
-    if error.code == "model_not_found" and running and running.url == client.url:
-        message += f" The store is {running.store}."
+    if error.code == "model_not_found" and (store := store_of(client)):
+        message += f" The store is {store}."
     return UnknownNameError(message, error.code)
+
+
+def store_of(client: "Client") -> Path | None:
+    """The folder of models of the client's server. None: it is not this user's, on this machine."""
+    running = running_server()
+    return running.store if running and running.url == client.url else None

@@ -2,7 +2,7 @@
 
 import re
 
-from berth_local.cli.printing import model_name
+from berth_local.cli.printing import model_name, size
 
 _WAITING = re.compile(r"^waiting for (?P<model>\S+?)(?:: (?P<rest>.*))?$", re.DOTALL)
 _PHASE = re.compile(r"^(?:Pending|Starting|Stalled|Unresponsive|Sleeping)(?:: |$)")
@@ -18,13 +18,15 @@ _CANNOT_START = re.compile(r"^(?P<model>\S+) cannot start: (?P<code>[A-Z]\w+): (
 _LOG = re.compile(r"; its last lines:\s*(?P<lines>.*)$", re.DOTALL)
 
 
-def waiting_words(reason: str) -> str:
-    """What a command waits for. `reason`: a comment of the server's stream."""
+def waiting_words(reason: str, model_bytes: int | None = None) -> str:
+    """What a command waits for. `reason`: a comment of the server's stream. `model_bytes`: those of the weights."""
     found = _WAITING.match(reason)
     if not found:
         return reason
     model, rest = model_name(found["model"]), _PHASE.sub("", found["rest"] or "")
-    return f"loading {model}" if rest in _AS_ALWAYS else f"{model}: {rest}"
+    if rest not in _AS_ALWAYS:
+        return f"{model}: {rest}"
+    return f"loading {model} ({size(model_bytes)})" if model_bytes else f"loading {model}"
 
 
 def failure_words(message: str) -> str:

@@ -1,11 +1,12 @@
 """A server for one command: it runs in a thread of the command's process and ends with the command."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from berth_local.serve.home import Users, home_directory, is_locked, users_of, wrong_home
 from berth_local.serve.options import ServeOptions
@@ -105,7 +106,7 @@ def serving_in_background(models: Path | None, on_shared: Callable[[], None]) ->
         raise InUseError(f"Berth runs already with {home}")
     options = ServeOptions(models=models, port=0, home=home, drain_seconds=_DRAIN_SECONDS, lasts=False)
     thread = _ServerThread(options, on_shared)
-    with _opened_log(home) as log:
+    with _opened_log(home) as log, _ending_signals():
         configure_log(log, "INFO", libraries="WARNING")
         try:
             thread.start()
@@ -114,6 +115,25 @@ def serving_in_background(models: Path | None, on_shared: Callable[[], None]) ->
             yield thread.url
         finally:
             thread.stop()
+
+
+@contextmanager
+def _ending_signals() -> Generator[None]:
+    """Has SIGTERM and SIGHUP end the command as Ctrl-C does, with its server, unless they are ignored."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            with suppress(ValueError):  # only the main thread hears signals
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _opened_log(home: Path) -> TextIO:

@@ -11,6 +11,7 @@ import yaml
 
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_cluster.cluster import MODEL_DOWNLOADS
+from berth_local.cli.connection import Target, local_store
 from berth_local.serve.state import locked_state
 from berth_router.settings import RouterSettings
 from tests.unit.local.cli.conftest import Command, Ran, run_command
@@ -357,3 +358,11 @@ async def test_show_tells_what_a_model_is_and_whether_it_fits(ready: Serving, be
     assert told["Now"].startswith("runs: ")
     assert (await berth("show", "tinny")).err.endswith(" Did you mean tiny?\n")
     assert (await berth("show", "tiny", "--template")).code == 3
+
+
+def test_the_sample_goes_where_the_server_looks_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTH_HOME", str(tmp_path))
+    assert local_store(Target()) == tmp_path / "models"
+    with locked_state(tmp_path) as state:
+        state.announce("http://127.0.0.1:9", tmp_path / "other")
+        assert local_store(Target()) == tmp_path / "other"

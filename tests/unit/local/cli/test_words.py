@@ -25,6 +25,11 @@ def test_every_start_is_one_line_and_what_is_special_is_told(reason: str, shown:
     assert waiting_words(reason) == shown
 
 
+def test_the_size_of_the_model_says_how_long_it_may_take() -> None:
+    assert waiting_words(TOLD, 98_000_000) == "loading org/tiny (98 MB)"
+    assert waiting_words(f"{TOLD}: Starting: installing vllm", 98_000_000) == "org/tiny: installing vllm"
+
+
 @pytest.mark.parametrize(
     ("message", "shown"),
     [

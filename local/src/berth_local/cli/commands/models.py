@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import UnknownNameError
+from berth_local.cli.model_lookup import store_of
 from berth_local.cli.options import ApiKeyOption, ModelArgument, OutputFormat, OutputOption, UrlOption
 from berth_local.cli.printing import Column, count, model_name, print_json, print_note, print_table, size, without_empty
 
@@ -25,12 +26,14 @@ def list_models(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None
     """Show the models of the store."""
     with connect_or_serve(Target(url, api_key)) as client:
         inventory = client.get("/v1/models/inventory")
+        store = store_of(client)
     if output is OutputFormat.JSON:
         print_json(inventory)
         return
     models: list[dict[str, Any]] = inventory["models"]
     if not models:
-        print_note("the store is empty: `berth pull REPO` fetches a model, `berth run --sample` a small one")
+        where = f"the store {store}" if store else "the store"
+        print_note(f"{where} is empty: `berth pull REPO` fetches a model, `berth run --sample` a small one")
         return
     print_table(*without_empty(_COLUMNS, [row(model) for model in models]))
     for model in models:

@@ -11,8 +11,9 @@ import typer
 
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import FailedError, InterruptedByUserError, UnknownNameError, UsageError
+from berth_local.cli.model_lookup import store_of
 from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
-from berth_local.cli.printing import model_name, print_json, size
+from berth_local.cli.printing import model_name, print_json, print_note, size
 from berth_local.cli.progress import DownloadProgress
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def pull(
             done = _followed(client, job["job_id"])
         except KeyboardInterrupt:
             raise InterruptedByUserError(f"interrupted: `berth pull {repository}` goes on from here") from None
+        store = store_of(client)
     if output is OutputFormat.JSON:
         print_json(done)
     if done["phase"] == _FAILED:
@@ -78,6 +80,8 @@ def pull(
     if output is OutputFormat.TABLE:
         name = model_name(done["destination"])
         print(f"{name} ({size(done['bytes_total'])}): berth run {name}")
+        if store:
+            print_note(f"it is in {store}")
 
 
 def parsed_repository(text: str) -> tuple[str, str | None]:
