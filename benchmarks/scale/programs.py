@@ -105,6 +105,7 @@ def operator(kubectl: Kubectl, folder: Path) -> Generator[Program]:
                 "metricsPort": 0,
                 "engines": {"llamacpp": {"cpu": {"image": "localhost/nothing:1"}}},
                 "timing": {"unschedulableGrace": 86_400, "startDeadline": 86_400},
+                "room": {"startsPerNode": 0},  # no pod waits until the scheduler has spoken of the ones before
             }
         )
     )

@@ -162,4 +162,25 @@ async def test_logs_tell_what_every_engine_of_the_model_wrote(berth: Berth) -> N
         await answer(client, "last")
     logs = await berth.command("logs", "tiny", stdout=asyncio.subprocess.PIPE)
     said, _ = await logs.communicate()
+    status = await berth.command("status", stdout=asyncio.subprocess.PIPE)
+    told = (await status.communicate())[0].decode()
+    assert f"Store     {berth.models}, " in told
+    assert f"llamacpp ({berth.models.parent}/bin/llama-server; cpu)" in told
     assert [word for word in (b"first", b"breaks", b"last") if word in said] == [b"first", b"breaks", b"last"]
+
+
+async def test_the_log_of_one_that_failed_is_found_by_what_ps_prints_and_when_it_has_gone(berth: Berth) -> None:
+    async def told(*arguments: str) -> str:
+        command = await berth.command(
+            *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+        )
+        return (await command.communicate())[0].decode()
+
+    (berth.home.parent / "bin" / "llama-server").write_text("#!/bin/sh\necho no room; exit 1\n")
+    await told("run", "tiny", "Hi", "--n-ctx", "4096")
+    deployment = (await told("ps")).splitlines()[1].split()[-1]
+    for arguments in ((), ("tiny",), (deployment,), ("tiny", "--tail", "1")):
+        assert "no room" in await told("logs", *arguments), arguments
+    await told("stop", deployment)
+    assert await told("ps") == ""
+    assert "no room" in await told("logs", "tiny")

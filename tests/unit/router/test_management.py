@@ -70,6 +70,22 @@ async def test_loaded_says_what_runs_and_until_when(ready: Serving) -> None:
             pass
 
 
+@pytest.mark.covers("failed (query)", "loaded_models[].message", "model (request): a ModelDeployment's name")
+async def test_what_could_not_start_is_told_to_who_asks_for_it_and_can_be_unloaded(serving: Serving) -> None:
+    asking = asyncio.create_task(serving.ask())
+    name = await serving.created()
+    await serving.make_stalled(name, "WrongFormat", "it is an HTML page")
+    with suppress(openai.APIError):
+        await asking
+    assert (await get(serving, "/v1/models/loaded"))["total_count"] == 0
+    (model,) = (await get(serving, "/v1/models/loaded?failed=true"))["loaded_models"]
+    assert (model["deployment"], model["phase"], model["message"]) == (name, "Stalled", "it is an HTML page")
+    shown = await get(serving, f"/v1/models/manifest?model={name}")
+    assert shown["metadata"]["name"] == name
+    assert await unload(serving, model=name) == (200, {"unloaded": [name], "message": f"{name} is unloaded."})
+    assert await serving.deployments() == []
+
+
 @pytest.mark.covers(
     "loaded_models[].loaded_at",
     "loaded_models[].expires_at",

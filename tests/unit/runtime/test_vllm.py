@@ -86,6 +86,7 @@ def test_what_is_compiled_is_kept_where_a_folder_is_given(tmp_path: Path) -> Non
     }
     assert all(Path(place).is_dir() for place in given.values())
     assert compile_cache(str(tmp_path / "compiled")) == given, "the next start finds it"
+    assert compile_cache(str(tmp_path / "compiled"), on_cpu=True) == {**given, "VLLM_USE_AOT_COMPILE": "0"}
 
 
 def test_a_folder_that_cannot_be_written_stops_no_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

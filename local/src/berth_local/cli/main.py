@@ -8,6 +8,7 @@ import typer
 
 from berth_local.cli.commands import (
     completion,
+    doctor,
     down,
     get,
     launch,
@@ -17,6 +18,7 @@ from berth_local.cli.commands import (
     pull,
     run,
     service,
+    show,
     status,
     stop,
     up,
@@ -44,12 +46,14 @@ for _name, _command in (
     ("launch", launch.launch),
     ("ps", ps.ps),
     ("list", models.list_models),
+    ("show", show.show),
     ("pull", pull.pull),
     ("rm", models.remove),
     ("stop", stop.stop),
     ("logs", logs.logs),
     ("get", get.get),
     ("status", status.status),
+    ("doctor", doctor.doctor),
     ("completion", completion.completion),
     ("version", version.version),
 ):

@@ -9,6 +9,7 @@ import structlog
 
 from berth_api.schema import format_timestamp
 from berth_cluster.cluster import (
+    GROUP,
     LABEL_DEPLOYMENT,
     LABEL_DOWNLOAD,
     PODS,
@@ -29,6 +30,10 @@ from berth_process.clock import Clock, utc_now
 _log = structlog.get_logger(__name__)
 
 NODE = "this-machine"
+
+MODEL_ANNOTATION = f"{GROUP}/model"
+"""The annotation of a pod with the path of its model."""
+
 _KILLED = 137
 """The exit code of a process that was killed by SIGKILL."""
 _NOT_RUN = 127
@@ -82,6 +87,8 @@ class PodRunner:
         self._pods: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, _PodEnd] = {}
         self._outputs: dict[str, OutputBuffer] = {}
+        self._last_of: dict[str, str] = {}
+        """By the path of a model: the name of the deployment that was started last."""
 
     async def run(self) -> None:
         """Runs pods, for ever."""
@@ -97,8 +104,11 @@ class PodRunner:
             await asyncio.wait(self._pods.values())
 
     def output(self, name: str) -> OutputBuffer | None:
-        """The output of this deployment's or download's processes. None: none has run."""
-        return self._outputs.get(name)
+        """The output of this deployment's or download's processes; of a model's, that of the one that started last.
+
+        It stays when they are gone. None: none has run.
+        """
+        return self._outputs.get(self._last_of.get(name, name))
 
     def _consider(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
@@ -140,6 +150,9 @@ class PodRunner:
         termination_log = self._scratch / f"{metadata['uid']}.termination"
         termination_log.touch(mode=0o600)
         output = self._outputs.setdefault(_owner_name(pod), OutputBuffer())
+        annotations: dict[str, str] = metadata.get("annotations") or {}
+        if model := annotations.get(MODEL_ANNOTATION):
+            self._last_of[model] = _owner_name(pod)
         begun_at, oom_before = output.end, oom_kills()
         try:
             environment = environment_here(container, termination_log) | self._keys.make(pod)

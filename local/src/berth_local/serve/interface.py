@@ -7,6 +7,7 @@ waits for them.
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from berth_local.serve import ending, home
 from berth_local.serve.home import Holder, RunningServer, UseLock, home_directory
@@ -22,6 +23,7 @@ __all__ = [
     "UseLock",
     "WrongOptionError",
     "default_store",
+    "describe_machine",
     "end_server",
     "holder",
     "home_directory",
@@ -49,6 +51,13 @@ def running_server() -> RunningServer | None:
 def holder() -> Holder | None:
     """The process that has the user's state folder: a server that starts, serves or ends. None: there is none."""
     return home.lock_holder(home_directory())
+
+
+def describe_machine() -> dict[str, Any]:
+    """What this machine has for models: see `machine.Machine`."""
+    from berth_local.serve import machine  # noqa: PLC0415 (see above)
+
+    return machine.describe(home_directory(), default_store()).model_dump(mode="json")
 
 
 def use_lock() -> UseLock:

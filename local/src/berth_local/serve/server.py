@@ -20,6 +20,7 @@ from berth_local.serve.controllers import reconcile, run_pods
 from berth_local.serve.engine_logs import logs_routes
 from berth_local.serve.home import home_directory, model_store
 from berth_local.serve.listening import listen, resolve, url_of
+from berth_local.serve.machine import machine_routes
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.settings import operator_settings, router_settings, with_key
 from berth_local.serve.state import StartError, StateFolder, WrongOptionError, locked_state
@@ -98,10 +99,11 @@ async def _compose(
     if options.drain_seconds is not None:
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
     gpu = first_gpu()
-    places = MachinePlaces(budget(options.memory_bytes, gpu))
+    memory = budget(options.memory_bytes, gpu)
+    places = MachinePlaces(memory)
     room = Room(places, _TURNS, memory_estimates(store, gpu))
     reconciler = await reconcile(stack, cluster, operator_settings(engines, settings), room, keys)
-    routes = [logs_routes(pods.output)]
+    routes = [logs_routes(pods.output), machine_routes(state.home, store, memory, engines)]
     router = Router(cluster, settings, more_routes=routes, forecast=reconciler.forecast, engine_key=keys.of)
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from berth_api.activity import expires_at
+from berth_api.conditions import Condition, ConditionType, condition_of
 from berth_api.identity import deployment_name
 from berth_api.model_deployment import Backend, Device, ModelDeployment, Phase
 from berth_router.lifecycle.deployments import Deployments
@@ -53,6 +54,7 @@ class LoadedModel(BaseModel):
         description="Its place among the models that wait for room, 1 for the first. null: it does not wait for room."
     )
     room_expected_at: datetime | None = Field(description="When there will be room for it. null: not known.")
+    message: str | None = Field(description="Why it cannot start, or waits. null: nothing is in its way.")
     in_flight: int = Field(
         description="Requests queued or being answered, of all routers, as far as they have reported them."
     )
@@ -86,19 +88,28 @@ def loaded_routes(deployments: Deployments, leases: Leases) -> APIRouter:
             context_size=status.context_size,
             queue_place=status.queue.place if status.queue else None,
             room_expected_at=status.queue.expected_at if status.queue else None,
+            message=stalled.message if (stalled := _stalled(deployment)) else None,
             in_flight=leases.in_flight(deployment.uid) + leases.in_flight_elsewhere(deployment),
         )
 
     @routes.get("/v1/models/loaded", summary="Models that run now")
-    async def list_loaded() -> LoadedModels:  # pyright: ignore[reportUnusedFunction]
+    async def list_loaded(  # pyright: ignore[reportUnusedFunction]
+        failed: bool = Query(default=False, description="Also those that could not start."),
+    ) -> LoadedModels:
         """Every deployment that has an engine or will have one soon, or waits for room. None that is asleep."""
-        models = [describe(one) for one in deployments.all() if _is_listed(one)]
+        models = [describe(one) for one in deployments.all() if _is_listed(one, failed=failed)]
         return LoadedModels(loaded_models=models, total_count=len(models))
 
     return routes
 
 
-def _is_listed(deployment: ModelDeployment) -> bool:
+def _is_listed(deployment: ModelDeployment, *, failed: bool) -> bool:
     """A pod that waits for room is stalled, as long as no node has any."""
     status = deployment.status
-    return (status.phase in _LOADED or status.queue is not None) and not deployment.deleting
+    listed = status.phase in _LOADED or status.queue is not None or (failed and status.phase is Phase.STALLED)
+    return listed and not deployment.deleting
+
+
+def _stalled(deployment: ModelDeployment) -> Condition | None:
+    condition = condition_of(deployment.status.conditions, ConditionType.STALLED)
+    return condition if condition and condition.status == "True" else None

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from berth_api.model_deployment import Backend, Device, IdleAction, ModelDeploymentSpec
+from berth_api.model_deployment import Backend, Device, IdleAction, ModelDeployment, ModelDeploymentSpec
 from berth_cluster.cluster import LABEL_MANAGED_BY, MODEL_DEPLOYMENTS
 from berth_router import MANAGER
 from berth_router.lifecycle.deployments import Deployments
@@ -36,7 +36,10 @@ def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy)
 
     @routes.get("/v1/models/manifest", summary="A model's ModelDeployment")
     async def show_manifest(  # pyright: ignore[reportUnusedFunction]
-        model: Annotated[str, Query(max_length=512, description="The model's path in the store, or its name.")],
+        model: Annotated[
+            str,
+            Query(max_length=512, description="The model's path in the store, its name, or a ModelDeployment's name."),
+        ],
         backend: Annotated[
             Backend | None, Query(description="Of this backend. Unset: as for a request that states none.")
         ] = None,
@@ -49,16 +52,22 @@ def manifest_routes(store: ModelStore, deployments: Deployments, policy: Policy)
         A deployment that a router made is deleted when it is idle. One that a person applies falls asleep instead, and
         this manifest says so.
         """
+        if one := deployments.get(model):
+            return _of(one)
         ask = Ask(model_path(model), backend, device)
         decision = resolve(ask, deployments.all(), await store.lookup(ask.model), policy)
         if isinstance(decision, Refuse):
             raise decision.error
         if isinstance(decision, Attach):
-            made_by_router = decision.deployment.labels.get(LABEL_MANAGED_BY) == MANAGER
-            return _manifest(decision.deployment.name, decision.deployment.spec, sleeps=made_by_router)
+            return _of(decision.deployment)
         return _manifest(decision.name, decision.spec, sleeps=True)
 
     return routes
+
+
+def _of(deployment: ModelDeployment) -> Manifest:
+    made_by_router = deployment.labels.get(LABEL_MANAGED_BY) == MANAGER
+    return _manifest(deployment.name, deployment.spec, sleeps=made_by_router)
 
 
 def _manifest(name: str, spec: ModelDeploymentSpec, *, sleeps: bool) -> Manifest:

@@ -17,7 +17,9 @@ class UnloadRequest(BaseModel):
     """What to unload."""
 
     model: str = Field(
-        max_length=512, description="The model, as in a request: its path in the store, its name, or `name@profile`."
+        max_length=512,
+        description="The model, as in a request: its path in the store, its name, or `name@profile`;"
+        " or a ModelDeployment's name.",
     )
     backend: Backend | None = Field(default=None, description="Only deployments of this backend. Unset: of any.")
     device: Device | None = Field(default=None, description="Only deployments on this device. Unset: on any.")
@@ -45,6 +47,12 @@ def deployments_to_unload(ask: Ask, deployments: Deployments) -> Sequence[ModelD
     return found
 
 
+def _named(name: str, deployments: Deployments) -> ModelDeployment | None:
+    """The deployment of this name, unless it has no engine and will have none: one that has failed counts."""
+    one = deployments.get(name)
+    return one if one and one.status.phase is not Phase.SLEEPING and not one.deleting else None
+
+
 def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestParser) -> APIRouter:
     """The routes that unload."""
     routes = APIRouter(tags=["models"])
@@ -57,6 +65,9 @@ def unload_routes(deployments: Deployments, unloader: Unloader, parser: RequestP
         get a 503 that says when to try again; after that, a request starts the model anew. A deployment that a person
         declared falls asleep instead of being deleted. The files stay in the store.
         """
+        if one := _named(request.model, deployments):
+            await unloader.unload([one])
+            return Unloaded(unloaded=[one.name], message=f"{one.name} is unloaded.")
         ask = parser.parse_name(request.model, request.backend, request.device)
         found = deployments_to_unload(ask, deployments)
         await unloader.unload(found)

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.room.world import Chances, SimulatedModel, World
-from berth_api.room.actions import CloseModels, EvictModels, KeepWaiting, RefuseModel, RoomAction, StartModel
+from berth_api.room.actions import (
+    CloseModels,
+    EvictModels,
+    KeepWaiting,
+    RefuseModel,
+    RoomAction,
+    StartModel,
+    WithdrawPod,
+)
 from berth_api.room.decide import decide
 from berth_api.room.fits import fits, plus
 from berth_api.room.snapshot import Amounts, Resident, ResidentState, RoomNode, RoomSettings, RoomSnapshot
@@ -23,6 +31,7 @@ MAX_RESIDENCY = timedelta(seconds=30)
 LONGEST_START = 10
 LONGEST_ANSWER = 5
 LENGTH = 100
+_NOTHING_IN_SIGHT = ("Queued", "NoRoomInSight")
 
 
 @dataclass
@@ -36,6 +45,7 @@ class Watched:
         actions = decide(snapshot, self.settings, now)
         self._each_demand_hears_once(snapshot, actions)
         self._starts_have_room(snapshot, actions)
+        self._nobody_is_overtaken(snapshot, actions)
         for action in actions:
             match action:
                 case EvictModels():
@@ -50,9 +60,26 @@ class Watched:
     def _each_demand_hears_once(self, snapshot: RoomSnapshot, actions: Sequence[RoomAction]) -> None:
         heard = [one.name for one in actions if isinstance(one, StartModel | KeepWaiting | RefuseModel)]
         assert sorted(heard) == sorted(demand.name for demand in snapshot.demands if demand.waited_for)
+        given_up = [demand.name for demand in snapshot.demands if not demand.waited_for and demand.pod is not None]
+        assert [one.name for one in actions if isinstance(one, WithdrawPod)] == given_up
         for one in actions:
             assert one.reason.isalpha()
             assert one.message
+
+    def _nobody_is_overtaken(self, snapshot: RoomSnapshot, actions: Sequence[RoomAction]) -> None:
+        """Whoever starts has come before all that need no more and have nothing in sight.
+
+        What is too large for all that is known of nodes keeps nobody back where Berth may not look at them.
+        """
+        if snapshot.nodes is None:
+            return
+        served = {one.name: one.shape for one in actions if isinstance(one, StartModel)}
+        passed_over = {one.name for one in actions if isinstance(one, KeepWaiting) and one.reason in _NOTHING_IN_SIGHT}
+        for later in snapshot.demands:
+            for earlier in snapshot.demands:
+                if later.name in served and earlier.name in passed_over:
+                    comes_first = (-earlier.priority, earlier.since) < (-later.priority, later.since)
+                    assert not (comes_first and fits(earlier.needs[-1], later.needs[served[later.name]]))
 
     def _starts_have_room(self, snapshot: RoomSnapshot, actions: Sequence[RoomAction]) -> None:
         needs = {demand.name: demand.needs for demand in snapshot.demands}
@@ -183,6 +210,34 @@ def test_the_same_holds_where_nodes_are_not_known(world: World) -> None:
     _to_the_end(world)
     world.run(1_500)
     assert not any(world.waiting.values())
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(st.integers(0, 1 << 30))
+def test_who_is_never_idle_yields_to_who_waits(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 (chance, not secrets)
+    models = [SimulatedModel(name, ({GPU: 1},), chance.uniform(1, LONGEST_START)) for name in "abc"]
+    world = World([RoomNode("one", {GPU: 1})], models, Watched(RoomSettings(MIN_RESIDENCY, MAX_RESIDENCY)), chance)
+    for half_second in range(1200):
+        world.ask(half_second / 2, "a", chance.uniform(1, LONGEST_ANSWER))
+    for name in "bcbc":
+        world.ask(chance.uniform(0, 400), name, LONGEST_ANSWER)
+    world.run(1500)
+    assert max(world.counts.waits) <= longest_wait(world)
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(st.integers(0, 1 << 30))
+def test_who_needs_a_whole_node_is_not_passed_by_small_ones_for_ever(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 (chance, not secrets)
+    small = [SimulatedModel(f"small-{at}", ({GPU: 1},), chance.uniform(1, LONGEST_START)) for at in range(6)]
+    models = [*small, SimulatedModel("large", ({GPU: 4},), LONGEST_START)]
+    world = World([RoomNode("one", {GPU: 4})], models, Watched(RoomSettings(timedelta(0), MAX_RESIDENCY)), chance)
+    for second in range(600):
+        world.ask(second, chance.choice(small).name, chance.uniform(1, LONGEST_ANSWER))
+    world.ask(50, "large", 1)
+    world.run(50 + longest_wait(world))
+    assert not world.waiting["large"]
 
 
 @settings(max_examples=examples(50), deadline=None)

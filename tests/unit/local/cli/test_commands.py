@@ -328,3 +328,32 @@ def test_a_home_that_is_a_file_is_told_in_one_line(tmp_path: Path, command: str)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert ran.err.startswith(f"berth: BERTH_HOME is '{tmp_path}"[:60])
     assert "it must be a folder" in ran.err
+
+
+async def test_what_ps_prints_is_taken_by_the_others(ready: Serving, berth: Command) -> None:
+    titles, row = (await berth("get")).out.splitlines()
+    deployment = row.split()[-1]
+    assert titles.split()[-1] == "DEPLOYMENT"
+    assert deployment == await ready.created()
+    assert yaml.safe_load((await berth("get", deployment)).out)["metadata"]["name"] == deployment
+    (item,) = yaml.safe_load((await berth("get", "-o", "yaml")).out)["items"]
+    assert item["metadata"]["name"] == deployment
+    assert await berth("stop", deployment) == Ran(0, f"{deployment} is unloaded.\n", "")
+    assert (await berth("ps")).out == ""
+
+
+async def test_ps_tells_what_could_not_start(serving: Serving, berth: Command) -> None:
+    running = asyncio.create_task(berth("run", "tiny", "Hi"))
+    await serving.make_stalled(await serving.created(), "WrongFormat", "it is an HTML page")
+    await running
+    ran = await berth("ps")
+    assert ran.out.splitlines()[1].split()[:4] == ["tiny", "llamacpp", "cpu", "Stalled"]
+    assert ran.err == "tiny does not start: it is an HTML page\n"
+
+
+async def test_show_tells_what_a_model_is_and_whether_it_fits(ready: Serving, berth: Command) -> None:
+    told = dict(line.split(maxsplit=1) for line in (await berth("show", "TINY")).out.splitlines())
+    assert (told["Model"], told["Template"]) == ("tiny", "none")
+    assert told["Now"].startswith("runs: ")
+    assert (await berth("show", "tinny")).err.endswith(" Did you mean tiny?\n")
+    assert (await berth("show", "tiny", "--template")).code == 3

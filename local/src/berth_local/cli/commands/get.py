@@ -1,14 +1,19 @@
 """berth get: a model as the resource that a cluster takes."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from berth_local.cli.commands.ps import loaded_models, print_models
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.model_lookup import with_model
-from berth_local.cli.options import ApiKeyOption, ModelArgument, UrlOption
-from berth_local.cli.printing import print_json
+from berth_local.cli.model_names import complete_model
+from berth_local.cli.options import ApiKeyOption, UrlOption
+from berth_local.cli.printing import print_json, print_note
+
+if TYPE_CHECKING:
+    from berth_local.cli.client import Client
 
 
 class ManifestFormat(StrEnum):
@@ -19,10 +24,25 @@ class ManifestFormat(StrEnum):
 
 
 def get(
-    model: ModelArgument,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            show_default=False,
+            autocompletion=complete_model,
+            help="Its name, or that of a deployment; all that `berth ps` shows if left out.",
+        ),
+    ] = None,
     output: Annotated[
-        ManifestFormat, typer.Option("--output", "-o", metavar="FORMAT", help="yaml or json.")
-    ] = ManifestFormat.YAML,
+        ManifestFormat | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT",
+            show_default=False,
+            help="yaml or json; without MODEL a list if left out.",
+        ),
+    ] = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
@@ -31,7 +51,24 @@ def get(
     It is the ModelDeployment that serves the model: what `kubectl apply` takes.
     """
     with connect_or_serve(Target(url, api_key)) as client:
-        manifest: dict[str, Any] = with_model(client, model, lambda name: client.get("/v1/models/manifest", model=name))
+        if model is not None:
+            _print_manifest(with_model(client, model, lambda name: _manifest(client, name)), output)
+            return
+        models: list[dict[str, Any]] = loaded_models(client)["loaded_models"]
+        if output is not None:
+            items = [_manifest(client, one["deployment"]) for one in models]
+            _print_manifest({"apiVersion": "v1", "kind": "List", "items": items}, output)
+        elif models:
+            print_models(models)
+        else:
+            print_note("no model runs: `berth get MODEL` prints what would")
+
+
+def _manifest(client: "Client", name: str) -> dict[str, Any]:
+    return client.get("/v1/models/manifest", model=name)
+
+
+def _print_manifest(manifest: dict[str, Any], output: ManifestFormat | None) -> None:
     if output is ManifestFormat.JSON:
         print_json(manifest)
         return

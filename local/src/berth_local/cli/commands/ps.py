@@ -1,7 +1,12 @@
 """berth ps: what runs."""
 
+import sys
+import time
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
@@ -18,6 +23,13 @@ from berth_local.cli.printing import (
 )
 from berth_process.clock import utc_now
 
+if TYPE_CHECKING:
+    from berth_local.cli.client import Client
+
+_LOOK_SECONDS = 1.0
+_CLEAR = "\x1b[H\x1b[J"
+"""Has a terminal forget what it shows."""
+
 _COLUMNS = (
     Column("MODEL"),
     Column("ENGINE", rank=2),
@@ -32,17 +44,56 @@ _COLUMNS = (
 )
 
 
-def ps(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """Show the models that run, and until when."""
+def ps(
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it anew whenever it changes, until Ctrl-C.")
+    ] = False,
+    output: OutputOption = OutputFormat.TABLE,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Show the models that run, and until when, and those that could not start."""
     with connect(Target(url, api_key)) as client:
-        loaded = client.get("/v1/models/loaded")
-    if output is OutputFormat.JSON:
-        print_json(loaded)
-    elif loaded["loaded_models"]:
-        now = utc_now()
-        print_table(*without_empty(_COLUMNS, [row(model, now) for model in loaded["loaded_models"]]))
-    else:
+        loaded = loaded_models(client)
+        if output is OutputFormat.JSON:
+            print_json(loaded)
+        else:
+            _print(loaded)
+        while watch:
+            time.sleep(_LOOK_SECONDS)
+            before, loaded = loaded, loaded_models(client)
+            if output is OutputFormat.JSON and loaded != before:
+                print_json(loaded)
+            elif output is OutputFormat.TABLE and _cells(loaded) != _cells(before):
+                print("\n" if not sys.stdout.isatty() else _CLEAR, end="")
+                _print(loaded)
+
+
+def loaded_models(client: "Client") -> dict[str, Any]:
+    """The models that run, start, wait for room or could not start, as the API lists them."""
+    return client.get("/v1/models/loaded", failed="true")
+
+
+def print_models(models: Sequence[dict[str, Any]]) -> None:
+    """Prints a table of loaded models."""
+    now = utc_now()
+    print_table(*without_empty(_COLUMNS, [row(model, now) for model in models]))
+
+
+def _print(loaded: dict[str, Any]) -> None:
+    if not loaded["loaded_models"]:
         print_note("no model runs: `berth run MODEL` starts one")
+        return
+    print_models(loaded["loaded_models"])
+    for model in loaded["loaded_models"]:
+        if model["phase"] == "Stalled" and model.get("message"):
+            print_note(f"{model_name(model['model_path'])} does not start: {' '.join(model['message'].split())}")
+
+
+def _cells(loaded: dict[str, Any]) -> list[list[str]]:
+    """What a reader would notice: the times that pass by themselves are looked at once a minute."""
+    now = utc_now().replace(second=0, microsecond=0)
+    return [row(model, now) for model in loaded["loaded_models"]]
 
 
 def row(model: dict[str, Any], now: datetime) -> list[str]:

@@ -1,19 +1,45 @@
 """berth status: the server in a few lines."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from berth_local.cli.connection import Target, connect
+from berth_local.cli.errors import UnknownNameError
 from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
 from berth_local.cli.printing import counted, print_json, size
 
+if TYPE_CHECKING:
+    from berth_local.cli.client import Client
+
 _GB = 1e9
+
+
+def _machine(client: "Client") -> dict[str, Any] | None:
+    """The machine that serves. None: it is a cluster."""
+    try:
+        return client.get("/v1/models/stats/machine")
+    except UnknownNameError:
+        return None
+
+
+def machine_lines(machine: dict[str, Any], used: int) -> dict[str, str]:
+    """The machine's memory and engines, by the names of their lines. `used`: bytes that models take."""
+    budgets = {each["device"]: each["budget_bytes"] for each in machine["memory"]}
+    main, gpu = budgets.get("cpu"), budgets.get("cuda")
+    more = f"; {size(gpu)} of a GPU's" if gpu else ""
+    engines = [each for each in machine["engines"] if each["installed"]]
+    told = [f"{each['name']} ({each['where']}; {', '.join(each['devices'])})" for each in engines]
+    return {
+        "Memory": f"{size(used)} of {size(main)} for models{more}",
+        "Engines": ", ".join(told) or "none is installed",
+    }
 
 
 def status(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Show the server in a few lines."""
     with connect(Target(url, api_key)) as client:
         stats, loaded, inventory = (client.get(f"/v1/models/{name}") for name in ("stats", "loaded", "inventory"))
-        address = client.url
+        address, machine = client.url, _machine(client)
+    used = sum(model["memory_bytes"] or 0 for model in loaded["loaded_models"])
     summary: dict[str, Any] = {
         "url": address,
         "models_in_store": inventory["total_models"],
@@ -22,17 +48,24 @@ def status(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api
         "requests_in_flight": sum(model["in_flight"] for model in loaded["loaded_models"]),
         "requests": stats["total_requests"],
         "found_running": stats["cache_hits"],
+        "memory_bytes": used,
+        "machine": machine,
     }
     if output is OutputFormat.JSON:
         print_json(summary)
         return
     share = f", {stats['hit_rate']:.0%} found their model running" if summary["requests"] else ""
     running, under_way = counted(summary["models_running"], "model"), counted(summary["requests_in_flight"], "request")
+    stored = summary["store_bytes"]
     lines = {
         "Server": f"{address}/v1",
-        "Store": f"{counted(summary['models_in_store'], 'model')}, {size(summary['store_bytes'])}",
+        "Store": ", ".join(
+            [*([machine["store"]] if machine else []), counted(summary["models_in_store"], "model"), size(stored)]
+        ),
         "Running": f"{running}, {under_way} under way",
         "Requests": f"{summary['requests']}{share}",
     }
+    if machine:
+        lines |= machine_lines(machine, used)
     for name, value in lines.items():
         print(f"{name:<9} {value}")

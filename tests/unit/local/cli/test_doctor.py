@@ -1,0 +1,65 @@
+"""What is said of a machine: what is there, what works with less, what is missing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berth_local.cli.commands.doctor import of_machine
+from berth_local.cli.commands.status import machine_lines
+from tests.unit.local.cli.conftest import run_command
+
+LLAMACPP = {"name": "llamacpp", "devices": ["cpu"], "where": "/usr/bin/llama-server", "installed": True}
+MACHINE: dict[str, Any] = {
+    "store": "/models",
+    "store_free_bytes": 9_000_000_000,
+    "memory": [{"device": "cpu", "budget_bytes": 8_000_000_000}],
+    "engines": [LLAMACPP],
+    "gpu": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("machine", "what", "state", "told"),
+    [
+        (MACHINE, "llama.cpp", "ok", "/usr/bin/llama-server (cpu)"),
+        (MACHINE, "gpu", "note", "compute on the processor"),
+        (MACHINE, "memory", "ok", "8.0 GB for all models"),
+        (MACHINE, "vllm", "note", "no build for this machine"),
+        ({**MACHINE, "engines": []}, "llama.cpp", "missing", "install berth-local[llamacpp]"),
+        ({**MACHINE, "gpu": True}, "llama.cpp", "note", "put a llama-server built with CUDA on PATH"),
+        ({**MACHINE, "store_free_bytes": 100_000_000}, "disk", "note", "100 MB free for models in /models"),
+    ],
+)
+def test_each_thing_is_told(machine: dict[str, Any], what: str, state: str, told: str) -> None:
+    (finding,) = [each for each in of_machine(machine, has_uv=True) if each.what == what]
+    assert finding.state == state
+    assert told in finding.message
+
+
+def test_an_engine_that_is_installed_by_uv_needs_it() -> None:
+    engine = {"name": "transformers", "devices": ["cpu"], "where": "/x", "installed": False}
+    machine = {**MACHINE, "engines": [LLAMACPP, engine]}
+    states = {
+        has_uv: {each.what: each.state for each in of_machine(machine, has_uv=has_uv)} for has_uv in (True, False)
+    }
+    assert (states[True]["transformers"], states[False]["transformers"]) == ("ok", "note")
+
+
+def test_status_tells_memory_and_engines() -> None:
+    assert machine_lines(MACHINE, 388_000_000) == {
+        "Memory": "388 MB of 8.0 GB for models",
+        "Engines": "llamacpp (/usr/bin/llama-server; cpu)",
+    }
+
+
+def test_it_looks_at_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    server = tmp_path / "bin/llama-server"
+    server.write_text("#!/bin/sh\n")
+    server.chmod(0o755)
+    home = {"BERTH_HOME": str(tmp_path / "home"), "PATH": str(server.parent)}
+    ran = run_command(("doctor",), home)
+    assert ran.code == 0
+    assert f"{server} (cpu)" in ran.out
+    assert "none runs: `berth up -d` starts one" in ran.out
