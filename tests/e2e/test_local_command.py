@@ -96,7 +96,7 @@ def test_the_first_command_reaches_an_answer(tmp_path: Path, environment: dict[s
     done = ran(["bash", "-euc", command], environment, cwd=tmp_path / "clone")
     assert done.returncode == 0, done.stderr
     assert "gravity" in done.stdout.lower()
-    assert f"waiting for {MODEL}: Starting" in done.stderr
+    assert done.stderr.count(f"loading {MODEL}\n") == 1
     assert (tmp_path / "home/.local/share/berth/models" / MODEL / FILE).is_file()
 
 

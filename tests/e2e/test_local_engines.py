@@ -32,7 +32,7 @@ def test_an_engine_is_installed_on_first_use_and_says_how_far_it_is(
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stderr
-    assert f"waiting for {model}: Starting: installing {engine}, once: " in done.stderr
+    assert f"{model}: installing {engine}, once: " in done.stderr
     answer = json.loads(done.stdout)
     assert answer["usage"]["completion_tokens"] == 12
     assert "sea" in answer["content"].lower()

@@ -42,21 +42,24 @@ async def run(berth: Berth, model: str) -> Said:
 async def test_a_start_is_told_as_the_start_of_an_engine(berth: Berth) -> None:
     said = await run(berth, "tiny")
     assert (said.code, said.out) == (0, "Paris.\n")
-    assert "waiting for tiny: Starting: the engine " in said.err
+    assert said.err == "loading tiny\n"
     assert not KUBERNETES.findall(said.err), said.err
 
 
 async def test_a_start_that_fails_is_told_with_what_is_wrong_here(berth: Berth) -> None:
     said = await run(berth, "page")
     assert (said.code, said.out) == (1, "")
+    assert "berth: page cannot start: " in said.err
     assert "is an HTML or XML page" in said.err
+    assert said.err.endswith(" (WrongFormat)\n")
     assert not KUBERNETES.findall(said.err), said.err
 
 
 async def test_an_engine_that_does_not_start_is_told_with_its_last_words(berth: Berth) -> None:
-    (berth.home.parent / "bin" / "llama-server").write_text("#!/bin/sh\necho no room; exit 1\n")
+    (berth.home.parent / "bin" / "llama-server").write_text("#!/bin/sh\necho much; echo no room; exit 1\n")
     said = await run(berth, "tiny")
     assert (said.code, said.out) == (6, "")
-    assert "the engine exited with code 1; its last lines: " in said.err
-    assert said.err.endswith(" no room\n")
+    assert (
+        "berth: tiny cannot start: the engine exited with code 1 (EngineExited); its last line: no room\n" in said.err
+    )
     assert not KUBERNETES.findall(said.err), said.err

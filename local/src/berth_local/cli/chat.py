@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from berth_local.cli.client import ChatEvent, Finished, Text, Waiting
 from berth_local.cli.errors import FailedError
-from berth_local.cli.printing import model_name, terminal_width
+from berth_local.cli.printing import terminal_width
 from berth_local.cli.waiting import WaitingLine
+from berth_local.cli.words import waiting_words
 from berth_local.cli.wrapping import WordWrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from berth_local.cli.client import Client
-
-_WAITING = "waiting for "
 
 
 @dataclass(slots=True)
@@ -82,7 +81,7 @@ def _received(events: "Iterator[ChatEvent]", *, show: bool) -> Answer:
             for event in events:
                 match event:
                     case Waiting(reason):
-                        waiting.show(_readable(reason))
+                        waiting.show(waiting_words(reason))
                     case Text(text):
                         waiting.clear()
                         answer.add(text, time.monotonic() - started)
@@ -97,8 +96,3 @@ def _received(events: "Iterator[ChatEvent]", *, show: bool) -> Answer:
     if not answer.text and answer.finish_reason is None:
         raise FailedError("the answer is empty")
     return answer
-
-
-def _readable(reason: str) -> str:
-    """The router's reason for waiting, with the model's short name."""
-    return _WAITING + model_name(reason.removeprefix(_WAITING)) if reason.startswith(_WAITING) else reason

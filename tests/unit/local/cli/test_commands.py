@@ -31,7 +31,7 @@ async def test_run_says_why_it_waits(serving: Serving, berth: Command) -> None:
     await serving.make_ready(await serving.created())
     ran = await running
     assert (ran.code, ran.out) == (0, "Paris.\n")
-    assert ran.err.startswith("waiting for tiny: ")
+    assert ran.err == "loading tiny\n"
 
 
 async def test_run_takes_the_prompt_from_stdin(ready: Serving, berth: Command) -> None:

@@ -1,0 +1,41 @@
+"""What is said while a model starts, and when it does not."""
+
+import pytest
+
+from berth_local.cli.words import failure_words, waiting_words
+
+TOLD = "waiting for /models/org/tiny"
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        (TOLD, "loading org/tiny"),
+        (f"{TOLD}: Pending", "loading org/tiny"),
+        (f"{TOLD}: Starting: the engine loads the model", "loading org/tiny"),
+        (
+            f"{TOLD}: Starting: installing vllm, once: 3 of 90 packages",
+            "org/tiny: installing vllm, once: 3 of 90 packages",
+        ),
+        (f"{TOLD}: Stalled: it waits for memory: third is busy", "org/tiny: it waits for memory: third is busy"),
+        ("the same engine is asked again", "the same engine is asked again"),
+    ],
+)
+def test_every_start_is_one_line_and_what_is_special_is_told(reason: str, shown: str) -> None:
+    assert waiting_words(reason) == shown
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("/models/tiny cannot start: WrongFormat: it is a page", "tiny cannot start: it is a page (WrongFormat)"),
+        (
+            "/models/tiny cannot start: EngineExited: the engine exited with code 1; its last lines:\nmuch\nno room\n",
+            "tiny cannot start: the engine exited with code 1 (EngineExited); its last line: no room",
+        ),
+        ("/models/tiny cannot start: Stalled", "/models/tiny cannot start: Stalled"),
+        ("The model is not here.", "The model is not here."),
+    ],
+)
+def test_a_sentence_comes_before_its_code_and_a_log_is_not_squeezed_into_it(message: str, shown: str) -> None:
+    assert failure_words(message) == shown
