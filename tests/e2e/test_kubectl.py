@@ -19,6 +19,8 @@ async def test_the_example_serves_under_its_path(berth: Release) -> None:
     assert [each.name for each in await berth.deployments()] == [ready.name]
     row = berth.kubectl.run("get", "md", "--no-headers")
     assert re.search(rf"{ready.name}\s+{MODEL}\s+llamacpp\s+cpu\s+Ready\s+True\s+\d+\s+20\d\d-\S+Z\s+\d+", row), row
+    written = berth.kubectl.json("get", "md", ready.name, "--show-managed-fields")["metadata"]["managedFields"]
+    assert {"berth-operator", "berth-router"} <= {each["manager"] for each in written}
     told = berth.kubectl.run("describe", "md", ready.name)
     steps = ("PodCreated", "PodScheduled", "EngineStarted", "EngineReady")
     for line in ("Normal  Starting", "Normal  EngineReady", "the engine answers", "Phase:", *steps):
