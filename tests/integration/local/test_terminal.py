@@ -50,3 +50,20 @@ def test_the_first_ctrl_c_at_a_server_says_what_it_waits_for_and_the_second_ends
             assert asked.ended() == 6
     assert "berth: This server ends." in asked.shown
     assert "Traceback" not in server.shown + asked.shown
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_ps_goes_on_showing_what_runs(environment: dict[str, str], columns: int) -> None:
+    with Terminal(environment, "up", "--port", "0") as server:
+        server.sees("Ctrl-C ends it.")
+        with Terminal(environment, "ps", "-w", columns=columns) as watching:
+            watching.sees("no model runs")
+            with Terminal(environment, "run", "tiny", "Hi") as asked:
+                assert asked.ended() == 0
+            watching.sees("tiny")
+            watching.sees("Ready")
+            watching.types(CTRL_C)
+            assert watching.ended() == 130
+        assert "Traceback" not in watching.shown
+        server.types(CTRL_C)
+        assert server.ended() == 0
