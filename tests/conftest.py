@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -10,6 +11,17 @@ import pytest
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.guard import refusal
 from tests.kubectl import Kubectl
+
+
+def pytest_configure() -> None:
+    """Has the programs of the tests hear signals that were ignored when the tests were started.
+
+    A shell has what it runs in the background ignore Ctrl-C, nohup ignores SIGHUP, and programs inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
