@@ -65,6 +65,45 @@ def day_and_night(count: int) -> Chooser:
     return choose
 
 
+NextRequest = Callable[[float, int], Sequence[float]]
+"""The chances of each model to be the one that is asked at this second, after the one of this index was asked last."""
+
+
+def uniform_chances(count: int) -> NextRequest:
+    """What `uniform` draws from."""
+    return lambda second, last: (1 / count,) * count
+
+
+def zipf_chances(count: int) -> NextRequest:
+    """What `zipf` draws from."""
+    total = sum(1 / (rank + 1) for rank in range(count))
+    chances = [1 / (rank + 1) / total for rank in range(count)]
+    return lambda second, last: chances
+
+
+def bursts_chances(count: int) -> NextRequest:
+    """What `bursts` draws from."""
+    return lambda second, last: [0.15 / count + 0.85 * (index == last) for index in range(count)]
+
+
+def day_and_night_chances(count: int) -> NextRequest:
+    """What `day_and_night` draws from."""
+
+    def chances(second: float, last: int) -> Sequence[float]:
+        first = 0.9 if (second // 3600) % 2 == 0 else 0.1
+        half = count // 2
+        return [first / half if index < half else (1 - first) / (count - half) for index in range(count)]
+
+    return chances
+
+
+CHANCES: dict[str, Callable[[int], NextRequest]] = {
+    "uniform": uniform_chances,
+    "Zipf": zipf_chances,
+    "bursts": bursts_chances,
+    "day and night": day_and_night_chances,
+}
+
 TRACES: dict[str, Callable[[int], Chooser]] = {
     "uniform": uniform,
     "Zipf": zipf,
