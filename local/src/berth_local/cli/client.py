@@ -45,6 +45,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """A piece of what the model thinks before it answers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer is complete. `usage`: as in OpenAI's API; None where the engine does not send it."""
 
@@ -52,7 +59,7 @@ class Finished:
     usage: dict[str, Any] | None
 
 
-ChatEvent = Waiting | Text | Finished
+ChatEvent = Waiting | Text | Thought | Finished
 
 
 class Client:
@@ -106,13 +113,16 @@ class Client:
 
     def model_bytes(self, name: str) -> int | None:
         """The bytes of the model's weights. None: they are not known."""
+        return self.model_fact(name, "size")
+
+    def model_fact(self, name: str, fact: str) -> int | None:
+        """A number of the model's `meta`, such as `n_ctx`. None: it is not known, or not soon."""
         try:
-            path = f"/v1/models/{quote(name.removeprefix('/models/'))}"
-            told: Any = self._json("GET", path, timeout=_SOON_SECONDS)
+            told: Any = self._json("GET", model_path(name), timeout=_SOON_SECONDS)
         except CommandError:
             return None
         try:
-            return int(told["meta"]["size"])
+            return int(told["meta"][fact])
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -147,6 +157,11 @@ class Client:
             raise NotNowError(f"{self.url} did not answer in time") from None
         except httpx2.HTTPError as error:
             raise FailedError(f"{self.url} broke off ({_cause(error)})") from None
+
+
+def model_path(name: str) -> str:
+    """The path that tells of a model."""
+    return f"/v1/models/{quote(name.removeprefix('/models/'))}"
 
 
 def is_berth(url: str) -> bool:
@@ -190,6 +205,8 @@ def _chat_events(lines: Iterator[str]) -> Iterator[ChatEvent]:
         for choice in event.get("choices") or ():
             finish_reason = choice.get("finish_reason") or finish_reason
             delta: dict[str, Any] = choice.get("delta") or {}
+            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+                yield Thought(thought)
             if delta.get("content"):
                 yield Text(delta["content"])
     raise FailedError("the answer broke off before its end")
