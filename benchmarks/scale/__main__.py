@@ -11,12 +11,13 @@ ModelDeployments are made that sleep. An operator and a router run as processes 
 - memory: resident, of both processes; the operator's at each step.
 - writes for a creation: of the operator, counted by the API server itself (a flow schema for each kind of object and
   account), whatever they changed. No node takes the pods: their deployments are left in their start.
-- writes when idle: of both, for a minute.
+- writes and reads when idle: of both, for a minute; a watch that begins anew is one read.
 - a restart: the deployments are as an operator has left them, but for a sample, one in a hundred and the last, of which
   there is more to say. From the start of the operator until the status of each has it.
 
-The last line is one JSON object: event_to_pod_p99_ms, operator_rss_mib, writes_per_creation, idle_writes_per_s. The
-exit code is 1 where one is over its bound. --quick: 300 deployments. Only a quiet machine gives figures to rely on.
+The last line is one JSON object: event_to_pod_p99_ms, operator_rss_mib, writes_per_creation, idle_writes_per_s,
+idle_reads_per_s. The exit code is 1 where one is over its bound. --quick: 300 deployments. Only a quiet machine gives
+figures to rely on.
 """
 
 import argparse
@@ -145,13 +146,16 @@ def _is_starting(item: Object) -> bool:
 
 
 async def _idle(figures: ScaleFigures, kubectl: Kubectl, seconds: int) -> None:
-    def written() -> int:
-        accounts = (programs.OPERATOR, programs.ROUTER)
-        return sum(sum(programs.writes(kubectl, account).values()) for account in accounts)
+    accounts = (programs.OPERATOR, programs.ROUTER)
 
-    before, began = await asyncio.to_thread(written), time.monotonic()
+    def asked() -> tuple[int, int]:
+        written = sum(sum(programs.writes(kubectl, account).values()) for account in accounts)
+        return written, sum(programs.reads(kubectl, account) for account in accounts)
+
+    (written, read), began = await asyncio.to_thread(asked), time.monotonic()
     await asyncio.sleep(seconds)
-    figures.idle_writes = await asyncio.to_thread(written) - before
+    written_then, read_then = await asyncio.to_thread(asked)
+    figures.idle_writes, figures.idle_reads = written_then - written, read_then - read
     figures.idle_seconds = time.monotonic() - began
 
 

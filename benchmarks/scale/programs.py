@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,15 +26,20 @@ WRITTEN = {
 """What is counted, by its name in the table: the API group and the resources."""
 
 _WRITES = ["create", "update", "patch", "delete", "deletecollection"]
+_READS = ["get", "list", "watch"]
+_READ = "reads"
+"""What the flow schema of an account's reads is called by."""
+
+_SCHEMA = re.compile(r'flow_schema="([^"]*)"')
 _COUNTER = re.compile(r"^apiserver_flowcontrol_dispatched_requests_total\{(.*)\} (\S+)$", re.MULTILINE)
 _END_SECONDS = 30
 
 
 def prepare(kubectl: Kubectl) -> None:
-    """Makes the service accounts, with all rights in the namespace, and has the API server count their writes.
+    """Makes the service accounts, with all rights in the namespace, and has the API server count what they ask.
 
     The API server counts requests by flow schema, and a schema matches by account, verb and resource: so what is
-    counted are the writes of these programs and nobody else's.
+    counted are the writes and reads of these programs and nobody else's.
     """
     subjects = [{"kind": "ServiceAccount", "name": name, "namespace": kubectl.namespace} for name in (OPERATOR, ROUTER)]
     rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
@@ -45,25 +51,40 @@ def prepare(kubectl: Kubectl) -> None:
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "berth"},
             "subjects": subjects,
         },
-        *(_flow_schema(kubectl.namespace, account, what) for account in (OPERATOR, ROUTER) for what in WRITTEN),
+        *(
+            _flow_schema(kubectl.namespace, account, what, _WRITES, *WRITTEN[what])
+            for account in (OPERATOR, ROUTER)
+            for what in WRITTEN
+        ),
+        *(_flow_schema(kubectl.namespace, account, _READ, _READS, "*", ["*"]) for account in (OPERATOR, ROUTER)),
     )
 
 
 def remove(kubectl: Kubectl) -> None:
     """Removes what `prepare` has made outside of the namespace."""
     for account in (OPERATOR, ROUTER):
-        for what in WRITTEN:
+        for what in (*WRITTEN, _READ):
             kubectl.run("delete", "flowschema", _schema_name(kubectl.namespace, account, what), "--ignore-not-found")
 
 
 def writes(kubectl: Kubectl, account: str) -> dict[str, int]:
     """How many writes the API server has taken of a program until now, by what was written."""
-    counted: dict[str, int] = {}
+    counted = _dispatched(kubectl)
+    return {what: counted[_schema_name(kubectl.namespace, account, what)] for what in WRITTEN}
+
+
+def reads(kubectl: Kubectl, account: str) -> int:
+    """How many gets, lists and watches the API server has taken of a program until now."""
+    return _dispatched(kubectl)[_schema_name(kubectl.namespace, account, _READ)]
+
+
+def _dispatched(kubectl: Kubectl) -> Counter[str]:
+    """The requests that the API server has dispatched until now, by the name of the flow schema."""
+    counted = Counter[str]()
     for labels, value in _COUNTER.findall(kubectl.run("get", "--raw", "/metrics")):
-        for what in WRITTEN:
-            if f'flow_schema="{_schema_name(kubectl.namespace, account, what)}"' in labels:
-                counted[what] = counted.get(what, 0) + int(float(value))
-    return {what: counted.get(what, 0) for what in WRITTEN}
+        if schema := _SCHEMA.search(labels):
+            counted[schema[1]] += int(float(value))
+    return counted
 
 
 class Program:
@@ -168,10 +189,11 @@ def _schema_name(namespace: str, account: str, what: str) -> str:
     return f"{namespace}-{account}-{what}"
 
 
-def _flow_schema(namespace: str, account: str, what: str) -> dict[str, Any]:
-    group, resources = WRITTEN[what]
+def _flow_schema(
+    namespace: str, account: str, what: str, verbs: list[str], group: str, resources: list[str]
+) -> dict[str, Any]:
     subject = {"kind": "ServiceAccount", "serviceAccount": {"name": account, "namespace": namespace}}
-    rule = {"verbs": _WRITES, "apiGroups": [group], "resources": resources, "namespaces": [namespace]}
+    rule = {"verbs": verbs, "apiGroups": [group], "resources": resources, "namespaces": [namespace]}
     return {
         **_object("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", _schema_name(namespace, account, what)),
         "spec": {

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 
 from benchmarks.steps import percentile
 
-BOUNDS = {"event_to_pod_p99_ms": 50, "operator_rss_mib": 200, "writes_per_creation": 3, "idle_writes_per_s": 0}
+BOUNDS = {
+    "event_to_pod_p99_ms": 50,
+    "operator_rss_mib": 200,
+    "writes_per_creation": 3,
+    "idle_writes_per_s": 0,
+    "idle_reads_per_s": 1,
+}
 
 
 @dataclass(slots=True)
@@ -27,6 +33,8 @@ class ScaleFigures:
     """By the operator, for the creations."""
     idle_writes: int = 0
     """By the operator and the router."""
+    idle_reads: int = 0
+    """By both: each watch that begins anew is one."""
     idle_seconds: float = 1
 
     def results(self) -> dict[str, float]:
@@ -37,6 +45,7 @@ class ScaleFigures:
             "operator_rss_mib": round(max(self.operator_mib.values()), 1),
             "writes_per_creation": round(sum(self.written.values()) / len(self.event_to_pod), 2),
             "idle_writes_per_s": round(self.idle_writes / self.idle_seconds, 3),
+            "idle_reads_per_s": round(self.idle_reads / self.idle_seconds, 3),
         }
 
     def table(self) -> str:
@@ -56,6 +65,7 @@ class ScaleFigures:
                 "writes of the operator for the creations", ", ".join(f"{n} {what}" for what, n in self.written.items())
             ),
             _row("writes when idle", f"{self.idle_writes} in {self.idle_seconds:.0f} s"),
+            _row("reads when idle", f"{self.idle_reads} in {self.idle_seconds:.0f} s"),
             _row("a restart until all are looked at", f"{self.restarted_seconds:.1f} s"),
         ]
         return "\n".join(lines)

@@ -10,6 +10,8 @@ from berth_cluster.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Kin
 from berth_cluster.following import Snapshot, follow
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 
+_ENDED = ("Succeeded", "Failed")
+
 
 class Switches:
     """What is seen of engine pods and of deployments, in seconds of one clock."""
@@ -17,17 +19,32 @@ class Switches:
     def __init__(self) -> None:
         self._ready: dict[tuple[str, str], float] = {}
         self._ending: dict[str, float] = {}
+        self._steps: dict[str, float] = {}
 
     def see_pod(self, pod: Object) -> None:
         """Takes notice of a pod as it is now."""
-        if LABEL_DEPLOYMENT in pod["metadata"].get("labels", {}) and "deletionTimestamp" in pod["metadata"]:
-            self._ending.setdefault(pod["metadata"]["uid"], time.monotonic())
+        if LABEL_DEPLOYMENT not in pod["metadata"].get("labels", {}):
+            return
+        now, phase = time.monotonic(), pod.get("status", {}).get("phase")
+        model = pod["metadata"]["labels"][LABEL_DEPLOYMENT]
+        self._steps.setdefault(f"{model} has a pod", now)
+        if "nodeName" in pod["spec"]:
+            self._steps.setdefault(f"{model} has a node", now)
+        if phase == "Running":
+            self._steps.setdefault(f"{model} runs", now)
+        if "deletionTimestamp" in pod["metadata"]:
+            self._ending.setdefault(pod["metadata"]["uid"], now)
+            self._steps.setdefault(f"{model} is told to end", now)
+        if phase in _ENDED:
+            self._steps.setdefault(f"{model} has ended", now)
 
     def see_deployment(self, deployment: Object) -> None:
         """Takes notice of a deployment as it is now. Its pod's own word comes later: the kubelet asks now and then."""
         status = deployment.get("status", {})
         if status.get("phase") == "Ready":
-            self._ready.setdefault((deployment["metadata"]["uid"], status["loadedAt"]), time.monotonic())
+            now = time.monotonic()
+            self._ready.setdefault((deployment["metadata"]["uid"], status["loadedAt"]), now)
+            self._steps.setdefault(f"{deployment['metadata']['name']} is ready", now)
 
     @property
     def seconds(self) -> list[float]:
@@ -37,6 +54,11 @@ class Switches:
             for ready in self._ready.values()
         )
         return [ready - ended for ready, ended in changes if ended is not None]
+
+    def steps_since(self, began: float) -> str:
+        """What was seen first since that moment of the monotonic clock, and how long after it. For people."""
+        seen = sorted((at - began, what) for what, at in self._steps.items() if at >= began)
+        return "; ".join(f"{what} after {seconds:.2f} s" for seconds, what in seen)
 
     def __str__(self) -> str:
         taken = sorted(self.seconds)

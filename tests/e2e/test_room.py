@@ -65,16 +65,19 @@ async def room(one_gpu: Release) -> AsyncIterator[Release]:
 
 
 async def test_an_idle_model_gives_its_gpu_to_the_one_that_is_asked(room: Release) -> None:
-    began = time.monotonic()
-    await ask(room, "one")
-    first = time.monotonic() - began
-    idle = await room.until_deployment(lambda each: leased_until(each) is None)  # its router has given its lease back
-    assert idle.status.loaded_at
-    may_leave = max(time.time(), idle.status.loaded_at.timestamp() + MIN_RESIDENCY)
-    await ask(room, "two")
-    second = time.time() - may_leave
+    async with switches(room.cluster) as seen:
+        began = time.monotonic()
+        await ask(room, "one")
+        first = time.monotonic() - began
+        idle = await room.until_deployment(lambda each: leased_until(each) is None)  # its router has given its lease up
+        assert idle.status.loaded_at
+        asked = time.monotonic()
+        waits = max(0.0, idle.status.loaded_at.timestamp() + MIN_RESIDENCY - time.time())
+        await ask(room, "two")
+        second = time.monotonic() - asked - waits
     assert [each.spec.model for each in await room.deployments()] == ["/models/two"]
     print(f"the first model answered after {first:.1f} s, the second {second:.1f} s after the first could leave for it")
+    print(f"since the second was asked ({waits:.1f} s too early): {seen.steps_since(asked)}")
 
 
 async def test_a_model_that_streams_is_waited_for_and_the_waiter_sees_its_place(room: Release) -> None:

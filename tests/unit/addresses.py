@@ -1,7 +1,8 @@
-"""Where the engines of tests listen."""
+"""Where the engines and the programs of tests listen."""
 
 import itertools
 import os
+import socket
 import sys
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -18,3 +19,9 @@ def own_address() -> str:
         return "127.0.0.1"
     number = next(_numbers)
     return f"127.{_WORKER + 1}.{number >> 8}.{number & 255}"
+
+
+def free_port() -> int:
+    """A port on which nobody listened a moment ago: for a program that takes a port, and no address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

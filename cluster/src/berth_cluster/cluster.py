@@ -54,6 +54,7 @@ JOBS = Kind("batch/v1", "Job", "jobs")
 PODS = Kind("v1", "Pod", "pods")
 EVENTS = Kind("v1", "Event", "events")
 CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 NODES = Kind("v1", "Node", "nodes", everywhere=True)
 PODS_EVERYWHERE = Kind("v1", "Pod", "pods", everywhere=True)
 

@@ -34,7 +34,7 @@ Wake = Callable[[str, Object], None]
 """Takes the name of a download to reconcile, and the object whose change was seen."""
 
 
-async def run_kopf(wake: Wake, namespace: str, health_port: int) -> None:
+async def run_kopf(wake: Wake, namespace: str) -> None:
     """Watches the downloads of the namespace, and their pods and Jobs, until the program is to end.
 
     It calls `wake` for each download at the start, and at each change of it or of an object of it.
@@ -46,7 +46,6 @@ async def run_kopf(wake: Wake, namespace: str, health_port: int) -> None:
         standalone=True,
         # Kopf would ask the system for the user's name, and a container's user has none.
         identity=cast("Any", socket.gethostname()),
-        liveness_endpoint=f"http://0.0.0.0:{health_port}/healthz",
     )
 
 

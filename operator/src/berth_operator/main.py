@@ -2,20 +2,28 @@
 
 import asyncio
 import os
+import secrets
+import socket
 import sys
 from pathlib import Path
 
 import uvloop
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
-from berth_cluster.cluster import ClusterError
+from berth_cluster.cluster import Cluster, ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import DeploymentReconciler, Room
 from berth_operator.deployments.view import DeploymentView
 from berth_operator.downloads import DownloadMetrics, DownloadReconciler, ProgressReader
-from berth_operator.forecast_server import forecasts
+from berth_operator.election.elector import Elector
+from berth_operator.election.fenced_cluster import fenced
+from berth_operator.election.leading import campaign_unless, lead
+from berth_operator.election.rules import Terms
+from berth_operator.forecast_server import Forecasts
 from berth_operator.handlers import PROGRAM, run_kopf
+from berth_operator.listening import health, listening
+from berth_operator.reconciling.metrics import ReconcileMetrics
 from berth_operator.room.memory_estimates import GpuPreflight, MemoryEstimates, cluster_surroundings
 from berth_operator.room.model_files import ModelFiles
 from berth_operator.room.node_watch import NodeWatch
@@ -23,16 +31,31 @@ from berth_operator.room.places import NodePlaces, Places
 from berth_operator.settings import OperatorSettings
 from berth_process.log import configure_log
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError
+from berth_process.stop_signals import stop_events
 
 DEFAULT_CONFIG = "/etc/berth/operator.yaml"
 
 
+class OperatorMetrics:
+    """All metrics of the program."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.rounds = ReconcileMetrics(registry)
+        self.downloads = DownloadMetrics(registry)
+
+
 def main() -> int:
-    """Runs the operator until a signal ends it. Exit code 2: the settings are wrong; 1: there is no cluster."""
+    """Runs the operator until a signal ends it.
+
+    Exit code 2: the settings are wrong; 1: there is no cluster, or another operator may lead by now.
+    """
     configure_log(sys.stdout, "INFO", libraries="WARNING")
     try:
         settings = OperatorSettings.load(Path(os.environ.get("BERTH_CONFIG") or DEFAULT_CONFIG))
-        uvloop.run(_run(settings))
+        if not uvloop.run(_run(settings)):
+            print("berth-operator: it leads no more: another operator may lead by now", file=sys.stderr)
+            return 1
     except SettingsError as error:
         print(f"berth-operator: {error}", file=sys.stderr)
         return EXIT_WRONG_SETTINGS
@@ -42,28 +65,70 @@ def main() -> int:
     return 0
 
 
-async def _run(settings: OperatorSettings) -> None:
+async def _run(settings: OperatorSettings) -> bool:
+    """Until a signal ends the program. False: this operator has led, and leads no more."""
     cluster = await KubernetesCluster.connect(settings.namespace, program=PROGRAM)
-    metrics = DownloadMetrics()
-    if settings.metrics_port:
-        _serve_metrics(settings.metrics_port, metrics)
+    try:
+        metrics = OperatorMetrics(CollectorRegistry())
+        if settings.metrics_port:
+            _serve_metrics(settings.metrics_port, metrics.registry)
+        elector = _elector(cluster, settings)
+        forecasts = Forecasts(lambda: _url(elector.leader_address, settings.forecast_port) if elector else None)
+        async with (
+            listening(health(), settings.health_port, "healthPort"),
+            listening(forecasts.application(), settings.forecast_port, "forecastPort"),
+        ):
+            if elector is None:
+                await _operate(cluster, cluster.namespace, settings, forecasts, metrics)
+                return True
+            with stop_events() as signals:
+                if not await campaign_unless(signals.stop, elector):
+                    return True
+            while_leading = fenced(cluster, lambda: elector.leads)
+            return await lead(elector, lambda: _operate(while_leading, cluster.namespace, settings, forecasts, metrics))
+    finally:
+        await cluster.close()
+
+
+async def _operate(
+    cluster: Cluster, namespace: str, settings: OperatorSettings, forecasts: Forecasts, metrics: OperatorMetrics
+) -> None:
+    """The work of the operator, until a signal ends it."""
     async with EngineProber() as prober, ProgressReader() as reader:
         view = DeploymentView(cluster)
-        nodes = NodeWatch(cluster, cluster.namespace, settings.devices) if settings.room.watch_nodes else None
+        nodes = NodeWatch(cluster, namespace, settings.devices) if settings.room.watch_nodes else None
         room = _room(settings, nodes or NodePlaces(settings.devices))
-        deployments = DeploymentReconciler(view, prober, settings, room=room)
-        downloads = DownloadReconciler(cluster, reader, settings, metrics)
+        deployments = DeploymentReconciler(view, prober, settings, room=room, metrics=metrics.rounds)
+        downloads = DownloadReconciler(cluster, reader, settings, metrics.downloads, rounds=metrics.rounds)
+        forecasts.forecaster = deployments.forecast
+        metrics.rounds.leads(now=True)
         try:
-            async with forecasts(deployments.forecast, settings.forecast_port), asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:
                 following = [group.create_task(view.run(), name="follow deployments")]
                 if nodes:
                     following.append(group.create_task(nodes.run(), name="follow nodes"))
-                await run_kopf(downloads.wake, cluster.namespace, settings.health_port)
+                await run_kopf(downloads.wake, namespace)
                 for task in following:
                     task.cancel()
         finally:
+            forecasts.forecaster = None
             await asyncio.gather(deployments.close(), downloads.close())
-            await cluster.close()
+
+
+def _elector(cluster: Cluster, settings: OperatorSettings) -> Elector | None:
+    """None: there is no other operator, and so no election."""
+    election = settings.election
+    if election.lease is None:
+        return None
+    # A container that is started again in the same pod is the same candidate: its earlier life is over.
+    me = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    terms = Terms(election.lasts, election.renew_within, election.look_every)
+    return Elector(cluster, election.lease, me, os.environ.get("POD_IP", ""), terms=terms)
+
+
+def _url(address: str, port: int) -> str | None:
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}:{port}" if address and port else None
 
 
 def _room(settings: OperatorSettings, places: Places) -> Room:
@@ -75,9 +140,9 @@ def _room(settings: OperatorSettings, places: Places) -> Room:
     return Room(places, rules, estimates, GpuPreflight(files, settings, places))
 
 
-def _serve_metrics(port: int, metrics: DownloadMetrics) -> None:
+def _serve_metrics(port: int, registry: CollectorRegistry) -> None:
     try:
-        start_http_server(port, registry=metrics.registry)
+        start_http_server(port, registry=registry)
     except OSError as error:
         raise SettingsError(f"metricsPort is {port}: it must be a port that is free ({error.strerror})") from error
 

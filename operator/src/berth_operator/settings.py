@@ -259,6 +259,37 @@ class RoomSection(_Section):
         )
 
 
+class ElectionSection(_Section):
+    """Which of several operators works."""
+
+    lease: str | None = Field(
+        default=None,
+        max_length=NAMESPACE_LENGTH,
+        pattern=NAMESPACE_PATTERN,
+        description="Name of the Lease by which one of several operators leads. None: there is no other operator.",
+    )
+    lasts: float = Field(
+        default=12, gt=0, description="Seconds after which another operator takes the place of one that has vanished."
+    )
+    renew_within: float = Field(
+        default=8,
+        gt=0,
+        description="An operator that could not renew its Lease for so many seconds ends. Less than lasts.",
+    )
+    look_every: float = Field(
+        default=2, gt=0, description="Seconds between two renewals, and two looks of one that waits. Less than that."
+    )
+
+    @model_validator(mode="after")
+    def _ends_before_the_lease(self) -> Self:
+        if not self.look_every < self.renew_within < self.lasts:
+            raise ValueError(
+                f"lookEvery is {self.look_every:g}, renewWithin {self.renew_within:g} and lasts {self.lasts:g}: each"
+                " must be less than the next"
+            )
+        return self
+
+
 class OperatorSettings(_Section):
     """The operator's settings."""
 
@@ -273,6 +304,7 @@ class OperatorSettings(_Section):
     forecast_port: int = Field(
         default=8083, ge=0, le=65535, description="Port at which routers ask what would happen to a model. 0: none."
     )
+    election: ElectionSection = Field(default_factory=ElectionSection, description="Which of several operators works.")
     engines: dict[Backend, dict[Device, EngineImage]] = Field(
         default_factory=dict[Backend, dict[Device, EngineImage]],
         description="Images by engine and device. What is not here cannot be run.",

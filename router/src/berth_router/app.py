@@ -46,6 +46,7 @@ from berth_router.serving.inference import EngineKey, InferenceContext, Inferenc
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.load_path import LOAD_PATHS, LoadPath, LoadsBegun
 from berth_router.serving.management_bridge import ManagementBridge
+from berth_router.serving.offered import OfferedEngines
 from berth_router.serving.ollama_path import OllamaPath, OllamaUnloads
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.pool import EnginePool
@@ -159,6 +160,7 @@ class Router:
                 connect_seconds=limits.connect_seconds,
                 peer_seconds=limits.peer_seconds,
             )
+            OfferedEngines(self._deployments, pool, self._engine_key)
             inference = InferenceContext(
                 self._activator,
                 pool,

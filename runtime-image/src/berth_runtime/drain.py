@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 """The kernel's tables of connections, of the pod's own network: a line for each."""
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.1
 CLEAR_LOOKS = 2
 """Looks in a row: a router's request may be on its way. A probe of the kubelet costs one look more."""
 

@@ -14,6 +14,7 @@ def figures() -> ScaleFigures:
     measured.raw = [0.005] * 10
     measured.operator_mib = {"all looked at": 90.0, "idle": 120.04}
     measured.written = {"deployments": 10, "pods": 10, "events": 10}
+    measured.idle_reads = 6
     measured.idle_seconds = 60
     return measured
 
@@ -25,6 +26,7 @@ def test_the_line_has_what_the_operator_adds_and_the_most_memory() -> None:
         "operator_rss_mib": 120.0,
         "writes_per_creation": 3.0,
         "idle_writes_per_s": 0.0,
+        "idle_reads_per_s": 0.1,
     }
     assert over_bounds(figures().results()) == []
 
@@ -33,6 +35,7 @@ def test_the_line_has_what_the_operator_adds_and_the_most_memory() -> None:
     ("name", "value", "said"),
     [
         ("idle_writes", 1, "idle_writes_per_s is 0.017: at most 0"),
+        ("idle_reads", 66, "idle_reads_per_s is 1.1: at most 1"),
         ("written", {"deployments": 21, "pods": 10}, "writes_per_creation is 3.1: at most 3"),
         ("operator_mib", {"idle": 201.0}, "operator_rss_mib is 201.0: at most 200"),
         ("event_to_pod", [0.5], "event_to_pod_p99_ms is 495.0: at most 50"),

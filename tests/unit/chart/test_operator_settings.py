@@ -99,6 +99,11 @@ def test_every_value_arrives(settings_of: SettingsOf) -> None:
     assert (settings.timing.start_deadline, settings.timing.first_retry) == (31536000, 0.5)
 
 
+def test_several_operators_elect_one(settings_of: SettingsOf) -> None:
+    assert settings_of().election.lease is None
+    assert settings_of(operator={"replicas": 2}).election.lease == "berth-operator"
+
+
 def test_an_engines_image_can_be_pulled_by_its_digest(settings_of: SettingsOf) -> None:
     image = {"repository": "berth/llamacpp", "tag": "v2", "digest": f"sha256:{'a' * 64}"}
     settings = settings_of(image={"registry": "r.example.com"}, engines={"llamacpp": {"cpu": {"image": image}}})

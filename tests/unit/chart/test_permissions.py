@@ -42,7 +42,7 @@ def rules(role: dict[str, Any]) -> Rules:
                 ("berth.dev", "modeldownloads/status"): {"patch"},
                 ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
                 ("", "pods"): {"get", "list", "watch", "create", "delete"},
-                ("", "events"): {"create"},
+                ("", "events"): {"get", "create", "patch"},
             },
         ),
     ],
@@ -54,6 +54,13 @@ def test_each_part_may_do_exactly_what_it_does(part: str, allowed: Rules) -> Non
     assert binding["roleRef"]["name"] == part
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": part, "namespace": "models"}]
     assert release.pod_specs()[part]["serviceAccountName"] == part
+
+
+def test_several_operators_write_no_lease_but_their_own() -> None:
+    role = render(operator={"replicas": 2}).one("Role", "berth-operator")
+    leases = [rule for rule in role["rules"] if rule["resources"] == ["leases"]]
+    by_name = {tuple(rule["verbs"]): rule.get("resourceNames") for rule in leases}
+    assert by_name == {("get", "patch"): ["berth-operator"], ("create",): None}
 
 
 def test_the_routers_write_no_config_map_but_that_of_their_counts() -> None:

@@ -84,6 +84,13 @@ def test_scheduling_and_environment_can_be_added_to(part: str) -> None:
     assert spec["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
 
 
-def test_the_operator_is_never_there_twice() -> None:
-    operator = render().one("Deployment", "berth-operator")["spec"]
-    assert (operator["replicas"], operator["strategy"]) == (1, {"type": "Recreate"})
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_operators_of_two_versions_are_never_there_beside_each_other(replicas: int) -> None:
+    operator = render(operator={"replicas": replicas}).one("Deployment", "berth-operator")["spec"]
+    assert (operator["replicas"], operator["strategy"]) == (replicas, {"type": "Recreate"})
+
+
+def test_each_of_several_operators_has_a_name_and_an_address() -> None:
+    [container] = pod("berth-operator", operator={"replicas": 2})["containers"]
+    fields = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"][1:]}
+    assert fields == {"POD_NAME": "metadata.name", "POD_IP": "status.podIP"}

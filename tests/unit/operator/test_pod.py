@@ -75,7 +75,7 @@ def test_a_plain_engine() -> None:
                     ],
                     "env": [{"name": "HOME", "value": "/tmp"}],
                     "ports": [{"name": "http", "containerPort": 8000}],
-                    "startupProbe": {**PROBE, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 17_280},
+                    "startupProbe": {**PROBE, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 86_400},
                     "readinessProbe": {**PROBE, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
                     "livenessProbe": {
                         **PROBE,

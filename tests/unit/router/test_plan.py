@@ -1,6 +1,5 @@
 """What would happen to a model: the operator is asked over HTTP, and nothing is started."""
 
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,18 +7,13 @@ import pytest
 
 from berth_api.model_deployment import ModelDeploymentSpec
 from berth_api.room.forecast import Forecast, Outcome
-from berth_operator.forecast_server import forecasts
+from berth_operator.forecast_server import Forecasts
+from berth_operator.listening import listening
 from berth_router.management.plan import forecast_at
 from berth_router.settings import RouterSettings
+from tests.unit.addresses import free_port
 from tests.unit.router.conftest import MODEL, Engine, InstrumentedCluster, Serving, served
 from tests.unit.router.management import call
-
-
-def free_port() -> int:
-    """A port on which nobody listened a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
 
 EVICTS = Forecast(Outcome.EVICTS, "it needs 1 GPU; other has it", "node-1", ("other",), 1, 2.0)
 
@@ -47,7 +41,10 @@ async def planning(
     """A router that asks an operator."""
     port = free_port()
     with_operator = settings.model_copy(update={"operator_url": f"http://127.0.0.1:{port}"})
-    async with forecasts(operator.forecast, port), served(cluster, engine, with_operator) as running:
+    forecasts = Forecasts()
+    forecasts.forecaster = operator.forecast
+    answering = listening(forecasts.application(), port, "forecastPort")
+    async with answering, served(cluster, engine, with_operator) as running:
         await running.until_ready()
         yield running
 

@@ -23,6 +23,10 @@ What is empty is left out: the operator's default holds.
 healthPort: 8081
 forecastPort: 8083
 metricsPort: {{ .Values.operator.metricsPort | int64 }}
+{{- if gt (int .Values.operator.replicas) 1 }}
+election:
+  lease: {{ include "berth.operator.name" . }}
+{{- end }}
 engines: {{- include "berth.engines" . | fromJson | toYaml | nindent 2 }}
 devices: {{- toYaml $devices | nindent 2 }}
 {{- with .Values.engineArgs.allowed }}

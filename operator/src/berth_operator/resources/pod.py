@@ -32,8 +32,9 @@ MANAGER = "berth-operator"
 USER = 65532
 """The user "nonroot" by the convention of distroless images."""
 
-_STARTUP_PERIOD = 5
-_STARTUP_FAILURES = 17_280
+_STARTUP_PERIOD = 1
+"""The node is busy with a pod until it knows that it is ready, and ends one a second later while it is."""
+_STARTUP_FAILURES = 86_400
 """A day of startup probes: the operator alone decides how long a start may take, and no kubelet ends one before."""
 
 _LIVENESS_PERIOD = 10

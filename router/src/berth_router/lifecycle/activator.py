@@ -24,6 +24,9 @@ ProgressListener = Callable[[str], Awaitable[None]]
 PROGRESS_SECONDS = 5.0
 """Longest silence between two progress texts: below the idle time-out of any proxy in between."""
 
+TokenCount = Callable[[], int]
+"""About how many tokens of context a request takes. It is asked only where several deployments could answer."""
+
 _LONGEST_MESSAGE = 200
 """Characters of the operator's message in a progress text."""
 
@@ -31,6 +34,10 @@ _MOST_CHOICES = 4096
 
 _MOST_TRIES = 8
 """How often one request may find its deployment gone before it gives up."""
+
+
+def _no_tokens() -> int:
+    return 0
 
 
 class Activator:
@@ -75,12 +82,12 @@ class Activator:
         progress: ProgressListener | None = None,
         *,
         again: bool = False,
-        tokens: int = 0,
+        tokens: TokenCount = _no_tokens,
     ) -> Claim:
         """A claim on a ready deployment; at once where one is ready.
 
-        `progress` is called only while the request is queued. `again`: the request was counted before. `tokens`: what
-        it takes of the context, about. Raises APIError.
+        `progress` is called only while the request is queued. `again`: the request was counted before. Raises
+        APIError.
         """
         claim = None if again else self.claim_ready(ask, tokens)
         if claim:
@@ -90,20 +97,17 @@ class Activator:
             self._stats.count(hit=ready is not None)
         # Where it is ready and only this router's lease is missing, one write is enough: that is no start.
         claim = await self._claim_when_ready(ready, _ttl(ask, ready), deadline, None) if ready else None
-        return claim or await self._activate_cold(ask, deadline, progress, tokens)
+        return claim or await self._activate_cold(ask, deadline, progress, tokens())
 
-    def claim_ready(self, ask: Ask, tokens: int = 0) -> Claim | None:
-        """A claim on a deployment that is ready now. None, and nothing is counted: the request has to wait.
-
-        `tokens`: what the request takes of the context, about.
-        """
+    def claim_ready(self, ask: Ask, tokens: TokenCount = _no_tokens) -> Claim | None:
+        """A claim on a deployment that is ready now. None, and nothing is counted: the request has to wait."""
         ready = self._ready(ask, tokens)
         claim = self._leases.claim_now(ready, _ttl(ask, ready)) if ready else None
         if claim:
             self._stats.count(hit=True)
         return claim
 
-    def _ready(self, ask: Ask, tokens: int) -> ModelDeployment | None:
+    def _ready(self, ask: Ask, tokens: TokenCount) -> ModelDeployment | None:
         """The deployment for the request, if it is ready and takes claims."""
         # Nearly every request asks what the one before has asked. Then the parser returns the same Ask.
         choice = self._choices.get(id(ask))
@@ -113,7 +117,7 @@ class Activator:
         if choice and choice[3]:
             return choice[3]
         candidates = choice[2] if choice else Candidates(ask, self._deployments.of_model(ask.model))
-        ready = candidates.best_for(tokens)
+        ready = candidates.best_for(tokens())
         if (
             not ready
             or not is_ready(ready)

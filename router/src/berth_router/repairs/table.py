@@ -5,7 +5,7 @@ request is parsed once more. A request and an answer that need no row cost the l
 again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -67,12 +67,11 @@ _ANSWERS: Mapping[tuple[Backend, str, bool], tuple[Repair, ...]] = {
 """The rows for every answer of an engine at a path, to requests that stream or not."""
 
 
-def repair_request(
-    path: str, raw: bytes, body: JsonFields, abilities: Callable[[], Abilities | None]
-) -> tuple[Repair, ...]:
+def repair_request(path: str, raw: bytes, body: JsonFields, abilities: Abilities | None) -> tuple[Repair, ...]:
     """Applies to the body the rows that are for all engines, and gives those that wait for an engine.
 
-    `raw`: the body as it came. `abilities`: what the model can do, as far as it is known. Raises InvalidRequestError.
+    `raw`: the body as it came. `abilities`: what the model can do; None where that is not known. Raises
+    InvalidRequestError.
     """
     signs = _SIGNS.get(path)
     if signs is None:
@@ -83,15 +82,13 @@ def repair_request(
     return _apply(signs, body, abilities, has_null=null)
 
 
-def _apply(
-    signs: _Signs, body: JsonFields, abilities: Callable[[], Abilities | None], *, has_null: bool
-) -> tuple[Repair, ...]:
+def _apply(signs: _Signs, body: JsonFields, abilities: Abilities | None, *, has_null: bool) -> tuple[Repair, ...]:
     waiting: list[Repair] = []
     present = {name for name in signs.fields & body.keys() if body[name] is not None}
     for row, sign in signs.rows:
         if (sign.fields.isdisjoint(present) and not (has_null and sign.null)) or not sign.concerns(body):
             continue
-        if row.model and not ((known := abilities()) and row.model(known)):
+        if row.model and not (abilities and row.model(abilities)):
             continue
         if row.request and row.for_every_engine:
             row.request(body)

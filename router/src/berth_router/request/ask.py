@@ -1,6 +1,6 @@
 """The parsed request: what it asks of Berth, and the body that the engine gets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -24,7 +24,7 @@ from berth_router.repairs.table import repair_request, repaired_content
 from berth_router.request.aliases import NO_ALIASES, Aliases
 from berth_router.request.defaults import AnswerDefaults, estimated_tokens, tokens_left
 from berth_router.request.endpoints import INFERENCE_PATHS, Endpoint
-from berth_router.request.engine_body import SAMPLING_TURNED_ON, engine_body
+from berth_router.request.engine_body import SAMPLING_TURNED_ON, UNSAFE_NAMES, engine_body
 from berth_router.request.fields import NO_LIMIT, BerthFields, RequestFields
 from berth_router.request.model_names import is_model_path, model_path
 from berth_router.request.profiles import ENGINE_OF_SETTING, Profile, has_layers_without_gpu, setting_of_other_engine
@@ -46,13 +46,8 @@ In memory a value takes up to a hundred times its bytes in JSON. The longest con
 _DEEPEST = 254
 """The deepest nesting that orjson writes."""
 
-_OWN_FIELDS = frozenset(name for name in BerthFields.model_fields if name != "model")
-_CHECKED_FIELDS = frozenset(RequestFields.model_fields)
-
-
-def _checked_items(body: dict[str, Any]) -> list[Any]:
-    """The checked fields that the body has: each name, followed by its value."""
-    return [each for item in body.items() if item[0] in _CHECKED_FIELDS for each in item]
+_NOT_FOR_ENGINES = UNSAFE_NAMES.union(name for name in BerthFields.model_fields if name != "model")
+_is_checked = frozenset(RequestFields.model_fields).__contains__
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +94,6 @@ class InferenceRequest:
     stated_limit: int = 0
     """The limit of tokens that the request states; 0: none."""
 
-    @property
     def tokens(self) -> int:
         """About how many tokens of context the prompt and the answer take."""
         return estimated_tokens(self.content) + self.stated_limit
@@ -153,19 +147,25 @@ class RequestParser:
         """Splits a body into what it asks of Berth and what the engine gets. Raises InvalidRequestError."""
         body = json_object(raw)
         try:
-            checked = self._check_cached(endpoint.path, *_checked_items(body))
+            names = tuple(filter(_is_checked, body))
+            checked = self._check_cached(endpoint.path, names, *map(body.get, names))
         except (ValidationError, TypeError):  # a wrong value, or one that cannot be hashed, which is wrong too
             checked = self._check(body, endpoint)
         ask, name, samples, stated_limit = checked
         endpoint.check_prompt(body)
-        engine_body(body, _OWN_FIELDS, endpoint, self._defaults_for(ask) if endpoint.samples else self._defaults)
-        open_limit = endpoint.output_limit if endpoint.output_limit not in body else None
-        repairs = repair_request(endpoint.path, raw, body, lambda: self._abilities(ask.model))
+        abilities = self._abilities(ask.model)
+        defaults = self._defaults_for(ask, abilities) if endpoint.samples else self._defaults
+        engine_body(body, _NOT_FOR_ENGINES, endpoint, defaults)
+        limit = endpoint.output_limit
+        open_limit = None if limit in body else limit
+        repairs = repair_request(endpoint.path, raw, body, abilities)
         return InferenceRequest(ask, name, _without_model(body), samples, repairs, open_limit, stated_limit)
 
-    def _defaults_for(self, ask: Ask) -> AnswerDefaults:
-        """The defaults of an answer. Thoughts must not use up a limit of tokens that the request does not know of."""
-        abilities = self._abilities(ask.model)
+    def _defaults_for(self, ask: Ask, abilities: Abilities | None) -> AnswerDefaults:
+        """The defaults of an answer. Thoughts must not use up a limit of tokens that the request does not know of.
+
+        `abilities`: those of the model that is asked, where they are known.
+        """
         if abilities is None and ask.otherwise:  # most likely the default model answers
             abilities = self._abilities(ask.otherwise.model)
         return self._thinking_defaults if abilities and abilities.thinking else self._defaults
@@ -180,9 +180,9 @@ class RequestParser:
             return ask
         return self._wishing(ask, context_size, gpu_layers)
 
-    def _check_items(self, path: str, *items: Any) -> Checked:
+    def _check_items(self, path: str, names: Sequence[str], *values: Any) -> Checked:
         """As `_check`, of the names and values of checked fields. Raises ValidationError too."""
-        fields = dict(zip(items[::2], items[1::2], strict=True))
+        fields = dict(zip(names, values, strict=True))
         return self._ask_of_fields(RequestFields.model_validate(fields), INFERENCE_PATHS[path])
 
     def _check(self, body: dict[str, Any], endpoint: Endpoint) -> Checked:

@@ -34,7 +34,7 @@ UNSAFE_FIELDS: Mapping[Backend, Mapping[str, str]] = {
 UNSAFE_TEMPLATE_ARGUMENTS = ("chat_template", "return_dict", "return_tensors", "tokenize")
 """What `chat_template_kwargs` must not set: vLLM and Transformers pass it to a function that has these parameters."""
 
-_UNSAFE = frozenset(field for fields in UNSAFE_FIELDS.values() for field in fields)
+UNSAFE_NAMES = frozenset(field for fields in UNSAFE_FIELDS.values() for field in fields)
 
 SAMPLING_TURNED_ON = {"generation_config": '{"do_sample":true}'}
 """For `transformers serve`: without this it is greedy with most models, at any temperature.
@@ -44,14 +44,15 @@ It takes the other settings from the model's own configuration.
 
 
 def engine_body(
-    body: dict[str, Any], own_fields: frozenset[str], endpoint: Endpoint, defaults: AnswerDefaults
+    body: dict[str, Any], dropped: frozenset[str], endpoint: Endpoint, defaults: AnswerDefaults
 ) -> dict[str, Any]:
-    """The body for the engine. It is `body` itself, changed. `own_fields`: the fields that are Berth's.
+    """The body for the engine. It is `body` itself, changed. `dropped`: the fields that no engine gets.
 
     A limit of tokens that neither the request nor the defaults state is left out.
     """
-    for field in body.keys() & (own_fields | _UNSAFE):
-        del body[field]
+    if not dropped.isdisjoint(body):
+        for field in dropped & body.keys():
+            del body[field]
     if "chat_template_kwargs" in body:
         _clean_template_arguments(body["chat_template_kwargs"])
     if endpoint.streams and body.get("stream") is None:
@@ -74,7 +75,9 @@ def _add_answer_defaults(body: dict[str, Any], endpoint: Endpoint, defaults: Ans
         if body.get(field) is None:
             body[field] = value
     limit = endpoint.output_limit
-    if limit and body.get(limit) is None:
+    if limit is None:
+        return
+    if body.get(limit) is None:
         # The newer name of chat completions, which Transformers does not know.
         newer = body.get("max_completion_tokens") if limit == "max_tokens" else None
         stated = defaults.max_tokens if newer is None else newer
@@ -82,7 +85,7 @@ def _add_answer_defaults(body: dict[str, Any], endpoint: Endpoint, defaults: Ans
             body.pop(limit, None)
         else:
             body[limit] = stated
-    if limit and body.get(limit) == NO_LIMIT:
+    if body.get(limit) == NO_LIMIT:
         del body[limit]
         body.pop("max_completion_tokens", None)
 

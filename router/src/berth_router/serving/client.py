@@ -182,7 +182,8 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is not exchange or self._transport is None:
             return
         self.exchange = None
-        self._drop_incoming()
+        if self._incoming:
+            self._drop_incoming()
         if not whole:
             self.stage = _CLOSED
             if exchange.head.http10:  # a plain close would end an HTTP/1.0 answer as if it were whole
@@ -250,7 +251,8 @@ class ClientConnection(asyncio.Protocol):
             host.loop.call_soon(self._read_backlog)
         else:
             host.idle_since[self] = now
-            self._resume_reading()
+            if not self._reading:
+                self._resume_reading()
 
     def _read_backlog(self) -> None:
         if self.stage is _HEAD and self._transport and self._backlog.data:

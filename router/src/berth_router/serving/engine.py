@@ -122,7 +122,7 @@ class EngineConnection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether the answer is over and the engine keeps the connection open."""
-        return self.usable and self._keep_alive
+        return self._keep_alive and self._stage is _IDLE and not self._closed
 
     @property
     def nothing_unread(self) -> bool:
@@ -297,7 +297,8 @@ class EngineConnection(asyncio.Protocol):
         """The answer is whole. `rest`: what came behind it, which no request asked for."""
         receiver, self._receiver = self._receiver, None
         self._decoder = None
-        self.resume()
+        if self._paused:
+            self.resume()
         if self._stage is _UNTIL_CLOSED or rest:
             self._keep_alive = False
         self._stage = _IDLE

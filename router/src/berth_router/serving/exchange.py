@@ -60,7 +60,7 @@ class Exchange(ClientAnswer):
     )
 
     def __init__(self, host: ExchangeHost, client: ClientWriter, head: RequestHead) -> None:
-        super().__init__(client, head)
+        ClientAnswer.__init__(self, client, head)  # super() would cost each request as much as three calls
         self._host = host
         self.key: str | None = None
         """The name of the API key that the request came with."""
@@ -165,7 +165,7 @@ class Exchange(ClientAnswer):
         self._heard_at, self._heard_bytes = self._host.loop.time(), 0
         rules.on_engine_answered()
         self._done_appender = rules.done_appender if head.streams_events else None
-        if head.status >= _FIRST_REFUSAL or (self.started and not head.streams_events):
+        if head.status >= _FIRST_REFUSAL or (self.status and not head.streams_events):
             self._refusal = head
         else:
             self._pass_head(head, rules)
@@ -238,7 +238,7 @@ class Exchange(ClientAnswer):
         if rewriter and rewriter.begins_at_end:
             return
         changed = bool(rewriter or self._done_appender)
-        if not self.started:
+        if self.status == 0:
             # A stream that breaks ends with an error. So no length is promised, even where the engine states one.
             length = None if changed or head.chunked or head.streams_events else head.length
             lines = rewriter.head_lines if rewriter and rewriter.head_lines else head.forwarded_lines
@@ -304,8 +304,10 @@ class Exchange(ClientAnswer):
             return
         self.done = True
         client, self._client = self._client, None
-        self.release_body()
-        self._close_engine()
+        if self.body_room:
+            self.release_body()
+        if self._engine:
+            self._close_engine()
         self._rules = None
         task, self._task = self._task, None
         if task and task is not asyncio.current_task(self._host.loop):

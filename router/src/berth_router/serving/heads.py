@@ -324,25 +324,24 @@ class KnownHead:
     after the digits of its Content-Length.
     """
 
-    __slots__ = ("_after", "_before")
+    __slots__ = ("_after", "_after_size", "_before", "_before_size")
 
     def __init__(self, head: bytes) -> None:
         """`head` is whole, has one length at most, and ends with the empty line."""
         found = _LENGTH_LINE.search(head)
         self._before = head[: found.start(1)] if found else head
         self._after = head[found.end(1) :] if found else b""
+        self._before_size, self._after_size = len(self._before), len(self._after)
 
     def body_length(self, data: bytes, end: int) -> int:
         """The body's length by the head in `data[:end]` where that is the known head; else -1.
 
         0 for a head without a length that is the very same.
         """
-        before, after = self._before, self._after
-        if not data.startswith(before):
+        after_at = end - self._after_size
+        if not data.startswith(self._before) or not data.startswith(self._after, after_at):
             return -1
-        if not after:
-            return 0 if end == len(before) else -1
-        digits = data[len(before) : end - len(after)]
-        if not data.startswith(after, end - len(after)) or not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS:
-            return -1
-        return int(digits)
+        digits = data[self._before_size : after_at]
+        if digits.isdigit() and len(digits) <= _MAX_LENGTH_DIGITS:
+            return int(digits)
+        return 0 if not self._after and end == self._before_size else -1

@@ -16,6 +16,10 @@ IDLE_SECONDS = 4.0
 
 MAX_IDLE_PER_ENGINE = 128
 
+_MOST_WITHDRAWN = 1024
+"""Of so many engines that were withdrawn the pool knows it: the last ones. Requests to the others have ended long ago,
+and their connections are closed when they have been idle for `IDLE_SECONDS`."""
+
 
 class EngineConnectError(Exception):
     """The router could not connect to the engine, which got nothing of the request."""
@@ -60,6 +64,8 @@ class EnginePool:
         self._connect_seconds = connect_seconds
         self._peer_seconds = peer_seconds
         self._idle: dict[EngineAddress, list[EngineConnection]] = {}
+        self._withdrawn: dict[EngineAddress, None] = {}
+        """Engines that get no more requests. A dictionary, since that keeps the order."""
 
     def take_idle(self, address: EngineAddress) -> EngineConnection | None:
         """An idle connection, which is the caller's now; None where there is none."""
@@ -95,15 +101,33 @@ class EnginePool:
         return connection
 
     def release(self, address: EngineAddress, connection: EngineConnection) -> None:
-        """Takes a connection back. Keeps it if its answer was whole and the engine keeps it open, else closes it."""
+        """Takes a connection back, to keep it or to close it.
+
+        It is kept if its answer was whole, the engine keeps it open, and the engine was not withdrawn.
+        """
         idle = self._idle.setdefault(address, [])
-        if not connection.reusable or len(idle) >= MAX_IDLE_PER_ENGINE:
+        if not connection.reusable or len(idle) >= MAX_IDLE_PER_ENGINE or address in self._withdrawn:
             connection.close()
             if not idle:
                 del self._idle[address]
             return
         connection.idle_since = self._loop.time()
         idle.append(connection)
+
+    def offer(self, address: EngineAddress) -> None:
+        """The engine takes requests: its connections are kept."""
+        self._withdrawn.pop(address, None)
+
+    def withdraw(self, address: EngineAddress) -> None:
+        """The engine gets no more requests: its connections are closed, those in use when their answers are complete.
+
+        The end of its pod waits for them, and somebody may wait for what it holds.
+        """
+        self._withdrawn[address] = None
+        if len(self._withdrawn) > _MOST_WITHDRAWN:
+            del self._withdrawn[next(iter(self._withdrawn))]
+        for connection in self._idle.pop(address, ()):
+            connection.close()
 
     def sweep(self) -> None:
         """Closes what has been idle for too long. Open connections would hold up the drain of an engine."""

@@ -1,0 +1,1 @@
+"""Which of several operators works: the one that holds the Lease."""

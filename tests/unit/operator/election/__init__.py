@@ -1,0 +1,1 @@
+"""The election of one of several operators."""
