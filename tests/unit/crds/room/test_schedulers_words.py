@@ -72,7 +72,18 @@ def test_a_pod_that_is_about_to_get_its_node_starts_before_all() -> None:
     node, shared = RoomNode("one", gpus(4)), RoomSettings(shared=frozenset({GPU}))
     on_its_way = replace(demand("first", gpus(1)), pod=PendingPod(0))
     actions = decided([node], [], [on_its_way, demand("urgent", gpus(1), waits=9, priority=1)], shared)
-    assert brief(actions) == ["first waits", "urgent waits at place 2"]
+    assert brief(actions) == ["first waits", "urgent waits"]
+
+
+def test_no_place_changes_while_the_scheduler_looks_at_another_pod() -> None:
+    waiting = [
+        replace(demand(name, gpus(1), waits=9 - at), pod=PendingPod(0, "no such label"))
+        for at, name in enumerate("abc")
+    ]
+    before = blindly([], waiting)
+    newcomer = replace(demand("new", gpus(1)), pod=PendingPod(0))
+    assert before == ["a waits", "b waits at place 2", "c waits at place 3"]
+    assert [line for line in blindly([], [*waiting, newcomer]) if not line.startswith("new ")] == before
 
 
 def test_labels_and_taints_keep_a_demand_off_a_node() -> None:
@@ -116,7 +127,7 @@ def test_where_nodes_are_not_known_engines_start_by_the_limit_of_those_that_are(
     wanted = [demand(name, memory(1), waits=9 - at) for at, name in enumerate("abc")]
     assert blindly([], wanted, two) == ["start a on None", "start b on None", "c waits"]
     on_its_way = [replace(each, pod=PendingPod(0)) for each in wanted[:2]]
-    assert blindly([], [*on_its_way, wanted[2]], two) == ["a waits", "b waits at place 2", "c waits at place 3"]
+    assert blindly([], [*on_its_way, wanted[2]], two) == ["a waits", "b waits", "c waits"]
     starting = [resident(name, memory(1), STARTING) for name in "ab"]
     [waiting] = decide(RoomSnapshot(None, tuple(starting), (wanted[2],)), two, NOW)
     assert (waiting.reason, waiting.message) == (
