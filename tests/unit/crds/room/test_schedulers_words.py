@@ -15,7 +15,19 @@ from berth_api.room.snapshot import (
     Taint,
     TolerationRule,
 )
-from tests.unit.crds.room.worlds import BUSY, GPU, NOW, STARTING, brief, decided, demand, gpus, memory, resident
+from tests.unit.crds.room.worlds import (
+    BUSY,
+    GPU,
+    LEAVING,
+    NOW,
+    STARTING,
+    brief,
+    decided,
+    demand,
+    gpus,
+    memory,
+    resident,
+)
 
 REFUSED = PendingPod(0, "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", (GPU,))
 
@@ -36,6 +48,16 @@ def test_nothing_is_evicted_for_what_a_pod_of_others_would_take() -> None:
     other = ForeignPod(gpus(1))
     assert brief(decided([node], idle, [demand("new", gpus(1))], foreign_waiting=[other]))[0] == "evict a, b for new"
     assert brief(decided([node], idle, [demand("new", gpus(2))], foreign_waiting=[other])) == ["new waits"]
+
+
+def test_what_comes_free_is_nobodys_while_a_pod_of_others_would_take_it() -> None:
+    node, other = RoomNode("one", gpus(2)), ForeignPod(gpus(1))
+    leaving, stays = resident("a", gpus(1), LEAVING), resident("b", gpus(1), BUSY)
+    [waiting] = decided([node], [leaving, stays], [demand("new", gpus(1))], foreign_waiting=[other])
+    assert waiting.reason == "Queued"
+    both_leave = [leaving, replace(stays, state=LEAVING)]
+    [waiting] = decided([node], both_leave, [demand("new", gpus(1))], foreign_waiting=[other])
+    assert waiting.reason == "RoomIsComing"
 
 
 def test_so_many_engines_start_on_a_node_at_once() -> None:
