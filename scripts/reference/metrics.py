@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from berth_operator.downloads.metrics import DownloadMetrics
+from berth_operator.reconciling.metrics import ReconcileMetrics
 from berth_router.metrics import Metrics
 from reference.markdown import entry, page, paragraph
 
@@ -14,7 +15,8 @@ def metrics_page() -> str:
     """The page: each metric with its kind, its labels and its meaning."""
     return page(
         "Metrics",
-        "the registries in router/src/berth_router/metrics.py and operator/src/berth_operator/downloads/metrics.py",
+        "the registries in router/src/berth_router/metrics.py, operator/src/berth_operator/reconciling/metrics.py and "
+        "operator/src/berth_operator/downloads/metrics.py",
         paragraph(
             "Prometheus' text format. Each router counts for itself: add the routers up in your queries. "
             "[Operations](../operations.md) says what to watch and when to raise an alarm."
@@ -24,7 +26,7 @@ def metrics_page() -> str:
         "\n".join(_metrics(Metrics())),
         "## Operator",
         paragraph("`/metrics` at port 8082 of the operator's pod (`operator.metricsPort`; 0: none)."),
-        "\n".join(_metrics(DownloadMetrics())),
+        "\n".join([*_metrics(ReconcileMetrics()), *_metrics(DownloadMetrics())]),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from berth_api.identity import pod_name
 from berth_api.model_deployment import ModelDeployment
 from berth_cluster.cluster import (
+    EVENTS,
     LABEL_DEPLOYMENT,
     MODEL_DEPLOYMENTS,
     PODS,
@@ -20,9 +22,13 @@ from berth_cluster.cluster import (
     WatchEvent,
 )
 from berth_cluster.kubernetes_cluster import KubernetesCluster
+from berth_operator.deployments.actions import ObservedDeployment
+from berth_operator.deployments.plan import make_plan
 from berth_operator.deployments.readiness import EngineProber
 from berth_operator.deployments.reconciler import DeploymentReconciler
 from berth_operator.deployments.view import DeploymentView
+from berth_operator.reconciling.event_recorder import EventRecorder
+from berth_operator.resources import make_event
 from berth_operator.settings import OperatorSettings
 from tests.integration.test_resource import manifest
 
@@ -243,3 +249,16 @@ async def test_without_an_api_server_it_waits_for_one(cluster: KubernetesCluster
     async with operator:
         await settled(cluster, "Stalled")
     assert next(refusals, None) is None
+
+
+async def test_an_event_that_happens_again_is_counted_up(cluster: KubernetesCluster) -> None:
+    created = ModelDeployment.parse(await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE)))
+    now = datetime.now(UTC)
+    event = make_event(created, make_plan(ObservedDeployment(created, [], None), SETTINGS, now).status, now)
+    assert event is not None
+    for _ in range(2):
+        operator = EventRecorder(cluster)
+        await operator.publish(event)
+        await operator.publish(event)
+    [stored] = (await cluster.list(EVENTS)).items
+    assert (stored["reason"], stored["count"]) == ("Starting", 4)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import uvloop
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from berth_cluster.cluster import Cluster, ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
@@ -23,6 +23,7 @@ from berth_operator.election.rules import Terms
 from berth_operator.forecast_server import Forecasts
 from berth_operator.handlers import PROGRAM, run_kopf
 from berth_operator.listening import health, listening
+from berth_operator.reconciling.metrics import ReconcileMetrics
 from berth_operator.room.memory_estimates import GpuPreflight, MemoryEstimates, cluster_surroundings
 from berth_operator.room.model_files import ModelFiles
 from berth_operator.room.node_watch import NodeWatch
@@ -33,6 +34,15 @@ from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError
 from berth_process.stop_signals import stop_events
 
 DEFAULT_CONFIG = "/etc/berth/operator.yaml"
+
+
+class OperatorMetrics:
+    """All metrics of the program."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.rounds = ReconcileMetrics(registry)
+        self.downloads = DownloadMetrics(registry)
 
 
 def main() -> int:
@@ -59,9 +69,9 @@ async def _run(settings: OperatorSettings) -> bool:
     """Until a signal ends the program. False: this operator has led, and leads no more."""
     cluster = await KubernetesCluster.connect(settings.namespace, program=PROGRAM)
     try:
-        metrics = DownloadMetrics()
+        metrics = OperatorMetrics(CollectorRegistry())
         if settings.metrics_port:
-            _serve_metrics(settings.metrics_port, metrics)
+            _serve_metrics(settings.metrics_port, metrics.registry)
         elector = _elector(cluster, settings)
         forecasts = Forecasts(lambda: _url(elector.leader_address, settings.forecast_port) if elector else None)
         async with (
@@ -81,16 +91,17 @@ async def _run(settings: OperatorSettings) -> bool:
 
 
 async def _operate(
-    cluster: Cluster, namespace: str, settings: OperatorSettings, forecasts: Forecasts, metrics: DownloadMetrics
+    cluster: Cluster, namespace: str, settings: OperatorSettings, forecasts: Forecasts, metrics: OperatorMetrics
 ) -> None:
     """The work of the operator, until a signal ends it."""
     async with EngineProber() as prober, ProgressReader() as reader:
         view = DeploymentView(cluster)
         nodes = NodeWatch(cluster, namespace, settings.devices) if settings.room.watch_nodes else None
         room = _room(settings, nodes or NodePlaces(settings.devices))
-        deployments = DeploymentReconciler(view, prober, settings, room=room)
-        downloads = DownloadReconciler(cluster, reader, settings, metrics)
+        deployments = DeploymentReconciler(view, prober, settings, room=room, metrics=metrics.rounds)
+        downloads = DownloadReconciler(cluster, reader, settings, metrics.downloads, rounds=metrics.rounds)
         forecasts.forecaster = deployments.forecast
+        metrics.rounds.leads(now=True)
         try:
             async with asyncio.TaskGroup() as group:
                 following = [group.create_task(view.run(), name="follow deployments")]
@@ -129,9 +140,9 @@ def _room(settings: OperatorSettings, places: Places) -> Room:
     return Room(places, rules, estimates, GpuPreflight(files, settings, places))
 
 
-def _serve_metrics(port: int, metrics: DownloadMetrics) -> None:
+def _serve_metrics(port: int, registry: CollectorRegistry) -> None:
     try:
-        start_http_server(port, registry=metrics.registry)
+        start_http_server(port, registry=registry)
     except OSError as error:
         raise SettingsError(f"metricsPort is {port}: it must be a port that is free ({error.strerror})") from error
 

@@ -42,7 +42,7 @@ def rules(role: dict[str, Any]) -> Rules:
                 ("berth.dev", "modeldownloads/status"): {"patch"},
                 ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
                 ("", "pods"): {"get", "list", "watch", "create", "delete"},
-                ("", "events"): {"create"},
+                ("", "events"): {"get", "create", "patch"},
             },
         ),
     ],

@@ -7,8 +7,10 @@ from functools import wraps
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from berth_cluster.cluster import ClusterError, ConflictError, ForbiddenError, NotFoundError, Object, UnavailableError
+from berth_operator.reconciling.metrics import ReconcileMetrics
 from berth_operator.reconciling.workers import PACE_SECONDS, Workers
 from tests.unit.virtual_time import run_in_virtual_time
 
@@ -43,7 +45,8 @@ class Rounds:
         self.times: list[float] = []
         self.forgotten = 0
         self.running = 0
-        self.workers = Workers("thing", self.reconcile, self.forget)
+        self.metrics = ReconcileMetrics()
+        self.workers = Workers("thing", self.reconcile, self.forget, self.metrics)
 
     async def reconcile(self, name: str) -> float | None:
         assert name == "a"
@@ -355,3 +358,19 @@ async def test_closing_ends_a_worker_that_is_woken_at_that_very_moment() -> None
     rounds.workers.wake("a")
     async with asyncio.timeout(5):
         await rounds.workers.close()
+
+
+@virtual
+async def test_rounds_and_what_waits_for_one_are_counted() -> None:
+    rounds = Rounds(ConflictError("changed"), UnavailableError("away"), ValueError("a fault"), 60.0)
+
+    def lines() -> list[str]:
+        return generate_latest(rounds.metrics.registry).decode().splitlines()
+
+    rounds.workers.wake("a")
+    assert 'berth_operator_queue_length{kind="thing"} 1.0' in lines()
+    await passed(100)
+    assert 'berth_operator_queue_length{kind="thing"} 0.0' in lines()
+    for cause in ("conflict", "cluster", "fault"):
+        assert f'berth_operator_reconcile_errors_total{{cause="{cause}",kind="thing"}} 1.0' in lines()
+    assert f'berth_operator_reconcile_seconds_count{{kind="thing"}} {len(rounds.times)}.0' in lines()

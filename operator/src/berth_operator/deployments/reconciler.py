@@ -31,6 +31,7 @@ from berth_operator.deployments.readiness import Prober
 from berth_operator.deployments.view import Change, DeploymentView, Look
 from berth_operator.objects.parts import owned_by
 from berth_operator.objects.pod_failure import Cause
+from berth_operator.reconciling.metrics import ReconcileMetrics
 from berth_operator.reconciling.reading import ObjectReader, Unreadable
 from berth_operator.reconciling.workers import Workers, seconds_until
 from berth_operator.reconciling.writer import DeleteResource, NameTaken, Refused, ResourceWriter, WriteStatus
@@ -70,13 +71,14 @@ class DeploymentReconciler:
         settings: OperatorSettings,
         clock: Clock = utc_now,
         room: Room | None = None,
+        metrics: ReconcileMetrics | None = None,
     ) -> None:
         """`room`: where models can stand, and how they make room for each other; None: every pod is made at once."""
         self._view = view
         self._settings = settings
         self._clock = clock
         self._reader = ObjectReader("deployment", ModelDeployment.parse)
-        self._workers = Workers("deployment", self._reconcile, self._forget)
+        self._workers = Workers("deployment", self._reconcile, self._forget, metrics)
         self._writer = ResourceWriter(view.cluster, MODEL_DEPLOYMENTS, self._workers)
         self._engines = EngineWatch(prober, settings.timing, self._workers.wake, clock)
         self._changes = ChangeFilter()

@@ -35,6 +35,7 @@ from berth_operator.downloads.plan import (
     make_plan,
 )
 from berth_operator.downloads.progress import ProgressWatch, ReportReader
+from berth_operator.reconciling.metrics import ReconcileMetrics
 from berth_operator.reconciling.reading import NOT_UNDERSTOOD, ObjectReader, Unreadable
 from berth_operator.reconciling.workers import Workers, seconds_until
 from berth_operator.reconciling.writer import DeleteResource, NameTaken, Refused, ResourceWriter, WriteStatus
@@ -55,13 +56,14 @@ class DownloadReconciler:
         settings: OperatorSettings,
         metrics: DownloadMetrics | None = None,
         clock: Clock = utc_now,
+        rounds: ReconcileMetrics | None = None,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._metrics = metrics or DownloadMetrics()
         self._clock = clock
         self._downloads = ObjectReader("download", ModelDownload.parse)
-        self._workers = Workers("download", self._reconcile, self._forget)
+        self._workers = Workers("download", self._reconcile, self._forget, rounds)
         self._writer = ResourceWriter(cluster, MODEL_DOWNLOADS, self._workers)
         self._progress = ProgressWatch(reader, self._workers.wake)
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)

@@ -7,6 +7,7 @@ object that it has deleted.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import Any
 import structlog
 
 from berth_cluster.cluster import ClusterError, ConflictError, NotFoundError, Object
+from berth_operator.reconciling.metrics import ReconcileMetrics
 from berth_process.backoff import exponential
 
 _log = structlog.get_logger(__name__)
@@ -73,6 +75,8 @@ class _Outcome:
     """Somebody else wrote: a foreign change."""
     failed: bool = False
     """The cluster failed: what caused the round is still to be done."""
+    crashed: bool = False
+    """A fault of the reconciler."""
 
 
 class Workers:
@@ -84,11 +88,18 @@ class Workers:
     """
 
     def __init__(
-        self, what: str, reconcile: Callable[[str], Awaitable[float | None]], forget: Callable[[str], None]
+        self,
+        what: str,
+        reconcile: Callable[[str], Awaitable[float | None]],
+        forget: Callable[[str], None],
+        metrics: ReconcileMetrics | None = None,
     ) -> None:
         self._what = what
         self._reconcile = reconcile
         self._forget = forget
+        self._metrics = metrics
+        self._queued: set[str] = set()
+        """Names that were woken, and whose round has not begun."""
         self._workers: dict[str, _Worker] = {}
         self.closed = False
         """Whether `close` was called."""
@@ -106,6 +117,7 @@ class Workers:
             return
         worker.seen.add(version)
         worker.woken.set()
+        self._count_queued(name, waits=True)
         if worker.task is None or worker.task.done():
             worker.task = asyncio.create_task(self._work(worker), name=f"reconcile {self._what} {name}")
             worker.task.add_done_callback(self._report_end)
@@ -142,12 +154,13 @@ class Workers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self, worker: _Worker) -> None:
-        rounds = _Rounds(self._what, self._reconcile)
+        rounds = _Rounds(self._what, self._reconcile, self._metrics)
         by_change = True
         loop = asyncio.get_running_loop()
         while True:
             worker.seen.clear()
             worker.woken.clear()
+            self._count_queued(worker.name, waits=False)
             began = loop.time()
             outcome = await rounds.next(worker.name)
             wrote = worker.wrote_at >= began
@@ -158,6 +171,7 @@ class Workers:
             if worker.has_foreign_change():
                 by_change = True
                 continue
+            self._count_queued(worker.name, waits=False)
             if outcome.wait is None:
                 self._end(worker)
                 return
@@ -165,6 +179,12 @@ class Workers:
             soonest = worker.wrote_at if by_change else max(worker.wrote_at, now)
             wait = outcome.wait if caused else max(outcome.wait, soonest + PACE_SECONDS - now)
             by_change = await _woken_within(worker, wait) or caused
+
+    def _count_queued(self, name: str, *, waits: bool) -> None:
+        before = len(self._queued)
+        (self._queued.add if waits else self._queued.discard)(name)
+        if self._metrics and len(self._queued) != before:
+            self._metrics.queued(self._what, len(self._queued))
 
     def _end(self, worker: _Worker) -> None:
         """Forgets a name of which nothing is left."""
@@ -183,14 +203,25 @@ class Workers:
 class _Rounds:
     """The rounds of one worker, and how long it waits after each."""
 
-    def __init__(self, what: str, reconcile: Callable[[str], Awaitable[float | None]]) -> None:
+    def __init__(
+        self, what: str, reconcile: Callable[[str], Awaitable[float | None]], metrics: ReconcileMetrics | None
+    ) -> None:
         self._what = what
         self._reconcile = reconcile
+        self._metrics = metrics
         self._failures = 0
         self._conflicts = 0
 
     async def next(self, name: str) -> _Outcome:
         """Carries one round out."""
+        began = time.perf_counter()
+        outcome = await self._outcome(name)
+        if self._metrics:
+            cause = "conflict" if outcome.conflict else "cluster" if outcome.failed else None
+            self._metrics.round_ended(self._what, time.perf_counter() - began, "fault" if outcome.crashed else cause)
+        return outcome
+
+    async def _outcome(self, name: str) -> _Outcome:
         try:
             wait = await self._reconcile(name)
         except (ConflictError, NotFoundError) as error:
@@ -222,7 +253,7 @@ class _Rounds:
     def _after_crash(self, name: str) -> _Outcome:
         self._conflicts = 0
         _log.exception("reconcile_crashed", what=self._what, name=name, retry_seconds=_LONGEST_RETRY_SECONDS)
-        return _Outcome(_LONGEST_RETRY_SECONDS)
+        return _Outcome(_LONGEST_RETRY_SECONDS, crashed=True)
 
 
 async def _woken_within(worker: _Worker, seconds: float) -> bool:

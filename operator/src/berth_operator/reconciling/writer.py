@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-import structlog
-
 from berth_api.resource import Resource
 from berth_api.schema import Schema
 from berth_cluster.cluster import (
-    EVENTS,
     AlreadyExistsError,
     Cluster,
-    ClusterError,
     ConflictError,
     ForbiddenError,
     InvalidError,
@@ -24,10 +20,9 @@ from berth_cluster.cluster import (
     Preconditions,
 )
 from berth_operator.objects.parts import owned_by
+from berth_operator.reconciling.event_recorder import EventRecorder
 from berth_operator.reconciling.reading import Unreadable, unreadable_status
 from berth_operator.reconciling.workers import Workers
-
-_log = structlog.get_logger(__name__)
 
 _WRITTEN_BY_ROUTERS = "activity"
 """The field of a deployment's status that routers write."""
@@ -64,6 +59,7 @@ class ResourceWriter:
         self._cluster = cluster
         self._kind = kind
         self._workers = workers
+        self._events = EventRecorder(cluster)
 
     async def create(self, kind: Kind, manifest: Object, owner: Resource[Any, Any]) -> NameTaken | Refused | None:
         """Creates an object that the resource owns. None where it exists now, be it from an earlier round.
@@ -117,11 +113,8 @@ class ResourceWriter:
             await self._workers.write(metadata["name"], write)
 
     async def publish(self, event: Object) -> None:
-        """Creates a Kubernetes event. Events are for people, and nothing depends on them: a failure is only logged."""
-        try:
-            await self._cluster.create(EVENTS, event)
-        except ClusterError as error:
-            _log.warning("event_not_written", reason=event["reason"], error=str(error))
+        """Publishes a Kubernetes event. A failure is only logged."""
+        await self._events.publish(event)
 
 
 def status_patch(stored: Schema, planned: Schema, forget: Iterable[str] = ()) -> Object:

@@ -1,5 +1,9 @@
-"""The Kubernetes event of a change in a resource's life, as `kubectl describe` and `kubectl events` show it."""
+"""The Kubernetes event of a change in a resource's life, as `kubectl describe` and `kubectl events` show it.
 
+There is one for each reason of a resource: what happens again has the same name, and is counted up.
+"""
+
+import hashlib
 from datetime import datetime
 
 from berth_api.conditions import Condition, ConditionType, condition_of
@@ -47,7 +51,7 @@ def _event(kind: Kind, subject: ModelDeployment | ModelDownload, ready: Conditio
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{subject.name}."},
+        "metadata": {"name": _name(subject, ready.reason)},
         "involvedObject": {
             "apiVersion": kind.api_version,
             "kind": kind.kind,
@@ -64,3 +68,8 @@ def _event(kind: Kind, subject: ModelDeployment | ModelDownload, ready: Conditio
         "lastTimestamp": moment,
         "count": 1,
     }
+
+
+def _name(subject: ModelDeployment | ModelDownload, reason: str) -> str:
+    """The same for one reason of this very resource, and another one for its successor of the same name."""
+    return f"{subject.name}.{hashlib.sha256(f'{subject.uid}/{reason}'.encode()).hexdigest()[:16]}"
