@@ -15,6 +15,8 @@ import httpx2
 from berth_local.cli.address import check_key, check_url
 from berth_local.cli.api_errors import error_of, stream_error_of
 from berth_local.cli.errors import CommandError, FailedError, NoServerError, NotNowError
+from berth_local.cli.printing import model_name
+from berth_local.cli.room_words import Residents
 from berth_process.http_environment import UNUSABLE, client_error
 
 _CONNECT_SECONDS = 5.0
@@ -45,6 +47,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """A piece of what the model thinks before it answers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer is complete. `usage`: as in OpenAI's API; None where the engine does not send it."""
 
@@ -52,7 +61,7 @@ class Finished:
     usage: dict[str, Any] | None
 
 
-ChatEvent = Waiting | Text | Finished
+ChatEvent = Waiting | Text | Thought | Finished
 
 
 class Client:
@@ -106,15 +115,32 @@ class Client:
 
     def model_bytes(self, name: str) -> int | None:
         """The bytes of the model's weights. None: they are not known."""
+        return self.model_fact(name, "size")
+
+    def model_fact(self, name: str, fact: str) -> int | None:
+        """A number of the model's `meta`, such as `n_ctx`. None: it is not known, or not soon."""
         try:
-            path = f"/v1/models/{quote(name.removeprefix('/models/'))}"
-            told: Any = self._json("GET", path, timeout=_SOON_SECONDS)
+            told: Any = self._json("GET", model_path(name), timeout=_SOON_SECONDS)
         except CommandError:
             return None
         try:
-            return int(told["meta"]["size"])
+            return int(told["meta"][fact])
         except (KeyError, TypeError, ValueError):
             return None
+
+    def residents(self) -> Residents:
+        """What is known of the models that have the memory, or are to have it. Empty: it is not known, or not soon."""
+        try:
+            loaded: Any = self._json("GET", "/v1/models/loaded", timeout=_SOON_SECONDS)
+            names = {one["deployment"]: model_name(one["model_path"]) for one in loaded["loaded_models"]}
+        except (CommandError, KeyError, TypeError):
+            return Residents()
+        try:
+            machine: Any = self._json("GET", "/v1/models/stats/machine", timeout=_SOON_SECONDS)
+            budgets: dict[str, int] = {each["device"]: each["budget_bytes"] for each in machine["memory"]}
+        except (CommandError, KeyError, TypeError):
+            return Residents(names)
+        return Residents(names, budgets.get("cpu"))
 
     def chat(self, body: dict[str, Any]) -> Iterator[ChatEvent]:
         """Yields the events of an answer as the engine makes it. The engine stops when the iterator is closed."""
@@ -147,6 +173,11 @@ class Client:
             raise NotNowError(f"{self.url} did not answer in time") from None
         except httpx2.HTTPError as error:
             raise FailedError(f"{self.url} broke off ({_cause(error)})") from None
+
+
+def model_path(name: str) -> str:
+    """The path that tells of a model."""
+    return f"/v1/models/{quote(name.removeprefix('/models/'))}"
 
 
 def is_berth(url: str) -> bool:
@@ -190,6 +221,8 @@ def _chat_events(lines: Iterator[str]) -> Iterator[ChatEvent]:
         for choice in event.get("choices") or ():
             finish_reason = choice.get("finish_reason") or finish_reason
             delta: dict[str, Any] = choice.get("delta") or {}
+            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+                yield Thought(thought)
             if delta.get("content"):
                 yield Text(delta["content"])
     raise FailedError("the answer broke off before its end")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from berth_local.cli.harmless import harmless
 from berth_process.sizes import readable
 
 _GAP = "  "
@@ -88,9 +89,10 @@ def print_error(message: str) -> None:
 
 
 def _fitted(text: str) -> str:
-    """The text, broken between words if stderr is a terminal."""
+    """The text, for a terminal broken between words, and without what that would obey."""
     if not sys.stderr.isatty():
         return text
+    text = harmless(text)
     width = shutil.get_terminal_size().columns
     wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
     return "\n".join(wrapper.fill(line) for line in text.splitlines())

@@ -169,10 +169,10 @@ def _loaded(client: "Client", name: str, windows: Sequence[int], ttl: int, state
 
 def _load(client: "Client", name: str, ttl: int, n_ctx: int | None) -> None:
     """By a request for one token, which a key with the scope `inference` may make."""
-    from berth_local.cli.chat import Conversation  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
+    from berth_local.cli.chat.answering import Asking  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
 
     settings = {"model": name, "ttl": ttl, "max_tokens": 1} | ({"n_ctx": n_ctx} if n_ctx else {})
-    Conversation(client, settings).ask("Hi", show=False)
+    Asking(client, settings, show=False).once([{"role": "user", "content": "Hi"}])
 
 
 def _window(client: "Client", name: str) -> int | None:

@@ -1,28 +1,19 @@
 """berth run: ask a model."""
 
-import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 import typer
 
+from berth_local.cli.chat.prompts import question_of
 from berth_local.cli.connection import Target, connect_or_serve, local_store
-from berth_local.cli.errors import CommandError, NoServerError, UsageError
+from berth_local.cli.errors import FailedError, UsageError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import ApiKeyOption, ModelsOption, OutputFormat, OutputOption, UrlOption
-from berth_local.cli.printing import model_name, print_error, print_json, print_note
+from berth_local.cli.printing import counted, print_json, print_note
 
 if TYPE_CHECKING:
-    from berth_local.cli.chat import Answer, Conversation
-    from berth_local.cli.client import Client
-
-_HELP = """\
-/clear   forget what was said
-/bye     end (so does Ctrl-D)
-\"\"\"      begin and end a text of several lines
-Ctrl-C   stop the answer"""
+    from berth_local.cli.chat.answering import Answer
 
 
 def run(
@@ -40,7 +31,8 @@ def run(
         typer.Argument(
             metavar="PROMPT",
             show_default=False,
-            help="What to ask; - is what stdin holds. Without: stdin, or on a terminal a conversation.",
+            help="What to ask, after what is piped in; - says where that belongs instead. Without: what is piped in,"
+            " or on a terminal a conversation.",
         ),
     ] = None,
     sample: Annotated[
@@ -91,6 +83,14 @@ def run(
         str | None, typer.Option(metavar="ENGINE", show_default=False, help="llamacpp, vllm or transformers.")
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", show_default=False, help="cpu or cuda.")] = None,
+    think: Annotated[
+        bool | None,
+        typer.Option(
+            "--think/--no-think",
+            show_default=False,
+            help="Have the model think before it answers, or not; the model's own way if left out.",
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would happen, and start nothing: does it fit, and who would leave?")
     ] = False,
@@ -107,7 +107,7 @@ def run(
 
         model = ensure_sample(local_store(target))
     model = _checked_name(model)
-    question = None if plan else _question(words)
+    question = None if plan else question_of(words)
     stated = {
         "temperature": temperature,
         "max_tokens": max_tokens,
@@ -121,29 +121,62 @@ def run(
     if plan:
         _tell_plan(target, settings, output)
         return
-    from berth_local.cli.chat import Conversation  # noqa: PLC0415 (HTTP costs a third of a second, which --help need not wait for)
+    # HTTP costs a third of a second, which --help need not wait for.
+    from berth_local.cli.chat.answering import Asking  # noqa: PLC0415
+    from berth_local.cli.chat.conversation import Conversation, Question  # noqa: PLC0415
+    from berth_local.cli.chat.session import Session, known_model, seen_images  # noqa: PLC0415
+    from berth_local.cli.chat.settings import thinking  # noqa: PLC0415
 
+    settings |= thinking(think)
     with connect_or_serve(target) as client:
+        asking, conversation = Asking(client, settings, show=output is OutputFormat.TABLE), Conversation(system)
         if question is None:
-            model = settings["model"] = with_model(client, model, lambda name: _known(client, name))
-        conversation = Conversation(client, settings, system)
-        if question is None:
-            _converse(conversation, model, verbose=verbose)
+            settings["model"] = with_model(client, model, lambda name: known_model(client, name))
+            Session(asking, conversation, verbose, think).run()
             return
-        answer = with_model(client, model, lambda name: _asked(conversation, name, question, output))
+
+        def asked(name: str) -> "Answer":
+            settings["model"] = name
+            images = seen_images(client, name, " ".join(words))
+            return asking.in_turn(conversation, Question(question, images))[0]
+
+        answer = with_model(client, model, asked)
         if output is OutputFormat.JSON:
-            print_json(
-                {
-                    "model": model,
-                    "content": answer.text,
-                    "finish_reason": answer.finish_reason,
-                    "usage": answer.usage,
-                    "first_token_seconds": answer.first_token_seconds and round(answer.first_token_seconds, 3),
-                    "seconds": round(answer.seconds, 3),
-                }
-            )
-        if verbose:
-            print_note(answer.summary())
+            _print_for_programs(answer, model)
+    if verbose:
+        print_note(answer.summary())
+    if answer.empty:
+        raise FailedError(_why_nothing(answer))
+    if answer.cut:
+        print_note(_cut(answer))
+
+
+def _print_for_programs(answer: "Answer", model: str) -> None:
+    print_json(
+        {
+            "model": model,
+            "content": answer.text,
+            "thinking": answer.thought or None,
+            "finish_reason": answer.finish_reason,
+            "usage": answer.usage,
+            "first_token_seconds": answer.first_token_seconds and round(answer.first_token_seconds, 3),
+            "seconds": round(answer.seconds, 3),
+        }
+    )
+
+
+def _why_nothing(answer: "Answer") -> str:
+    """Why there is no answer, and what may give one."""
+    cure = ": --max-tokens N allows more, --no-think leaves the thoughts out" if answer.thought else ""
+    return answer.why_empty() + cure
+
+
+def _cut(answer: "Answer") -> str:
+    """What has cut the answer, and what to do about it."""
+    if answer.filled:
+        return f"the answer is cut off: the context of {answer.window} tokens is full; --n-ctx N asks for a larger one"
+    after = f" after {counted(answer.tokens, 'token')}" if answer.tokens else ""
+    return f"the answer is cut off{after}: --max-tokens N allows more"
 
 
 def _tell_plan(target: Target, settings: dict[str, Any], output: OutputFormat) -> None:
@@ -165,17 +198,6 @@ def _tell_plan(target: Target, settings: dict[str, Any], output: OutputFormat) -
         print(f"place in the queue: {told['place']}{when}")
 
 
-def _asked(conversation: "Conversation", model: str, question: str, output: OutputFormat) -> "Answer":
-    conversation.settings["model"] = model
-    return conversation.ask(question, show=output is OutputFormat.TABLE)
-
-
-def _known(client: "Client", model: str) -> str:
-    """The name, if the server knows the model. Raises UnknownNameError."""
-    client.get(f"/v1/models/{quote(model_name(model))}")
-    return model
-
-
 def _checked_name(name: str | None) -> str:
     if name is None:
         raise UsageError("MODEL is missing: `berth list` shows those there are, --sample takes a small one")
@@ -185,76 +207,3 @@ def _checked_name(name: str | None) -> str:
             "--models DIR serves a directory of models, and MODEL is the name of one in it"
         )
     return name
-
-
-def _question(words: list[str]) -> str | None:
-    """The question. None: the user wants a conversation. Raises UsageError."""
-    if not words and sys.stdin.isatty():
-        return None
-    if not words:
-        words = ["-"]
-    prompt = " ".join(_stdin() if word == "-" else word for word in words)
-    if not prompt.strip():
-        raise UsageError("the prompt is empty: say it after MODEL, or pipe it in")
-    return prompt
-
-
-def _stdin() -> str:
-    try:
-        return sys.stdin.read().strip()
-    except UnicodeDecodeError:
-        raise UsageError("what stdin holds is not text in UTF-8") from None
-
-
-def _converse(conversation: "Conversation", model: str, *, verbose: bool) -> None:
-    import_module("readline")  # it gives input() editing and history
-
-    print_note(f"{model}: /? for help, Ctrl-D ends")
-    while (question := _typed()) is not None:
-        match question:
-            case "":
-                continue
-            case "/bye" | "/exit" | "/quit":
-                return
-            case "/clear":
-                conversation.clear()
-                print_note("forgotten")
-            case "/?" | "/help":
-                print_note(_HELP)
-            case _ if question.startswith("/") and " " not in question:
-                print_note(f"there is no {question}; /? lists what there is")
-            case _:
-                _answer(conversation, question, verbose=verbose)
-
-
-def _answer(conversation: "Conversation", question: str, *, verbose: bool) -> None:
-    try:
-        answer = conversation.ask(question)
-    except KeyboardInterrupt:
-        print()
-        return
-    except NoServerError:
-        raise
-    except CommandError as error:
-        print_error(error.message)
-        return
-    if verbose:
-        print_note(answer.summary())
-
-
-def _typed() -> str | None:
-    """The question that the user types, of several lines between triple quotes. None: the user has typed Ctrl-D."""
-    try:
-        line = input(">>> ").strip()
-        if not line.startswith('"""'):
-            return line
-        lines = [line.removeprefix('"""')]
-        while not lines[-1].rstrip().endswith('"""'):
-            lines.append(input("... "))
-    except EOFError:
-        print()
-        return None
-    except KeyboardInterrupt:
-        print()
-        return ""
-    return "\n".join(lines).rstrip().removesuffix('"""').strip()

@@ -1,0 +1,43 @@
+"""What /set takes, and what it says of what it does not take."""
+
+from typing import Any
+
+import pytest
+
+from berth_local.cli.chat.settings import value_of
+from berth_local.cli.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("temperature", "0.5", ("temperature", 0.5)),
+        ("temperature", "", ("temperature", None)),
+        ("num_predict", "100", ("max_tokens", 100)),
+        ("n_ctx", "auto", ("n_ctx", "auto")),
+        ("num_ctx", "4096", ("n_ctx", 4096)),
+        ("think", "off", ("think", False)),
+        ("think", "", ("think", None)),
+        ("verbose", "", ("verbose", True)),
+        ("system", "Be brief.", ("system", "Be brief.")),
+        ("system", "", ("system", None)),
+    ],
+)
+def test_a_setting_has_a_value(name: str, text: str, value: tuple[str, Any]) -> None:
+    assert value_of(name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("temperature", "3", "temperature is '3': it must be a number from 0 to 2"),
+        ("temperature", "nan", "temperature is 'nan': it must be a number from 0 to 2"),
+        ("max_tokens", "many", "max_tokens is 'many': it must be a whole number from 1"),
+        ("think", "hard", "think is 'hard': it must be on or off"),
+        ("temprature", "1", "there is no setting temprature: did you mean temperature?"),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_is_right(name: str, text: str, told: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        value_of(name, text)
+    assert raised.value.message == told
