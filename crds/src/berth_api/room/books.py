@@ -19,62 +19,99 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NONE: frozenset[str] = frozenset()
 
 
+class _Free(dict[str, int]):
+    """What is free on a node, by resource. Each is counted when it is first asked for: most never are.
+
+    Ask with `[]`, of any resource: `get` knows only of what was counted before.
+    """
+
+    __slots__ = ("_node", "_residents")
+
+    def __init__(self, node: RoomNode, residents: Sequence[Resident]) -> None:
+        self._node = node
+        self._residents = residents
+
+    def __missing__(self, resource: str) -> int:
+        node, held = self._node, sum([each.holds.get(resource, 0) for each in self._residents])
+        free = self[resource] = node.allocatable.get(resource, 0) - node.foreign.get(resource, 0) - held
+        return free
+
+
+class _Soon(dict[str, int]):
+    """The same once something has come free."""
+
+    __slots__ = ("_coming", "_free")
+
+    def __init__(self, free: Mapping[str, int], coming: Amounts) -> None:
+        self._free = free
+        self._coming = coming
+
+    def __missing__(self, resource: str) -> int:
+        soon = self[resource] = self._free[resource] + self._coming.get(resource, 0)
+        return soon
+
+
 class Standing:
     """One node's account."""
 
-    __slots__ = (
-        "_soon",
-        "coming",
-        "foreign_waiting",
-        "free",
-        "node",
-        "promised",
-        "residents",
-        "shares_starting",
-        "starting",
-    )
+    coming: Amounts = _NOTHING
+    """What leaving models hold, and those that were promised in this decision."""
+    promised: frozenset[str] = _NONE
+    """Those that were."""
+    starting = 0
+    """How many engines start there."""
+    shares_starting: frozenset[str] = _NONE
+    """The shared resources that one of these needs."""
+    foreign_waiting: Amounts = _NOTHING
+    """What pods of others wait for that may come here."""
 
-    def __init__(self, node: RoomNode) -> None:
+    def __init__(self, node: RoomNode, residents: Sequence[Resident]) -> None:
         self.node = node
-        self.free = defaultdict(int, node.allocatable)
+        self.residents = residents
+        self.free: dict[str, int] = _Free(node, residents)
         """Less than nothing where more is held, or given away, than there is."""
-        self.coming: Amounts = _NOTHING
-        """What leaving models hold, and those that were promised in this decision."""
-        self.residents: list[Resident] = []
-        self.promised: frozenset[str] = frozenset()
-        """Those that were."""
-        self.starting = 0
-        """How many engines start there."""
-        self.shares_starting: frozenset[str] = frozenset()
-        """The shared resources that one of these needs."""
-        self.foreign_waiting: Amounts = _NOTHING
-        """What pods of others wait for that may come here."""
-        self._soon: Amounts | None = None
-        """The last answer of `soon`, while it is right."""
+        self.soon: Mapping[str, int] = self.free
+        """What is free once all that leave have left."""
 
     def give(self, need: Amounts) -> None:
-        """So much belongs to a demand, or to pods of others, whether it is free already or not."""
-        self._soon = None
+        """So much belongs to a demand, whether it is free already or not."""
         free = self.free
         for resource, amount in need.items():
             free[resource] -= amount
-
-    def soon(self) -> Amounts:
-        """What is free once all that leave have left."""
-        if not self.coming:
-            return self.free
-        if self._soon is None:
-            self._soon = plus(self.free, self.coming)
-        return self._soon
+        if self.coming:
+            self.soon = _Soon(self.free, self.coming)
 
     def expect(self, holds: Amounts) -> None:
         """So much comes free soon."""
-        self._soon = None
         self.coming = plus(self.coming, holds)
+        self.soon = _Soon(self.free, self.coming)
 
-    def with_others(self, need: Amounts) -> Amounts:
-        """The need, and that of the pods of others that may come here first."""
-        return plus(need, self.foreign_waiting) if self.foreign_waiting else need
+    def has(self, need: Amounts) -> bool:
+        """Whether so much is free now."""
+        free = self.free
+        for resource, amount in need.items():  # noqa: SIM110 (twice as fast as all(...), and asked a million times)
+            if amount > 0 and free[resource] < amount:
+                return False
+        return True
+
+    def will_have(self, need: Amounts) -> bool:
+        """Whether so much is free soon, for pods of others too, which may come first."""
+        soon = self.soon
+        if self.foreign_waiting:
+            need = plus(need, self.foreign_waiting)
+        for resource, amount in need.items():  # noqa: SIM110 (as in `has`)
+            if amount > 0 and soon[resource] < amount:
+                return False
+        return True
+
+    def lacks(self, need: Amounts) -> dict[str, int]:
+        """What is missing soon, for pods of others too, which may come first."""
+        soon = self.soon
+        return {
+            resource: amount - soon[resource]
+            for resource, amount in plus(need, self.foreign_waiting).items()
+            if amount > 0 and amount > soon[resource]
+        }
 
 
 class Pile:
@@ -111,24 +148,26 @@ class Books:
         """How often models were promised to demands so far."""
         self.surpluses = 0
         """How often more than needed was promised: the one kind of room of which there may be more than before."""
-        self.standings = {node.name: Standing(node) for node in nodes}
+        residents, changing = _by_node(snapshot.residents)
+        self.standings = {node.name: Standing(node, residents.get(node.name, ())) for node in nodes}
         self.leaving: list[Standing] = []
         """The nodes where something is coming."""
         self.limited: list[Standing] = []
         """The nodes where no more engine may start now."""
         self._residents = snapshot.residents
-        self._settle()
+        for resident in changing:
+            self._count_changing(resident)
         self._count_foreign_pods(snapshot)
 
     @cached_property
     def idle(self) -> Pile:
         """Those that may be evicted."""
-        return self._pile(ResidentState.IDLE, self.settings.stays)
+        return self._pile(ResidentState.IDLE, self.settings.stays, self._to_evict)
 
     @cached_property
     def busy(self) -> Pile:
         """Those that may be closed."""
-        return self._pile(ResidentState.BUSY, self.settings.yields)
+        return self._pile(ResidentState.BUSY, self.settings.yields, self._to_close)
 
     def candidates_on(self, standing: Standing, *, busy: bool) -> Sequence[Candidate]:
         """Those of this node: the idle ones, and the busy ones too if `busy`."""
@@ -167,35 +206,30 @@ class Books:
             (self.busy if resident.state is ResidentState.BUSY else self.idle).take(each)
         standing.give(need)
         scarce = scarce_resource(need)
-        self.surpluses += standing.free.get(scarce, 0) + standing.coming.get(scarce, 0) > 0
+        self.surpluses += standing.soon[scarce] > 0
 
-    def _settle(self) -> None:
-        """Every model stands on its node. One loop without calls: there are thousands."""
-        for standing in self.standings.values():
-            if standing.node.foreign:
-                standing.give(standing.node.foreign)
-        standing_of, leaving, starting = self.standings.get, ResidentState.LEAVING, ResidentState.STARTING
-        for resident in self._residents:
-            standing = standing_of(resident.node)
-            if standing is None:
-                continue
-            standing.residents.append(resident)
-            free = standing.free
-            for resource, amount in resident.holds.items():
-                free[resource] -= amount
-            state = resident.state
-            if state is starting and not resident.hindered:
-                self.count_start(standing, resident.holds)
-            elif state is leaving:
-                if not standing.coming:
-                    self.leaving.append(standing)
-                standing.expect(resident.holds)
+    def _count_changing(self, resident: Resident) -> None:
+        """The model starts or leaves."""
+        standing = self.standings.get(resident.node)
+        if standing is None:
+            return
+        if resident.state is ResidentState.LEAVING:
+            if not standing.coming:
+                self.leaving.append(standing)
+            standing.expect(resident.holds)
+        elif not resident.hindered:
+            self.count_start(standing, resident.holds)
 
-    def _pile(self, state: ResidentState, keeps: Callable[[Resident], timedelta]) -> Pile:
+    def _pile(
+        self,
+        state: ResidentState,
+        keeps: Callable[[Resident], timedelta],
+        candidate: Callable[[Resident], Candidate],
+    ) -> Pile:
         """`keeps`: how long a model of this state keeps what it holds once it is ready."""
         known, now = self.standings, self.now
         found = [
-            self._candidate(resident)
+            candidate(resident)
             for resident in self._residents
             if resident.state is state
             and not resident.pinned
@@ -205,13 +239,14 @@ class Books:
         found.sort(key=itemgetter(0, 1, 2, 3))
         return Pile(found)
 
-    def _candidate(self, resident: Resident) -> Candidate:
-        if resident.state is ResidentState.BUSY:
-            reluctance = BUSY_RELUCTANCE + resident.endless
-            return Candidate(reluctance, 0.0 if resident.closed else 1.0, resident.since, resident.name, resident)
+    def _to_evict(self, resident: Resident) -> Candidate:
         again = asks_per_second(resident.asks, resident.last_used, self.now)
         cost = self.start_seconds(resident) * again
         return Candidate(int(resident.endless), cost, resident.last_used, resident.name, resident)
+
+    def _to_close(self, resident: Resident) -> Candidate:
+        reluctance = BUSY_RELUCTANCE + resident.endless
+        return Candidate(reluctance, 0.0 if resident.closed else 1.0, resident.since, resident.name, resident)
 
     def _count_foreign_pods(self, snapshot: RoomSnapshot) -> None:
         """A pod that fits as it is takes nothing that is freed: the scheduler is about to give it a node."""
@@ -223,6 +258,18 @@ class Books:
                 and may_go_to(standing.node, pod.node_selector, pod.tolerations)
                 and fits(pod.needs, standing.node.allocatable)
             ]
-            if not any(fits(pod.needs, standing.free) for standing in open_to_it):
+            if not any(standing.has(pod.needs) for standing in open_to_it):
                 for standing in open_to_it:
                     standing.foreign_waiting = plus(standing.foreign_waiting, pod.needs)
+
+
+def _by_node(residents: Iterable[Resident]) -> tuple[Mapping[str, Sequence[Resident]], Sequence[Resident]]:
+    """The models of each node, and of all models those that start or leave. No calls: there are thousands."""
+    on_node: defaultdict[str, list[Resident]] = defaultdict(list)
+    changing: list[Resident] = []
+    states = ResidentState.STARTING, ResidentState.LEAVING
+    for resident in residents:
+        on_node[resident.node].append(resident)
+        if resident.state in states:
+            changing.append(resident)
+    return on_node, changing

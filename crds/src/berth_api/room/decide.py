@@ -131,7 +131,7 @@ class _Round:
         standing.give(need)
         self._books.count_start(standing, need)
         if demand.pod is not None:
-            self._wait(demand, line, 0.0, "Scheduling", partial(_on_its_way, standing))
+            self._await_scheduler(demand, line, 0.0, partial(_on_its_way, standing))
             return
         message = f"{standing.node.name} has room for {demand.name}: {amounts(need)}"
         self._actions.append(StartModel(demand.name, shape, standing.node.name, "HasRoom", message))
@@ -192,6 +192,10 @@ class _Round:
         line.estimate = estimate
         self._actions.append(KeepWaiting(demand.name, line.waiting, estimate, reason, words))
 
+    def _await_scheduler(self, demand: RoomDemand, line: Line, estimate: float | None, words: partial[str]) -> None:
+        """Its pod is about to get a node, or to be refused: until then it is ahead of nobody, and no place changes."""
+        self._actions.append(KeepWaiting(demand.name, line.waiting + 1, estimate, "Scheduling", words))
+
     def _refuse(self, demand: RoomDemand, line: Line, need: Amounts) -> None:
         nearest = line.nearest(need)
         if nearest is None:
@@ -208,7 +212,7 @@ class _Round:
     def _leave_to_scheduler(self, demand: RoomDemand, line: Line) -> None:
         """Where nodes are not known, a pod is made to hear what the scheduler says of it."""
         if demand.pod is not None:
-            self._wait(demand, line, None, "Scheduling", partial(_being_scheduled))
+            self._await_scheduler(demand, line, None, partial(_being_scheduled))
             return
         before = next((each for each in self._stuck if self._competes(each, demand)), None)
         if before is not None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 
 from berth_api.room.books import Books, Standing
-from berth_api.room.fits import fits, lacking, may_go_to, plus, scarce_resource
+from berth_api.room.fits import fits, lacking, may_go_to, scarce_resource
 from berth_api.room.snapshot import Amounts, Resident, ResidentState, RoomDemand
 from berth_api.room.victims import Candidate, SetRank, fewest, rank
 
@@ -98,7 +98,7 @@ class Line:
         found: Standing | None = None
         passed = 0
         for standing in self._startable:
-            if fits(need, standing.free) and books.may_start_on(standing, need):
+            if standing.has(need) and books.may_start_on(standing, need):
                 found = standing
                 break
             passed += 1
@@ -112,8 +112,10 @@ class Line:
         """A node that has room now, where too many engines start."""
         if self._gave_up("later", need):
             return None
-        limited = (each for each in self._books.limited if each.node.name in self._names)
-        return self._first("later", need, (each for each in limited if fits(need, each.free)))
+        names = self._names
+        return self._first(
+            "later", need, (each for each in self._books.limited if each.node.name in names and each.has(need))
+        )
 
     def with_room_coming(self, need: Amounts) -> Standing | None:
         """A node that has room once those that leave have left, for pods of others too."""
@@ -122,8 +124,10 @@ class Line:
             self._failed["coming"].clear()
         if self._gave_up("coming", need):
             return None
-        leaving = (each for each in self._books.leaving if each.node.name in self._names)
-        return self._first("coming", need, (each for each in leaving if fits(each.with_others(need), each.soon())))
+        names = self._names
+        return self._first(
+            "coming", need, (each for each in self._books.leaving if each.node.name in names and each.will_have(need))
+        )
 
     def to_evict(self, need: Amounts, demand: RoomDemand) -> Chosen | None:
         """The models whose eviction makes room, on one node; None where that is not enough."""
@@ -162,7 +166,7 @@ class Line:
         self, standing: Standing, need: Amounts, demand: RoomDemand, goes: Callable[[Resident], datetime]
     ) -> datetime | None:
         """When there is room on the node, if its models go then; None where they would have to be others."""
-        missing = lacking(standing.with_others(need), standing.soon())
+        missing = standing.lacks(need)
         moment = self._books.now
         movable = [
             (goes(each), each.name, each.holds)
@@ -213,14 +217,14 @@ class Line:
                 continue
             standing = standings[resident.node]
             held = resident.holds.get(scarce, 0)
-            if standing.free.get(scarce, 0) + standing.coming.get(scarce, 0) + held < wanted:
+            if standing.soon[scarce] + held < wanted:
                 continue
             if resident.name in standing.promised:
                 continue
             near.append(candidate)
             if not _may_go_for(resident, demand):
                 continue
-            if fits(standing.with_others(need), plus(standing.soon(), resident.holds)):
+            if fits(standing.lacks(need), resident.holds):
                 left[: at + 1] = near
                 return standing, (candidate,)
         self._fail(stage, need if near else {scarce: wanted})
@@ -245,7 +249,7 @@ class Line:
         for standing in self._open:
             candidates = self._books.candidates_on(standing, busy=busy)
             held = sum([each.resident.holds.get(scarce, 0) for each in candidates])
-            if not candidates or standing.free.get(scarce, 0) + standing.coming.get(scarce, 0) + held < wanted:
+            if not candidates or standing.soon[scarce] + held < wanted:
                 continue
             near = True
             chosen = self._set_on(standing, candidates, need, demand)
@@ -260,12 +264,12 @@ class Line:
         self, standing: Standing, candidates: Iterable[Candidate], need: Amounts, demand: RoomDemand
     ) -> tuple[Candidate, ...] | None:
         willing = [each for each in candidates if _may_go_for(each.resident, demand)]
-        missing = lacking(standing.with_others(need), standing.soon())
+        missing = standing.lacks(need)
         return fewest(willing, missing) if missing else None
 
     def _has_some(self, standing: Standing) -> bool:
         """Whether anything of what the line wants is left on the node."""
-        left = not self._scarce or standing.free.get(self._scarce, 0) > 0
+        left = not self._scarce or standing.free[self._scarce] > 0
         return left and self._books.may_start_on(standing, (self._scarce,))
 
     def _gave_up(self, stage: str, need: Amounts) -> bool:

@@ -15,6 +15,8 @@ import httpx2
 from berth_local.cli.address import check_key, check_url
 from berth_local.cli.api_errors import error_of, stream_error_of
 from berth_local.cli.errors import CommandError, FailedError, NoServerError, NotNowError
+from berth_local.cli.printing import model_name
+from berth_local.cli.room_words import Residents
 from berth_process.http_environment import UNUSABLE, client_error
 
 _CONNECT_SECONDS = 5.0
@@ -125,6 +127,20 @@ class Client:
             return int(told["meta"][fact])
         except (KeyError, TypeError, ValueError):
             return None
+
+    def residents(self) -> Residents:
+        """What is known of the models that have the memory, or are to have it. Empty: it is not known, or not soon."""
+        try:
+            loaded: Any = self._json("GET", "/v1/models/loaded", timeout=_SOON_SECONDS)
+            names = {one["deployment"]: model_name(one["model_path"]) for one in loaded["loaded_models"]}
+        except (CommandError, KeyError, TypeError):
+            return Residents()
+        try:
+            machine: Any = self._json("GET", "/v1/models/stats/machine", timeout=_SOON_SECONDS)
+            budgets: dict[str, int] = {each["device"]: each["budget_bytes"] for each in machine["memory"]}
+        except (CommandError, KeyError, TypeError):
+            return Residents(names)
+        return Residents(names, budgets.get("cpu"))
 
     def chat(self, body: dict[str, Any]) -> Iterator[ChatEvent]:
         """Yields the events of an answer as the engine makes it. The engine stops when the iterator is closed."""

@@ -8,6 +8,7 @@ import typer
 
 from berth_local.cli.commands import (
     completion,
+    describe,
     doctor,
     down,
     get,
@@ -50,6 +51,7 @@ for _name, _command in (
     ("pull", pull.pull),
     ("rm", models.remove),
     ("stop", stop.stop),
+    ("describe", describe.describe),
     ("logs", logs.logs),
     ("get", get.get),
     ("status", status.status),

@@ -18,6 +18,7 @@ class WaitingLine:
         self._stream = stream
         self._moves = stream.isatty()
         self._shown: str | None = None
+        self._printed: set[str] = set()
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
@@ -34,7 +35,9 @@ class WaitingLine:
             return
         self._shown = reason
         if not self._moves:
-            print(reason, file=self._stream, flush=True)
+            if reason not in self._printed:
+                self._printed.add(reason)
+                print(reason, file=self._stream, flush=True)
         elif self._status is None:
             from rich.console import Console  # noqa: PLC0415 (a tenth of a second, spent while something is waited for anyway)
 

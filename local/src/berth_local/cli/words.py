@@ -3,6 +3,7 @@
 import re
 
 from berth_local.cli.printing import model_name, size
+from berth_local.cli.room_words import Residents, room_words
 
 _WAITING = re.compile(r"^waiting for (?P<model>\S+?)(?:: (?P<rest>.*))?$", re.DOTALL)
 _PHASE = re.compile(r"^(?:Pending|Starting|Stalled|Unresponsive|Sleeping)(?:: |$)")
@@ -18,14 +19,17 @@ _CANNOT_START = re.compile(r"^(?P<model>\S+) cannot start: (?P<code>[A-Z]\w+): (
 _LOG = re.compile(r"; its last lines:\s*(?P<lines>.*)$", re.DOTALL)
 
 
-def waiting_words(reason: str, model_bytes: int | None = None) -> str:
-    """What a command waits for. `reason`: a comment of the server's stream. `model_bytes`: those of the weights."""
+def waiting_words(reason: str, model_bytes: int | None = None, residents: Residents | None = None) -> str:
+    """What a command waits for. `reason`: a comment of the server's stream. `model_bytes`: those of the weights.
+
+    `residents`: what is known of the models that have the memory.
+    """
     found = _WAITING.match(reason)
     if not found:
         return reason
     model, rest = model_name(found["model"]), _PHASE.sub("", found["rest"] or "")
     if rest not in _AS_ALWAYS:
-        return f"{model}: {rest}"
+        return room_words(rest, residents or Residents()) or f"{model}: {rest}"
     return f"loading {model} ({size(model_bytes)})" if model_bytes else f"loading {model}"
 
 
@@ -34,10 +38,12 @@ def failure_words(message: str) -> str:
     found = _CANNOT_START.match(message)
     if not found:
         return message
-    model, why = model_name(found["model"]), found["message"]
+    return f"{model_name(found['model'])} cannot start: {reason_words(found['message'], found['code'])}"
+
+
+def reason_words(why: str, code: str = "") -> str:
+    """The sentence, the code if there is one, and of the engine's log the last line."""
     log = _LOG.search(why)
-    if not log:
-        return f"{model} cannot start: {why} ({found['code']})"
-    lines = [line.strip() for line in log["lines"].splitlines() if line.strip()]
-    last = f"; its last line: {lines[-1]}" if lines else ""
-    return f"{model} cannot start: {why[: log.start()]} ({found['code']}){last}"
+    sentence = f"{why[: log.start()] if log else why}{f' ({code})' if code else ''}"
+    lines = [line.strip() for line in log["lines"].splitlines() if line.strip()] if log else []
+    return f"{sentence}; its last line: {lines[-1]}" if lines else sentence

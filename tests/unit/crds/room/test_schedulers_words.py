@@ -15,7 +15,19 @@ from berth_api.room.snapshot import (
     Taint,
     TolerationRule,
 )
-from tests.unit.crds.room.worlds import BUSY, GPU, NOW, STARTING, brief, decided, demand, gpus, memory, resident
+from tests.unit.crds.room.worlds import (
+    BUSY,
+    GPU,
+    LEAVING,
+    NOW,
+    STARTING,
+    brief,
+    decided,
+    demand,
+    gpus,
+    memory,
+    resident,
+)
 
 REFUSED = PendingPod(0, "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", (GPU,))
 
@@ -36,6 +48,16 @@ def test_nothing_is_evicted_for_what_a_pod_of_others_would_take() -> None:
     other = ForeignPod(gpus(1))
     assert brief(decided([node], idle, [demand("new", gpus(1))], foreign_waiting=[other]))[0] == "evict a, b for new"
     assert brief(decided([node], idle, [demand("new", gpus(2))], foreign_waiting=[other])) == ["new waits"]
+
+
+def test_what_comes_free_is_nobodys_while_a_pod_of_others_would_take_it() -> None:
+    node, other = RoomNode("one", gpus(2)), ForeignPod(gpus(1))
+    leaving, stays = resident("a", gpus(1), LEAVING), resident("b", gpus(1), BUSY)
+    [waiting] = decided([node], [leaving, stays], [demand("new", gpus(1))], foreign_waiting=[other])
+    assert waiting.reason == "Queued"
+    both_leave = [leaving, replace(stays, state=LEAVING)]
+    [waiting] = decided([node], both_leave, [demand("new", gpus(1))], foreign_waiting=[other])
+    assert waiting.reason == "RoomIsComing"
 
 
 def test_so_many_engines_start_on_a_node_at_once() -> None:
@@ -72,7 +94,18 @@ def test_a_pod_that_is_about_to_get_its_node_starts_before_all() -> None:
     node, shared = RoomNode("one", gpus(4)), RoomSettings(shared=frozenset({GPU}))
     on_its_way = replace(demand("first", gpus(1)), pod=PendingPod(0))
     actions = decided([node], [], [on_its_way, demand("urgent", gpus(1), waits=9, priority=1)], shared)
-    assert brief(actions) == ["first waits", "urgent waits at place 2"]
+    assert brief(actions) == ["first waits", "urgent waits"]
+
+
+def test_no_place_changes_while_the_scheduler_looks_at_another_pod() -> None:
+    waiting = [
+        replace(demand(name, gpus(1), waits=9 - at), pod=PendingPod(0, "no such label"))
+        for at, name in enumerate("abc")
+    ]
+    before = blindly([], waiting)
+    newcomer = replace(demand("new", gpus(1)), pod=PendingPod(0))
+    assert before == ["a waits", "b waits at place 2", "c waits at place 3"]
+    assert [line for line in blindly([], [*waiting, newcomer]) if not line.startswith("new ")] == before
 
 
 def test_labels_and_taints_keep_a_demand_off_a_node() -> None:
@@ -116,7 +149,7 @@ def test_where_nodes_are_not_known_engines_start_by_the_limit_of_those_that_are(
     wanted = [demand(name, memory(1), waits=9 - at) for at, name in enumerate("abc")]
     assert blindly([], wanted, two) == ["start a on None", "start b on None", "c waits"]
     on_its_way = [replace(each, pod=PendingPod(0)) for each in wanted[:2]]
-    assert blindly([], [*on_its_way, wanted[2]], two) == ["a waits", "b waits at place 2", "c waits at place 3"]
+    assert blindly([], [*on_its_way, wanted[2]], two) == ["a waits", "b waits", "c waits"]
     starting = [resident(name, memory(1), STARTING) for name in "ab"]
     [waiting] = decide(RoomSnapshot(None, tuple(starting), (wanted[2],)), two, NOW)
     assert (waiting.reason, waiting.message) == (

@@ -10,6 +10,7 @@ from berth_local.cli.chat.screen import Screen
 from berth_local.cli.client import Finished, Text, Thought, Waiting
 from berth_local.cli.errors import CommandError, FailedError
 from berth_local.cli.printing import counted, terminal_width
+from berth_local.cli.room_words import Residents, waits_for_room
 from berth_local.cli.waiting import WaitingLine
 from berth_local.cli.words import waiting_words
 
@@ -101,13 +102,16 @@ class Asking:
         started, answer = time.monotonic(), Answer()
         self.partial = answer
         loaded_bytes = cache(lambda: self.client.model_bytes(self.settings["model"]))
+        residents = Residents()
         screen = Screen(sys.stdout, terminal_width())
         try:
             with WaitingLine(sys.stderr) as waiting:
                 for event in self.client.chat({**self.settings, "messages": messages}):
                     match event:
                         case Waiting(reason):
-                            waiting.show(waiting_words(reason, loaded_bytes()))
+                            if waits_for_room(reason):
+                                residents = residents.and_then(self.client.residents())
+                            waiting.show(waiting_words(reason, loaded_bytes(), residents))
                         case Text(text):
                             self._shown(waiting, screen.text, text)
                             answer.add(event, time.monotonic() - started)

@@ -1,0 +1,76 @@
+"""What `berth run` sends of what is piped in, and says beside an answer that does not say it itself."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.unit.local.cli.conftest import Command, Ran
+from tests.unit.router.conftest import Serving
+from tests.unit.router.engine import Call
+
+
+def as_stdin(content: bytes, *arguments: str, url: str) -> Ran:
+    """`berth` as a process of its own, with this piped in."""
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("berth"), *arguments],
+        input=content,
+        env={**os.environ, "BERTH_URL": url},
+        check=False,
+        capture_output=True,
+    )
+    return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+
+async def test_what_is_piped_in_comes_before_the_words(ready: Serving) -> None:
+    url = f"http://127.0.0.1:{ready.port}"
+    ran = await asyncio.to_thread(as_stdin, b"a text\n", "run", "tiny", "Summarize", "it", url=url)
+    assert ran == Ran(0, "Paris.\n", "")
+    assert ready.engine.calls[-1].body["messages"][-1]["content"] == "a text\n\nSummarize it"
+
+
+def choice(fields: dict[str, Any]) -> bytes:
+    """An event of a stream, with these fields of its choice."""
+    return b"data: " + orjson.dumps({"choices": [{"index": 0, **fields}]}) + b"\n\n"
+
+
+ENDS: list[tuple[list[dict[str, Any]], Ran]] = [
+    (
+        [{"delta": {"reasoning_content": "hm"}}, {"delta": {"content": "Paris."}, "finish_reason": "length"}],
+        Ran(0, "Paris.\n", "the answer is cut off: --max-tokens N allows more\n"),
+    ),
+    (
+        [{"delta": {}, "finish_reason": "stop"}],
+        Ran(1, "", "berth: the answer is empty: the model has ended it without a word\n"),
+    ),
+    (
+        [{"delta": {"reasoning": "hm"}}, {"delta": {}, "finish_reason": "length"}],
+        Ran(
+            1,
+            "",
+            "berth: the answer is empty: the model has only thought:"
+            " --max-tokens N allows more, --no-think leaves the thoughts out\n",
+        ),
+    ),
+    ([{"delta": {"content": "\x1b[31mred"}, "finish_reason": "stop"}], Ran(0, "\x1b[31mred\n", "")),
+]
+
+
+@pytest.mark.parametrize(("events", "ran"), ENDS)
+async def test_what_an_answer_does_not_say_is_told_beside_it(
+    ready: Serving, berth: Command, events: list[dict[str, Any]], ran: Ran
+) -> None:
+    async def answer(call: Call) -> None:
+        await call.begin_stream()
+        for event in events:
+            await call.stream(choice(event))
+        await call.stream(b"data: [DONE]\n\n")
+        await call.stream(b"")
+
+    ready.engine.behaviour = answer
+    assert await berth("run", "tiny", "Hi") == ran
