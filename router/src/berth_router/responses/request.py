@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 
 from berth_router.errors import InvalidRequestError
-from berth_router.request.fields import NO_LIMIT
 from berth_router.responses.fields import (
     object_of,
     one_of,
@@ -79,6 +78,8 @@ _EFFORTS = {
 _SUMMARIES = ("auto", "concise", "detailed")
 _FORMATS = ("text", "json_schema", "json_object")
 _MOST_ALTERNATIVES = 20
+_NO_LIMIT = -1
+"""Berth's own value, as in `max_tokens`: as many tokens as the context leaves."""
 
 LOGPROBS = "message.output_text.logprobs"
 REASONING = "reasoning.encrypted_content"
@@ -134,10 +135,10 @@ def _limit_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     limit = body.get("max_output_tokens")
     if limit is None:
         return {}
-    if not isinstance(limit, int) or isinstance(limit, bool) or (limit < 1 and limit != NO_LIMIT):
+    if not isinstance(limit, int) or isinstance(limit, bool) or (limit < 1 and limit != _NO_LIMIT):
         raise wrong_field(
             "max_output_tokens",
-            f"must be a whole number, greater than or equal to 1, or {NO_LIMIT} for as many as the context leaves",
+            f"must be a whole number, greater than or equal to 1, or {_NO_LIMIT} for as many as the context leaves",
         )
     return {"max_tokens": limit}
 
@@ -193,7 +194,7 @@ def _repeated(
     return {
         "background": False,
         "instructions": body.get("instructions"),
-        "max_output_tokens": None if body.get("max_output_tokens") == NO_LIMIT else body.get("max_output_tokens"),
+        "max_output_tokens": None if body.get("max_output_tokens") == _NO_LIMIT else body.get("max_output_tokens"),
         "max_tool_calls": body.get("max_tool_calls"),
         "metadata": optional_object(body, "metadata"),
         "model": body.get("model"),
