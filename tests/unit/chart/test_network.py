@@ -156,9 +156,8 @@ def test_an_api_server_can_be_named_by_its_address() -> None:
 
 def test_engines_can_be_given_more() -> None:
     traces: dict[str, Any] = {"to": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": 4317}]}
-    release = render(
-        networkPolicy={"engines": {"extraEgress": [traces], "extraIngress": [{"from": [{"podSelector": {}}]}]}}
-    )
+    everyone: dict[str, Any] = {"from": [{"podSelector": {}}]}
+    release = render(networkPolicy={"engines": {"extraEgress": [traces], "extraIngress": [everyone]}})
     engine = labels_of(release, "engine")
     assert allowed(release, engine, STRANGER, 4317)
     assert not allowed(release, engine, STRANGER, 4318)
