@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import ollama
@@ -10,6 +11,7 @@ import pytest
 
 from berth_cluster.cluster import MODEL_DEPLOYMENTS
 from berth_router.engine_answers import collected
+from tests.unit.formats.weights import write_gguf
 from tests.unit.ollama.asking import DONE, NAME, QUESTION, chat, stream
 from tests.unit.router.conftest import Serving
 from tests.unit.router.engine import Call, chunk
@@ -44,6 +46,51 @@ async def test_a_cold_chat_creates_the_deployment_and_is_answered_when_it_is_rea
     assert parts[-1].load_duration
     (deployment,) = await serving.deployments()
     assert deployment["spec"]["idle"]["ttlSeconds"] == 600
+
+
+def too_large(tokens: int) -> dict[str, Any]:
+    """llama-server's words, where a text may have 512 tokens."""
+    says = (
+        f"input ({tokens} tokens) is too large to process. increase the physical batch size (current batch size: 512)"
+    )
+    return {"error": {"code": 500, "message": says, "type": "server_error"}}
+
+
+async def test_a_text_that_is_too_long_is_cut_until_the_engine_takes_it(ready: Serving, client: Any) -> None:
+    async def embed(call: Call) -> None:
+        words = [len(text.split()) for text in call.body["input"]]
+        if max(words) > 512:
+            await call.answer(too_large(next(count for count in words if count > 512)), "500 Internal Server Error")
+        else:
+            await call.answer({"data": [{"index": at, "embedding": [count]} for at, count in enumerate(words)]})
+
+    ready.engine.behaviour = embed
+    await client.embed(NAME, ["a " * 700, "b", "c " * 6000])
+    assert [len(text.split()) for text in ready.engine.calls[-1].body["input"]] == [502, 1, 502]
+    with pytest.raises(ollama.ResponseError, match="exceeds the available context size"):
+        await client.embed(NAME, "a " * 700, truncate=False)
+    await client.embeddings(NAME, "a " * 700)
+    await ready.in_hand(0)
+
+
+async def test_a_text_that_no_cut_makes_short_enough_is_refused(ready: Serving, client: Any) -> None:
+    async def refuse(call: Call) -> None:
+        await call.answer(too_large(5000), "500 Internal Server Error")
+
+    ready.engine.behaviour = refuse
+    with pytest.raises(ollama.ResponseError, match="exceeds the available context size"):
+        await client.embed(NAME, "a " * 700)
+    await ready.in_hand(0)
+
+
+async def test_a_model_that_cannot_think_is_not_asked_to(ready: Serving, store: Path, client: Any) -> None:
+    write_gguf(store / "tiny" / "model.gguf")
+    await ready.raw("GET", "/v1/models")  # reads the file
+    for think in (True, "low"):
+        with pytest.raises(ollama.ResponseError, match='"tiny:latest" does not support thinking') as refused:
+            await chat(client, think=think)
+        assert refused.value.status_code == 400
+    assert (await chat(client, think=False)).message.content == "Paris."
 
 
 async def test_the_head_says_that_lines_come(ready: Serving) -> None:

@@ -11,6 +11,7 @@ from berth_router.management.download_fields import SourceFields, checked_spec
 from berth_router.ollama.errors import OllamaError
 from berth_router.ollama.names import berth_name
 from berth_router.ollama.pull import PullProgress, pull_call, success
+from tests.unit.router.conftest import Serving
 
 NAMES = [
     ("hf.co/bartowski/SmolLM2-GGUF:Q4_K_M", "bartowski/SmolLM2-GGUF", "Q4_K_M"),
@@ -46,6 +47,20 @@ def test_what_names_no_repository_is_refused(body: Any) -> None:
     with pytest.raises(OllamaError) as refused:
         pull_call(body)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"model": "hf.co/a"}, "`model`: 'a' is not a repository"),
+        ({"name": "hf.co/a/b:<x>"}, "`name`: '<x>' is not a quantization"),
+        ({"name": "llama3.2"}, "`name` must name a repository"),
+    ],
+)
+async def test_a_refusal_names_the_field_that_was_sent(serving: Serving, body: Any, says: str) -> None:
+    reply = await serving.raw("POST", "/api/pull", orjson.dumps(body))
+    assert reply.status == 400
+    assert orjson.loads(reply.body)["error"].startswith(says)
 
 
 def test_the_refusal_of_a_name_of_ollamas_library_says_what_would_be_right() -> None:

@@ -206,6 +206,7 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     ({"ttl": 5, "backend": "vllm", "n_ctx": 4096}, {"ttl": 5, "backend": "vllm", "n_ctx": 4096}),
     ({"max_output_tokens": 5}, {"max_tokens": 5}),
+    ({"max_output_tokens": -1}, {"max_tokens": -1}),
     (
         {"stream": True, "stream_options": {"include_obfuscation": False}},
         {"stream": True, "stream_options": {"include_usage": True}},
@@ -314,6 +315,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"input": [{**OUTPUT, "output": None}]}, "input[0].output"),
     ({"instructions": ["a"]}, "instructions"),
     ({"max_output_tokens": 0}, "max_output_tokens"),
+    ({"max_output_tokens": -2}, "max_output_tokens"),
     ({"max_output_tokens": True}, "max_output_tokens"),
     ({"reasoning": {"effort": "much"}}, "reasoning.effort"),
     ({"reasoning": {"summary": "long"}}, "reasoning.summary"),

@@ -110,6 +110,19 @@ async def test_llamacpps_clients_see_and_unload(ready: Serving) -> None:
     assert (await post(ready, "/models/unload", model=5)).status == 400
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "nonsense"])
+async def test_json_is_read_whatever_the_content_type_says(ready: Serving, kind: str) -> None:
+    for path, body, status in (
+        ("/v1/models/plan", {"model": "tiny"}, 200),
+        ("/v1/models/download", {"url": "?"}, 400),
+        ("/v1/models/verify-repo", {"url": "?"}, 400),
+        ("/v1/models/unload", {"model": "tiny"}, 200),
+    ):
+        reply = await ready.raw("POST", path, orjson.dumps(body), f"Content-Type: {kind}\r\n")
+        assert reply.status == status, path
+        assert status == 200 or orjson.loads(reply.body)["error"]["param"] == "url"
+
+
 @pytest.mark.covers("not offered")
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/models", 405), ("DELETE", "/models", 405)])
 async def test_what_has_a_path_of_its_own_is_not_offered(serving: Serving, method: str, path: str, status: int) -> None:

@@ -148,6 +148,16 @@ async def test_a_page_that_came_under_a_name_of_its_own_reads_nothing(
                     assert answer.error["code"] == "host_not_allowed"
 
 
+async def test_a_client_of_http_1_0_needs_no_host(
+    cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings
+) -> None:
+    async with served(cluster, engine, settings.model_copy(update={"allowed_hosts": ("localhost",)})) as running:
+        for lines, status in (("", 200), ("host: evil.example\r\n", 403), (f"origin: {FOREIGN}\r\n", 403)):
+            with await Wire.connect(running.port) as wire:
+                await wire.send(f"GET /v1/models HTTP/1.0\r\n{lines}\r\n".encode())
+                assert (await wire.answer()).status == status, lines
+
+
 async def test_with_keys_a_foreign_page_needs_one_and_reads_no_answer(
     cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings, tmp_path: Path
 ) -> None:

@@ -45,6 +45,11 @@ class InferenceCall:
     """Whether the client wants lines as the answer is made, and the engine sends events."""
     unloads: bool
     """Whether the model is to be unloaded when the answer is complete."""
+    thinks: bool = False
+    """Whether the client wants the model to think, which not every model can."""
+
+    cuts: bool = False
+    """Whether an input that is too long is to be cut, and not refused."""
 
     def content(self) -> bytes:
         """The body as JSON. Raises OllamaError where it is nested too deeply."""

@@ -42,7 +42,7 @@ def chat_call(body: object) -> Call:
         **logprobs_fields(fields),
         **streaming_fields(streams),
     }
-    return InferenceCall(target, CHAT_COMPLETIONS, target.fields | chat, streams, keep_alive.unload)
+    return InferenceCall(target, CHAT_COMPLETIONS, target.fields | chat, streams, keep_alive.unload, bool(fields.think))
 
 
 def user_message(text: str, images: Sequence[str], field: str) -> dict[str, Any]:

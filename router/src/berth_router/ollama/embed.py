@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from berth_api.inference import EMBEDDINGS
@@ -14,7 +15,11 @@ from berth_router.ollama.requests import EmbedBody, EmbeddingsBody, InferenceBod
 from berth_router.ollama.writing import written
 
 _CUT_TO_MODEL = -1
-"""vLLM's `truncate_prompt_tokens` for a text that is longer than the model takes. llama.cpp refuses such a text."""
+"""vLLM's `truncate_prompt_tokens` for a text that is longer than the model takes. llama.cpp refuses such a text: see
+`shorter_call`."""
+
+_KEPT_SHARE = 0.98
+"""Of the part of a text that the context would have room for, if all parts had as many tokens."""
 
 _UNIT_TOLERANCE = 1e-4
 
@@ -32,6 +37,21 @@ def embeddings_call(body: object) -> Call:
     """The same for /api/embeddings."""
     fields = read(EmbeddingsBody, body)
     return _call(fields, body, [fields.prompt] if fields.prompt else [], {}, cuts=True)
+
+
+def shorter_call(call: InferenceCall, tokens: int, window: int) -> InferenceCall | None:
+    """The call with its longest text cut. None: none can be cut.
+
+    `tokens`: those of the text that llama.cpp has refused, which does not say which of them it was. `window`: the most
+    that a text may have. Where that was not enough, or another text, the engine refuses again.
+    """
+    texts: list[str] = call.body["input"]
+    at = max(range(len(texts)), key=lambda each: len(texts[each]))
+    kept = int(len(texts[at]) * min(window / tokens, 1) * _KEPT_SHARE)
+    if not call.cuts or kept < 1:
+        return None
+    shorter = [*texts[:at], texts[at][:kept], *texts[at + 1 :]]
+    return replace(call, body=call.body | {"input": shorter})
 
 
 def embed_answer(name: str, content: bytes, clock: AnswerClock) -> bytes:
@@ -68,7 +88,7 @@ def _call(fields: InferenceBody, body: object, texts: list[str], wanted: dict[st
     asked = {"input": texts, "encoding_format": "float", **wanted}
     if cuts:
         asked["truncate_prompt_tokens"] = _CUT_TO_MODEL
-    return InferenceCall(target, EMBEDDINGS, target.fields | asked, streams=False, unloads=keep_alive.unload)
+    return InferenceCall(target, EMBEDDINGS, target.fields | asked, streams=False, unloads=keep_alive.unload, cuts=cuts)
 
 
 def _embed_answer(name: str, vectors: list[Sequence[float]], clock: AnswerClock, tokens: int | None) -> bytes:

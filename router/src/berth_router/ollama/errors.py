@@ -25,6 +25,11 @@ def model_not_found(name: str) -> OllamaError:
     return OllamaError(f"model '{name[:_LONGEST_NAME]}' not found", status=404, field="model")
 
 
+def no_thinking(name: str) -> OllamaError:
+    """The error for a model that is to think and cannot, in Ollama's words."""
+    return OllamaError(f'"{name[:_LONGEST_NAME]}" does not support thinking', field="think")
+
+
 def wrong_field(field: str, right: str) -> OllamaError:
     """The error for a field with a wrong value. `right`: what would be right, such as "must be a string"."""
     return OllamaError(f"`{field}` {right}.", field=field)

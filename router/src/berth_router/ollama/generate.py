@@ -31,7 +31,7 @@ def generate_call(body: object) -> Call:
     path, asked = _asked(fields, fields.prompt)
     streams = fields.stream is not False
     asked |= sampling_fields(fields.options or OllamaOptions()) | streaming_fields(streams)
-    return InferenceCall(target, path, target.fields | asked, streams, keep_alive.unload)
+    return InferenceCall(target, path, target.fields | asked, streams, keep_alive.unload, bool(fields.think))
 
 
 def _asked(fields: GenerateBody, prompt: str) -> tuple[str, dict[str, Any]]:

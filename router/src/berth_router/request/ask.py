@@ -170,6 +170,10 @@ class RequestParser:
             abilities = self._abilities(ask.otherwise.model)
         return self._thinking_defaults if abilities and abilities.thinking else self._defaults
 
+    def abilities_of(self, ask: Ask) -> Abilities | None:
+        """What the model can do that is asked, or the default model in its place. None: that is not known."""
+        return self._abilities(ask.model) or (self._abilities(ask.otherwise.model) if ask.otherwise else None)
+
     def parse_fields(self, fields: Mapping[str, Any], endpoint: Endpoint) -> Ask:
         """What a request without a prompt asks of Berth. Raises InvalidRequestError."""
         return self._check(dict(fields), endpoint)[0]

@@ -272,6 +272,8 @@ class Exchange(ClientAnswer):
         error = rules.refusal(head.status, self._refusal_body)
         if error is None:
             self.answer(head.status, head.forwarded_lines, self._refusal_body)
+        elif rules.asks_otherwise(error):
+            self._refusal, self._refusal_body = None, b""
         else:
             self.fail(error)
 

@@ -211,6 +211,18 @@ class EngineRequest:
             return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
         return self._as_asked(engine_refusal(claim.deployment.spec.backend, self._path, status, content))
 
+    def asks_otherwise(self, error: APIError) -> bool:
+        """Sends a shorter request, where the prompt was too long and the client's API has it cut."""
+        claim, excess = self._claim, error.excess if isinstance(error, EngineRefusalError) else None
+        if claim is None or excess is None or self._translation is None:
+            return False
+        shorter = self._translation.shortened(*excess)
+        if shorter is None:
+            return False
+        self._request = shorter
+        self._exchange.run(self._connect_and_forward(shorter, claim))
+        return True
+
     def _as_asked(self, error: APIError) -> APIError:
         """The error of a field, under the name that the client knows."""
         if self._translation:

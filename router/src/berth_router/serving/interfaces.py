@@ -62,6 +62,10 @@ class AnswerRules(Protocol):
         """The error that the client gets of an engine's refusal; None where the refusal passes as it is."""
         ...
 
+    def asks_otherwise(self, error: APIError) -> bool:
+        """Whether the engine is asked once more, with a request that it may take. `error`: what `refusal` gave."""
+        ...
+
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """The answer broke off, or never began.
 

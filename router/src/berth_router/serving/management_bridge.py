@@ -26,6 +26,7 @@ _NOT_FORWARDED = frozenset(
         b"connection",
         b"content-encoding",
         b"content-length",
+        b"content-type",
         b"expect",
         b"keep-alive",
         b"te",
@@ -36,7 +37,7 @@ _NOT_FORWARDED = frozenset(
     }
 )
 """A request's headers that concern the client's connection alone, that the bridge writes itself, or that say how the
-body was packed before it came here."""
+body was packed before it came here. Every body is JSON: `curl -d` says that it is a form."""
 
 
 class ManagementBridge:
@@ -99,6 +100,10 @@ class _UnchangedAnswer:
         """None: the management API's refusals already have the API's shape."""
         return None
 
+    def asks_otherwise(self, error: APIError) -> bool:
+        """Never: what the management API refuses, it refuses."""
+        return False
+
     def on_engine_broken(self, error: BrokenAnswerError, *, stale: bool) -> None:
         """Reports to the client that the application ended without an answer, or with half of one."""
         self._exchange.fail(ServiceUnavailableError("The router broke off its answer.", code="broken_off"))
@@ -113,7 +118,7 @@ def _request(exchange: Exchange, body: bytes) -> bytes:
     if head.http10 and b"host" not in head.fields:
         lines.append(b"host: localhost\r\n")
     if body or head.method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
-        lines.append(b"content-length: %d\r\n" % len(body))
+        lines.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body))
     lines.append(b"x-request-id: %b\r\nconnection: close\r\n\r\n" % exchange.request_id.encode())
     return b"".join(lines) + body
 

@@ -6,6 +6,7 @@ well. So a refusal has a status of its own, for which clients look.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -20,8 +21,9 @@ from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.ollama.answer_clock import AnswerClock
 from berth_router.ollama.calls import CallTarget, InferenceCall, LoadCall, UnloadCall
+from berth_router.ollama.embed import shorter_call
 from berth_router.ollama.endpoints import OllamaEndpoint
-from berth_router.ollama.errors import model_not_found
+from berth_router.ollama.errors import model_not_found, no_thinking
 from berth_router.ollama.sampling import BEYOND_OPENAI
 from berth_router.ollama.stream import AnswerStream
 from berth_router.repairs.repair import AnswerRewriter
@@ -37,6 +39,9 @@ _log = structlog.get_logger(__name__)
 
 _ENDPOINTS = {path: replace(endpoint, output_limit=None) for path, endpoint in INFERENCE_PATHS.items()}
 """The engines' paths, but without a limit of tokens where a request states none, as in Ollama's API."""
+
+_MOST_CUTS = 100
+"""How often the inputs of one request are cut: clients send up to 64 at once."""
 
 _UNLOAD_SECONDS = 1.0
 """Between two unloads of one model."""
@@ -122,7 +127,7 @@ class OllamaPath:
         match call:
             case InferenceCall():
                 request = self._request(call)
-                engine_request.begin(request, _Translation(endpoint, call, clock))
+                engine_request.begin(request, _Translation(endpoint, call, clock, self._request))
                 if call.unloads:
                     exchange.call_when_done(lambda done: self._unload_after(done, request.ask))
             case LoadCall():
@@ -134,6 +139,10 @@ class OllamaPath:
         """The request for an engine. Raises APIError."""
         parsed = self.context.parser.parse(call.content(), _ENDPOINTS[call.path])
         ask = self._with_wishes(parsed.ask, call.target)
+        if call.thinks:
+            abilities = self.context.parser.abilities_of(ask)
+            if abilities and not abilities.thinking:
+                raise no_thinking(call.target.name)
         return OllamaRequest(
             ask, parsed.name, parsed.content, parsed.samples, parsed.repairs, stated_limit=parsed.stated_limit
         )
@@ -178,8 +187,16 @@ class _Translation:
 
     has_comments = False
 
-    def __init__(self, endpoint: OllamaEndpoint, call: InferenceCall, clock: AnswerClock) -> None:
+    def __init__(
+        self,
+        endpoint: OllamaEndpoint,
+        call: InferenceCall,
+        clock: AnswerClock,
+        make_request: Callable[[InferenceCall], InferenceRequest],
+    ) -> None:
         self._endpoint = endpoint
+        self._make_request = make_request
+        self._cuts_left = _MOST_CUTS
         self._call = call
         self._clock = clock
         self._stream: AnswerStream | None = None
@@ -192,6 +209,15 @@ class _Translation:
     def client_field(self, field: str | None) -> str | None:
         """The client's name of a field of the engine's request: Ollama's errors are a text alone."""
         return field
+
+    def shortened(self, tokens: int, window: int) -> InferenceRequest | None:
+        """The request with a shorter input. None: the client wants it refused, or nothing is left of it."""
+        shorter = shorter_call(self._call, tokens, window) if self._call.cuts and self._cuts_left else None
+        if shorter is None:
+            return None
+        self._cuts_left -= 1
+        self._call = shorter
+        return self._make_request(shorter)
 
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""

@@ -58,7 +58,7 @@ class OriginPolicy:
         Raises ForeignPageError, where the router has no keys that would keep a page out.
         """
         origin, host = head.fields.get(b"origin"), head.fields.get(b"host", b"")
-        if not has_keys:
+        if not has_keys and (host or not head.http10):  # HTTP/1.0 needs no Host, and no browser leaves it out
             self._check_host(host)
         if origin is None:
             return b""

@@ -34,6 +34,14 @@ class EngineRefusalError(APIError):
         self._more = {name: value for name, value in sent.items() if name not in _SHAPE}
         self._fault = fault
 
+    @property
+    def excess(self) -> tuple[int, int] | None:
+        """Of a prompt that is too long, where the engine tells: its tokens, and those of the context."""
+        fault = self._fault
+        if fault is None or fault.code != TOO_LONG or not fault.tokens or not fault.window:
+            return None
+        return fault.tokens, fault.window
+
     def content(self, dialect: Dialect = Dialect.OPENAI) -> dict[str, Any]:
         """The JSON object that a client reads, with what the engine's error has besides."""
         content = super().content(dialect)

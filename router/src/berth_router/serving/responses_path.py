@@ -107,6 +107,9 @@ class _ResponseTranslation:
         """The client's name of a field of the engine's request."""
         return asked_as(field)
 
+    def shortened(self, tokens: int, window: int) -> None:
+        """None: the API refuses what is too long."""
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         if self._answered.call.streams:

@@ -30,6 +30,13 @@ class AnswerTranslation(Protocol):
         """The client's name of a field of the engine's request, for errors about it."""
         ...
 
+    def shortened(self, tokens: int, window: int) -> InferenceRequest | None:
+        """The request with less of its prompt, which had so many tokens and may have the window's; None: it is not cut.
+
+        Raises APIError.
+        """
+        ...
+
     def sent_to_engine(self) -> AnswerRewriter:
         """What rewrites the answer to a request that an engine gets now, for the first time or again."""
         ...
