@@ -192,7 +192,7 @@ class Router:
                 path: LoadPath(inference, path, loads, limits.body_bytes, waits) for path, waits in LOAD_PATHS.items()
             }
             dispatcher = Dispatcher(paths, management, self._keys, limits.requests_per_key, origins)
-            server = HttpServer(dispatcher.dispatch, limits, pool)
+            server = HttpServer(dispatcher.dispatch, dispatcher.answers_after_end, limits, pool)
             await server.listen(listener)
             try:
                 yield server

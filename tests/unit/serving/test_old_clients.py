@@ -122,6 +122,29 @@ async def test_a_client_that_ends_its_side_has_left(raw: Raw, how: str, stream: 
     await raw.serving.in_hand(0)
 
 
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (get("/v1/models"), 200),
+        (get("/healthz") + get("/v1/models"), 200),
+        (request(b'{"model":"tiny"}', path="/v1/models/unload"), 404),
+        (request(b'{"model":"tiny"}', path="/api/show"), 200),
+        (b"GET /nowhere HTTP/1.0\r\n\r\n", 404),
+    ],
+)
+async def test_what_takes_no_engine_is_answered_after_the_client_has_ended_its_side(
+    serving: Serving, data: bytes, status: int
+) -> None:
+    await serving.client.close()
+    with await Wire.connect(serving.port) as wire:
+        await wire.send(data)
+        wire.half_close()
+        answer = await wire.answer()
+        assert (answer.status, answer.whole) == (status, True)
+        assert await wire.closed()
+    await connections(serving, 0)
+
+
 @pytest.mark.parametrize("how", ["half-close", "close", "reset"])
 async def test_a_client_may_leave_in_any_state(ready: Serving, how: str) -> None:
     body = chat(MODEL)

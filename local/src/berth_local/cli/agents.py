@@ -63,6 +63,14 @@ of this one, it does so when the engine says that the prompt is too long.
 """
 
 
+_CLAUDE_NEEDS = 32_768
+
+
+def _claude_window(window: int) -> int:
+    """What Claude Code is told of its window. Where its own prompt does not fit, nothing else than the truth helps."""
+    return max(window, _COMPACTING_WINDOW) if window >= _CLAUDE_NEEDS else window
+
+
 def _claude_variables(seat: Seat) -> Mapping[str, str]:
     # Claude Code 2.1. ANTHROPIC_BASE_URL is without /v1.
     models = ("ANTHROPIC_MODEL", *(f"ANTHROPIC_DEFAULT_{size}_MODEL" for size in ("FABLE", "OPUS", "SONNET", "HAIKU")))
@@ -70,7 +78,7 @@ def _claude_variables(seat: Seat) -> Mapping[str, str]:
     return {
         "ANTHROPIC_BASE_URL": seat.url,
         **dict.fromkeys((*models, "CLAUDE_CODE_SUBAGENT_MODEL"), seat.model),
-        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(max(seat.window, _COMPACTING_WINDOW)),
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(_claude_window(seat.window)),
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(seat.answer),
         # A line at the head of each prompt that differs from the last one's: the engine could keep nothing of it.
         "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
@@ -151,7 +159,7 @@ AGENTS: Mapping[str, Agent] = {
         program="claude",
         install="npm install --global @anthropic-ai/claude-code",
         key_variable="ANTHROPIC_AUTH_TOKEN",
-        needs=32_768,
+        needs=_CLAUDE_NEEDS,
         variables=_claude_variables,
         removed=(
             "ANTHROPIC_API_KEY",

@@ -43,6 +43,10 @@ class ConnectionHost(ExchangeHost, Protocol):
         """Forgets a connection."""
         ...
 
+    def answers_after_end(self, exchange: Exchange, /) -> bool:
+        """Whether the request is answered though its client has ended its side."""
+        ...
+
     def dispatch(self, exchange: Exchange, /) -> Responder:
         """Who answers the request, by its head. Raises APIError, such as for a key that does not allow it."""
         ...
@@ -123,8 +127,12 @@ class ClientConnection(asyncio.Protocol):
                 self._pause_reading()
 
     def eof_received(self) -> bool:
-        """Ends the request in hand: nobody can tell a client that sends no more from one that left."""
-        exchange, self.exchange = self.exchange, None
+        """Ends the request in hand, unless it is answered soon: a client that sends no more has most likely left."""
+        exchange = self.exchange
+        if exchange and self.stage is _ANSWER and self._host.answers_after_end(exchange):
+            self._backlog.drop_all()
+            return True  # the connection stays open for the answer, which is its last
+        self.exchange = None
         if exchange:
             exchange.on_client_left()
             self.abort()

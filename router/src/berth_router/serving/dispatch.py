@@ -26,6 +26,12 @@ class _Route:
     """Header lines that every answer has, for a browser."""
     keys_read: int
     """`ApiKeys.times_read` when the route was found. The route holds until the keys are read again."""
+    is_short: bool = False
+    """Whether the answer comes soon, and no engine is held up for it."""
+
+
+_LONG = frozenset({"/models/sse", "/api/pull"})
+"""Paths of the management API whose answers go on for long."""
 
 
 class InferenceResponder(Responder, Protocol):
@@ -108,11 +114,22 @@ class Dispatcher:
         if self._keys:
             needed = scopes_that_allow(head.method, head.path, self._inference)
             if needed is None:
-                return _Route(self._keyless, None, exchange.dialect, lines, keys_read)
+                return _Route(self._keyless, None, exchange.dialect, lines, keys_read, is_short=True)
             key = self._keys.check(head.headers, needed)
         if path and head.method != "POST":
             raise MethodNotAllowedError(head.method, head.path, "POST")
-        return _Route(unpacking(head, path or self._management), key, exchange.dialect, lines, keys_read)
+        is_short = path is None and head.path not in _LONG
+        responder = unpacking(head, path or self._management)
+        return _Route(responder, key, exchange.dialect, lines, keys_read, is_short=is_short)
+
+    @staticmethod
+    def answers_after_end(exchange: Exchange) -> bool:
+        """Whether the request is answered though its client has ended its side, and may have left.
+
+        It is if that costs little. An engine must not work for nobody.
+        """
+        route = exchange.head.route
+        return isinstance(route, _Route) and route.is_short
 
     def _count_for_key(self, exchange: Exchange, key: str) -> None:
         if not self._in_hand.try_acquire(key):

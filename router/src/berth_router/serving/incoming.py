@@ -220,7 +220,7 @@ class Backlog:
         """Bytes of the budget that are reserved."""
         self.data = b""
         self.overflowed = False
-        """Whether a further request was lost for want of room, so that the answer in hand is the last one."""
+        """Whether the answer in hand is the last one: a further request was lost for want of room, or is not wanted."""
 
     @property
     def full(self) -> bool:
@@ -238,6 +238,11 @@ class Backlog:
             self.data += data
         else:
             self.overflowed = True
+
+    def drop_all(self) -> None:
+        """Answers no further request."""
+        self.take()
+        self.overflowed = True
 
     def take(self) -> bytes:
         """What was kept, which is kept no more."""

@@ -38,10 +38,13 @@ Dispatch = Callable[[Exchange], Responder]
 class HttpServer:
     """Serves on listening sockets. Make it on the event loop that runs it. It is its connections' ConnectionHost."""
 
-    def __init__(self, dispatch: Dispatch, limits: Limits, pool: EnginePool) -> None:
+    def __init__(
+        self, dispatch: Dispatch, answers_after_end: Callable[[Exchange], bool], limits: Limits, pool: EnginePool
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.limits = limits
         self.dispatch = dispatch
+        self.answers_after_end = answers_after_end
         self.body_budget = ByteBudget(limits.bodies_bytes)
         self.head_budget = ByteBudget(limits.heads_bytes)
         self.pipelined_budget = ByteBudget(limits.pipelined_bytes)

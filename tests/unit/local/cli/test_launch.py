@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from berth_router.settings import RouterSettings
+from tests.unit.formats.weights import write_gguf
 from tests.unit.local.cli.conftest import Command, Ran
 from tests.unit.router.conftest import Serving
 
@@ -17,6 +18,8 @@ import json, os, sys
 json.dump({{"arguments": sys.argv[1:], "environment": dict(os.environ)}}, open({told!r}, "w"))
 sys.exit(7)
 """
+
+TOOLS = "{% if tools %}{{ tools }}{% endif %}"
 
 
 class Agents:
@@ -95,6 +98,44 @@ async def test_a_window_that_is_stated_is_the_only_one(serving: Serving, berth: 
     assert ran.code == 1
     assert "it needs 9 GB of memory" in ran.err
     assert sizes([only]) == [4096]
+
+
+@pytest.mark.parametrize(
+    ("agent", "stated", "told", "note"),
+    [
+        (
+            "codex",
+            "200000",
+            "model_context_window=131072",
+            "131072 tokens of context, which is what the model was made",
+        ),
+        (
+            "claude",
+            "512",
+            "CLAUDE_CODE_MAX_CONTEXT_TOKENS=512\n",
+            "Claude Code needs 32768 tokens of context: with 512",
+        ),
+        ("claude", "32768", "CLAUDE_CODE_MAX_CONTEXT_TOKENS=49152\n", ""),
+    ],
+)
+async def test_a_window_that_is_stated_is_told_as_it_will_be(
+    berth: Command, agents: Agents, settings: RouterSettings, agent: str, stated: str, told: str, note: str
+) -> None:
+    write_gguf(Path(settings.model_store) / "tiny" / "model.gguf", template=TOOLS, context=131_072)
+    ran = await berth("launch", agent, "--print", "--n-ctx", stated)
+    assert ran.code == 0
+    assert told in ran.out
+    assert note in ran.err
+
+
+@pytest.mark.parametrize("settings", [{"aliases": {"claude-*": "tiny"}}], indirect=True)
+async def test_an_alias_that_is_a_pattern_is_as_good_as_its_model(
+    berth: Command, agents: Agents, settings: RouterSettings
+) -> None:
+    write_gguf(Path(settings.model_store) / "tiny" / "model.gguf", template=TOOLS, context=8192)
+    ran = await berth("launch", "claude", "--print", "--model", "claude-opus-4")
+    assert (ran.code, ran.out) == (2, "")
+    assert "it was made for 8192 tokens of context, and 32768 are needed" in ran.err
 
 
 async def test_an_agent_that_is_not_installed_is_told_how_to_install(berth: Command, agents: Agents) -> None:

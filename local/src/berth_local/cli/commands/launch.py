@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -83,7 +84,7 @@ def launch(
     if only_print:
         with connect(target) as client:
             offer, name = _model(client, model, chosen, stated=n_ctx)
-            window = n_ctx or windows_to_try(offer, chosen.needs)[0]
+            window = _stated(n_ctx, offer, chosen) or windows_to_try(offer, chosen.needs)[0]
             print(shell_script(chosen, Seat(client.url, name, window, window), ttl, extra, has_key=bool(api_key)))
         if api_key and KEY_VARIABLE not in os.environ:
             print_note(f"export {KEY_VARIABLE} first: the key itself is not printed")
@@ -96,7 +97,8 @@ def launch(
         raise UnknownNameError(f"{chosen.title} is not installed: `{chosen.install}` installs it")
     with connect_or_serve(target) as client:
         offer, name = _model(client, model, chosen, stated=n_ctx)
-        seat = _loaded(client, name, [n_ctx] if n_ctx else windows_to_try(offer, chosen.needs), ttl, stated=n_ctx)
+        window = _stated(n_ctx, offer, chosen)
+        seat = _loaded(client, name, [window] if window else windows_to_try(offer, chosen.needs), ttl, stated=window)
         print_note(f"{chosen.title} on {seat.model}, {seat.window} tokens of context, at {client.url}")
         environment = environment_for(chosen, seat, api_key, os.environ)
         return run_in_terminal([program, *chosen.arguments(seat), *extra], environment)
@@ -108,18 +110,39 @@ def _agent(name: str) -> Agent:
     return AGENTS[name]
 
 
+def _stated(n_ctx: int | None, offer: Offer | None, agent: Agent) -> int | None:
+    """The window that the user states, as far as the model was made for it. None: none is stated."""
+    if n_ctx is None:
+        return None
+    window = min(n_ctx, (offer and offer.made_for) or n_ctx)
+    if window < n_ctx:
+        print_note(f"{window} tokens of context, which is what the model was made for")
+    if window < agent.needs:
+        print_note(f"{agent.title} needs {agent.needs} tokens of context: with {window} its own prompt may not fit")
+    return window
+
+
 def _offers(client: "Client") -> Sequence[Offer]:
     return [Offer.of(entry) for entry in client.get("/v1/models")["data"]]
 
 
+def _offer(client: "Client", name: str) -> Offer | None:
+    """What is known of one name, which may be an alias that no list has, as it is a pattern. None: nothing."""
+    try:
+        return Offer.of(client.get(f"/v1/models/{quote(model_name(name), safe='/@')}"))
+    except UnknownNameError:
+        return None
+
+
 def _model(client: "Client", named: str | None, agent: Agent, stated: int | None) -> tuple[Offer | None, str]:
     """The model that is named, or that the user chooses, and what is known of it. Raises UsageError."""
-    offers, needs = _offers(client), min(agent.needs, stated or agent.needs)
+    needs = min(agent.needs, stated or agent.needs)
     if named is not None:
-        offer = next((offer for offer in offers if offer.name == model_name(named)), None)
+        offer = _offer(client, named)
         if offer and (why_not := offer.why_not(needs, agent.tools)):
             raise UsageError(f"{named} will not do for {agent.title}: {why_not}")
         return offer, named
+    offers = _offers(client)
     fit = suitable(offers, needs, agent.tools)
     if not fit:
         reasons = "; ".join(
@@ -177,4 +200,5 @@ def _load(client: "Client", name: str, ttl: int, n_ctx: int | None) -> None:
 
 def _window(client: "Client", name: str) -> int | None:
     """The window of what runs."""
-    return next((offer.window for offer in _offers(client) if offer.name == model_name(name)), None)
+    offer = _offer(client, name)
+    return offer.window if offer else None
