@@ -30,6 +30,43 @@ def chromium() -> str:
     return found or ""
 
 
+_OPTIONS = (
+    "--headless",
+    "--no-sandbox",  # root has none, and containers forbid what it needs
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--no-first-run",
+)
+
+
+async def shown(folder: Path, url: str) -> str:
+    """What a page of this machine holds when its scripts are done, in a browser that reaches nothing else."""
+    browser = await asyncio.create_subprocess_exec(
+        chromium(),
+        *_OPTIONS,
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"--user-data-dir={folder / 'profile'}",
+        "--virtual-time-budget=20000",
+        "--dump-dom",
+        url,
+        env=_without_proxy(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        out, _ = await asyncio.wait_for(browser.communicate(), 3 * PATIENCE_SECONDS)
+    finally:
+        if browser.returncode is None:
+            browser.terminate()
+            await browser.wait()
+    return out.decode()
+
+
+def _without_proxy() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+
+
 class Pages:
     """A web server for pages, and a browser that opens them. Use as an async context."""
 
@@ -60,16 +97,11 @@ class Pages:
         self._script, self._result = script, asyncio.get_running_loop().create_future()
         browser = await asyncio.create_subprocess_exec(
             self._program,
-            "--headless",
-            "--no-sandbox",  # root has none, and containers forbid what it needs
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-background-networking",
-            "--no-first-run",
+            *_OPTIONS,
             f"--host-resolver-rules=MAP {FOREIGN_HOST} 127.0.0.1",
             f"--user-data-dir={self._folder / 'profile'}",
             f"http://{host}:{self.port}/",
-            env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+            env=_without_proxy(),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )

@@ -1,6 +1,7 @@
-"""`berth up` and web pages, in a real browser: a page of this machine chats, a foreign one cannot unload."""
+"""`berth up` in a real browser: its own pages, a page of this machine that chats, a foreign one that cannot unload."""
 
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from berth_local.cli.sample_model import MODEL
-from tests.e2e.browser import FOREIGN_HOST, Pages
+from tests.e2e.browser import FOREIGN_HOST, Pages, shown
 from tests.e2e.test_local_command import sample
 from tests.integration.local.running import Berth
 
@@ -121,3 +122,14 @@ async def test_a_page_of_this_machine_chats_and_a_foreign_one_cannot_unload(bert
         told = await pages.opened("localhost", with_names(UNLOADS, berth))
         assert len(told["unloaded"]) == 1
         assert await loaded(berth) == []
+
+
+async def test_its_own_pages_lead_on_without_the_internet(berth: Berth, tmp_path: Path) -> None:
+    home = await shown(tmp_path, f"{berth.url}/")
+    assert "Berth is running" in home
+    assert f'"model": "{MODEL}"' in home.replace("/models/", "")
+    api = await shown(tmp_path, f"{berth.url}/docs#/inference/post_v1_chat_completions")
+    groups = re.findall(r'id="operations-tag-(\w+)"', api)
+    assert groups[:2] == ["inference", "models"]
+    assert MODEL in api.partition("operations-tag-models")[0]
+    assert "What is the capital of France?" in api

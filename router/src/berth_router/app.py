@@ -32,6 +32,7 @@ from berth_router.management.model_feed import ModelFeed
 from berth_router.management.models import models_routes
 from berth_router.management.ollama_inventory import ollama_inventory_routes
 from berth_router.management.ollama_store import StoreChanges, ollama_store_routes
+from berth_router.management.pages import page_routes
 from berth_router.management.plan import ForecastOf, forecast_at, plan_routes
 from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
@@ -132,6 +133,7 @@ class Router:
             verify_routes(hub, downloads, Space(root, settings.min_free_bytes), settings.engines),
             manifest_routes(store, deployments, _policy(settings)),
             plan_routes(self._parser, self._creator, self._forecast),
+            page_routes(),
             ollama_inventory_routes(
                 store, self._descriptions, deployments, self._parser, catalog, root, settings.default_n_ctx
             ),

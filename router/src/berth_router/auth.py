@@ -40,8 +40,10 @@ HeaderPairs = Iterable[tuple[bytes, bytes]]
 
 ANY_SCOPE: Scopes = frozenset(KeyScope)
 
-OPEN_PATHS = frozenset({"/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/"})
-"""Paths that need no key: probes and monitoring, which have none, and the API's page, which is the same everywhere."""
+_PAGES = frozenset({"/", "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/openapi.json"})
+
+OPEN_PATHS = frozenset({"/health", "/healthz", "/readyz", "/metrics"}) | _PAGES
+"""Paths that need no key: probes and monitoring, which have none, and pages, which are the same everywhere."""
 
 _OLLAMA_MANAGEMENT = frozenset({"/api/pull", "/api/delete", "/api/copy", "/api/create", "/api/push"})
 """The paths of Ollama's API that change the store, or would; what the others show, its clients need to ask at all."""

@@ -201,6 +201,24 @@ COMPLETION_EXAMPLES: Mapping[str, Sequence[Example]] = {
             ),
             streams=False,
         ),
+        Answered(  # of one token, the engine makes another one, whatever it is asked
+            COMPLETIONS,
+            LLAMACPP,
+            {"prompt": [7], "echo": True, "logprobs": 0, "max_tokens": 0},
+            texts(
+                {"index": 0, "text": " b", "logprobs": {"content": [token(" b", -3.5)]}},
+                usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            ),
+            texts(
+                {
+                    "index": 0,
+                    "text": "",
+                    "logprobs": {"tokens": [""], "token_logprobs": [None], "top_logprobs": [None], "text_offset": [0]},
+                },
+                usage={"prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1},
+            ),
+            streams=False,
+        ),
         Refused(COMPLETIONS, LLAMACPP, {"prompt": "text", "echo": True, "logprobs": 1}, "echo", "/tokenize"),
         Refused(COMPLETIONS, LLAMACPP, {"prompt": [[1], [2]], "echo": True, "logprobs": 1}, "echo"),
         Refused(COMPLETIONS, LLAMACPP, {"prompt": [1], "echo": True, "logprobs": 1, "stop": "x"}, "stop"),
@@ -216,6 +234,17 @@ COMPLETION_EXAMPLES: Mapping[str, Sequence[Example]] = {
         Kept(COMPLETIONS, LLAMACPP, {"n": 2, "seed": 5}),
         Kept(COMPLETIONS, LLAMACPP, {"n": 1}),
         Kept(COMPLETIONS, VLLM, {"n": 9}),
+    ],
+    "empty-events": [
+        Answered(
+            COMPLETIONS,
+            LLAMACPP,
+            {"prompt": ["a", "b"]},
+            events(b"null", b'{"choices":[]}'),
+            events(b'{"choices":[]}'),
+        ),
+        Answered(COMPLETIONS, LLAMACPP, {"n": 2}, events(b"null"), events()),
+        Kept(COMPLETIONS, LLAMACPP, {"prompt": [1, 2]}),
     ],
 }
 """By the row's name."""

@@ -6,6 +6,7 @@ from typing import Any
 from berth_api.inference import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES
 from berth_api.model_deployment import Backend
 from berth_formats.abilities import Abilities
+from tests.unit.repairs.chat_field_examples import CHAT_FIELD_EXAMPLES
 from tests.unit.repairs.completion_examples import COMPLETION_EXAMPLES
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM, Answered, Changed, Example, Kept, Refused
 from tests.unit.repairs.forced_tool_examples import FORCED_TOOL_EXAMPLES
@@ -42,10 +43,12 @@ def allowed(mode: str, *names: str) -> dict[str, Any]:
 ANY = {"type": "any"}
 TALKS = Abilities("chat")
 TWO_TOOLS = {"tools": [tool("add"), tool("look")]}
+STRICT_TOOL = {"tools": [strict("look")]}
 TWO_ANTHROPIC_TOOLS = {"tools": [anthropic_tool("add"), anthropic_tool("look")]}
 
 
 EXAMPLES: Mapping[str, Sequence[Example]] = {
+    **CHAT_FIELD_EXAMPLES,
     **COMPLETION_EXAMPLES,
     **PATH_EXAMPLES,
     **STRUCTURED_EXAMPLES,
@@ -61,6 +64,12 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Refused(CHAT_COMPLETIONS, LLAMACPP, {"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
         Refused(CHAT_COMPLETIONS, LLAMACPP, {"tools": [{"type": "function"}]}, "tools[0].function"),
         Refused(CHAT_COMPLETIONS, LLAMACPP, {"tools": [tool("")]}, "tools[0].function.name"),
+        Refused(
+            CHAT_COMPLETIONS,
+            LLAMACPP,
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]},
+            "tools[0].function.parameters",
+        ),
         Kept(CHAT_COMPLETIONS, LLAMACPP, TWO_TOOLS),
         Kept(CHAT_COMPLETIONS, LLAMACPP, {"tools": []}),
     ],
@@ -73,7 +82,8 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "tool-choice": [
         Refused(CHAT_COMPLETIONS, VLLM, {**TWO_TOOLS, "tool_choice": "always"}, "tool_choice", "always"),
         Refused(CHAT_COMPLETIONS, VLLM, {**TWO_TOOLS, "tool_choice": {"name": "f"}}, "tool_choice"),
-        *(Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": one}) for one in ("auto", "none", "required")),
+        *(Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": one}) for one in ("auto", "none")),
+        Kept(CHAT_COMPLETIONS, VLLM, {**STRICT_TOOL, "tool_choice": "required"}),
         Kept(CHAT_COMPLETIONS, LLAMACPP, {"tool_choice": "auto"}),
     ],
     "choice-without-tools": [
@@ -126,8 +136,8 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Refused(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": named("add")}, "tool_choice", "", TALKS),
         Refused(MESSAGES, LLAMACPP, {**TWO_ANTHROPIC_TOOLS, "tool_choice": {"type": "any"}}, "tool_choice", "", TALKS),
         Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": "auto"}, TALKS),
-        Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": "required"}, Abilities("chat", tools=True)),
-        Kept(CHAT_COMPLETIONS, LLAMACPP, {**TWO_TOOLS, "tool_choice": "required"}),
+        Kept(CHAT_COMPLETIONS, VLLM, {**STRICT_TOOL, "tool_choice": "required"}, Abilities("chat", tools=True)),
+        Kept(CHAT_COMPLETIONS, VLLM, {**STRICT_TOOL, "tool_choice": "required"}),
     ],
     "type-of-stop": [
         Refused(CHAT_COMPLETIONS, LLAMACPP, {"stop": 3}, "stop"),

@@ -11,6 +11,32 @@ LOOK: dict[str, Any] = {"type": "function", "function": {"name": "look", "parame
 BARE: dict[str, Any] = {"type": "function", "function": {"name": "bare"}}
 NAMED = {"type": "function", "function": {"name": "look"}}
 FORM = {"type": "json_schema", "json_schema": {"name": "look", "schema": SCHEMA}}
+NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+NESTED_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"at": {"$ref": "#/$defs/place"}},
+    "$defs": {"place": SCHEMA},
+}
+NESTED: dict[str, Any] = {"type": "function", "function": {"name": "nested", "parameters": NESTED_SCHEMA}}
+
+
+def _call(name: str, place: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"name": {"const": name}, "arguments": {"$ref": f"#/$defs/{place}"}},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+CHOICE: dict[str, Any] = {
+    "anyOf": [_call("bare", "tool0"), _call("nested", "tool1")],
+    "$defs": {
+        "tool0": NOTHING,
+        "tool1": {**NESTED_SCHEMA, "properties": {"at": {"$ref": "#/$defs/tool1/$defs/place"}}},
+    },
+}
+CHOICE_FORM: dict[str, Any] = {"type": "json_schema", "json_schema": {"name": "call", "schema": CHOICE}}
 
 FORCED_TOOL_EXAMPLES: Sequence[Example] = [
     Changed(
@@ -23,9 +49,14 @@ FORCED_TOOL_EXAMPLES: Sequence[Example] = [
         CHAT_COMPLETIONS,
         LLAMACPP,
         {"tools": [BARE], "tool_choice": "required"},
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "bare", "schema": {"type": "object"}}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "bare", "schema": NOTHING}}},
     ),
-    Kept(CHAT_COMPLETIONS, LLAMACPP, {"tools": [BARE, LOOK], "tool_choice": "required"}),
+    Changed(
+        CHAT_COMPLETIONS,
+        LLAMACPP,
+        {"tools": [BARE, NESTED], "tool_choice": "required"},
+        {"tools": [BARE, NESTED], "tool_choice": "auto", "response_format": CHOICE_FORM},
+    ),
     Changed(
         CHAT_COMPLETIONS,
         LLAMACPP,

@@ -34,6 +34,13 @@ LLAMACPP_LONG: dict[str, Any] = {
 }
 SAID = [
     (
+        "unforced-token",
+        LLAMACPP,
+        COMPLETIONS,
+        "got exception: Unexpected empty grammar stack after accepting piece: . (30)",
+        "prompt",
+    ),
+    (
         "too-many-tokens",
         VLLM,
         CHAT_COMPLETIONS,

@@ -98,6 +98,15 @@ def test_what_needs_no_repair_waits_for_nothing() -> None:
     assert requested("/v1/chat/completions", sent).repairs == ()
 
 
+def test_a_prompt_to_be_echoed_that_is_longer_than_the_context_is_refused_before_the_engine_works_on_it() -> None:
+    spec = ModelDeploymentSpec.model_validate({"model": "/models/tiny", "backend": "llamacpp", "device": "cpu"})
+    request = requested("/v1/completions", {"prompt": [7] * 9, "echo": True, "logprobs": 1, "max_tokens": 0})
+    assert request.body_for(spec, "tiny", window=9)
+    with pytest.raises(InvalidRequestError, match="9 tokens, which exceeds the available context size") as raised:
+        request.body_for(spec, "tiny", window=8)
+    assert (raised.value.param, raised.value.code) == ("prompt", "context_length_exceeded")
+
+
 def test_prose_in_place_of_what_follows_a_schema_is_no_answer() -> None:
     prose = b'{"content":[{"type":"text","text":"Well"}],"stop_reason":"end_turn"}'
     sent = {"output_format": {"type": "json_schema", "schema": {"type": "object"}}}

@@ -101,7 +101,9 @@ async def test_what_the_api_manages_below_models_is_no_models_name(guarded: Serv
 
 
 @pytest.mark.covers("/, /health, /healthz, /readyz, /metrics, /docs, /openapi.json")
-@pytest.mark.parametrize("path", ["/", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/docs/swagger-ui.css", "/openapi.json"]
+)
 async def test_probes_metrics_and_the_docs_need_no_key(guarded: Serving, path: str) -> None:
     assert (await ask(guarded, "GET", path)).status == 200
 

@@ -22,6 +22,7 @@ from berth_router.errors import (
     UnknownPathError,
 )
 from berth_router.management.absent import absent
+from berth_router.management.examples import add_examples
 from berth_router.management.inference_schema import add_inference
 from berth_router.management.ollama_schema import add_ollama
 from berth_router.management.refusal_schema import add_refusals
@@ -37,7 +38,7 @@ _DESCRIPTION = (
 
 def management_api(routers: Sequence[APIRouter], defaults: AnswerDefaults) -> FastAPI:
     """The application made of these routes. `defaults`: what the API's description says of answers."""
-    api = FastAPI(title="Berth", description=_DESCRIPTION, version="v1", docs_url="/docs", redoc_url=None)
+    api = FastAPI(title="Berth", description=_DESCRIPTION, version="v1", docs_url=None, redoc_url=None)
     for router in routers:
         api.include_router(router)
 
@@ -46,6 +47,7 @@ def management_api(routers: Sequence[APIRouter], defaults: AnswerDefaults) -> Fa
             schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
             add_inference(schema, defaults)
             add_ollama(schema)
+            add_examples(schema)
             add_refusals(schema)
             schema["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"apiKey": []}]

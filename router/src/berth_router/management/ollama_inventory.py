@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 
 from berth_api.activity import expires_at
 from berth_api.model_deployment import ContextSize, Device, ModelDeployment, Phase
@@ -31,9 +31,6 @@ from berth_router.store.model_store import ModelStore, StoredModel
 
 _log = structlog.get_logger(__name__)
 
-_GREETING = b"Ollama is running"
-"""What clients look for at `/`, some of them word for word."""
-
 _LOADED = (Phase.READY, Phase.UNRESPONSIVE)
 
 
@@ -53,10 +50,6 @@ def ollama_inventory_routes(
         """The models of the store, by path."""
         described = await descriptions.of(await store.models(), READ_SECONDS)
         return {each.model.path: each for each in described}
-
-    @routes.get("/")
-    async def greet() -> Response:  # pyright: ignore[reportUnusedFunction]
-        return Response(_GREETING, media_type="text/plain")
 
     @routes.get("/api/version")
     async def show_version() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]

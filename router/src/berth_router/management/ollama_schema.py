@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 from berth_router.ollama.requests import ChatBody, EmbedBody, EmbeddingsBody, GenerateBody, ModelBody, OllamaBody
 
 _REFERENCE = "#/components/schemas/{model}"
-_JSON, _LINES, _TEXT = "application/json", "application/x-ndjson", "text/plain"
+_JSON, _LINES, _TEXT, _HTML = "application/json", "application/x-ndjson", "text/plain", "text/html"
 _NOT_ANSWERED = "Not answered: models come from the hub"
 
 
@@ -23,7 +23,9 @@ class _Operation:
 
 
 _OPERATIONS = (
-    _Operation("/", "get", "A greeting, by which clients know that Ollama is there", answers=(_TEXT,)),
+    _Operation(
+        "/", "get", "A greeting, by which clients know that Ollama is there; a page for people", answers=(_TEXT, _HTML)
+    ),
     _Operation("/api/version", "get", "The version of Ollama's API"),
     _Operation("/api/tags", "get", "The models of the store"),
     _Operation("/api/ps", "get", "The models that run"),

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from berth_api.inference import COMPLETIONS
 from berth_api.model_deployment import Backend
-from berth_router.errors import EngineFailedError, InvalidRequestError
+from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import EVERY_ENGINE, AnsweredRequest, JsonFields, Repair, RepairKind, RequestSign
 from berth_router.repairs.rewriters import EventRewriter, WholeAnswerRewriter
 
@@ -14,7 +14,8 @@ _MOST_ANSWERS = 8
 """The largest `n`."""
 
 
-def _refused(field: str, message: str) -> InvalidRequestError:
+def refused(field: str, message: str) -> InvalidRequestError:
+    """The error of a field that cannot be had."""
     return InvalidRequestError(f"`{field}` {message}.", param=field, code="unsupported_value")
 
 
@@ -31,7 +32,7 @@ def _ask_for_a_token(body: JsonFields) -> None:
 
 def _empty(answer: JsonFields) -> None:
     """Takes out the one token that engines make in any case."""
-    for choice in _choices(answer):
+    for choice in choices_of(answer):
         choice["text"], choice["logprobs"] = "", None
     usage = answer.get("usage")
     if isinstance(usage, dict):
@@ -51,8 +52,14 @@ def _echoes(body: JsonFields) -> bool:
     return body.get("echo") is True
 
 
-def _ask_for_one(body: JsonFields) -> None:
-    body["logprobs"] = max(body["logprobs"], 1)  # for 0, llama.cpp would give none at all
+def echoes_logprobs(body: JsonFields) -> bool:
+    """Whether the answer has the prompt, and how likely each of its tokens is."""
+    return _echoes(body) and _wants_logprobs(body)
+
+
+def ask_for_one(body: JsonFields) -> None:
+    """Asks for one alternative where none is wanted: llama.cpp would give no `logprobs` at all."""
+    body["logprobs"] = max(body["logprobs"], 1)
 
 
 class LogprobLists:
@@ -65,7 +72,7 @@ class LogprobLists:
 
     def change(self, answer: JsonFields) -> None:
         """Changes an answer, or one event of a stream, in place."""
-        for choice in _choices(answer):
+        for choice in choices_of(answer):
             logprobs = choice.get("logprobs")
             if isinstance(logprobs, dict):
                 tokens = cast("JsonFields", logprobs).get("content")
@@ -90,7 +97,8 @@ class LogprobLists:
         return {each["token"]: each["logprob"] for each in [*best, token]}
 
 
-def _choices(answer: JsonFields) -> list[JsonFields]:
+def choices_of(answer: JsonFields) -> list[JsonFields]:
+    """The choices of an answer, or of an event."""
     choices = answer.get("choices")
     return [each for each in cast("list[Any]", choices) if isinstance(each, dict)] if isinstance(choices, list) else []
 
@@ -100,7 +108,7 @@ def _choices(answer: JsonFields) -> list[JsonFields]:
 
 def _check_echoed_texts(body: JsonFields) -> None:
     if not _texts(body):
-        raise _refused("echo", "needs a `prompt` of text with backend llamacpp: it does not tell the text of tokens")
+        raise refused("echo", "needs a `prompt` of text with backend llamacpp: it does not tell the text of tokens")
 
 
 def _texts(body: JsonFields) -> list[str]:
@@ -121,86 +129,12 @@ class PromptEcho:
 
     def change(self, answer: JsonFields) -> None:
         """Changes an answer, or one event of a stream, in place."""
-        for choice in _choices(answer):
+        for choice in choices_of(answer):
             index = choice.get("index", 0)
             place = index // self._times
             if index not in self._echoed and place < len(self._prompts):
                 self._echoed.add(index)
                 choice["text"] = self._prompts[place] + (choice.get("text") or "")
-
-
-# -- echo with logprobs: how likely the prompt itself is
-
-
-def _echoes_logprobs(body: JsonFields) -> bool:
-    return _echoes(body) and _wants_logprobs(body)
-
-
-_CHANGES_TOKENS = ("grammar", "json_schema", "response_format", "stop")
-
-
-def _force_prompt(body: JsonFields) -> None:
-    """The first token as the prompt, and a grammar that allows the other tokens alone, one after the other.
-
-    llama.cpp tells how likely tokens are only of those that it makes, and tells it as if nothing had been forced.
-    """
-    tokens = _only_prompt(body["prompt"])
-    if not tokens:
-        raise _refused(
-            "echo",
-            "with `logprobs` needs one `prompt`, as a list of tokens, with backend llamacpp; POST /tokenize makes them",
-        )
-    for field in ("stream", "n", *_CHANGES_TOKENS):
-        if body.get(field) not in ((None, 1) if field == "n" else (None, False, [], "")):
-            raise _refused(field, "cannot be with `echo` and `logprobs` with backend llamacpp")
-    forced = " ".join([f"<[{token}]>" for token in tokens[1:]])
-    if forced:
-        body["grammar"] = f"root ::= {forced} (!<[{_NO_TOKEN}]>)*"
-    body["prompt"] = tokens[:1]
-    if body.get("max_tokens") is not None:
-        body["max_tokens"] += len(tokens) - 1
-    _ask_for_one(body)
-
-
-_NO_TOKEN = 2**31 - 1
-"""The id of no token: every token is another one."""
-
-
-def _only_prompt(prompt: Any) -> list[int]:
-    if isinstance(prompt, list) and len(cast("list[Any]", prompt)) == 1 and isinstance(prompt[0], list):
-        prompt = cast("list[Any]", prompt[0])
-    tokens = cast("list[Any]", prompt) if isinstance(prompt, list) else []
-    right = all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in tokens)
-    return tokens if right else []
-
-
-_LISTS: JsonFields = {"tokens": "", "token_logprobs": None, "top_logprobs": None, "text_offset": 0}
-"""What the lists have of a prompt's first token."""
-
-
-class ForcedPrompt:
-    """Makes the answer to a forced prompt one that begins with the prompt."""
-
-    def __init__(self, body: JsonFields) -> None:
-        self._prompt_tokens = len(_only_prompt(body["prompt"]))
-        self._lists = LogprobLists(body["logprobs"])
-
-    def change(self, answer: JsonFields) -> None:
-        """Changes the answer in place. Raises EngineFailedError."""
-        self._lists.change(answer)
-        for choice in _choices(answer):
-            lists: JsonFields = choice.get("logprobs") or dict.fromkeys(_LISTS, ())
-            if len(lists["tokens"]) < self._prompt_tokens - 1:
-                raise EngineFailedError(
-                    "The engine ended within the prompt, which has the token with which answers end.",
-                    code="engine_error",
-                )
-            choice["logprobs"] = {name: [first, *lists[name]] for name, first in _LISTS.items()}
-        usage = answer.get("usage")
-        if isinstance(usage, dict):
-            made = cast("JsonFields", usage)
-            made["completion_tokens"] = made["total_tokens"] - self._prompt_tokens
-            made["prompt_tokens"] = self._prompt_tokens
 
 
 # -- several answers, and what no engine has
@@ -210,7 +144,7 @@ def _repeat_prompts(body: JsonFields) -> None:
     """Each prompt so often: of `n`, llama.cpp takes as many as it has slots, which may be two."""
     times = body["n"]
     if times > _MOST_ANSWERS:
-        raise _refused("n", f"can be at most {_MOST_ANSWERS} with backend llamacpp")
+        raise refused("n", f"can be at most {_MOST_ANSWERS} with backend llamacpp")
     prompt = body["prompt"]
     given = cast("list[Any]", prompt) if isinstance(prompt, list) else []
     prompts: list[Any] = given if given and not isinstance(given[0], int) else [prompt]
@@ -218,19 +152,29 @@ def _repeat_prompts(body: JsonFields) -> None:
     del body["n"]
 
 
+def _has_several_answers(body: JsonFields) -> bool:
+    prompt, times = body["prompt"], body.get("n")
+    several = isinstance(prompt, list) and len(cast("list[Any]", prompt)) > 1 and not isinstance(prompt[0], int)
+    return several or (isinstance(times, int) and times > 1)
+
+
+def _as_it_is(_: JsonFields) -> None:
+    """Changes nothing: a rewriter of events leaves out those that are null in any case."""
+
+
 def _wants_several(body: JsonFields) -> bool:
     wanted = body.get("n")
-    return isinstance(wanted, int) and wanted > 1 and body.get("seed") is None and not _echoes_logprobs(body)
+    return isinstance(wanted, int) and wanted > 1 and body.get("seed") is None and not echoes_logprobs(body)
 
 
 def _refuse_best_of(body: JsonFields) -> None:
     if body["best_of"] not in (1, body.get("n") or 1):
-        raise _refused("best_of", "must be the same as `n`, or left out: engines do not choose among answers")
+        raise refused("best_of", "must be the same as `n`, or left out: engines do not choose among answers")
     del body["best_of"]
 
 
 def _refuse_suffix(_: JsonFields) -> None:
-    raise _refused("suffix", "must be left out: engines' completions know only what comes before")
+    raise refused("suffix", "must be left out: engines' completions know only what comes before")
 
 
 COMPLETIONS_REPAIRS = (
@@ -242,7 +186,7 @@ COMPLETIONS_REPAIRS = (
         kind=RepairKind.REPAIRED,
         says="0: the answer has no text; the engine makes a token all the same.",
         sign=RequestSign(
-            frozenset({"max_tokens"}), concerns=lambda body: _wants_no_tokens(body) and not _echoes_logprobs(body)
+            frozenset({"max_tokens"}), concerns=lambda body: _wants_no_tokens(body) and not echoes_logprobs(body)
         ),
         whole=lambda _: WholeAnswerRewriter(_empty),
         stream=lambda _: EventRewriter(_empty),
@@ -299,23 +243,9 @@ COMPLETIONS_REPAIRS = (
         kind=RepairKind.MAPPED,
         says="A number: the answer has the lists of completions, and not the objects of chats.",
         sign=RequestSign(frozenset({"logprobs"}), concerns=lambda body: _wants_logprobs(body) and not _echoes(body)),
-        request=_ask_for_one,
+        request=ask_for_one,
         whole=lambda asked: WholeAnswerRewriter(_lists_for(asked).change),
         stream=lambda asked: EventRewriter(_lists_for(asked).change),
-    ),
-    Repair(
-        "echo-logprobs",
-        engines=_LLAMACPP,
-        paths=_PATHS,
-        field="echo, logprobs",
-        kind=RepairKind.REPAIRED,
-        says=(
-            "How likely each token of the prompt is. The prompt must be one list of tokens; it is made like an answer,"
-            " token by token, which takes as long. The text of its first token is left out."
-        ),
-        sign=RequestSign(frozenset({"echo"}), concerns=_echoes_logprobs),
-        request=_force_prompt,
-        whole=lambda asked: WholeAnswerRewriter(ForcedPrompt(asked.body).change),
     ),
     Repair(
         "several-completions",
@@ -326,6 +256,16 @@ COMPLETIONS_REPAIRS = (
         says="Up to 8, however many requests the engine answers at once; with a `seed`, no more than those.",
         sign=RequestSign(frozenset({"n"}), concerns=_wants_several),
         request=_repeat_prompts,
+    ),
+    Repair(
+        "empty-events",
+        engines=_LLAMACPP,
+        paths=_PATHS,
+        field="stream",
+        kind=RepairKind.REPAIRED,
+        says="With several answers in one stream: the engine's events that are `null` are left out.",
+        sign=RequestSign(frozenset({"prompt"}), concerns=_has_several_answers),
+        stream=lambda _: EventRewriter(_as_it_is),
     ),
 )
 

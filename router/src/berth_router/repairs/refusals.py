@@ -158,6 +158,17 @@ REFUSALS = (
         "A grammar that is none.",
         param="grammar",
     ),
+    RefusalRow(
+        "unforced-token",
+        _LLAMACPP,
+        re.compile(r"Unexpected empty grammar stack"),
+        "`echo` with `logprobs` of a prompt with a control token, or a token that is a part of a character.",
+        code="unsupported_value",
+        instead=(
+            "The prompt has a token that llama.cpp cannot be made to say: a control token, or one that is a part of a"
+            " character. How likely such a prompt is cannot be told with backend llamacpp."
+        ),
+    ),
     RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
     RefusalRow(
         "template",

@@ -96,6 +96,10 @@ class Repair:
     """Which models it is for, by what they can do; None: all. If that is not known, the row is not for the model."""
     sign: RequestSign | None = None
     """Which requests it is for. None: all, and then it has no `request`."""
+    window: Callable[[JsonFields, int], None] | None = None
+    """Checks, before `request`, whether the body fits into so many tokens of context. Raises InvalidRequestError.
+
+    For what the engine cannot tell of the body that it gets."""
     request: Callable[[JsonFields], None] | None = None
     """Changes the body for the engine in place. Raises InvalidRequestError."""
     whole: AnswerRewriterMaker | None = None

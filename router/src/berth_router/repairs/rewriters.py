@@ -14,6 +14,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 _EVENT_END = b"\n\n"
 _DATA = b"data:"
 _NAME = b"event:"
+_NULL = b"null"
 
 
 class WholeAnswerRewriter:
@@ -48,7 +49,10 @@ class WholeAnswerRewriter:
 
 
 class EventRewriter:
-    """Changes the JSON object of each event, which may have a name. What is no such event passes as it is."""
+    """Changes the JSON object of each event, which may have a name. What is no such event passes as it is.
+
+    An event that is null says nothing, and clients cannot read it: it is left out.
+    """
 
     head_lines = None
     begins_at_end = False
@@ -73,6 +77,8 @@ class EventRewriter:
 
     def _changed(self, event: bytes) -> bytes:
         name, data, content = event.partition(_DATA)
+        if content.strip() == _NULL:
+            return b""
         parsed = _object(content) if data and (not name or name.startswith(_NAME)) else None
         changed = _changed(parsed, self._change) if parsed is not None else None
         if changed is None:

@@ -15,8 +15,10 @@ from berth_api.model_deployment import Backend
 from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.beginnings import BEGINNINGS
+from berth_router.repairs.chat_fields import CHAT_FIELDS
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
 from berth_router.repairs.embeddings import EMBEDDINGS_REPAIRS
+from berth_router.repairs.forced_prompt import ECHOED_LOGPROBS
 from berth_router.repairs.forced_tool import FORCED_TOOL
 from berth_router.repairs.messages import MESSAGES_REPAIRS
 from berth_router.repairs.parameters import PARAMETER_REPAIRS
@@ -29,9 +31,11 @@ from berth_router.repairs.tools import TOOL_REPAIRS
 REPAIRS: tuple[Repair, ...] = (
     *MESSAGES_REPAIRS,
     *STRUCTURED,
+    *CHAT_FIELDS,
     *TOOL_REPAIRS,
     FORCED_TOOL,
     *COMPLETIONS_REPAIRS,
+    ECHOED_LOGPROBS,
     *PARAMETER_REPAIRS,
     *BEGINNINGS,
     *EMBEDDINGS_REPAIRS,
@@ -97,13 +101,15 @@ def _apply(signs: _Signs, body: JsonFields, abilities: Abilities | None, *, has_
     return tuple(waiting)
 
 
-def repaired_content(content: bytes, rows: Sequence[Repair], engine: Backend) -> bytes:
-    """The body, as JSON, for this engine. Raises InvalidRequestError."""
+def repaired_content(content: bytes, rows: Sequence[Repair], engine: Backend, window: int | None) -> bytes:
+    """The body, as JSON, for this engine. `window`: tokens of its context, if known. Raises InvalidRequestError."""
     needed = [row for row in rows if row.request and engine in row.engines and not row.for_every_engine]
     if not needed:
         return content
     body: dict[str, Any] = orjson.loads(content)
     for row in needed:
+        if row.window and window:
+            row.window(body, window)
         if row.request:
             row.request(body)
     try:

@@ -18,7 +18,10 @@ def _has_wrong_chat_tool(body: JsonFields) -> bool:
     tools = body["tools"]
     try:
         return type(tools) is not list or not all(
-            tool["type"] == "function" and tool["function"]["name"].strip() for tool in cast("list[Any]", tools)
+            tool["type"] == "function"
+            and tool["function"]["name"].strip()
+            and type(tool["function"].get("parameters", {})) is dict
+            for tool in cast("list[Any]", tools)
         )
     except (TypeError, KeyError, AttributeError):
         return True
@@ -42,7 +45,10 @@ def _check_chat_tools(body: JsonFields) -> None:
         fields = _object(tool, field)
         if fields.get("type") != "function":
             raise _wrong(f"{field}.type", 'must be "function": no engine has tools of its own', fields.get("type"))
-        _check_name(_object(fields.get("function"), f"{field}.function"), f"{field}.function.name")
+        function = _object(fields.get("function"), f"{field}.function")
+        _check_name(function, f"{field}.function.name")
+        if function.get("parameters") is not None:
+            _object(function["parameters"], f"{field}.function.parameters")
 
 
 def _check_anthropic_tools(body: JsonFields) -> None:
@@ -232,7 +238,7 @@ TOOL_REPAIRS = (
         paths=_CHAT,
         field="tools",
         kind=RepairKind.REFUSED,
-        says="A tool that is not of the type `function`, or has no name.",
+        says="A tool that is not of the type `function`, or has no name, or `parameters` that are no object.",
         sign=RequestSign(_TOOLS, concerns=_has_wrong_chat_tool),
         request=_check_chat_tools,
     ),

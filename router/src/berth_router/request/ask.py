@@ -104,7 +104,7 @@ class InferenceRequest:
         `name`: the model's name in the engine. `window`: the tokens of its context, where they are known. Raises
         InvalidRequestError where that engine would ignore what the request asks.
         """
-        content = repaired_content(self.content, self.repairs, spec.backend) if self.repairs else self.content
+        content = repaired_content(self.content, self.repairs, spec.backend, window) if self.repairs else self.content
         fields: dict[str, Any] = {"model": name}
         if self.samples and samples_only_when_told(spec):
             fields |= SAMPLING_TURNED_ON

@@ -91,6 +91,9 @@ class BerthFields(BaseModel):
     )
 
 
+_MOST_TOKENS = 2**31 - 1
+"""Engines read a larger limit as another number."""
+
 NO_LIMIT = -1
 """As a limit of tokens: as many as the context leaves. It is llama.cpp's; OpenAI's API has it for some models."""
 
@@ -105,12 +108,14 @@ class RequestFields(BerthFields):
     )
     temperature: float | None = Field(default=None, ge=0, le=2, description="0 is greedy.")
     top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
-    max_tokens: int | None = Field(default=None, ge=NO_LIMIT, description=f"Most tokens to make. {_LIMITS}")
+    max_tokens: int | None = Field(
+        default=None, ge=NO_LIMIT, le=_MOST_TOKENS, description=f"Most tokens to make. {_LIMITS}"
+    )
     max_completion_tokens: int | None = Field(
-        default=None, ge=NO_LIMIT, description="The newer name of `max_tokens` in chat completions."
+        default=None, ge=NO_LIMIT, le=_MOST_TOKENS, description="The newer name of `max_tokens` in chat completions."
     )
     max_output_tokens: int | None = Field(
-        default=None, ge=NO_LIMIT, description="The name of `max_tokens` in the Responses API."
+        default=None, ge=NO_LIMIT, le=_MOST_TOKENS, description="The name of `max_tokens` in the Responses API."
     )
 
 
