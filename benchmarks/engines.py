@@ -180,7 +180,8 @@ async def measure(release: Release, engine: str, clients: int, seconds: float) -
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:
         await tokens_of(session, through)  # starts the engine
         [deployment] = [each for each in await release.deployments() if each.spec.backend == engine]
-        direct = Way(deployment.status.endpoint or "", plain, {})
+        own_key = {"Authorization": f"Bearer {release.engine_key(deployment.name)}"}
+        direct = Way(deployment.status.endpoint or "", plain, own_key)
         await pair(session, through, direct, clients, direct_first=False)  # warms both, and is not counted
         print(f"{engine}, {clients} at once: {seconds:.0f} s of rounds", file=sys.stderr, flush=True)
         ends = time.monotonic() + seconds

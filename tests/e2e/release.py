@@ -104,6 +104,11 @@ class Release:
         self._cluster: KubernetesCluster | None = None
         self._clients: list[AsyncOpenAI] = []
 
+    def engine_key(self, deployment: str) -> str:
+        """The key that the deployment's engine asks for."""
+        [secret] = self.kubectl.json("get", "secrets", "--selector", f"{LABEL_DEPLOYMENT}={deployment}")["items"]
+        return base64.b64decode(secret["data"]["key"]).decode()
+
     def key(self, name: str) -> str:
         """One of the API keys that the chart made."""
         return base64.b64decode(self.kubectl.json("get", "secret", f"{RELEASE}-api-keys")["data"][name]).decode()

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from berth_api.conditions import ConditionType, condition_of
@@ -54,6 +55,16 @@ async def pod_of(berth: Release, deployment: ModelDeployment) -> Object:
     return pod
 
 
+async def answers_nobody_without_its_key(berth: Release, deployment: ModelDeployment) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{deployment.status.endpoint}/v1/chat/completions", json={"messages": CAPITAL}) as answer,
+    ):
+        assert answer.status == 401
+    pod = await pod_of(berth, deployment)
+    assert berth.engine_key(deployment.name) not in json.dumps(pod) + " ".join(command_line(berth, pod))
+
+
 async def test_llamacpp(berth: Release) -> None:
     whole = await ask(berth, MODEL, backend="llamacpp", device="cpu", n_ctx=1024, n_gpu_layers=0)
     assert "Paris" in whole
@@ -66,6 +77,7 @@ async def test_llamacpp(berth: Release) -> None:
         str(1024 * slots),
         "0",
     )
+    await answers_nobody_without_its_key(berth, deployment)
 
 
 async def test_transformers(berth: Release) -> None:
@@ -77,6 +89,7 @@ async def test_transformers(berth: Release) -> None:
     settings = dict(pairwise(call))
     assert (settings["serve"], settings["--device"]) == (SAFETENSORS, "cpu")
     assert "--continuous-batching" not in call
+    await answers_nobody_without_its_key(berth, deployment)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The operator's reconciler against a real API server, killed at every write it makes."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +16,7 @@ from berth_cluster.cluster import (
     LABEL_DEPLOYMENT,
     MODEL_DEPLOYMENTS,
     PODS,
+    SECRETS,
     Kind,
     Object,
     ObjectList,
@@ -31,6 +34,8 @@ from berth_operator.reconciling.event_recorder import EventRecorder
 from berth_operator.resources import make_event
 from berth_operator.settings import OperatorSettings
 from tests.integration.test_resource import manifest
+from tests.kubectl import Kubectl
+from tests.waiting import until
 
 # No node has this label: pods are made and judged, but nothing runs.
 NOWHERE = {"nodeSelector": {"berth.dev/no-such-node": "true"}}
@@ -95,7 +100,10 @@ class DyingCluster:
 class Operator:
     """A reconciler with a view of the cluster, as the program has it."""
 
-    def __init__(self, cluster: KubernetesCluster, writes: int | None = None) -> None:
+    def __init__(
+        self, cluster: KubernetesCluster, writes: int | None = None, settings: OperatorSettings = SETTINGS
+    ) -> None:
+        self._settings = settings
         self.dying = DyingCluster(cluster, -1 if writes is None else writes)
         self._prober = EngineProber()
         self._reconciler: DeploymentReconciler | None = None
@@ -104,7 +112,7 @@ class Operator:
     async def __aenter__(self) -> "Operator":
         await self._prober.__aenter__()
         view = DeploymentView(self.dying)
-        self._reconciler = DeploymentReconciler(view, self._prober, SETTINGS)
+        self._reconciler = DeploymentReconciler(view, self._prober, self._settings)
         self._following = asyncio.create_task(view.run())
         return self
 
@@ -262,3 +270,20 @@ async def test_an_event_that_happens_again_is_counted_up(cluster: KubernetesClus
         await operator.publish(event)
     [stored] = (await cluster.list(EVENTS)).items
     assert (stored["reason"], stored["count"]) == ("Starting", 4)
+
+
+async def test_an_engines_key_is_in_a_secret_that_ends_with_its_deployment(
+    cluster: KubernetesCluster, namespace: Kubectl
+) -> None:
+    keys = OperatorSettings.model_validate({"engineKeys": {"secret": "0123456789abcdef" * 2}}).engine_keys
+    await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE))
+    async with Operator(cluster, settings=SETTINGS.model_copy(update={"engine_keys": keys})):
+        started = await when(cluster, lambda deployment: deployment.status.pod_name is not None)
+    [pod] = (await cluster.list(PODS)).items
+    assert keys.keyring is not None
+    [asked_for] = [each for each in pod["spec"]["containers"][0]["env"] if each["name"] == "BERTH_ENGINE_KEY"]
+    stored = await cluster.get(SECRETS, asked_for["valueFrom"]["secretKeyRef"]["name"])
+    assert base64.b64decode(stored["data"]["key"]).decode() == keys.keyring.key(started.uid)
+    assert keys.keyring.key(started.uid) not in json.dumps(pod)
+    await cluster.delete(MODEL_DEPLOYMENTS, started.name)
+    await until(lambda: not namespace.json("get", "secrets")["items"])

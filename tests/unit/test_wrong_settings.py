@@ -20,7 +20,7 @@ VARIABLES = {
     for field in RouterSettings.model_fields.values()
     for name in (field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else [field.alias])
 }
-ANY_TEXT = {"BERTH_MODEL_STORE", "BERTH_ENGINE_STORE", "BERTH_HUB_TOKEN", "HF_TOKEN"}
+ANY_TEXT = {"BERTH_ENGINE_KEY_SECRET_FILE", "BERTH_MODEL_STORE", "BERTH_ENGINE_STORE", "BERTH_HUB_TOKEN", "HF_TOKEN"}
 """Variables in which no text is wrong by itself."""
 
 LIBRARYS_WORDS = (
@@ -162,6 +162,15 @@ def test_a_folder_of_keys_that_is_not_there_is_named(
     assert router.main() == 2
     told = "BERTH_API_KEYS_DIR is '/proc/nonsense': it must be a folder that the router may read"
     assert capsys.readouterr().err == f"berth-router: {told}\n"
+
+
+@pytest.mark.parametrize("file", ["/proc/nonsense", "\x01no nonsense/\n", "ü" * 300])
+def test_a_secret_of_engines_keys_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    monkeypatch.setenv("BERTH_ENGINE_KEY_SECRET_FILE", file)
+    assert router.main() == 2
+    assert is_one_line_about("BERTH_ENGINE_KEY_SECRET_FILE", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("level", ["debug", "Debug", "DEBUG", " debug "])

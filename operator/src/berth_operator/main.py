@@ -94,7 +94,9 @@ async def _operate(
     cluster: Cluster, namespace: str, settings: OperatorSettings, forecasts: Forecasts, metrics: OperatorMetrics
 ) -> None:
     """The work of the operator, until a signal ends it."""
-    async with EngineProber() as prober, ProgressReader() as reader:
+    keyring = settings.engine_keys.keyring
+    prober_of_cluster = EngineProber(lambda _, owner: keyring.key(owner)) if keyring else EngineProber()
+    async with prober_of_cluster as prober, ProgressReader() as reader:
         view = DeploymentView(cluster)
         nodes = NodeWatch(cluster, namespace, settings.devices) if settings.room.watch_nodes else None
         room = _room(settings, nodes or NodePlaces(settings.devices))

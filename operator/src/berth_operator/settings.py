@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from berth_api import repository
 from berth_api.model_deployment import Backend, Device, Toleration
@@ -16,6 +15,13 @@ from berth_api.pod_settings import PodSettings
 from berth_api.repository import DEFAULT_HUB
 from berth_api.room.snapshot import RoomSettings
 from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN
+from berth_operator.settings_sections import (
+    SECRET_FILE_VARIABLE,
+    ElectionSection,
+    EngineKeySettings,
+    Section,
+    engine_key_secret,
+)
 from berth_process.settings_error import SettingsError, shown
 from berth_process.settings_validation import settings_error
 
@@ -32,19 +38,14 @@ are all busy delays the answer, and then by seconds, not by minutes.
 _PATTERNS = {NAMESPACE_PATTERN: "made of lower-case letters, digits and '-'"}
 
 
-class _Section(BaseModel):
-    # A misspelt setting must not be ignored silently.
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
-
-
-class EngineImage(_Section):
+class EngineImage(Section):
     """The image of one engine for one device."""
 
     image: str = Field(description="Image reference.")
     pull_policy: str = Field(default="IfNotPresent", description="As in a pod.")
 
 
-class DeviceSettings(_Section):
+class DeviceSettings(Section):
     """How pods that compute on this device are scheduled."""
 
     resource_name: str | None = Field(
@@ -86,7 +87,7 @@ class DeviceSettings(_Section):
         return self
 
 
-class EngineArgs(_Section):
+class EngineArgs(Section):
     """Further arguments of the engines' own command lines."""
 
     allowed: dict[Backend, list[str]] = Field(
@@ -95,7 +96,7 @@ class EngineArgs(_Section):
     )
 
 
-class ModelStoreSettings(_Section):
+class ModelStoreSettings(Section):
     """Where the models are."""
 
     claim_name: str = Field(
@@ -111,7 +112,7 @@ class ModelStoreSettings(_Section):
     )
 
 
-class CompileCacheSettings(_Section):
+class CompileCacheSettings(Section):
     """Where vLLM keeps what it compiles for the next start."""
 
     enabled: bool = Field(
@@ -124,14 +125,14 @@ class CompileCacheSettings(_Section):
     )
 
 
-class SecretKey(_Section):
+class SecretKey(Section):
     """A value in a Secret of the same namespace."""
 
     name: str = Field(description="The Secret.")
     key: str = Field(default="token", description="Which of its values.")
 
 
-class DownloadSettings(_Section):
+class DownloadSettings(Section):
     """How models are brought into the store."""
 
     image: str | None = Field(
@@ -173,7 +174,7 @@ class DownloadSettings(_Section):
     )
 
 
-class Timing(_Section):
+class Timing(Section):
     """Seconds of the operator's decisions."""
 
     start_deadline: float = Field(default=1800, gt=0, description="A start that takes longer than this has failed.")
@@ -218,7 +219,7 @@ class Timing(_Section):
         return self
 
 
-class RoomSection(_Section):
+class RoomSection(Section):
     """How models make room for each other."""
 
     min_residency: float = Field(
@@ -259,38 +260,7 @@ class RoomSection(_Section):
         )
 
 
-class ElectionSection(_Section):
-    """Which of several operators works."""
-
-    lease: str | None = Field(
-        default=None,
-        max_length=NAMESPACE_LENGTH,
-        pattern=NAMESPACE_PATTERN,
-        description="Name of the Lease by which one of several operators leads. None: there is no other operator.",
-    )
-    lasts: float = Field(
-        default=12, gt=0, description="Seconds after which another operator takes the place of one that has vanished."
-    )
-    renew_within: float = Field(
-        default=8,
-        gt=0,
-        description="An operator that could not renew its Lease for so many seconds ends. Less than lasts.",
-    )
-    look_every: float = Field(
-        default=2, gt=0, description="Seconds between two renewals, and two looks of one that waits. Less than that."
-    )
-
-    @model_validator(mode="after")
-    def _ends_before_the_lease(self) -> Self:
-        if not self.look_every < self.renew_within < self.lasts:
-            raise ValueError(
-                f"lookEvery is {self.look_every:g}, renewWithin {self.renew_within:g} and lasts {self.lasts:g}: each"
-                " must be less than the next"
-            )
-        return self
-
-
-class OperatorSettings(_Section):
+class OperatorSettings(Section):
     """The operator's settings."""
 
     namespace: str | None = Field(
@@ -326,6 +296,9 @@ class OperatorSettings(_Section):
     compile_cache: CompileCacheSettings = Field(
         default_factory=CompileCacheSettings, description="Where vLLM keeps what it compiles for the next start."
     )
+    engine_keys: EngineKeySettings = Field(
+        default_factory=EngineKeySettings, description="The keys without which engines answer nobody."
+    )
     downloads: DownloadSettings = Field(
         default_factory=DownloadSettings, description="How models are brought into the store."
     )
@@ -335,6 +308,8 @@ class OperatorSettings(_Section):
     @classmethod
     def load(cls, path: Path, environment: Mapping[str, str] = os.environ) -> Self:
         """Reads the file. CLEANUP_INTERVAL overrides its timing.resync.
+
+        BERTH_ENGINE_KEY_SECRET_FILE names a file that has engineKeys.secret.
 
         Raises SettingsError where anything is missing or wrong.
         """
@@ -347,6 +322,8 @@ class OperatorSettings(_Section):
         def name_of(keys: Sequence[str]) -> str:
             return INTERVAL_VARIABLE if interval and list(keys) == ["timing", "resync"] else f"{path}: {'.'.join(keys)}"
 
+        if file := environment.get(SECRET_FILE_VARIABLE):
+            content["engineKeys"] = {"secret": engine_key_secret(Path(file))}
         try:
             return cls.model_validate(content)
         except ValidationError as error:

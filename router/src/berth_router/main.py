@@ -9,12 +9,14 @@ import sys
 import structlog
 import uvloop
 
+from berth_api.engine_key import EngineKeyring
 from berth_cluster.cluster import Cluster, ClusterError
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from berth_process.log import configure_log
 from berth_process.settings_error import EXIT_WRONG_SETTINGS, SettingsError, shown
 from berth_process.stop_signals import stop_events
 from berth_router.app import Router
+from berth_router.serving.inference import EngineKey, no_key
 from berth_router.settings import RouterSettings
 
 _log = structlog.get_logger(__name__)
@@ -30,18 +32,18 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def run(settings: RouterSettings) -> None:
+async def run(settings: RouterSettings, engine_key: EngineKey) -> None:
     """Serves until a signal ends it. Raises ClusterError: there is no cluster. Raises OSError: the port is taken."""
     cluster = await KubernetesCluster.connect(settings.namespace, program="berth-router")
     try:
-        await serve(cluster, settings)
+        await serve(cluster, settings, engine_key)
     finally:
         await cluster.close()
 
 
-async def serve(cluster: Cluster, settings: RouterSettings) -> None:
+async def serve(cluster: Cluster, settings: RouterSettings, engine_key: EngineKey = no_key) -> None:
     """Serves the deployments of this cluster until a signal ends it. Raises OSError: the port is taken."""
-    router = Router(cluster, settings)
+    router = Router(cluster, settings, engine_key=engine_key)
     with listen(settings.host, settings.port) as listener, stop_events((signal.SIGINT, signal.SIGTERM)) as signals:
         async with router.serving(listener) as server:
             _calm_garbage_collection()
@@ -66,8 +68,9 @@ def main() -> int:
     try:
         settings = RouterSettings.of_environment()
         _check_keys_folder(settings)
+        engine_key = _engine_key(settings)
         configure_log(sys.stdout, settings.log_level)
-        uvloop.run(run(settings))
+        uvloop.run(run(settings, engine_key))
     except SettingsError as error:
         print(f"berth-router: {error}", file=sys.stderr)
         return EXIT_WRONG_SETTINGS
@@ -75,6 +78,21 @@ def main() -> int:
         print(f"berth-router: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _engine_key(settings: RouterSettings) -> EngineKey:
+    """Raises SettingsError if there is to be a secret, and none can be read."""
+    file = settings.engine_key_secret_file
+    if file is None:
+        return no_key
+    try:
+        keyring = EngineKeyring(file.read_text().strip())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise SettingsError(
+            f"BERTH_ENGINE_KEY_SECRET_FILE is {shown(str(file))}, which cannot be used: {why}"
+        ) from error
+    return lambda deployment: keyring.key(deployment.uid)
 
 
 def _check_keys_folder(settings: RouterSettings) -> None:

@@ -241,6 +241,11 @@ class RouterSettings(LimitSettings):
         description="Folder with one file for each API key, named after it."
         " Unset: whoever reaches the router may do everything.",
     )
+    engine_key_secret_file: Path | None = Field(
+        default=None,
+        alias="BERTH_ENGINE_KEY_SECRET_FILE",
+        description="File with the secret that engines' keys are made from. Unset: engines ask for none.",
+    )
     api_key_scopes: Annotated[dict[Annotated[str, Field(pattern=API_KEY_NAME_PATTERN)], list[KeyScope]], *JSON] = Field(
         default_factory=dict[str, list[KeyScope]],
         alias="BERTH_API_KEY_SCOPES",

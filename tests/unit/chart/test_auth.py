@@ -50,14 +50,14 @@ def test_the_routers_get_the_keys_and_their_scopes(monkeypatch: pytest.MonkeyPat
 
 def test_keys_of_ones_own_are_used_instead() -> None:
     values: dict[str, Any] = {"auth": {"existingSecret": "ours"}}
-    assert render(**values).of_kind("Secret") == []
+    assert render(**values, engineKeys={"enabled": False}).of_kind("Secret") == []
     assert {"name": "api-keys", "secret": {"secretName": "ours"}} in router(**values)["volumes"]
 
 
 def test_no_authentication_is_a_choice_that_is_warned_of() -> None:
     values: dict[str, Any] = {"auth": {"enabled": False}}
     spec = router(**values)
-    assert render(**values).of_kind("Secret") == []
+    assert render(**values, engineKeys={"enabled": False}).of_kind("Secret") == []
     assert MOUNT not in spec["containers"][0]["volumeMounts"]
     assert not any(name.startswith("BERTH_API_KEY") for name in environment(spec["containers"][0]))
     assert "WARNING" in notes("--set", "auth.enabled=false")

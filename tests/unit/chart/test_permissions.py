@@ -43,6 +43,7 @@ def rules(role: dict[str, Any]) -> Rules:
                 ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
                 ("", "pods"): {"get", "list", "watch", "create", "delete"},
                 ("", "events"): {"get", "create", "patch"},
+                ("", "secrets"): {"create"},
             },
         ),
     ],

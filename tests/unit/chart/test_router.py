@@ -44,6 +44,7 @@ def test_the_charts_defaults_are_the_routers(settings_of: SettingsOf, monkeypatc
     for field in RouterSettings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
     expected = {"BERTH_STATS_CONFIG_MAP": "berth-stats", "BERTH_STORE_WRITABLE": True, "BERTH_MAX_TTL": 86400}
+    expected["BERTH_ENGINE_KEY_SECRET_FILE"] = "/etc/berth-engine-keys/secret"
     expected["BERTH_OPERATOR_URL"] = "http://berth-operator:8083"
     assert given == RouterSettings.model_validate({"POD_NAME": "berth-router-0", **expected})
 

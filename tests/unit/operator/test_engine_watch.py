@@ -49,7 +49,7 @@ class Setting:
             return f"no answer within {seconds:g} s"
         return None
 
-    async def context(self, url: str, seconds: float) -> EngineContext | None:
+    async def context(self, url: str, seconds: float, owner: str = "") -> EngineContext | None:
         assert (url, seconds) == (LLAMACPP.models_url, 1)
         return self.contexts.pop(0)
 
@@ -191,7 +191,7 @@ async def test_an_engines_context_is_read_with_its_key() -> None:
         base = str(server.make_url("")).rstrip("/")
         async with EngineProber() as prober:
             assert await prober.context(f"{base}/long", 10) is None, "it is read no further than a list of one model is"
-        async with EngineProber({base: "secret"}.get) as prober:
+        async with EngineProber(lambda url, _: {base: "secret"}.get(url)) as prober:
             assert await prober.context(f"{base}/v1/models", 10) == EngineContext(2048)
             assert await prober.context(f"{base}/elsewhere", 10) is None
         async with EngineProber() as prober:

@@ -133,7 +133,7 @@ def test_the_status_repeats_what_the_node_says_of_a_start() -> None:
 
 
 def test_the_engine_is_asked_as_soon_as_its_container_runs() -> None:
-    engine = ProbeTarget(POD_UID, "http://10.0.0.5:8000/health", "http://10.0.0.5:8000/v1/models")
+    engine = ProbeTarget(POD_UID, "http://10.0.0.5:8000/health", "http://10.0.0.5:8000/v1/models", UID)
     assert plan_for(deployment(), pod()).probe is None
     assert plan_for(deployment(), running_pod()).probe == engine
     assert plan_for(deployment(), running_pod(), probes=answering()).probe == engine, "and for as long as it serves"

@@ -101,7 +101,7 @@ class World:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def context(self, url: str, seconds: float) -> EngineContext | None:
+    async def context(self, url: str, seconds: float, owner: str = "") -> EngineContext | None:
         return EngineContext(2048, 8192)
 
     async def ask(self, url: str, seconds: float) -> str | None:

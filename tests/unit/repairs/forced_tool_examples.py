@@ -11,8 +11,12 @@ LOOK: dict[str, Any] = {"type": "function", "function": {"name": "look", "parame
 BARE: dict[str, Any] = {"type": "function", "function": {"name": "bare"}}
 NAMED = {"type": "function", "function": {"name": "look"}}
 FORM = {"type": "json_schema", "json_schema": {"name": "look", "schema": SCHEMA}}
-NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
-NESTED_SCHEMA = {"type": "object", "properties": {"at": {"$ref": "#/$defs/place"}}, "$defs": {"place": SCHEMA}}
+NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+NESTED_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"at": {"$ref": "#/$defs/place"}},
+    "$defs": {"place": SCHEMA},
+}
 NESTED: dict[str, Any] = {"type": "function", "function": {"name": "nested", "parameters": NESTED_SCHEMA}}
 
 
@@ -25,14 +29,14 @@ def _call(name: str, place: str) -> dict[str, Any]:
     }
 
 
-CHOICE = {
+CHOICE: dict[str, Any] = {
     "anyOf": [_call("bare", "tool0"), _call("nested", "tool1")],
     "$defs": {
         "tool0": NOTHING,
         "tool1": {**NESTED_SCHEMA, "properties": {"at": {"$ref": "#/$defs/tool1/$defs/place"}}},
     },
 }
-CHOICE_FORM = {"type": "json_schema", "json_schema": {"name": "call", "schema": CHOICE}}
+CHOICE_FORM: dict[str, Any] = {"type": "json_schema", "json_schema": {"name": "call", "schema": CHOICE}}
 
 FORCED_TOOL_EXAMPLES: Sequence[Example] = [
     Changed(

@@ -79,7 +79,7 @@ async def reconcile(
     keys: EngineKeys,
 ) -> DeploymentReconciler:
     """Starts the operator's reconcilers, and returns that of deployments. The stack ends them."""
-    prober = await stack.enter_async_context(EngineProber(keys.of))
+    prober = await stack.enter_async_context(EngineProber(lambda url, _: keys.of(url)))
     view = DeploymentView(cluster)
     reconciler = DeploymentReconciler(view, prober, settings, room=room)
     stack.push_async_callback(reconciler.close)

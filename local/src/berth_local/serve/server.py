@@ -106,7 +106,13 @@ async def _compose(
     room = Room(places, _TURNS, memory_estimates(store, gpu))
     reconciler = await reconcile(stack, cluster, operator_settings(engines, settings), room, keys)
     routes = [logs_routes(pods.output), machine_routes(state.home, store, memory, engines)]
-    router = Router(cluster, settings, more_routes=routes, forecast=reconciler.forecast, engine_key=keys.of)
+    router = Router(
+        cluster,
+        settings,
+        more_routes=routes,
+        forecast=reconciler.forecast,
+        engine_key=lambda engine: keys.of(engine.status.endpoint or ""),
+    )
     http = await stack.enter_async_context(router.serving(listener))
     await launcher.prepare()
     return LocalServer(url_of(listener), router, http, settings.drain_seconds, state)

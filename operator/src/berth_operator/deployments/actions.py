@@ -53,6 +53,8 @@ class ProbeTarget(NamedTuple):
     """Answers 200 when, and only when, the engine can serve."""
     models_url: str | None = None
     """Says how much context the engine has. None: the engine does not tell."""
+    owner: str = ""
+    """uid of its deployment, whose key the engine asks for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ class EngineWatch:
         try:
             fault = await self._prober.ask(target.url, timeout_seconds)
             if fault is None and target.models_url and before.context is None:
-                before = replace(before, context=await self._prober.context(target.models_url, _CONTEXT_SECONDS))
+                context = await self._prober.context(target.models_url, _CONTEXT_SECONDS, target.owner)
+                before = replace(before, context=context)
         except Exception:  # noqa: BLE001 (a fault here must not leave the engine unwatched)
             _log.exception("engine_not_asked", url=target.url)
             fault = "the operator failed to ask it"

@@ -21,8 +21,11 @@ class Prober(Protocol):
         """None where the engine says within so many seconds that it can serve; otherwise what came instead."""
         ...
 
-    async def context(self, url: str, seconds: float) -> EngineContext | None:
-        """The context that the engine has, as its list of models says. None: no such list came within the time."""
+    async def context(self, url: str, seconds: float, owner: str = "") -> EngineContext | None:
+        """The context that the engine has, as its list of models says. None: no such list came within the time.
+
+        `owner`: the uid of its deployment.
+        """
         ...
 
 
@@ -33,10 +36,10 @@ _MOST_LIST_BYTES = 64 * 1024
 class EngineProber:
     """Asks engines over HTTP. Use as an async context.
 
-    `engine_key`: the key of the engine at a base URL; None where it asks for none.
+    `engine_key`: the key of the engine at a base URL, of the deployment with a uid; None where it asks for none.
     """
 
-    def __init__(self, engine_key: Callable[[str], str | None] = lambda _: None) -> None:
+    def __init__(self, engine_key: Callable[[str, str], str | None] = lambda _url, _owner: None) -> None:
         self._engine_key = engine_key
         self._session: aiohttp.ClientSession | None = None
 
@@ -66,11 +69,11 @@ class EngineProber:
             number = error.errno if isinstance(error, OSError) else None
             return os.strerror(number) if number else f"{type(error).__name__}: {error}"
 
-    async def context(self, url: str, seconds: float) -> EngineContext | None:
+    async def context(self, url: str, seconds: float, owner: str = "") -> EngineContext | None:
         """Asks with one GET."""
         if self._session is None:
             raise RuntimeError("EngineProber is used outside of its context")
-        key = self._engine_key(url.removesuffix(MODELS_PATH))
+        key = self._engine_key(url.removesuffix(MODELS_PATH), owner)
         headers = {"authorization": f"Bearer {key}"} if key else {}
         limits = aiohttp.ClientTimeout(total=seconds)
         try:

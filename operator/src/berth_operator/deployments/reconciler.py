@@ -18,6 +18,10 @@ from berth_cluster.cluster import (
     MODEL_DEPLOYMENTS,
     PODS,
     ROUTER,
+    SECRETS,
+    AlreadyExistsError,
+    ForbiddenError,
+    InvalidError,
     NotFoundError,
     Object,
 )
@@ -36,6 +40,8 @@ from berth_operator.reconciling.reading import ObjectReader, Unreadable
 from berth_operator.reconciling.workers import Workers, seconds_until
 from berth_operator.reconciling.writer import DeleteResource, NameTaken, Refused, ResourceWriter, WriteStatus
 from berth_operator.resources import make_event
+from berth_operator.resources.engine_key import make_key_secret
+from berth_operator.resources.pod import MANAGER
 from berth_operator.room.estimates import Estimate, Preflight
 from berth_operator.room.keeper import RoomKeeper
 from berth_operator.room.places import Places
@@ -209,7 +215,8 @@ class DeploymentReconciler:
 
     async def _create(self, manifest: Object, deployment: ModelDeployment) -> DeploymentPlan | None:
         """Creates the pod. The plan to follow instead where it cannot be created; None where it exists now."""
-        match await self._writer.create(PODS, manifest, deployment):
+        refused = await self._hand_out_key(deployment)
+        match refused or await self._writer.create(PODS, manifest, deployment):
             case None:
                 return None
             case NameTaken():
@@ -217,6 +224,19 @@ class DeploymentReconciler:
                 return pod_name_taken(deployment, manifest, self._settings, self._clock())
             case Refused(message):
                 return pod_refused(deployment, manifest, message, self._settings, self._clock())
+
+    async def _hand_out_key(self, deployment: ModelDeployment) -> Refused | None:
+        """Makes the Secret with the engine's key, before a pod takes it from there. Refused: there can be none."""
+        keyring = self._settings.engine_keys.keyring
+        if keyring is None:
+            return None
+        try:
+            await self._view.cluster.create(SECRETS, make_key_secret(deployment, keyring, MANAGER))
+        except AlreadyExistsError:
+            return None  # from an earlier start: its name says which key it has
+        except (ForbiddenError, InvalidError) as error:
+            return Refused(str(error))
+        return None
 
     async def _write_status(self, plan: DeploymentPlan, deployment: ModelDeployment) -> None:
         if not await self._writer.write_status(deployment, plan.status, plan.forget):

@@ -123,7 +123,7 @@ def probe_target(deployment: ModelDeployment, pod: Object) -> ProbeTarget | None
         return None
     process = ENGINES[deployment.spec.backend].process(deployment.spec)
     models_url = endpoint + process.models_path if process.models_path else None
-    return ProbeTarget(pod["metadata"]["uid"], endpoint + process.health_path, models_url)
+    return ProbeTarget(pod["metadata"]["uid"], endpoint + process.health_path, models_url, deployment.uid)
 
 
 def engine_endpoint(deployment: ModelDeployment, pod: Object) -> str | None:

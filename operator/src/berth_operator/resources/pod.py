@@ -21,6 +21,7 @@ from berth_cluster.cluster import (
 )
 from berth_operator.engines import EngineKind, EngineProcess
 from berth_operator.resources.compile_cache import add_compile_cache
+from berth_operator.resources.engine_key import add_engine_key
 from berth_operator.resources.made_from import digests
 from berth_operator.resources.pod_settings import add_default_limits, add_pod_settings
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, OperatorSettings
@@ -100,6 +101,7 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
     }
     _schedule(pod["spec"], spec, device, settings)
     add_compile_cache(pod["spec"], spec, image.image, settings, USER)
+    add_engine_key(pod["spec"], deployment, settings.engine_keys.keyring)
     add_pod_settings(pod, merged(device.pod, spec.pod))
     pod["metadata"]["annotations"][MADE_FROM_ANNOTATION] = digests(pod)
     add_default_limits(pod)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import structlog
 
 from berth_api.inference import name_in_engine
-from berth_api.model_deployment import ModelDeploymentSpec
+from berth_api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from berth_router.errors import (
     APIError,
     Dialect,
@@ -50,12 +50,12 @@ _REASON_SECONDS = 3.0
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 
-EngineKey = Callable[[str], str | None]
-"""The key that the engine at an endpoint asks for; None: it asks for none."""
+EngineKey = Callable[[ModelDeployment], str | None]
+"""The key that the engine of a deployment asks for; None: it asks for none."""
 
 
-def no_key(_endpoint: str) -> str | None:
-    """No engine asks for a key, as in a cluster, where networks are kept apart by other means."""
+def no_key(_: ModelDeployment) -> str | None:
+    """No engine asks for a key, as in a cluster without any, where networks are kept apart by other means."""
     return None
 
 
@@ -75,8 +75,8 @@ class InferenceContext:
 
     def address(self, claim: Claim) -> EngineAddress:
         """Where the claimed engine listens."""
-        endpoint = claim.deployment.status.endpoint or ""
-        return engine_address(endpoint, self.engine_key(endpoint))
+        deployment = claim.deployment
+        return engine_address(deployment.status.endpoint or "", self.engine_key(deployment))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class OfferedEngines:
 
     def _changed(self, deployment: ModelDeployment) -> None:
         before, endpoint = self._addresses.get(deployment.name), deployment.status.endpoint
-        now = engine_address(endpoint, self._engine_key(endpoint)) if endpoint and is_ready(deployment) else None
+        now = engine_address(endpoint, self._engine_key(deployment)) if endpoint and is_ready(deployment) else None
         if now is before:
             return
         self._gone(deployment)
