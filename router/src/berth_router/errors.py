@@ -44,6 +44,9 @@ _VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 OLLAMA_PATHS = "/api/"
 """With this begin the paths of Ollama's API, whose clients read its errors."""
 
+ANTHROPIC_VERSION = "anthropic-version"
+"""The header that every client of Anthropic's API sends, and no other."""
+
 
 class Dialect(Enum):
     """The API in whose shape a client reads errors."""

@@ -10,6 +10,7 @@ from tests.unit.repairs.chat_field_examples import CHAT_FIELD_EXAMPLES
 from tests.unit.repairs.completion_examples import COMPLETION_EXAMPLES
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM, Answered, Changed, Example, Kept, Refused
 from tests.unit.repairs.forced_tool_examples import FORCED_TOOL_EXAMPLES
+from tests.unit.repairs.messages_examples import MESSAGES_EXAMPLES
 from tests.unit.repairs.path_examples import PATH_EXAMPLES
 from tests.unit.repairs.structured_examples import STRUCTURED_EXAMPLES
 
@@ -50,6 +51,7 @@ TWO_ANTHROPIC_TOOLS = {"tools": [anthropic_tool("add"), anthropic_tool("look")]}
 EXAMPLES: Mapping[str, Sequence[Example]] = {
     **CHAT_FIELD_EXAMPLES,
     **COMPLETION_EXAMPLES,
+    **MESSAGES_EXAMPLES,
     **PATH_EXAMPLES,
     **STRUCTURED_EXAMPLES,
     "nulls": [

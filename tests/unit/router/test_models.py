@@ -8,7 +8,7 @@ import openai
 import orjson
 import pytest
 
-from berth_cluster.cluster import MODEL_DEPLOYMENTS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
 from berth_router.settings import RouterSettings
 from tests.instruments import InstrumentedCluster
 from tests.unit.formats.weights import write_checkpoint, write_gguf
@@ -247,3 +247,31 @@ async def test_nothing_is_read_again_for_a_list_that_has_not_changed(serving: Se
     first = (await serving.raw("GET", "/v1/models")).body
     assert (await serving.raw("GET", "/v1/models")).body == first
     assert orjson.loads(first)["data"]
+
+
+LARGE = {"profiles": {**PROFILES, "small": {"n_ctx": 512}}, "engines": {"llamacpp": ["cpu"]}}
+
+
+@pytest.mark.parametrize("settings", [LARGE], indirect=True)
+async def test_the_window_is_the_largest_of_what_runs_and_a_profiles_own(serving: Serving, store: Path) -> None:
+    write_gguf(store / "tiny" / "model.gguf", context=32768)
+    for size in (512, 8192):
+        asking = asyncio.create_task(serving.ask(extra_body={"n_ctx": size}))
+        name = await _made_with(serving, size)
+        await serving.make_ready(name)
+        await asking
+    models = await listed(serving)
+    assert {name: model["context_length"] for name, model in models.items()} == {
+        "tiny": 8192,
+        "tiny@large": 8192,
+        "tiny@small": 512,
+    }
+
+
+async def _made_with(serving: Serving, size: int) -> str:
+    """The name of the deployment with this context, as soon as it is there."""
+
+    def those(found: list[Object]) -> list[str]:
+        return [one["metadata"]["name"] for one in found if one["spec"]["llamacpp"]["contextSize"] == size]
+
+    return those(await serving.until(lambda found: bool(those(found))))[0]

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from berth_router.errors import (
+    ANTHROPIC_VERSION,
     OLLAMA_PATHS,
     APIError,
     Dialect,
@@ -69,7 +70,9 @@ async def _api_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _dialect(request: Request) -> Dialect:
-    return Dialect.OLLAMA if request.url.path.startswith(OLLAMA_PATHS) else Dialect.OPENAI
+    if request.url.path.startswith(OLLAMA_PATHS):
+        return Dialect.OLLAMA
+    return Dialect.ANTHROPIC if ANTHROPIC_VERSION in request.headers else Dialect.OPENAI
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from berth_api.model_deployment import MODEL_STORE, ModelDeployment, ModelDeploymentSpec
+from berth_api.model_deployment import AUTO, MODEL_STORE, ModelDeployment, ModelDeploymentSpec, Phase
 from berth_router.errors import InvalidRequestError, UnknownModelError
 from berth_router.lifecycle.deployments import Deployments
-from berth_router.lifecycle.resolve import Create, Policy, match, resolve
+from berth_router.lifecycle.resolve import Create, Policy, match, matches, resolve
 from berth_router.management.inventory import READ_SECONDS
 from berth_router.management.model_entries import Listed, ModelEntry, entry
 from berth_router.request.aliases import Aliases
@@ -121,13 +121,18 @@ class Catalog:
 
     def _listed(self, name: str, ask: Ask, known: _Known) -> Listed:
         described = known.described
+        found = matches(ask, known.deployments)
+        able = tuple(one for one in found if one.status.phase is not Phase.STALLED)
+        stated = ask.max_model_len if ask.context_size in (None, AUTO) else ask.context_size
         return Listed(
             name,
             tuple(self._aliases_of.get(_bare(name), ())),
             known.created,
             described.description if described else None,
-            match(ask, known.deployments),
+            match(ask, found),
             self._spec(ask, known),
+            able,
+            stated,
         )
 
     def _spec(self, ask: Ask, known: _Known) -> ModelDeploymentSpec | None:

@@ -27,7 +27,10 @@ class ModelStatus(BaseModel):
 class ModelMeta(BaseModel):
     """What the model's files say. null: that is not known."""
 
-    n_ctx: int | None = Field(description="Tokens of context of what runs, or else of what a request would start.")
+    n_ctx: int | None = Field(
+        description="Tokens of context that a request may have: as its profile states, or else the most that something"
+        " live has, or else what a request would start."
+    )
     n_ctx_train: int | None = Field(description="Tokens of context that the model was made for.")
     n_params: int | None = Field(description="Numbers in all its tensors, as they are stored.")
     n_vocab: int | None = Field(description="Tokens that it knows.")
@@ -77,6 +80,10 @@ class Listed:
     """The one that a request with this name would use. None: it would start one."""
     would_start: ModelDeploymentSpec | None
     """What a request would start where nothing runs. None: nothing."""
+    able: tuple[ModelDeployment, ...] = ()
+    """Those that a request with this name may use: a long one goes to one that has room for it."""
+    stated: int | None = None
+    """Tokens of context that the name states, by its profile."""
 
 
 _STATUS: dict[Phase | None, ModelStatus] = {
@@ -98,13 +105,25 @@ def status_of(deployment: ModelDeployment | None) -> ModelStatus:
     return _STATUS[deployment.status.phase] if deployment else _UNLOADED
 
 
+def _window(listed: Listed) -> int | None:
+    """What the profile states; else the most that something live has; else what would be started. None: not known."""
+    says, live = listed.description, listed.deployment
+    if live:
+        sizes = [window_of(one.spec, says, one.status) for one in listed.able or (live,)]
+        window = max((size for size in sizes if size is not None), default=None)
+    else:
+        window = window_of(listed.would_start, says) if listed.would_start else None
+    if listed.stated is None or window is None:
+        return window
+    return min(listed.stated, window)
+
+
 def entry(listed: Listed) -> ModelEntry:
     """The entry of one name."""
     says = listed.description
     abilities = says.abilities if says else None
     live = listed.deployment
-    spec = live.spec if live else listed.would_start
-    window = window_of(spec, says, live.status if live else None) if spec else None
+    window = _window(listed)
     return ModelEntry(
         id=listed.name,
         aliases=list(listed.aliases),

@@ -12,16 +12,16 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from berth_api.model_download import ModelDownload
-from berth_router.errors import APIError, UnknownPathError
+from berth_api.model_download import ModelDownload, ModelDownloadSpec
+from berth_router.errors import APIError, InvalidRequestError, UnknownPathError
 from berth_router.lifecycle.unloader import Unloader
 from berth_router.management.download_fields import SourceFields, checked_spec
 from berth_router.management.inventory import store_not_writable
 from berth_router.management.ollama_inventory import path_of
 from berth_router.ollama.errors import OllamaError, error_content, model_not_found
 from berth_router.ollama.names import hub_name
-from berth_router.ollama.pull import PullProgress, pull_call, success
-from berth_router.ollama.requests import model_of
+from berth_router.ollama.pull import PullCall, PullProgress, pull_call, success
+from berth_router.ollama.requests import model_of, naming_field
 from berth_router.request.ask import Ask, json_object
 from berth_router.store.model_downloads import Downloads
 from berth_router.store.model_store import ModelStore
@@ -57,8 +57,7 @@ def ollama_store_routes(changes: StoreChanges) -> APIRouter:
         if await _is_stored(changes.store, model_of(body)):
             return Response(success(), media_type=_LINES)
         call = pull_call(body)
-        fields = SourceFields(url=call.url, quantization=call.quantization)
-        download = await changes.downloads.request(checked_spec(fields, changes.hub))
+        download = await changes.downloads.request(_spec(call, changes.hub, naming_field(body)))
         progress = PullProgress()
         lines = _progress(changes.downloads, download, progress)
         if call.streams:
@@ -94,6 +93,14 @@ def ollama_store_routes(changes: StoreChanges) -> APIRouter:
         )
 
     return routes
+
+
+def _spec(call: PullCall, hub: str, field: str) -> ModelDownloadSpec:
+    """What is to be downloaded. `field`: where the client has named it. Raises OllamaError."""
+    try:
+        return checked_spec(SourceFields(url=call.url, quantization=call.quantization), hub)
+    except InvalidRequestError as error:
+        raise OllamaError(error.message.replace(f"`{error.param}`", f"`{field}`", 1), field=field) from None
 
 
 async def _is_stored(store: ModelStore, name: str) -> bool:

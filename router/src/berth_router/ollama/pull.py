@@ -8,7 +8,7 @@ import orjson
 from berth_api.model_download import DownloadPhase, ModelDownload
 from berth_router.ollama.errors import OllamaError, error_content
 from berth_router.ollama.names import hub_name, quantization_of_tag, split_tag
-from berth_router.ollama.requests import ModelBody, model_of, read
+from berth_router.ollama.requests import ModelBody, model_of, naming_field, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,11 @@ def pull_call(body: object) -> PullCall:
         return PullCall(name, of_hub.repository, of_hub.quantization, streams)
     repository, tag = split_tag(name.strip())
     if repository.count("/") != 1 or repository.startswith("library/"):
+        field = naming_field(body)
         raise OllamaError(
-            f"`model` must name a repository of Hugging Face, such as hf.co/ORG/REPO or hf.co/ORG/REPO:Q4_K_M;"
+            f"`{field}` must name a repository of Hugging Face, such as hf.co/ORG/REPO or hf.co/ORG/REPO:Q4_K_M;"
             f" {name[:200]!r} would be of Ollama's library, from which this server downloads nothing.",
-            field="model",
+            field=field,
         )
     return PullCall(name, repository, quantization_of_tag(tag) if tag else None, streams)
 

@@ -190,6 +190,11 @@ def model_of(body: object) -> str:
     return name
 
 
+def naming_field(body: object) -> str:
+    """The field by which a body names its model: see `model_of`."""
+    return "model" if read(ModelBody, body).model else "name"
+
+
 def target_of(fields: InferenceBody, body: object, keep_alive: KeepAlive) -> CallTarget:
     """Which model a request is for, and on what terms. Raises OllamaError.
 

@@ -17,12 +17,13 @@ from berth_router.errors import InvalidRequestError
 from berth_router.repairs.beginnings import BEGINNINGS
 from berth_router.repairs.chat_fields import CHAT_FIELDS
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
+from berth_router.repairs.content_blocks import CONTENT_BLOCKS
 from berth_router.repairs.embeddings import EMBEDDINGS_REPAIRS
 from berth_router.repairs.forced_prompt import ECHOED_LOGPROBS
 from berth_router.repairs.forced_tool import FORCED_TOOL
 from berth_router.repairs.messages import MESSAGES_REPAIRS
 from berth_router.repairs.parameters import PARAMETER_REPAIRS
-from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair
+from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair, RequestSign
 from berth_router.repairs.reranking import RERANKING
 from berth_router.repairs.structured import STRUCTURED
 from berth_router.repairs.tokens import TOKENS
@@ -30,6 +31,7 @@ from berth_router.repairs.tools import TOOL_REPAIRS
 
 REPAIRS: tuple[Repair, ...] = (
     *MESSAGES_REPAIRS,
+    *CONTENT_BLOCKS,
     *STRUCTURED,
     *CHAT_FIELDS,
     *TOOL_REPAIRS,
@@ -89,8 +91,13 @@ def repair_request(path: str, raw: bytes, body: JsonFields, abilities: Abilities
 def _apply(signs: _Signs, body: JsonFields, abilities: Abilities | None, *, has_null: bool) -> tuple[Repair, ...]:
     waiting: list[Repair] = []
     present = {name for name in signs.fields & body.keys() if body[name] is not None}
+    looked_at: RequestSign | None = None
+    shows = False
     for row, sign in signs.rows:
-        if (sign.fields.isdisjoint(present) and not (has_null and sign.null)) or not sign.concerns(body):
+        if sign is not looked_at:  # rows may share a sign that takes a look at all messages
+            looked_at = sign
+            shows = (not sign.fields.isdisjoint(present) or (has_null and sign.null)) and sign.concerns(body)
+        if not shows:
             continue
         if row.model and not (abilities and row.model(abilities)):
             continue

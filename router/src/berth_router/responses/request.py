@@ -78,6 +78,8 @@ _EFFORTS = {
 _SUMMARIES = ("auto", "concise", "detailed")
 _FORMATS = ("text", "json_schema", "json_object")
 _MOST_ALTERNATIVES = 20
+_NO_LIMIT = -1
+"""Berth's own value, as in `max_tokens`: as many tokens as the context leaves."""
 
 LOGPROBS = "message.output_text.logprobs"
 REASONING = "reasoning.encrypted_content"
@@ -133,8 +135,11 @@ def _limit_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     limit = body.get("max_output_tokens")
     if limit is None:
         return {}
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise wrong_field("max_output_tokens", "must be a whole number, greater than or equal to 1")
+    if not isinstance(limit, int) or isinstance(limit, bool) or (limit < 1 and limit != _NO_LIMIT):
+        raise wrong_field(
+            "max_output_tokens",
+            f"must be a whole number, greater than or equal to 1, or {_NO_LIMIT} for as many as the context leaves",
+        )
     return {"max_tokens": limit}
 
 
@@ -189,7 +194,7 @@ def _repeated(
     return {
         "background": False,
         "instructions": body.get("instructions"),
-        "max_output_tokens": body.get("max_output_tokens"),
+        "max_output_tokens": None if body.get("max_output_tokens") == _NO_LIMIT else body.get("max_output_tokens"),
         "max_tool_calls": body.get("max_tool_calls"),
         "metadata": optional_object(body, "metadata"),
         "model": body.get("model"),

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from berth_router.auth import ApiKeys, scopes_that_allow
-from berth_router.errors import OLLAMA_PATHS, Dialect, MethodNotAllowedError, TooManyRequestsError
+from berth_router.errors import ANTHROPIC_VERSION, OLLAMA_PATHS, Dialect, MethodNotAllowedError, TooManyRequestsError
 from berth_router.serving.exchange import Exchange
 from berth_router.serving.incoming import Responder
 from berth_router.serving.limits import ConcurrencyLimit
 from berth_router.serving.origins import OriginPolicy
 from berth_router.serving.unpacking import unpacking
+
+_ANTHROPIC_VERSION = ANTHROPIC_VERSION.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class Dispatcher:
             exchange.dialect = path.dialect  # for the errors below
         elif head.path.startswith(OLLAMA_PATHS):
             exchange.dialect = Dialect.OLLAMA
+        elif _ANTHROPIC_VERSION in head.fields:
+            exchange.dialect = Dialect.ANTHROPIC
         lines = exchange.answer_lines = self._origins.answer_lines(head, has_keys=self._keys is not None)
         key = None
         if self._keys:
