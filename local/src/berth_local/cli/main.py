@@ -11,6 +11,7 @@ from berth_local.cli.commands import (
     describe,
     doctor,
     down,
+    engines,
     get,
     launch,
     logs,
@@ -61,6 +62,7 @@ for _name, _command in (
 ):
     app.command(_name)(_command)
 app.add_typer(service.service, name="service")
+app.add_typer(engines.engines, name="engines")
 app.command("ls", hidden=True)(models.list_models)
 
 

@@ -1,4 +1,4 @@
-"""Completes the names of models in a shell."""
+"""Completes the names of models, engines and devices in a shell."""
 
 import os
 from pathlib import Path
@@ -22,6 +22,16 @@ def complete_model(incomplete: str) -> list[str]:
     except (CommandError, SettingsError):
         names = _stored(default_store())
     return sorted(name for name in names if name.startswith(incomplete))
+
+
+def complete_engine(incomplete: str) -> list[str]:
+    """The engines that begin so."""
+    return [name for name in ("llamacpp", "transformers", "vllm") if name.startswith(incomplete)]
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """The devices that begin so."""
+    return [name for name in ("cpu", "cuda") if name.startswith(incomplete)]
 
 
 def _stored(store: Path) -> list[str]:

@@ -16,6 +16,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from uv import find_uv_bin
 
@@ -68,17 +69,17 @@ def main() -> int:
     return 0
 
 
-def ensure(directory: Path, packages: Packages) -> None:
+def ensure(directory: Path, packages: Packages, *, output: TextIO | None = None) -> None:
     """Makes the environment unless it is there, and waits while another process makes it.
 
-    Raises EngineNotInstalledError.
+    `output`: where uv's words go; None: to stdout. Raises EngineNotInstalledError.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _locked(directory):
         if is_complete(directory, packages):
             return
         shutil.rmtree(directory, ignore_errors=True)
-        _uv("venv", "--quiet", "--python", _python(), str(directory))
+        _uv("venv", "--quiet", "--python", _python(), str(directory), output=output)
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("\n".join(packages.overrides))
             file.flush()
@@ -92,6 +93,7 @@ def ensure(directory: Path, packages: Packages) -> None:
                 ":all:",
                 *overrides,
                 *packages.requirements,
+                output=output,
             )
         if packages.known_as:
             _add_record(directory, packages.known_as)
@@ -104,6 +106,14 @@ def _python() -> str:
 
 
 @contextmanager
+def removing(directory: Path) -> Generator[None]:
+    """While it is open, nobody makes the environment. What is left of it counts as none."""
+    with _locked(directory):
+        (directory / _COMPLETE).unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
 def _locked(directory: Path) -> Generator[None]:
     """Keeps other processes from the environment. The kernel frees the lock when this process ends."""
     with directory.with_suffix(".lock").open("w") as lock:
@@ -111,9 +121,11 @@ def _locked(directory: Path) -> Generator[None]:
         yield
 
 
-def _uv(*arguments: str) -> None:
+def _uv(*arguments: str, output: TextIO | None) -> None:
     command = [find_uv_bin(), *arguments]
-    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+    )
     if done.returncode:
         raise EngineNotInstalledError(
             f"uv {arguments[0]} ended with code {done.returncode}; `berth logs` shows what it said"

@@ -27,6 +27,8 @@ __all__ = [
     "end_server",
     "holder",
     "home_directory",
+    "install_engine",
+    "remove_engine",
     "running_server",
     "serve_detached",
     "serve_until_signal",
@@ -58,6 +60,20 @@ def describe_machine() -> dict[str, Any]:
     from berth_local.serve import machine  # noqa: PLC0415 (see above)
 
     return machine.describe(home_directory(), default_store()).model_dump(mode="json")
+
+
+def install_engine(name: str) -> Path:
+    """Installs a Python engine: see `installed.install`. Raises StartError."""
+    from berth_local.serve import installed  # noqa: PLC0415 (see above)
+
+    return installed.install(home_directory(), name)
+
+
+def remove_engine(name: str) -> Path | None:
+    """Removes a Python engine: see `installed.remove`. Raises StartError."""
+    from berth_local.serve import installed  # noqa: PLC0415 (see above)
+
+    return installed.remove(home_directory(), name)
 
 
 def use_lock() -> UseLock:

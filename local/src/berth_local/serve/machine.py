@@ -15,6 +15,7 @@ from berth_local.engines import llama_server
 from berth_local.engines.discovery import ENVIRONMENT_VARIABLES, Engines, available_engines, python_engine
 from berth_local.engines.gpu import first_gpu
 from berth_local.engines.memory import budget
+from berth_local.serve.installed import is_installed
 
 
 class MachineEngine(BaseModel):
@@ -82,9 +83,7 @@ def _engine(backend: Backend, devices: list[Device], home: Path, environment: Ma
         there = program is not None or importlib.util.find_spec("xllamacpp") is not None
         return MachineEngine(name=backend, devices=devices, where=where, installed=there)
     engine = python_engine(backend, home, environment)
-    return MachineEngine(
-        name=backend, devices=devices, where=str(engine.directory), installed=engine.directory.is_dir()
-    )
+    return MachineEngine(name=backend, devices=devices, where=str(engine.directory), installed=is_installed(engine))
 
 
 def _free(store: Path) -> int | None:

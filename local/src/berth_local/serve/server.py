@@ -67,7 +67,9 @@ async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
     check_environments()
     engines = available_engines()
     if Backend.LLAMACPP not in engines:
-        raise StartError("llama.cpp is not on this machine: install berth-local[llamacpp], or put llama-server on PATH")
+        raise StartError(
+            "llama.cpp is not on this machine: put llama-server on PATH, or install the package xllamacpp beside Berth"
+        )
     address = resolve(options.host, options.port, has_key=bool(options.api_key))
     with locked_state(home, lasts=options.lasts) as state, listen(address) as listener:
         store = (options.models or model_store(home)).absolute()

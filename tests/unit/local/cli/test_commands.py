@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,9 @@ async def test_completion_knows_commands_and_models(berth: Command) -> None:
 
 
 async def test_version(berth: Command) -> None:
-    assert (await berth("version")).out == (await berth("--version")).out == f"berth {version('berth-local')}\n"
+    told = (await berth("version")).out
+    assert (await berth("--version")).out == told
+    assert re.fullmatch(rf"berth {re.escape(version('berth-local'))}(?: \([0-9a-f]{{7,}}(?:-dirty)?\))?\n", told), told
 
 
 async def test_status(ready: Serving, berth: Command) -> None:

@@ -26,7 +26,12 @@ MACHINE: dict[str, Any] = {
         (MACHINE, "gpu", "note", "compute on the processor"),
         (MACHINE, "memory", "ok", "8.0 GB for all models"),
         (MACHINE, "vllm", "note", "no build for this machine"),
-        ({**MACHINE, "engines": []}, "llama.cpp", "missing", "install berth-local[llamacpp]"),
+        (
+            {**MACHINE, "engines": []},
+            "llama.cpp",
+            "missing",
+            "put llama-server on PATH, or install the package xllamacpp",
+        ),
         ({**MACHINE, "gpu": True}, "llama.cpp", "note", "put a llama-server built with CUDA on PATH"),
         ({**MACHINE, "store_free_bytes": 100_000_000}, "disk", "note", "100 MB free for models in /models"),
     ],

@@ -2,9 +2,13 @@
 
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from berth_local.cli.errors import UsageError
+from berth_local.cli.printing import print_note
 
 
 class Shell(StrEnum):
@@ -31,12 +35,33 @@ def prepare_completion() -> None:
 
 
 def completion(
-    shell: Annotated[Shell, typer.Argument(metavar="SHELL", show_default=False, help="bash, zsh or fish.")],
+    shell: Annotated[
+        Shell | None,
+        typer.Argument(metavar="SHELL", show_default=False, help="bash, zsh or fish; yours if left out."),
+    ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Have every new shell of yours complete; print nothing.")
+    ] = False,
 ) -> None:
-    """Print a shell's completion script.
+    """Print a shell's completion script, or install it.
 
     To try it: source <(berth completion bash)
     """
-    from typer._completion_shared import get_completion_script  # noqa: PLC0415 (only where wanted; typer has no public way)
+    chosen = (shell or _own_shell()).value
+    # Typer has no public way, and loading it takes a while.
+    from typer import _completion_shared as of_typer  # noqa: PLC0415
 
-    print(get_completion_script(prog_name="berth", complete_var=_COMPLETE_VARIABLE, shell=shell.value))
+    if not install:
+        print(of_typer.get_completion_script(prog_name="berth", complete_var=_COMPLETE_VARIABLE, shell=chosen))
+        return
+    install_for = {"bash": of_typer.install_bash, "zsh": of_typer.install_zsh, "fish": of_typer.install_fish}[chosen]
+    file = install_for(prog_name="berth", complete_var=_COMPLETE_VARIABLE, shell=chosen)
+    print_note(f"{file} completes berth in every new {chosen}")
+
+
+def _own_shell() -> Shell:
+    """The shell that the user logs in with. Raises UsageError."""
+    name = Path(os.environ.get("SHELL", "")).name
+    if name not in list(Shell):
+        raise UsageError(f"SHELL must say which: {', '.join(Shell)}")
+    return Shell(name)

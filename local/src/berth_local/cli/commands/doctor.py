@@ -65,7 +65,9 @@ def of_machine(machine: dict[str, Any], *, has_uv: bool) -> Iterator[Finding]:
 def _llamacpp(engine: dict[str, Any] | None, *, gpu: bool) -> Finding:
     if engine is None:
         return Finding(
-            "llama.cpp", "missing", "install berth-local[llamacpp], or put llama-server on PATH: it runs GGUF models"
+            "llama.cpp",
+            "missing",
+            "put llama-server on PATH, or install the package xllamacpp beside Berth: it runs GGUF models",
         )
     if gpu and "cuda" not in engine["devices"]:
         return Finding(

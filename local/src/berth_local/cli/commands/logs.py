@@ -10,7 +10,7 @@ from berth_local.cli.commands.ps import loaded_models
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import FailedError, UnknownNameError, UsageError
 from berth_local.cli.model_lookup import with_model
-from berth_local.cli.model_names import complete_model
+from berth_local.cli.model_names import complete_engine, complete_model
 from berth_local.cli.options import ApiKeyOption, UrlOption
 from berth_local.cli.printing import model_name
 
@@ -29,7 +29,13 @@ def logs(
         ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="ENGINE", show_default=False, help="That of this engine, if it has several.")
+        str | None,
+        typer.Option(
+            metavar="ENGINE",
+            show_default=False,
+            autocompletion=complete_engine,
+            help="That of this engine, if it has several.",
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes, until Ctrl-C.")] = False,
     tail: Annotated[int, typer.Option(metavar="N", min=0, help="So many of the last lines.")] = 200,

@@ -8,7 +8,7 @@ from berth_local.cli.chat.prompts import question_of
 from berth_local.cli.connection import Target, connect_or_serve, local_store
 from berth_local.cli.errors import FailedError, UsageError
 from berth_local.cli.model_lookup import with_model
-from berth_local.cli.model_names import complete_model
+from berth_local.cli.model_names import complete_device, complete_engine, complete_model
 from berth_local.cli.options import ApiKeyOption, ModelsOption, OutputFormat, OutputOption, UrlOption
 from berth_local.cli.printing import counted, print_json, print_note
 
@@ -80,9 +80,18 @@ def run(
         ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="ENGINE", show_default=False, help="llamacpp, vllm or transformers.")
+        str | None,
+        typer.Option(
+            metavar="ENGINE",
+            show_default=False,
+            autocompletion=complete_engine,
+            help="llamacpp, vllm or transformers.",
+        ),
     ] = None,
-    device: Annotated[str | None, typer.Option(metavar="DEVICE", show_default=False, help="cpu or cuda.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", show_default=False, autocompletion=complete_device, help="cpu or cuda."),
+    ] = None,
     think: Annotated[
         bool | None,
         typer.Option(

@@ -14,6 +14,7 @@ _TOOLS = ("curl/", "wget/", "httpie/")
 """Programs with which people ask by hand, as they name themselves."""
 
 _ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+_HTML = Path(__file__).with_name("html")
 _DAY = {"cache-control": "public, max-age=86400"}
 
 
@@ -66,7 +67,7 @@ Berth is running.
 
 @cache
 def _page(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return (_HTML / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -1,0 +1,100 @@
+"""berth engines, and berth completion: what they change on the machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from berth_api.model_deployment import Backend
+from berth_local.engines.discovery import python_engine
+from tests.unit.local.cli.conftest import Ran, run_command
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """That of a user who has installed nothing."""
+    names = ("BERTH_URL", "BERTH_VLLM_ENV", "BERTH_TRANSFORMERS_ENV")
+    return {"HOME": str(tmp_path), "BERTH_HOME": str(tmp_path / "home"), **dict.fromkeys(names, "")}
+
+
+def installed(home: Path) -> Path:
+    """A folder that looks as if Transformers were installed in it."""
+    engine = python_engine(Backend.TRANSFORMERS, home, {})
+    assert engine.packages
+    engine.directory.mkdir(parents=True)
+    (engine.directory / "berth-complete").write_text(engine.packages.to_json())
+    return engine.directory
+
+
+def listed(environment: dict[str, str]) -> dict[str, bool]:
+    """Whether each engine is installed."""
+    told = run_command(("engines", "list", "-o", "json"), environment)
+    return {each["name"]: each["installed"] for each in json.loads(told.out)["engines"]}
+
+
+def test_engines_are_listed_and_removed(tmp_path: Path, environment: dict[str, str]) -> None:
+    assert listed(environment)["transformers"] is False
+    folder = installed(tmp_path / "home")
+    assert listed(environment)["transformers"] is True
+    assert "transformers" in run_command(("engines",), environment).out
+    assert run_command(("engines", "remove", "transformers"), environment).code == 0
+    assert not folder.exists()
+    assert run_command(("engines", "remove", "transformers"), environment).code == 3
+
+
+def test_what_is_installed_is_not_installed_again(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = installed(tmp_path / "home")
+    assert run_command(("engines", "install", "transformers"), environment) == Ran(
+        0, "", f"transformers is in {folder}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        ("ollama", "there is no engine ollama: those to install are vllm and transformers"),
+        ("llamacpp", "llamacpp comes with Berth"),
+        ("vllm", "BERTH_VLLM_ENV names /opt/vllm: "),
+    ],
+)
+def test_what_cannot_be_installed_or_removed_is_told(environment: dict[str, str], engine: str, told: str) -> None:
+    for change in ("install", "remove"):
+        ran = run_command(("engines", change, engine), {**environment, "BERTH_VLLM_ENV": "/opt/vllm"})
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.startswith(f"berth: {told}")
+
+
+@pytest.mark.parametrize(
+    ("shell", "file"),
+    [
+        ("bash", ".bash_completions/berth.sh"),
+        ("zsh", ".zfunc/_berth"),
+        ("fish", ".config/fish/completions/berth.fish"),
+    ],
+)
+def test_completion_installs_itself_on_request(
+    tmp_path: Path, environment: dict[str, str], shell: str, file: str
+) -> None:
+    own_shell = {**environment, "SHELL": f"/usr/bin/{shell}"}
+    printed = run_command(("completion",), own_shell)
+    assert "_BERTH_COMPLETE" in printed.out
+    assert not (tmp_path / file).exists()
+    assert run_command(("completion", "--install"), own_shell).err == (
+        f"{tmp_path / file} completes berth in every new {shell}\n"
+    )
+    assert "_BERTH_COMPLETE" in (tmp_path / file).read_text()
+    assert run_command(("completion",), {**environment, "SHELL": "/bin/sh"}).code == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "completions"),
+    [
+        ("berth run tiny --backend t", "transformers"),
+        ("berth run tiny --device cu", "cuda"),
+        ("berth engines install v", "vllm"),
+        ("berth ps --output js", "json"),
+    ],
+)
+def test_a_shell_completes_values(environment: dict[str, str], typed: str, completions: str) -> None:
+    asked = {"_BERTH_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    assert run_command((), {**environment, **asked}).out.split() == [completions]
