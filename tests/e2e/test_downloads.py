@@ -282,7 +282,7 @@ async def downloads(release: Release) -> list[ModelDownload]:
 
 
 async def pods_of(release: Release, download: str) -> list[Object]:
-    return (await release.cluster.list(PODS, {LABEL_DOWNLOAD: download})).items
+    return list((await release.cluster.list(PODS, {LABEL_DOWNLOAD: download})).items)
 
 
 async def serves(release: Release, model: str) -> None:

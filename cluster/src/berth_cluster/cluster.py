@@ -1,6 +1,6 @@
 """The one interface through which Berth reads and writes objects, on Kubernetes and on one machine."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -64,7 +64,8 @@ PODS_EVERYWHERE = Kind("v1", "Pod", "pods", everywhere=True)
 class ObjectList:
     """The result of a list, and the version to watch from."""
 
-    items: list[Object]
+    items: Sequence[Object]
+    """There may be ten thousand: whoever needs one again keeps what it needs of it."""
     resource_version: str
 
 

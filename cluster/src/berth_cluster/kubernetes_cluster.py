@@ -31,6 +31,7 @@ from berth_cluster.cluster import (
 )
 from berth_cluster.json_lines import lines_of
 from berth_cluster.names import impossible_label, is_object_name
+from berth_cluster.packed import PackedObjects, pack
 from berth_cluster.user_agent import user_agent
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
@@ -98,18 +99,18 @@ class KubernetesCluster:
         Raises ExpiredError where the API server forgets that moment before the last page.
         """
         query = {**_selector(labels), "limit": str(_PAGE_OBJECTS)}
-        items: list[Object] = []
+        items: list[bytes] = []
         while True:
             answer = await self._call("GET", self._path(kind), query=query)
             match answer:
                 case {"items": [*found], "metadata": {"resourceVersion": str(version), **more}} if all(
                     map(_is_object, found)
                 ):
-                    items += [_listed(kind, item) for item in found]
+                    items += [pack(_listed(kind, item)) for item in found]
                 case _:
                     raise _no_api_server(f"no list of {kind.plural}")
             if not (following := more.get("continue")):
-                return ObjectList(items, version)
+                return ObjectList(PackedObjects(items), version)
             query["continue"] = str(following)
 
     async def watch(self, kind: Kind, since: str, labels: Mapping[str, str] | None = None) -> AsyncIterator[WatchEvent]:

@@ -136,7 +136,7 @@ class World:
     async def until_pods(self, holds: Callable[[list[Object]], object]) -> None:
         """Returns as soon as this holds of all pods."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not holds((await self.cluster.list(PODS)).items):
+            while not holds(list((await self.cluster.list(PODS)).items)):
                 self.changed.clear()
                 await self.changed.wait()
 

@@ -78,7 +78,7 @@ class Serving:
 
     async def deployments(self) -> list[Object]:
         """The deployments there are."""
-        return (await self.cluster.list(MODEL_DEPLOYMENTS)).items
+        return list((await self.cluster.list(MODEL_DEPLOYMENTS)).items)
 
     async def until(self, condition: Callable[[list[Object]], bool]) -> list[Object]:
         """The deployments, as soon as they meet the condition."""

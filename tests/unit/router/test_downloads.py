@@ -25,7 +25,7 @@ async def request(serving: Serving, url: str = "acme/tiny", **fields: Any) -> tu
 
 
 async def downloads(serving: Serving) -> list[Object]:
-    return (await serving.cluster.list(MODEL_DOWNLOADS)).items
+    return list((await serving.cluster.list(MODEL_DOWNLOADS)).items)
 
 
 async def set_status(serving: Serving, name: str, **status: Any) -> None:

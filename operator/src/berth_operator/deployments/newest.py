@@ -6,10 +6,9 @@ An object is kept as JSON text, a tenth of what it takes as a dictionary, and re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import orjson
-
 from berth_cluster.cluster import Object, WatchEvent
 from berth_cluster.following import Snapshot
+from berth_cluster.packed import pack, unpack
 from berth_operator.objects.parts import labels_of
 
 
@@ -88,20 +87,28 @@ class NewestObjects:
         if kept and kept.uid == metadata["uid"]:
             self._remove(metadata["name"])
 
-    def show_all(self, snapshot: Snapshot) -> tuple[list[Object], list[Object]]:
+    def show_all(self, snapshot: Snapshot) -> tuple[Iterator[Object], list[Object]]:
         """Takes in a list of all that there was at its version. The objects that are news, and those that are gone.
+
+        Each of the news is read when its turn comes.
 
         What was written after the list was made is not in it, and stays.
         """
         version = int(snapshot.resource_version)
         self._watched_version = max(self._watched_version, version)
-        listed = {item["metadata"]["name"] for item in snapshot.items}
-        self._gone &= {item["metadata"]["uid"] for item in snapshot.items}
+        listed: dict[str, str] = {}
+        news: list[str] = []
+        for item in snapshot.items:
+            metadata = item["metadata"]
+            listed[metadata["name"]] = metadata["uid"]
+            if self._store(item):
+                news.append(metadata["name"])
+        self._gone.intersection_update(listed.values())
         gone = [kept for name, kept in self._kept.items() if name not in listed and kept.version <= version]
         ended = [_read(kept) for kept in gone]
         for item in ended:
             self._remove(item["metadata"]["name"])
-        return [item for item in snapshot.items if self._store(item)], ended
+        return map(_read, [self._kept[name] for name in news]), ended
 
     def _store(self, item: Object) -> bool:
         """Whether it was newer than what was known."""
@@ -114,7 +121,7 @@ class NewestObjects:
         if known:
             self._remove(name)
         lean = {key: value for key, value in metadata.items() if key != "managedFields"}
-        self._kept[name] = _Kept(uid, version, group, _packed({**item, "metadata": lean}))
+        self._kept[name] = _Kept(uid, version, group, pack({**item, "metadata": lean}))
         if self._label:
             self._groups.setdefault(group, set()).add(name)
         return True
@@ -127,10 +134,5 @@ class NewestObjects:
                 del self._groups[kept.group]
 
 
-def _packed(item: Object) -> bytes:
-    # What orjson returns keeps a buffer of a power of two: a copy has the size of the text.
-    return bytes(memoryview(orjson.dumps(item)))
-
-
 def _read(kept: _Kept) -> Object:
-    return orjson.loads(kept.text)
+    return unpack(kept.text)

@@ -5,7 +5,7 @@ Where that is not known, as after a write that failed, the next look asks the AP
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from berth_api.model_deployment import NAME_LENGTH
@@ -184,18 +184,17 @@ class DeploymentView:
                 continue
             news, ended = objects.show_all(change)
             del change  # it may be large, and the next change may come late
-            if self.synced:
-                self._tell(kind, news, gone=False)
-                self._tell(kind, ended, gone=True)
-                del news, ended
-                continue
+            self._tell(kind, news, gone=False)
+            self._tell(kind, ended, gone=True)
             del news, ended
+            if self.synced:
+                continue
             self._listed.add(kind.plural)
             if self.synced:
                 self._tell(MODEL_DEPLOYMENTS, self.deployments(), gone=False)
                 self._tell(PODS, self.pods(), gone=False)
 
-    def _tell(self, kind: Kind, items: "Iterator[Object] | list[Object]", *, gone: bool) -> None:
+    def _tell(self, kind: Kind, items: Iterable[Object], *, gone: bool) -> None:
         if not self.synced:
             return
         for item in items:

@@ -82,23 +82,24 @@ class DownloadReconciler:
 
     async def _reconcile(self, name: str) -> float | None:
         """One round. Seconds until the next one is due; None where nothing of the download is left."""
-        downloads, jobs, pods = await asyncio.gather(
+        downloads, listed_jobs, listed_pods = await asyncio.gather(
             self._cluster.list(MODEL_DOWNLOADS),
             self._cluster.list(JOBS, {LABEL_DOWNLOAD: name}),
             self._cluster.list(PODS, {LABEL_DOWNLOAD: name}),
         )
+        jobs, pods = list(listed_jobs.items), list(listed_pods.items)
         own = [item for item in downloads.items if item["metadata"]["name"] == name]
-        self._workers.read(name, [*own, *jobs.items, *pods.items])
+        self._workers.read(name, [*own, *jobs, *pods])
         parsed = self._downloads.read_all(downloads.items)
         self._metrics.seen(parsed)
         download = next((download for download in parsed if download.name == name), None)
         if download is None and own:
             return await self._report_unreadable(name, own[0])
         if download is None:
-            return await self._clean_up(name, jobs.items, pods.items)
+            return await self._clean_up(name, jobs, pods)
         self._gone_since.pop(name, None)
         self._note_staging(download)
-        observed = ObservedDownload(download, jobs.items, pods.items, self._progress.last(name), parsed)
+        observed = ObservedDownload(download, jobs, pods, self._progress.last(name), parsed)
         plan = make_plan(observed, self._settings, self._clock())
         await self._apply(plan, download)
         self._progress.ask(name, plan.progress)

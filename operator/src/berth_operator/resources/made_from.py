@@ -30,6 +30,10 @@ _SCHEDULING = ("nodeSelector", "tolerations", "runtimeClassName")
 _MORE_SCHEDULING = ("affinity", "topologySpreadConstraints", "priorityClassName", "schedulerName")
 """What few pods have. A pod without any has the digest that it had when there was none of it."""
 
+_STARTUP_TIMING = {"periodSeconds": 5, "failureThreshold": 17_280}
+"""What digests have of a startup probe's timing, whatever it is. It is over when an engine serves: another timing is no
+reason to replace one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -74,6 +78,8 @@ def _parts(pod: Object) -> dict[str, Any]:
     spec: dict[str, Any] = dict(pod["spec"])
     [engine, *others] = spec.pop("containers")
     container: dict[str, Any] = dict(engine)
+    if probe := container.get("startupProbe"):
+        container["startupProbe"] = {**probe, **_STARTUP_TIMING}
     more = {field: spec.pop(field) for field in _MORE_SCHEDULING if field in spec}
     annotations = {
         key: value

@@ -150,7 +150,7 @@ def in_a_cluster(tmp_path: Path, devices: dict[str, Any], spec: dict[str, Any]) 
             await asyncio.sleep(60)
             world.check()
             assert world.writes_without_news() == []
-            return found, (await world.cluster.list(PODS)).items
+            return found, list((await world.cluster.list(PODS)).items)
 
     return run_in_virtual_time(whole())
 
