@@ -11,6 +11,7 @@ import pytest
 from tests.integration.local.engine import CONTEXT
 from tests.integration.local.running import Berth
 from tests.integration.local.terminal import CTRL_C, Terminal
+from tests.unit.formats.weights import write_gguf
 from tests.unit.runtime.model_files import put
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a terminal here is one of POSIX")
@@ -24,6 +25,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bert
     directory = tmp_path_factory.mktemp("berth")
     for name in ("tiny", "other"):
         put(directory / "models" / name, f"{name}-Q4_K_M.gguf")
+    for file in ("seer-Q4_K_M.gguf", "mmproj-seer.gguf"):
+        write_gguf(directory / "models" / "seer" / file)
     async with Berth(directory) as running:
         yield running
 
@@ -142,3 +145,12 @@ def test_the_model_is_loaded_while_somebody_types(environment: dict[str, str]) -
         talking.sees("Paris.")
         talking.ends()
     assert "loading" not in talking.shown
+
+
+def test_an_image_is_shown_to_a_model_that_sees(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"image")
+    with Talk(environment, "run", "tiny", columns=120) as talking:
+        talking.says(f"repeat {tmp_path}/cat.png", "tiny sees no images", "cat.png")
+        talking.says("/load seer", "seer goes on")
+        talking.says(f"repeat {tmp_path}/cat.png", "data:image/png;base64,aW1hZ2U=")
+        talking.ends()
