@@ -56,6 +56,21 @@ END = (
 BEGIN = b'event: message_start\ndata: {"type":"message_start","message":{"role":"assistant"}}\n\n'
 
 
+ONE = {**TOOLS, "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+
+
+def called(index: int) -> bytes:
+    """A block of a stream that calls a tool."""
+    begin = b'{"type":"content_block_start","index":%d,"content_block":{"type":"tool_use","id":"%d"}}' % (index, index)
+    part = b'{"type":"content_block_delta","index":%d,"delta":{"type":"input_json_delta","partial_json":"{}"}}' % index
+    events = (
+        (b"content_block_start", begin),
+        (b"content_block_delta", part),
+        (b"content_block_stop", b'{"type":"content_block_stop","index":%d}' % index),
+    )
+    return b"".join(b"event: %b\ndata: %b\n\n" % event for event in events)
+
+
 def stopped(answer: bytes) -> bytes:
     return answer.replace(b'"end_turn"', b'"stop_sequence"')
 
@@ -153,6 +168,18 @@ MESSAGES_EXAMPLES: Mapping[str, Sequence[Example]] = {
         Changed(MESSAGES, LLAMACPP, {**TOOLS, "tool_choice": {"type": "none"}}, {"tools": None, "tool_choice": None}),
         Kept(MESSAGES, VLLM, {**TOOLS, "tool_choice": {"type": "none"}}),
         Kept(MESSAGES, LLAMACPP, {**TOOLS, "tool_choice": {"type": "auto"}}),
+    ],
+    "anthropic-one-call": [
+        Answered(
+            MESSAGES,
+            LLAMACPP,
+            ONE,
+            b'{"content":[{"type":"text","text":"a"},{"type":"tool_use","id":"1"},{"type":"tool_use","id":"2"}]}',
+            b'{"content":[{"type":"text","text":"a"},{"type":"tool_use","id":"1"}]}',
+            streams=False,
+        ),
+        Answered(MESSAGES, LLAMACPP, ONE, BEGIN + called(1) + called(2) + END, BEGIN + called(1) + END),
+        Kept(MESSAGES, LLAMACPP, {**TOOLS, "tool_choice": {"type": "auto", "disable_parallel_tool_use": False}}),
     ],
     "wrong-stop-sequences": [
         Refused(MESSAGES, LLAMACPP, {"stop_sequences": "x"}, "stop_sequences", "got 'x'"),

@@ -98,6 +98,38 @@ def _leave_out_tools(body: JsonFields) -> None:
     body.pop("tools", None)
 
 
+def _wants_one_call(body: JsonFields) -> bool:
+    choice = body["tool_choice"]
+    return isinstance(choice, dict) and cast("JsonFields", choice).get("disable_parallel_tool_use") is True
+
+
+def _is_call(block: object) -> bool:
+    return _kind(block) == "tool_use"
+
+
+def _keep_one_call(answer: JsonFields) -> None:
+    blocks: list[Any] = answer["content"]
+    first = next((block for block in blocks if _is_call(block)), None)
+    answer["content"] = [block for block in blocks if block is first or not _is_call(block)]
+
+
+class _OneCall:
+    """Leaves out of a stream the calls after the first."""
+
+    def __init__(self) -> None:
+        self._called = False
+        self._left_out: set[object] = set()
+        """Indices of blocks."""
+
+    def change(self, event: JsonFields) -> bool:
+        """Whether the event stays."""
+        if _is_call(event.get("content_block")):
+            if self._called:
+                self._left_out.add(event.get("index"))
+            self._called = True
+        return "index" not in event or event["index"] not in self._left_out
+
+
 # -- stop_sequences
 
 
@@ -208,6 +240,17 @@ MESSAGES_REPAIRS = (
         says="`none`: the engine, which takes it for `auto`, does not get the `tools`.",
         sign=RequestSign(frozenset({"tool_choice"}), concerns=_wants_no_tool),
         request=_leave_out_tools,
+    ),
+    Repair(
+        "anthropic-one-call",
+        engines=_LLAMACPP,
+        paths=frozenset({MESSAGES}),
+        field="tool_choice",
+        kind=RepairKind.REPAIRED,
+        says="With `disable_parallel_tool_use`, calls of tools after the first are left out of the answer.",
+        sign=RequestSign(frozenset({"tool_choice"}), concerns=_wants_one_call),
+        whole=lambda _: WholeAnswerRewriter(_keep_one_call),
+        stream=lambda _: EventRewriter(_OneCall().change),
     ),
     Repair(
         "wrong-stop-sequences",
