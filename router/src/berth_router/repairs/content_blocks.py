@@ -5,6 +5,8 @@ a block in a message, and leaves it out of a tool's result.
 """
 
 from collections.abc import Callable
+from itertools import chain
+from operator import itemgetter
 from typing import Any, cast
 
 from berth_api.inference import MESSAGES, MESSAGES_COUNT_TOKENS
@@ -17,8 +19,12 @@ _PATHS = frozenset({MESSAGES, MESSAGES_COUNT_TOKENS})
 _PLAIN = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 """Types that engines read, or whose meaning is for Anthropic's servers alone: a thought that is not readable."""
 
+_PLAIN_OR_RESULT = _PLAIN | {"tool_result"}
+
 _OF_TOOL_SEARCH = frozenset({"tool_reference", "tool_addition", "tool_removal"})
 """Types that vLLM alone reads."""
+
+_content_of, _type_of = itemgetter("content"), itemgetter("type")
 
 _SEEN = ("base64", "url")
 """Sources of images that engines read."""
@@ -30,21 +36,24 @@ def _has_special_block(body: JsonFields) -> bool:
     What is not made as a message is special too.
     """
     try:
-        for message in body["messages"]:
-            content = message["content"]
-            if type(content) is not str and not (content and all(map(_is_plain, content))):
-                return True
+        contents = [*map(_content_of, body["messages"])]
+        if not all(contents):
+            return True
+        lists = [content for content in contents if type(content) is not str]
+        kinds = {*map(_type_of, chain.from_iterable(lists))}
+        if kinds <= _PLAIN:
+            return False
+        return not kinds <= _PLAIN_OR_RESULT or not all(map(_is_plain_result, chain.from_iterable(lists)))
     except (TypeError, KeyError, AttributeError):
         return True
-    return False
 
 
-def _is_plain(block: JsonFields) -> bool:
-    kind = block["type"]
-    return kind in _PLAIN or (
-        kind == "tool_result"
-        and (type(content := block.get("content")) is str or content is None or all(map(_is_plain, content)))
-    )
+def _is_plain_result(block: JsonFields) -> bool:
+    """Whether a result of a tool is a text, or some; any other block counts as plain."""
+    if block["type"] != "tool_result":
+        return True
+    content = block.get("content")
+    return type(content) is str or content is None or all(part["type"] == "text" for part in content)
 
 
 # -- documents

@@ -6,6 +6,7 @@ again.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -47,13 +48,31 @@ REPAIRS: tuple[Repair, ...] = (
 """Everything that is repaired, mapped and refused. docs/reference/repairs.md is made of it."""
 
 
+_ALWAYS_THERE = frozenset({"messages"})
+"""Fields that a request has in any case, so that they tell nothing."""
+
+_KINDS_KEPT = 1024
+"""Requests are of few kinds, by the fields that they have."""
+
+
 class _Signs:
     """The rows of one path that have signs, and the signs of all of them."""
 
     def __init__(self, path: str) -> None:
-        self.rows = tuple((row, row.sign) for row in REPAIRS if row.sign and path in row.paths)
-        self.fields = frozenset(name for _, sign in self.rows for name in sign.fields)
-        self.null = any(sign.null for _, sign in self.rows)
+        self._rows = tuple((row, row.sign) for row in REPAIRS if row.sign and path in row.paths)
+        self.fields = frozenset(name for _, sign in self._rows for name in sign.fields)
+        self.telling = self.fields - _ALWAYS_THERE
+        """Fields that few requests have."""
+        self.looks = tuple(dict.fromkeys(sign for _, sign in self._rows if not sign.fields.isdisjoint(_ALWAYS_THERE)))
+        """The signs that are looked for in every request."""
+        self.null = any(sign.null for _, sign in self._rows)
+        self.rows_for = lru_cache(maxsize=_KINDS_KEPT)(self._rows_for)
+
+    def _rows_for(self, present: frozenset[str], has_null: bool) -> tuple[tuple[Repair, RequestSign], ...]:
+        """The rows that may be for a request with these fields."""
+        return tuple(
+            (row, sign) for row, sign in self._rows if not sign.fields.isdisjoint(present) or (has_null and sign.null)
+        )
 
 
 _PATHS = frozenset(path for row in REPAIRS for path in row.paths)
@@ -83,20 +102,23 @@ def repair_request(path: str, raw: bytes, body: JsonFields, abilities: Abilities
     if signs is None:
         return ()
     null = signs.null and b"null" in raw
-    if not null and signs.fields.isdisjoint(body):
+    if not null and signs.telling.isdisjoint(body) and not (signs.looks and _shows(signs.looks, body)):
         return ()
     return _apply(signs, body, abilities, has_null=null)
 
 
+def _shows(looks: Sequence[RequestSign], body: JsonFields) -> bool:
+    return any(sign.concerns(body) for sign in looks)
+
+
 def _apply(signs: _Signs, body: JsonFields, abilities: Abilities | None, *, has_null: bool) -> tuple[Repair, ...]:
     waiting: list[Repair] = []
-    present = {name for name in signs.fields & body.keys() if body[name] is not None}
+    present = frozenset([name for name in signs.fields & body.keys() if body[name] is not None])
     looked_at: RequestSign | None = None
     shows = False
-    for row, sign in signs.rows:
+    for row, sign in signs.rows_for(present, has_null):
         if sign is not looked_at:  # rows may share a sign that takes a look at all messages
-            looked_at = sign
-            shows = (not sign.fields.isdisjoint(present) or (has_null and sign.null)) and sign.concerns(body)
+            looked_at, shows = sign, sign.concerns(body)
         if not shows:
             continue
         if row.model and not (abilities and row.model(abilities)):
