@@ -99,6 +99,9 @@ class Bench:
     def dispatch(self, exchange: Exchange) -> Responder:
         return self
 
+    def answers_after_end(self, exchange: Exchange) -> bool:
+        return False
+
     def serve(self, exchange: Exchange, body: bytes) -> None:
         self.exchanges.append(exchange)
         exchange.begin(200, b"", length=None)
