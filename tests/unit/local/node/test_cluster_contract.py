@@ -39,7 +39,7 @@ async def test_create_get_list_delete(cluster: Cluster) -> None:
     assert (await cluster.get(MODEL_DEPLOYMENTS, "smol"))["metadata"]["uid"] == created["metadata"]["uid"]
     [item] = (await cluster.list(MODEL_DEPLOYMENTS)).items
     assert (item["kind"], item["metadata"]["name"]) == ("ModelDeployment", "smol")
-    assert (await cluster.list(MODEL_DEPLOYMENTS, {"no": "such"})).items == []
+    assert not (await cluster.list(MODEL_DEPLOYMENTS, {"no": "such"})).items
     await cluster.delete(MODEL_DEPLOYMENTS, "smol")
     with pytest.raises(NotFoundError):
         await cluster.get(MODEL_DEPLOYMENTS, "smol")
