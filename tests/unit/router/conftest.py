@@ -197,9 +197,8 @@ def store(settings: RouterSettings) -> Path:
 @asynccontextmanager
 async def served(cluster: InstrumentedCluster, engine: Engine, settings: RouterSettings) -> AsyncGenerator[Serving]:
     """A router, listening."""
-    router = Router(
-        cluster, settings, engine_key=lambda asked: {engine.url: ENGINE_KEY}.get(asked.status.endpoint or "")
-    )
+    keys = {engine.url: ENGINE_KEY}
+    router = Router(cluster, settings, engine_key=lambda asked: keys.get(asked.status.endpoint or ""))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with router.serving(listener) as server:
             serving = Serving(router, server, cluster, engine, listener.getsockname()[1])
