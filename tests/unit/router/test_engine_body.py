@@ -180,7 +180,6 @@ def test_every_own_field_is_taken_off() -> None:
         ("/v1/embeddings", {"input": ["a", "b"]}, {}),
         ("/tokenize", {"prompt": "hello"}, {"content": "hello"}),
         ("/tokenize", {"content": "hello"}, {"prompt": "hello"}),
-        ("/tokenize", {"messages": MESSAGES}, {}),
     ],
 )
 def test_each_path_gets_the_defaults_that_it_knows(path: str, fields: dict[str, Any], adds: dict[str, Any]) -> None:
