@@ -49,7 +49,10 @@ def rewriter_if_needed(
 
     `name`: the model's in the engine.
     """
-    renamed = ModelNameReplacer.if_needed(answered_models(engine, name), request.name)
+    old = answered_models(engine, name)
+    renamed = None
+    if old != (request.name,):  # most clients name the model as its engine does
+        renamed = ModelNameReplacer.if_needed(old, request.name)
     streams = request.ask.stream
     repairs = answer_repairs(engine, path, request.repairs, streams=streams)
     if not repairs:

@@ -76,8 +76,6 @@ class ModelNameReplacer:
     @classmethod
     def if_needed(cls, old: tuple[str, ...], new: str) -> Self | None:
         """A replacer, or None where the answer can have no name but the new one."""
-        if old == (new,):  # as most clients name the model
-            return None
         others = [name for name in old if name != new]
         return cls(others, new) if others else None
 
