@@ -111,6 +111,12 @@ class InvalidRequestError(APIError):
     type = "invalid_request_error"
 
 
+def wrong_value(field: str, right: str, value: object, code: str = "invalid_value") -> InvalidRequestError:
+    """The error of a field that has this value, None where it is missing. `right`: such as `must be a list`."""
+    got = "it is missing" if value is None else f"got {str(value)[:100]!r}"
+    return InvalidRequestError(f"`{field}` {right}; {got}.", param=field, code=code)
+
+
 class AuthenticationError(InvalidRequestError):
     """The request carries no valid API key."""
 

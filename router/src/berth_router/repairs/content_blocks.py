@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from berth_api.inference import MESSAGES, MESSAGES_COUNT_TOKENS
 from berth_api.model_deployment import Backend
-from berth_router.errors import InvalidRequestError
+from berth_router.errors import InvalidRequestError, wrong_value
 from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, RepairKind, RequestSign
 
 _PATHS = frozenset({MESSAGES, MESSAGES_COUNT_TOKENS})
@@ -109,12 +109,12 @@ def _document_content(source: object, field: str) -> list[Any]:
     match fields.get("type"):
         case "text":
             if not isinstance(fields.get("data"), str):
-                raise _wrong(f"{field}.data", "must be the document's text", fields.get("data"))
+                raise wrong_value(f"{field}.data", "must be the document's text", fields.get("data"))
             return [_text(fields["data"])]
         case "content":
             return _blocks(fields.get("content"), f"{field}.content")
         case other:
-            raise _wrong(
+            raise wrong_value(
                 f"{field}.type",
                 'must be "text" or "content": no engine here reads files, such as PDF; send their text',
                 other,
@@ -127,13 +127,13 @@ def _blocks(content: object, field: str) -> list[Any]:
     if isinstance(content, str):
         return [_text(content)]
     if not isinstance(content, list):
-        raise _wrong(field, "must be a text or a list of blocks", content)
+        raise wrong_value(field, "must be a text or a list of blocks", content)
     for at, block in enumerate(cast("list[Any]", content)):
         fields = cast("JsonFields", block) if isinstance(block, dict) else {}
         if fields.get("type") not in ("text", "image"):
-            raise _wrong(f"{field}[{at}].type", 'must be "text" or "image"', fields.get("type"))
+            raise wrong_value(f"{field}[{at}].type", 'must be "text" or "image"', fields.get("type"))
         if fields["type"] == "text" and not isinstance(fields.get("text"), str):
-            raise _wrong(f"{field}[{at}].text", "must be a text", fields.get("text"))
+            raise wrong_value(f"{field}[{at}].text", "must be a text", fields.get("text"))
     return cast("list[Any]", content)
 
 
@@ -148,7 +148,7 @@ def _enclosed(name: str, named: JsonFields, inside: list[Any], block: JsonFields
         )
     for part, value in named.items():
         if value is not None and not isinstance(value, str):
-            raise _wrong(f"{field}.{part}", "must be a text", value)
+            raise wrong_value(f"{field}.{part}", "must be a text", value)
     lines = [f"<{part}>{value}</{part}>\n" for part, value in named.items() if value]
     begin, end = f"<{name}>\n{''.join(lines)}<content>\n", f"\n</content>\n</{name}>\n"
     if all(each["type"] == "text" for each in inside):  # one text: some templates take a message of one part alone
@@ -168,22 +168,22 @@ def _check_messages(body: JsonFields) -> None:
     for at, message in enumerate(body["messages"]):
         field = f"messages[{at}]"
         if not isinstance(message, dict):
-            raise _wrong(field, "must be an object", message)
+            raise wrong_value(field, "must be an object", message)
         fields = cast("JsonFields", message)
         content = fields.get("content")
         if isinstance(content, list):
             if not content and fields.get("role") == "user":
-                raise _wrong(f"{field}.content", "must not be empty", "[]")
+                raise wrong_value(f"{field}.content", "must not be empty", "[]")
             _check_blocks(cast("list[Any]", content), f"{field}.content")
         elif not isinstance(content, str):
-            raise _wrong(f"{field}.content", "must be a text or a list of blocks", content)
+            raise wrong_value(f"{field}.content", "must be a text or a list of blocks", content)
 
 
 def _check_blocks(blocks: list[Any], field: str) -> None:
     for at, block in enumerate(blocks):
         place = f"{field}[{at}]"
         if not isinstance(block, dict):
-            raise _wrong(place, "must be an object", block)
+            raise wrong_value(place, "must be an object", block)
         _check_block(cast("JsonFields", block), place)
 
 
@@ -193,17 +193,17 @@ def _check_block(block: JsonFields, field: str) -> None:
             source = block.get("source")
             kind = cast("JsonFields", source).get("type") if isinstance(source, dict) else source
             if kind not in _SEEN:
-                raise _wrong(f"{field}.source.type", 'must be "base64" or "url"', kind, code="unsupported_value")
+                raise wrong_value(f"{field}.source.type", 'must be "base64" or "url"', kind, code="unsupported_value")
         case "tool_result":
             content = block.get("content")
             if isinstance(content, list):
                 _check_blocks(cast("list[Any]", content), f"{field}.content")
             elif content is not None and not isinstance(content, str):
-                raise _wrong(f"{field}.content", "must be a text or a list of blocks", content)
+                raise wrong_value(f"{field}.content", "must be a text or a list of blocks", content)
         case str() as kind if kind in _PLAIN or kind in _OF_TOOL_SEARCH:
             pass
         case kind:
-            raise _wrong(
+            raise wrong_value(
                 f"{field}.type",
                 "must be one of text, image, document, search_result, thinking, tool_use and tool_result",
                 kind,
@@ -217,15 +217,10 @@ def _refuse_tool_search(body: JsonFields) -> None:
 
 def _not_of_tool_search(block: JsonFields, field: str) -> list[Any]:
     if block.get("type") in _OF_TOOL_SEARCH:
-        raise _wrong(
+        raise wrong_value(
             f"{field}.type", "is one that backend llamacpp does not read", block["type"], code="unsupported_value"
         )
     return [block]
-
-
-def _wrong(field: str, right: str, value: object, code: str = "invalid_value") -> InvalidRequestError:
-    got = "it is missing" if value is None else f"got {str(value)[:100]!r}"
-    return InvalidRequestError(f"`{field}` {right}; {got}.", param=field, code=code)
 
 
 # -- system
@@ -244,13 +239,13 @@ def _has_special_system(body: JsonFields) -> bool:
 def _check_system(body: JsonFields) -> None:
     system = body["system"]
     if not isinstance(system, list):
-        raise _wrong("system", "must be a text or a list of blocks", system)
+        raise wrong_value("system", "must be a text or a list of blocks", system)
     for at, block in enumerate(cast("list[Any]", system)):
         fields = cast("JsonFields", block) if isinstance(block, dict) else {}
         if fields.get("type") != "text":
-            raise _wrong(f"system[{at}].type", 'must be "text"', fields.get("type"))
+            raise wrong_value(f"system[{at}].type", 'must be "text"', fields.get("type"))
         if not isinstance(fields.get("text"), str):
-            raise _wrong(f"system[{at}].text", "must be a text", fields.get("text"))
+            raise wrong_value(f"system[{at}].text", "must be a text", fields.get("text"))
 
 
 _MESSAGES_SIGN = RequestSign(frozenset({"messages"}), concerns=_has_special_block)

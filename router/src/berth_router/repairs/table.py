@@ -15,6 +15,7 @@ import orjson
 from berth_api.model_deployment import Backend
 from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
+from berth_router.repairs.anthropic_fields import ANTHROPIC_FIELDS
 from berth_router.repairs.beginnings import BEGINNINGS
 from berth_router.repairs.chat_fields import CHAT_FIELDS
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
@@ -32,6 +33,7 @@ from berth_router.repairs.tools import TOOL_REPAIRS
 
 REPAIRS: tuple[Repair, ...] = (
     *MESSAGES_REPAIRS,
+    *ANTHROPIC_FIELDS,
     *CONTENT_BLOCKS,
     *STRUCTURED,
     *CHAT_FIELDS,

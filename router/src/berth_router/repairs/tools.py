@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from berth_api.inference import CHAT_COMPLETIONS, MESSAGES
 from berth_api.model_deployment import Backend
-from berth_router.errors import InvalidRequestError
+from berth_router.errors import InvalidRequestError, wrong_value
 from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, RepairKind, RequestSign
 
 _CHAT, _ANTHROPIC = frozenset({CHAT_COMPLETIONS}), frozenset({MESSAGES})
@@ -44,7 +44,7 @@ def _check_chat_tools(body: JsonFields) -> None:
         field = f"tools[{at}]"
         fields = _object(tool, field)
         if fields.get("type") != "function":
-            raise _wrong(f"{field}.type", 'must be "function": no engine has tools of its own', fields.get("type"))
+            raise wrong_value(f"{field}.type", 'must be "function": no engine has tools of its own', fields.get("type"))
         function = _object(fields.get("function"), f"{field}.function")
         _check_name(function, f"{field}.function.name")
         if function.get("parameters") is not None:
@@ -56,7 +56,7 @@ def _check_anthropic_tools(body: JsonFields) -> None:
         field = f"tools[{at}]"
         fields = _object(tool, field)
         if fields.get("type") not in (None, "custom"):
-            raise _wrong(f"{field}.type", 'must be "custom": no engine has tools of its own', fields.get("type"))
+            raise wrong_value(f"{field}.type", 'must be "custom": no engine has tools of its own', fields.get("type"))
         _check_name(fields, f"{field}.name")
         _object(fields.get("input_schema"), f"{field}.input_schema")
 
@@ -64,25 +64,20 @@ def _check_anthropic_tools(body: JsonFields) -> None:
 def _tools(body: JsonFields) -> list[Any]:
     tools = body["tools"]
     if not isinstance(tools, list):
-        raise _wrong("tools", "must be a list", tools)
+        raise wrong_value("tools", "must be a list", tools)
     return cast("list[Any]", tools)
 
 
 def _object(value: object, field: str) -> JsonFields:
     if not isinstance(value, dict):
-        raise _wrong(field, "must be an object", value)
+        raise wrong_value(field, "must be an object", value)
     return cast("JsonFields", value)
 
 
 def _check_name(fields: JsonFields, field: str) -> None:
     name = fields.get("name")
     if not isinstance(name, str) or not name:
-        raise _wrong(field, "must be the tool's name", name)
-
-
-def _wrong(field: str, right: str, value: object) -> InvalidRequestError:
-    got = "it is missing" if value is None else f"got {str(value)[:100]!r}"
-    return InvalidRequestError(f"`{field}` {right}; {got}.", param=field, code="invalid_value")
+        raise wrong_value(field, "must be the tool's name", name)
 
 
 # -- tool_choice
@@ -134,7 +129,7 @@ def _is_unknown_choice(body: JsonFields) -> bool:
 
 
 def _refuse_choice(body: JsonFields) -> None:
-    raise _wrong(
+    raise wrong_value(
         "tool_choice",
         'must be "auto", "none", "required", or an object of the type "function" or "allowed_tools"',
         body.get("tool_choice"),
@@ -162,10 +157,10 @@ def _keep_allowed_tools(body: JsonFields) -> None:
     allowed = _object(body["tool_choice"].get("allowed_tools"), field)
     mode = allowed.get("mode")
     if mode not in _ALLOWED_MODES:
-        raise _wrong(f"{field}.mode", 'must be "auto" or "required"', mode)
+        raise wrong_value(f"{field}.mode", 'must be "auto" or "required"', mode)
     tools = cast("list[Any]", allowed["tools"]) if isinstance(allowed.get("tools"), list) else []
     if not tools:
-        raise _wrong(f"{field}.tools", "must be a list of at least one tool", allowed.get("tools"))
+        raise wrong_value(f"{field}.tools", "must be a list of at least one tool", allowed.get("tools"))
     names = [_named(tool, f"{field}.tools[{at}]") for at, tool in enumerate(tools)]
     body["tools"] = [_chat_tool(body["tools"], name, f"{field}.tools") for name in dict.fromkeys(names)]
     body["tool_choice"] = mode
