@@ -1,6 +1,6 @@
 """Conditions as Kubernetes has them: one statement of each type, with a reason and a message."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -33,10 +33,18 @@ UNSCHEDULABLE = "Unschedulable"
 DEVICES_UNAVAILABLE = "DevicesUnavailable"
 WAITING_FOR_ROOM = "WaitingForRoom"
 
-PLANNED_DISRUPTIONS = frozenset(
-    {POD_DELETED, "Evicted", "Preempting", "NodeShutdown", "Terminated", SPEC_CHANGED, IMAGE_CHANGED},
-)
-"""Reasons of a condition Ready that is False because somebody took the engine's pod away, and not through the engine.
+PLANNED_DISRUPTIONS: Mapping[str, str] = {
+    POD_DELETED: "its pod was deleted",
+    "Evicted": "its pod was evicted from the node",
+    "Preempting": "its pod made way for one of the node's own",
+    "NodeShutdown": "its node is being shut down",
+    "Terminated": "its node is being shut down",
+    SPEC_CHANGED: "its spec was changed",
+    IMAGE_CHANGED: "its image was changed",
+}
+"""Reasons, and what each says of the engine that has ended: the condition's message is about the next one by then.
+
+Reasons of a condition Ready that is False because somebody took the engine's pod away, and not through the engine.
 
 These are a drain, `kubectl delete pod`, an eviction by the kubelet (Evicted, Preempting), the shutdown of a node
 (Terminated, NodeShutdown) and a rollout. The reason stays until the next engine is ready. A request that was cut by one

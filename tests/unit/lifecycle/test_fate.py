@@ -41,3 +41,9 @@ def seen(uid: str = "1", ready: tuple[str, str] | None = ("True", "EngineReady")
 def test_the_fate_of_an_engine(case: str, now: ModelDeployment | None, planned: bool | None) -> None:
     fate = fate_between(seen(), now)
     assert (fate.planned if fate else None) is planned, case
+
+
+def test_what_became_of_an_engine_is_said_of_it_and_not_of_the_next_one() -> None:
+    fate = fate_between(seen(), seen(phase="Starting", ready=("False", "PodDeleted"), podName="a-2"))
+    assert fate
+    assert fate.text == "PodDeleted: its pod was deleted"

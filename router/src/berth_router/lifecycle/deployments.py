@@ -47,7 +47,7 @@ def fate_between(before: ModelDeployment, now: ModelDeployment | None) -> Fate |
         return Fate(planned=False, text=f"{failure.reason}: {failure.message}")
     ready = condition_of(now.status.conditions, ConditionType.READY)
     if ready and ready.status != "True" and ready.reason in PLANNED_DISRUPTIONS:
-        return Fate(planned=True, text=f"{ready.reason}: {ready.message}" if ready.message else ready.reason)
+        return Fate(planned=True, text=f"{ready.reason}: {PLANNED_DISRUPTIONS[ready.reason]}")
     if now.status.pod_name != before.status.pod_name or now.status.phase is Phase.PENDING:
         return Fate(planned=True, text="Its pod was deleted.")
     return None
