@@ -306,6 +306,19 @@ def test_what_cannot_be_made_is_refused(
             "/models/tiny has safetensors weights",
         ),
         (
+            {"max_model_len": 512},
+            {FileType.GGUF},
+            "max_model_len",
+            "`max_model_len` is a setting of backend vllm. /models/tiny has gguf weights, which vllm cannot read: it"
+            " needs safetensors. llamacpp can.",
+        ),
+        (
+            {"backend": "transformers"},
+            {FileType.GGUF},
+            "backend",
+            "/models/tiny has gguf weights, which transformers cannot read",
+        ),
+        (
             {"n_gpu_layers": 9},
             {FileType.GGUF},
             "n_gpu_layers",

@@ -48,6 +48,13 @@ ENGINES_FOR: Mapping[Device, Mapping[str, Sequence[Backend]]] = {
 Of a model that has both formats, the first format here is used.
 """
 
+_READS: Mapping[Backend, str] = {
+    Backend.VLLM: FileType.SAFETENSORS,
+    Backend.TRANSFORMERS: FileType.SAFETENSORS,
+    Backend.LLAMACPP: FileType.GGUF,
+}
+"""The format of weights that each engine reads."""
+
 _MODELS_NAMED = 10
 
 _PREFERENCE = {
@@ -255,15 +262,8 @@ def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend,
     able = [backend for backend in Backend if ask.path is None or ask.path in ENGINE_PATHS[backend]]
     if ask.backend is not None and ask.backend not in able:
         return Refuse(_path_not_served(ask, [ask.backend], able))
-    if ask.backend is Backend.LLAMACPP and weights and FileType.GGUF not in weights:
-        return Refuse(
-            InvalidRequestError(
-                f"{_why(ask)}{ask.model} has safetensors weights, which llamacpp cannot read: it needs a .gguf file."
-                " vllm and transformers can.",
-                param=ask.implied_by or "backend",
-                code="invalid_value",
-            )
-        )
+    if ask.backend is not None and weights and _READS[ask.backend] not in weights:
+        return Refuse(_format_not_read(ask, ask.backend, weights))
     lacking: list[Backend] = []
     for device in _devices(ask, policy):
         for backend in _backends(ask, device, weights, policy):
@@ -275,6 +275,16 @@ def _engine(ask: Ask, weights: frozenset[str], policy: Policy) -> tuple[Backend,
     if lacking:
         return Refuse(_path_not_served(ask, lacking, able))
     return Refuse(_engine_not_available(ask, weights, policy))
+
+
+def _format_not_read(ask: Ask, backend: Backend, weights: frozenset[str]) -> InvalidRequestError:
+    others = " and ".join(other for other, read in _READS.items() if read in weights)
+    return InvalidRequestError(
+        f"{_why(ask)}{ask.model} has {' and '.join(sorted(weights))} weights, which {backend} cannot read: it needs"
+        f" {_READS[backend]}. {others} can.",
+        param=ask.implied_by or "backend",
+        code="invalid_value",
+    )
 
 
 def _devices(ask: Ask, policy: Policy) -> Sequence[Device]:
