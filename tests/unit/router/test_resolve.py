@@ -309,8 +309,10 @@ def test_what_cannot_be_made_is_refused(
             {"max_model_len": 512},
             {FileType.GGUF},
             "max_model_len",
-            "`max_model_len` is a setting of backend vllm. /models/tiny has gguf weights, which vllm cannot read: it"
-            " needs safetensors. llamacpp can.",
+            (
+                "`max_model_len` is a setting of backend vllm. /models/tiny has gguf weights, which vllm cannot read: it"
+                " needs safetensors. llamacpp can."
+            ),
         ),
         (
             {"backend": "transformers"},
