@@ -310,8 +310,8 @@ def test_what_cannot_be_made_is_refused(
             {FileType.GGUF},
             "max_model_len",
             (
-                "`max_model_len` is a setting of backend vllm. /models/tiny has gguf weights, which vllm cannot read: it"
-                " needs safetensors. llamacpp can."
+                "`max_model_len` is a setting of backend vllm. /models/tiny has gguf weights, which vllm cannot read:"
+                " it needs safetensors. llamacpp can."
             ),
         ),
         (
