@@ -109,5 +109,5 @@ async def _pods_of(cluster: Cluster, ended: set[tuple[str, str]]) -> bool:
     """Whether any of these has a pod."""
     if not ended:
         return False
-    pods = (await cluster.list(PODS)).items
-    return any(not ended.isdisjoint((pod["metadata"].get("labels") or {}).items()) for pod in pods)
+    labels: list[dict[str, str]] = [pod["metadata"].get("labels") or {} for pod in (await cluster.list(PODS)).items]
+    return any(not ended.isdisjoint(each.items()) for each in labels)

@@ -67,7 +67,7 @@ def test_a_limit_that_is_stated_as_a_resource_is_the_one() -> None:
 
 
 def test_what_somebody_mounts_at_the_same_place_is_kept() -> None:
-    added = {
+    added: dict[str, Any] = {
         "volumes": [{"name": "fast", "ephemeral": {"volumeClaimTemplate": {}}}],
         "volumeMounts": [{"name": "fast", "mountPath": "/tmp"}],
     }
