@@ -13,6 +13,10 @@ _LINE_SECONDS = 10.0
 """The time between two lines where there is no terminal."""
 
 
+_BEGINNINGS = {"WaitingForPod": "the download begins"}
+"""Steps of every download that are of interest in a cluster alone, by their reasons."""
+
+
 class DownloadProgress:
     """Shows a download on a stream. It is a context manager: at its end the bar is gone."""
 
@@ -59,7 +63,7 @@ class DownloadProgress:
 def described(job: dict[str, Any]) -> str:
     """How far the download is, in words: 312 MB of 4.7 GB, 87 MB/s, 50 s left."""
     if not job["bytes_total"]:
-        return job["message"] or job["phase"]
+        return _BEGINNINGS.get(job["reason"], job["message"] or job["phase"])
     parts = [f"{size(job['bytes_done'])} of {size(job['bytes_total'])}"]
     if job["phase"] == "Running" and job["bytes_per_second"]:
         parts.append(f"{size(job['bytes_per_second'])}/s")
