@@ -29,7 +29,7 @@ def blocks(page: str) -> Mapping[str, str]:
 
 def shape(printed: str) -> list[str]:
     """The lines without their numbers, and with one space where a table has several."""
-    masked = re.sub(r"\d+(?:\.\d+)?(?: (?:s|min)\b)?", "N", printed)
+    masked = re.sub(r"\d+(?:\.\d+)?(?: (?:s|min|[kMGT]B)\b)?", "N", printed)
     return [re.sub(r" +", " ", line).strip() for line in masked.splitlines()]
 
 
