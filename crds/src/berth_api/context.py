@@ -1,7 +1,8 @@
 """How much context a deployment has: what of it is known, and whether that is enough for a request."""
 
+from berth_api.engine_settings import AUTO, LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT, ContextSize
 from berth_api.identity import with_defaults
-from berth_api.model_deployment import AUTO, LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT, ContextSize, ModelDeployment
+from berth_api.model_deployment import ModelDeployment
 
 
 def context_of(deployment: ModelDeployment) -> int | None:

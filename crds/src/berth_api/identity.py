@@ -8,16 +8,14 @@ same object.
 import hashlib
 import json
 
-from berth_api.model_deployment import (
+from berth_api.engine_settings import (
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_GPU_MEMORY_UTILIZATION,
-    Backend,
-    Device,
     LlamaCppSettings,
-    ModelDeploymentSpec,
     TransformersSettings,
     VllmSettings,
 )
+from berth_api.model_deployment import Backend, Device, ModelDeploymentSpec
 from berth_api.schema import Schema
 from berth_cluster.names import slug
 

@@ -11,17 +11,8 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from berth_api import repository
-from berth_api.model_deployment import (
-    AUTO,
-    DEFAULT_CONTEXT_SIZE,
-    DEFAULT_TTL_SECONDS,
-    LEAST_CONTEXT,
-    MODEL_STORE,
-    MOST_CONTEXT,
-    Backend,
-    ContextSize,
-    Device,
-)
+from berth_api.engine_settings import AUTO, DEFAULT_CONTEXT_SIZE, LEAST_CONTEXT, MOST_CONTEXT, ContextSize
+from berth_api.model_deployment import DEFAULT_TTL_SECONDS, MODEL_STORE, Backend, Device
 from berth_api.repository import DEFAULT_HUB
 from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN, OBJECT_NAME_LENGTH, OBJECT_NAME_PATTERN
 from berth_hub.client_environment import check_client_environment

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from berth_api.engine_settings import LlamaCppSettings
 from berth_api.identity import deployment_name, with_defaults
-from berth_api.model_deployment import Backend, Device, LlamaCppSettings, ModelDeploymentSpec
+from berth_api.model_deployment import Backend, Device, ModelDeploymentSpec
 from berth_cluster.cluster import MODEL_DEPLOYMENTS, Kind, Object
 from berth_router.errors import DeadlineError
 from berth_router.lifecycle.creator import Creator

@@ -6,7 +6,8 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from berth_api.model_deployment import Backend, Device, LlamaCppSettings, VllmSettings
+from berth_api.engine_settings import LlamaCppSettings, VllmSettings
+from berth_api.model_deployment import Backend, Device
 from berth_router.errors import InvalidRequestError
 from berth_router.request.ask import Ask, RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS

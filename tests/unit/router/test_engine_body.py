@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from berth_api.model_deployment import ModelDeploymentSpec, TransformersSettings
+from berth_api.engine_settings import TransformersSettings
+from berth_api.model_deployment import ModelDeploymentSpec
 from berth_formats.abilities import Abilities
 from berth_router.request.aliases import Aliases
 from berth_router.request.ask import RequestParser

@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
+from berth_api.engine_settings import ContextSize
 from berth_api.identity import deployment_name
-from berth_api.model_deployment import Backend, ContextSize, Device, ModelDeployment, ModelDeploymentSpec
+from berth_api.model_deployment import Backend, Device, ModelDeployment, ModelDeploymentSpec
 from berth_router.lifecycle.resolve import Attach, Create, Policy, Refuse, match, resolve
 from berth_router.request.ask import Ask, RequestParser
 from berth_router.request.endpoints import INFERENCE_PATHS

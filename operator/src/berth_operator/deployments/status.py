@@ -17,8 +17,8 @@ from berth_api.conditions import (
     ConditionType,
     condition_of,
 )
+from berth_api.engine_settings import AUTO
 from berth_api.model_deployment import (
-    AUTO,
     ENGINE_READY,
     Eviction,
     Failure,

@@ -1,6 +1,7 @@
 """Transformers: serves safetensors models of every architecture that the library knows."""
 
-from berth_api.model_deployment import Backend, ModelDeploymentSpec, TransformersSettings
+from berth_api.engine_settings import TransformersSettings
+from berth_api.model_deployment import Backend, ModelDeploymentSpec
 from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
 
 EVERY_DEVICE = "auto"

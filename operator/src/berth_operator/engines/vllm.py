@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from berth_api.model_deployment import Backend, Device, ModelDeploymentSpec, VllmSettings
+from berth_api.engine_settings import VllmSettings
+from berth_api.model_deployment import Backend, Device, ModelDeploymentSpec
 from berth_operator.engines.base import PORT, EngineProcess, launcher_arguments
 from berth_operator.engines.context import MODELS_PATH
 

@@ -3,17 +3,15 @@
 from dataclasses import dataclass
 from math import ceil
 
-from berth_api.identity import with_defaults
-from berth_api.model_deployment import (
+from berth_api.engine_settings import (
     AUTO,
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_GPU_MEMORY_UTILIZATION,
-    Backend,
-    Device,
     LlamaCppSettings,
-    ModelDeploymentSpec,
     VllmSettings,
 )
+from berth_api.identity import with_defaults
+from berth_api.model_deployment import Backend, Device, ModelDeploymentSpec
 from berth_formats.memory import (
     BATCHING_CPU_CACHE_BYTES,
     BATCHING_GPU_SHARE,

@@ -9,23 +9,25 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from berth_api.context import context_of, has_context
-from berth_api.identity import deployment_name, with_defaults
-from berth_api.inference import ENGINE_PATHS
-from berth_api.model_deployment import (
+from berth_api.engine_settings import (
     AUTO,
     DEFAULT_CONTEXT_SIZE,
     LEAST_AUTO_CONTEXT,
+    ContextSize,
+    LlamaCppSettings,
+    VllmSettings,
+)
+from berth_api.identity import deployment_name, with_defaults
+from berth_api.inference import ENGINE_PATHS
+from berth_api.model_deployment import (
     MODEL_STORE,
     Backend,
-    ContextSize,
     Device,
     IdleAction,
     IdlePolicy,
-    LlamaCppSettings,
     ModelDeployment,
     ModelDeploymentSpec,
     Phase,
-    VllmSettings,
 )
 from berth_cluster.cluster import LABEL_MANAGED_BY
 from berth_router import MANAGER

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from berth_api.model_deployment import AUTO, MODEL_STORE, ModelDeployment, ModelDeploymentSpec, Phase
+from berth_api.engine_settings import AUTO
+from berth_api.model_deployment import MODEL_STORE, ModelDeployment, ModelDeploymentSpec, Phase
 from berth_router.errors import InvalidRequestError, UnknownModelError
 from berth_router.lifecycle.deployments import Deployments
 from berth_router.lifecycle.resolve import Create, Policy, match, matches, resolve

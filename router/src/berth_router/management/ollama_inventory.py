@@ -13,7 +13,8 @@ import structlog
 from fastapi import APIRouter, Request
 
 from berth_api.activity import expires_at
-from berth_api.model_deployment import ContextSize, Device, ModelDeployment, Phase
+from berth_api.engine_settings import ContextSize
+from berth_api.model_deployment import Device, ModelDeployment, Phase
 from berth_formats.chat_template import chat_template
 from berth_formats.errors import FormatError
 from berth_router.lifecycle.deployments import Deployments

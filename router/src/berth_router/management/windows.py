@@ -1,13 +1,8 @@
 """How many tokens of context a deployment has: prompt and answer together."""
 
+from berth_api.engine_settings import AUTO, MOST_AUTO_CONTEXT, ContextSize
 from berth_api.identity import with_defaults
-from berth_api.model_deployment import (
-    AUTO,
-    MOST_AUTO_CONTEXT,
-    ContextSize,
-    ModelDeploymentSpec,
-    ModelDeploymentStatus,
-)
+from berth_api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from berth_formats.model import ModelDescription
 
 

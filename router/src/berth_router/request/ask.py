@@ -8,15 +8,9 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from berth_api.engine_settings import LEAST_CONTEXT, MOST_CONTEXT, ContextSize
 from berth_api.inference import COMPLETIONS, samples_only_when_told, stops_at_window
-from berth_api.model_deployment import (
-    LEAST_CONTEXT,
-    MOST_CONTEXT,
-    Backend,
-    ContextSize,
-    Device,
-    ModelDeploymentSpec,
-)
+from berth_api.model_deployment import Backend, Device, ModelDeploymentSpec
 from berth_formats.abilities import Abilities
 from berth_router.errors import InvalidRequestError
 from berth_router.repairs.repair import Repair

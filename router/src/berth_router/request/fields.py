@@ -5,20 +5,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from berth_api.model_deployment import (
+from berth_api.engine_settings import (
     DEFAULT_GPU_MEMORY_UTILIZATION,
     LEAST_AUTO_CONTEXT,
     LEAST_CONTEXT,
-    MODEL_PATH_LENGTH,
-    MODEL_STORE,
     MOST_AUTO_CONTEXT,
     MOST_CONTEXT,
-    Backend,
     ContextSize,
-    Device,
-    IdlePolicy,
     LlamaCppSettings,
 )
+from berth_api.model_deployment import MODEL_PATH_LENGTH, MODEL_STORE, Backend, Device, IdlePolicy
 from berth_router.errors import InvalidRequestError
 
 

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from berth_api.model_deployment import Backend, ContextSize, Device
+from berth_api.engine_settings import ContextSize
+from berth_api.model_deployment import Backend, Device
 
 PROFILE_NAME_PATTERN = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from berth_api.model_deployment import LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT, ModelDeploymentSpec
+from berth_api.engine_settings import LEAST_AUTO_CONTEXT, MOST_AUTO_CONTEXT
+from berth_api.model_deployment import ModelDeploymentSpec
 from berth_formats import memory
 from berth_formats.describe import describe
 from berth_formats.memory import vllm_bytes
