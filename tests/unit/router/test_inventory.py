@@ -236,7 +236,7 @@ async def test_a_store_that_fails_is_told_with_when_to_try_again(
     monkeypatch.setattr(os, "scandir", failing)
     monkeypatch.setattr(os, "listdir", failing)
     for method, path, body in (
-        ("POST", "/v1/chat/completions", b'{"model": "tiny", "messages": []}'),
+        ("POST", "/v1/chat/completions", b'{"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}'),
         ("GET", "/v1/models", b""),
         ("GET", "/v1/models/inventory", b""),
         ("GET", "/v1/models/manifest?model=tiny", b""),
