@@ -28,7 +28,7 @@ def rules(role: dict[str, Any]) -> Rules:
             "berth-router",
             {
                 ("berth.dev", "modeldeployments"): {"get", "list", "watch", "create", "delete"},
-                ("berth.dev", "modeldownloads"): {"get", "list", "watch", "create", "delete"},
+                ("berth.dev", "modeldownloads"): {"get", "list", "create", "delete"},
                 ("berth.dev", "modeldeployments/status"): {"patch"},
                 ("", "configmaps"): {"get", "patch"},
             },
