@@ -85,17 +85,22 @@ def test_a_changed_spec_is_done_when_the_engine_has_it() -> None:
     assert (seen.plan().status.phase, kstatus(item(seen))) == ("Ready", "InProgress")
 
 
+def health_scripts() -> dict[str, str]:
+    """The page's scripts for Argo CD, by kind."""
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    [config] = [each for each in map(yaml.safe_load, blocks) if each.get("kind") == "ConfigMap"]
+    return {key.removeprefix("resource.customizations.health.berth.dev_"): text for key, text in config["data"].items()}
+
+
 @pytest.fixture(scope="module")
 def health() -> Callable[[dict[str, Any]], str]:
     """The page's script, run as Argo CD runs it: Lua 5.1, the resource as the table `obj`."""
-    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    [config] = [each for each in map(yaml.safe_load, blocks) if each.get("kind") == "ConfigMap"]
-    scripts: dict[str, str] = config["data"]
+    scripts = health_scripts()
 
     def run(resource: dict[str, Any]) -> str:
         lua: Any = cast("Any", lua51).LuaRuntime(register_eval=False)
         lua.globals().obj = lua.table_from(json.loads(json.dumps(resource)), recursive=True)
-        answer = lua.execute(scripts[f"resource.customizations.health.berth.dev_{resource['kind']}"])
+        answer = lua.execute(scripts[resource["kind"]])
         assert isinstance(answer["message"], str)
         return answer["status"]
 
@@ -114,6 +119,11 @@ def test_argo_takes_every_state_for_the_same(case: Case, health: Callable[[dict[
 def test_a_download_is_healthy_when_it_is_done(
     phase: DownloadPhase, status: str, health: Callable[[dict[str, Any]], str]
 ) -> None:
+    assert health(download(phase)) == status
+
+
+def download(phase: DownloadPhase) -> dict[str, Any]:
+    """One that has come so far."""
     conditions = {
         DownloadPhase.SUCCEEDED: {"Ready": "True"},
         DownloadPhase.RUNNING: {"Ready": "False", "Reconciling": "True"},
@@ -123,4 +133,4 @@ def test_a_download_is_healthy_when_it_is_done(
         "observedGeneration": 1,
         "conditions": [{"type": kind, "status": value, "message": "why"} for kind, value in conditions.items()],
     }
-    assert health({"kind": "ModelDownload", "metadata": {"generation": 1}, "status": told}) == status
+    return {"kind": "ModelDownload", "metadata": {"generation": 1}, "status": told}
