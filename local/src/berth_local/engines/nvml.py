@@ -56,8 +56,7 @@ def ask(library: Nvml) -> Driver | None:
     """What the library says. None: it finds no driver, or the driver fails."""
     try:
         library.nvmlInit()
-    except library.NVMLError as error:  # mostly: there is no NVIDIA driver
-        _log.debug("no_nvml", error=str(error))
+    except library.NVMLError:  # mostly: there is no NVIDIA driver
         return None
     try:
         handles = [library.nvmlDeviceGetHandleByIndex(number) for number in range(library.nvmlDeviceGetCount())]

@@ -95,3 +95,4 @@ def test_it_looks_at_this_machine(tmp_path: Path) -> None:
     assert ran.code == 0
     assert f"{server} (cpu)" in ran.out
     assert "none runs: `berth up -d` starts one" in ran.out
+    assert {line[:8].strip() for line in ran.out.splitlines()} <= {"ok", "note"}  # nothing else is printed
