@@ -131,6 +131,7 @@ class Release:
         self.kubectl.run("delete", "namespace", self.kubectl.namespace, "--wait=false")
         assert done.returncode == 0, done.stderr
         assert not made
+        assert "left: " in done.stdout + done.stderr, "helm says what stays"
 
     def load_model(self, folder: Path) -> None:
         """Puts a model directory into the store, the way the README says."""
