@@ -158,3 +158,13 @@ def test_a_repository_that_is_not_there_is_told(environment: dict[str, str], hub
     done = ran([BERTH, "pull", "org/absent"], environment)
     assert done.returncode == 3
     assert "has no repository org/absent" in done.stderr
+
+
+def test_who_is_offline_hears_the_cause_at_once(environment: dict[str, str]) -> None:
+    environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    done = ran([BERTH, "pull", "org/sample"], environment)
+    assert done.returncode == 6
+    assert done.stderr == (
+        "berth: the hub at http://127.0.0.1:9 cannot be used: the connection was refused:"
+        " HTTPS_PROXY names a proxy to go through, HF_ENDPOINT a mirror\n"
+    )

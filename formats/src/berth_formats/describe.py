@@ -1,12 +1,14 @@
 """A model as its files describe it, whichever format they have."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from berth_formats.checkpoint import describe_checkpoint
 from berth_formats.errors import FormatError
 from berth_formats.gguf_model import describe_gguf
 from berth_formats.model import ModelDescription
+from berth_formats.model_card import CARD, licence_of
 from berth_formats.names import GGUF_SUFFIX, SAFETENSORS_SUFFIX, is_gguf, is_shard
 
 MAX_FILES = 10_000
@@ -44,9 +46,11 @@ def describe_files(directory: Path, files: Files, quantization: str | None = Non
     for suffix, describe_format in formats:
         if any(name.lower().endswith(suffix) for name, _ in files):
             try:
-                return describe_format()
+                described = describe_format()
             except FormatError as error:
                 failures.append(error)
+            else:
+                return described if described.licence else replace(described, licence=licence_of(directory / CARD))
     if failures:
         raise failures[0]
     raise FormatError(_without_weights([name for name, _ in files]))

@@ -108,6 +108,7 @@ def _describe(
         feed_forward_length=_largest(first, f"{architecture}.feed_forward_length"),
         vocabulary_size=_vocabulary_size(first, architecture),
         abilities=_abilities(first, architecture, name, beside),
+        licence=first.text("general.license"),
         pooling=pooling(first.number(f"{architecture}.pooling_type")),
         saves_context=any(first.number(f"{architecture}.{key}") for key in _LESS_THAN_ATTENTION),
     )

@@ -49,6 +49,8 @@ class ModelDescription:
     vocabulary_size: int | None
     abilities: Abilities
     pooling: Pooling | None = None
+    licence: str | None = None
+    """As its weights state it, or else its card: apache-2.0, llama3.2, ..."""
     saves_context: bool = False
     """Some layers keep less of a context than its shape says: the last tokens, a compressed form, or nothing."""
 

@@ -47,6 +47,12 @@ class TokenRefusedError(HubError):
     reason = "TokenRefused"
 
 
+class HubOfflineError(HubError):
+    """The client is told to be offline, and asks no hub."""
+
+    reason = "HubOffline"
+
+
 class RateLimitedError(HubError):
     """The hub limits requests. `retry_after`: for how many seconds. None: it does not say."""
 

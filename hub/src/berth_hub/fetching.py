@@ -141,7 +141,7 @@ class Fetcher:
                 _log.info(
                     "fetching is tried again", file=transfer.file.path, at=transfer.offset, why=str(error), wait=seconds
                 )
-                self._progress.say(error.reason, str(error))
+                self._progress.say(error.reason, f"{error}; tried again in {seconds:.0f} s")
                 if self._stopped.wait(seconds):
                     raise
             else:

@@ -8,10 +8,11 @@ from pathlib import PurePosixPath
 
 import httpx2
 from huggingface_hub import HfApi, hf_hub_url
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoSibling
 
-from berth_hub.errors import HubUnavailableError
+from berth_hub.connection_causes import OFFLINE
+from berth_hub.errors import HubOfflineError, HubUnavailableError
 from berth_hub.refusals import refusal_of, unreachable
 from berth_hub.repository import Repository, RepositoryFile
 
@@ -26,6 +27,8 @@ def list_repository(repository: str, revision: str, endpoint: str, token: str | 
     """The repository's files at the commit that the revision stands for now. Raises a HubError."""
     try:
         info = _hub(endpoint, token).model_info(repository, revision=revision, timeout=TIMEOUT, files_metadata=True)
+    except OfflineModeIsEnabled:
+        raise HubOfflineError(f"the hub at {endpoint} cannot be used: {OFFLINE}") from None
     except httpx2.HTTPError as error:
         raise refusal_of(error, repository, revision, endpoint, has_token=token is not None) from None
     except (HFValidationError, ValueError, KeyError, TypeError) as error:

@@ -1,11 +1,13 @@
 """Our errors for those of the hub's client: what happened, and what to do about it."""
 
+import os
 from collections.abc import Mapping
 
 import httpx2
 from huggingface_hub import errors as hub
 from huggingface_hub.utils import parse_ratelimit_headers
 
+from berth_hub.connection_causes import why_unreachable
 from berth_hub.errors import (
     HubError,
     HubUnavailableError,
@@ -49,10 +51,8 @@ def refusal_of(error: httpx2.HTTPError, repository: str, revision: str, endpoint
             return _by_status(
                 error.response.status_code, error.response.headers, repository, endpoint, has_token=has_token
             )
-        case httpx2.TimeoutException():
-            return unreachable(endpoint, "it did not answer in time")
         case _:
-            return unreachable(endpoint, f"the connection failed ({type(error).__name__})")
+            return unreachable(endpoint, why_unreachable(error, os.environ))
 
 
 def unreachable(endpoint: str, why: str) -> HubUnavailableError:

@@ -171,6 +171,7 @@ class Router:
                 settings.engine_store,
                 ConcurrencyLimit(limits.requests_per_model),
                 self._engine_key,
+                self._descriptions.context_length,
             )
             paths: dict[str, InferenceResponder] = {
                 path: InferencePath(inference, endpoint, limits.body_bytes)

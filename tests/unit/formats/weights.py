@@ -31,6 +31,7 @@ def write_gguf(
     tokens: int = 300,
     context: int = 2048,
     window: int | None = None,
+    licence: str | None = None,
 ) -> Path:
     """A llama of two layers with 300 tokens: one tensor of 64 by 300 in F16, one of 64 in F32."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +42,8 @@ def write_gguf(
     writer.add_feed_forward_length(128)
     writer.add_head_count(4)
     writer.add_head_count_kv(2)
+    if licence is not None:
+        writer.add_license(licence)
     if window is not None:
         writer.add_sliding_window(window)
     if file_type is not None:

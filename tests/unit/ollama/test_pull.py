@@ -109,6 +109,19 @@ def test_progress_goes_from_the_manifest_to_success() -> None:
     assert last == {"status": "success"}
 
 
+def test_what_stands_in_the_way_is_told_while_it_does() -> None:
+    trouble = "the hub cannot be used: it did not answer in time; tried again in 4 s"
+    away: dict[str, Any] = {"phase": DownloadPhase.RUNNING, "reason": "HubUnavailable", "message": trouble}
+    told = progress(
+        download(phase=DownloadPhase.RUNNING, reason="Listing", message="the hub is asked"),
+        download(**away),
+        download(**away, bytes_total=100, bytes_done=10),
+        download(phase=DownloadPhase.RUNNING, reason="Downloading", bytes_total=100, bytes_done=20),
+    )
+    assert [line["status"].partition(" ")[0] for line in told] == ["pulling", "the", "pulling"]
+    assert told[1] == {"status": trouble}
+
+
 def test_a_failure_is_an_error_and_the_end() -> None:
     failed = download(phase=DownloadPhase.FAILED, reason="NoSpace", message="The store is full.")
     assert progress(failed, failed, download()) == [{"error": "The store is full."}]

@@ -13,6 +13,7 @@ from tests.unit.repairs.forced_tool_examples import FORCED_TOOL_EXAMPLES
 from tests.unit.repairs.messages_examples import MESSAGES_EXAMPLES
 from tests.unit.repairs.path_examples import PATH_EXAMPLES
 from tests.unit.repairs.structured_examples import STRUCTURED_EXAMPLES
+from tests.unit.repairs.type_examples import TYPE_EXAMPLES
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -51,11 +52,12 @@ TWO_ANTHROPIC_TOOLS = {"tools": [anthropic_tool("add"), anthropic_tool("look")]}
 EXAMPLES: Mapping[str, Sequence[Example]] = {
     **CHAT_FIELD_EXAMPLES,
     **COMPLETION_EXAMPLES,
+    **TYPE_EXAMPLES,
     **MESSAGES_EXAMPLES,
     **PATH_EXAMPLES,
     **STRUCTURED_EXAMPLES,
     "nulls": [
-        chat(LLAMACPP, {"messages": [{**USER, "name": None, "tool_calls": None}, 3]}, {"messages": [USER, 3]}),
+        chat(LLAMACPP, {"messages": [{**USER, "name": None, "tool_calls": None}]}, {"messages": [USER]}),
         Kept(CHAT_COMPLETIONS, VLLM, {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": []}]}),
         Kept(CHAT_COMPLETIONS, VLLM, {"messages": [{"role": "user", "content": "what is null?"}], "stop": None}),
     ],

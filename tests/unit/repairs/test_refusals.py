@@ -17,7 +17,7 @@ from berth_api.inference import (
 )
 from berth_api.model_deployment import Backend
 from berth_router.errors import Dialect
-from berth_router.repairs.refusals import REFUSALS, callers_fault
+from berth_router.repairs.refusals import REFUSALS, callers_fault, context_advice
 from berth_router.serving.refusals import engine_refusal
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM
 
@@ -68,7 +68,14 @@ SAID = [
     ("tools", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse tools: Missing tool type: {}; tools = []", "tools"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Failed to parse messages: [json.exception.type_error.302]", "messages"),
     ("template", LLAMACPP, CHAT_COMPLETIONS, "Jinja Exception: Conversation roles must alternate", "messages"),
-    ("field", LLAMACPP, CHAT_COMPLETIONS, "Field 'n': Value must be between 1 <= value <= 2, but got 9", "n"),
+    (
+        "too-many-answers",
+        LLAMACPP,
+        CHAT_COMPLETIONS,
+        "Field 'n': Value must be between 1 <= value <= 2, but got 9",
+        "n",
+    ),
+    ("field", LLAMACPP, CHAT_COMPLETIONS, "Field 'n_probs': Value must be between 1 <= value", "n_probs"),
     ("field", LLAMACPP, CHAT_COMPLETIONS, "Invalid tool_choice: foo", "tool_choice"),
     ("no-vectors", LLAMACPP, EMBEDDINGS, "Pooling type 'none' is not OAI compatible. Please use a different", "model"),
     ("no-input", LLAMACPP, COMPLETIONS, "Prompt contains invalid tokens", "prompt"),
@@ -108,10 +115,14 @@ def test_what_is_the_callers_fault_is_400_and_names_the_field(
     (found,) = (each for each in REFUSALS if each.name == row)
     error = refused(path, 500, {"error": {"message": text, "type": "server_error", "code": 500}}, engine)
     assert error.status == 400
+    instead = found.instead and found.instead.replace("{most}", "2")
+    advice = ""
+    if found.name == "too-long":
+        advice = f"{'' if text.endswith('.') else '.'} {context_advice(engine, None, None)}"
     in_text = " (context_length_exceeded)" if found.code == "context_length_exceeded" else ""
     assert error.content() == {
         "error": {
-            "message": (found.instead or text) + in_text,
+            "message": (instead or text) + advice + in_text,
             "type": "invalid_request_error",
             "param": param,
             "code": found.code,
@@ -126,14 +137,30 @@ def test_every_row_has_an_example() -> None:
 @pytest.mark.covers("a prompt that is too long: 400 context_length_exceeded; in /v1/messages, prompt is too long: ...")
 def test_a_prompt_that_is_too_long_is_told_in_each_apis_words() -> None:
     error = refused(MESSAGES, 400, LLAMACPP_LONG)
+    told = f"{LONG}. {context_advice(LLAMACPP, 2048, None)}"
     openai = error.content(Dialect.OPENAI)["error"]
     assert openai["code"] == "context_length_exceeded"
     assert (openai["param"], openai["n_ctx"]) == ("messages", 2048)
     anthropic = error.content(Dialect.ANTHROPIC)
     assert anthropic["type"] == "error"
     assert anthropic["error"]["type"] == "invalid_request_error"
-    assert anthropic["error"]["message"] == f"prompt is too long: 3031 tokens > 2048 maximum. {LONG}"
-    assert error.content(Dialect.OLLAMA) == {"error": LONG}
+    assert anthropic["error"]["message"] == f"prompt is too long: 3031 tokens > 2048 maximum. {told}"
+    assert error.content(Dialect.OLLAMA) == {"error": told}
+
+
+@pytest.mark.parametrize(
+    ("engine", "made_for", "advice"),
+    [
+        (LLAMACPP, 8192, "ask for a larger context by `n_ctx`, up to 8192, which the model was made for."),
+        (LLAMACPP, None, "by `n_ctx`, up to what the model was made for."),
+        (VLLM, 8192, "by `max_model_len`, up to 8192"),
+        (LLAMACPP, 2048, "Send a shorter prompt: the model, which was made for 2048 tokens, has no larger context."),
+        (TRANSFORMERS, None, "Send a shorter prompt."),
+    ],
+)
+def test_a_prompt_that_is_too_long_hears_what_is_possible(engine: Backend, made_for: int | None, advice: str) -> None:
+    sent = orjson.dumps(LLAMACPP_LONG)
+    assert advice in engine_refusal(engine, CHAT_COMPLETIONS, 400, sent, lambda: made_for).message
 
 
 def test_who_asks_vllm_for_tools_hears_what_to_set_in_berth() -> None:

@@ -204,7 +204,8 @@ def test_a_profile_that_could_not_be_served_is_refused_when_it_is_set(settings: 
 def test_no_request_keeps_a_model_for_longer_than_the_administrator_allows(
     stated: int | None, counted: int | None
 ) -> None:
-    body = orjson.dumps({"model": "tiny", "messages": [], **({} if stated is None else {"ttl": stated})})
+    messages = [{"role": "user", "content": "Hi"}]
+    body = orjson.dumps({"model": "tiny", "messages": messages, **({} if stated is None else {"ttl": stated})})
     endpoint = INFERENCE_PATHS["/v1/chat/completions"]
     assert RequestParser({}, max_ttl=60).parse(body, endpoint).ask.ttl == counted
     assert RequestParser({}).parse(body, endpoint).ask.ttl == stated

@@ -50,7 +50,7 @@ def spec_of(fields: dict[str, Any]) -> dict[str, Any]:
 
 def asked(cell: str) -> Ask:
     endpoint = INFERENCE_PATHS["/v1/chat/completions"]
-    body: dict[str, Any] = {"model": "/models/tiny", "messages": [], **stated(cell)}
+    body: dict[str, Any] = {"model": "/models/tiny", "messages": [{"role": "user", "content": "Hi"}], **stated(cell)}
     return RequestParser({}).parse(orjson.dumps(body), endpoint).ask
 
 

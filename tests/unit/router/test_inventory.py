@@ -24,12 +24,13 @@ from tests.unit.router.management import models
 @pytest.mark.covers(
     "models[].format",
     "models[].architecture",
+    "models[].license",
     "models[].parameters",
     "models[].context_length",
     "models[].has_chat_template",
 )
 async def test_headers_tell_what_a_model_is(serving: Serving, store: Path) -> None:
-    write_gguf(store / "smol" / "smol.Q4_K_M.gguf")
+    write_gguf(store / "smol" / "smol.Q4_K_M.gguf", licence="apache-2.0")
     write_gguf(store / "alone.gguf")
     write_checkpoint(store / "org" / "checkpoint")
     found = await models(serving)
@@ -37,6 +38,7 @@ async def test_headers_tell_what_a_model_is(serving: Serving, store: Path) -> No
         "headers",
         "format",
         "architecture",
+        "license",
         "parameters",
         "quantization",
         "context_length",
@@ -48,6 +50,7 @@ async def test_headers_tell_what_a_model_is(serving: Serving, store: Path) -> No
         "headers": "read",
         "format": "gguf",
         "architecture": "llama",
+        "license": "apache-2.0",
         "parameters": 300 * 64 + 64,
         "quantization": "Q4_K_M",
         "context_length": 2048,
@@ -233,7 +236,7 @@ async def test_a_store_that_fails_is_told_with_when_to_try_again(
     monkeypatch.setattr(os, "scandir", failing)
     monkeypatch.setattr(os, "listdir", failing)
     for method, path, body in (
-        ("POST", "/v1/chat/completions", b'{"model": "tiny", "messages": []}'),
+        ("POST", "/v1/chat/completions", b'{"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}'),
         ("GET", "/v1/models", b""),
         ("GET", "/v1/models/inventory", b""),
         ("GET", "/v1/models/manifest?model=tiny", b""),

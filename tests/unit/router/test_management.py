@@ -22,6 +22,7 @@ from tests.unit.router.conftest import MODEL, PROMPT, Reply, Serving, served
 from tests.unit.router.engine import Call, Engine
 
 CPU_ENGINES = {backend: [Device.CPU] for backend in Backend}
+HELLO = [{"role": "user", "content": "Hi"}]
 ALL_ENGINES = {backend: [Device.CPU, Device.CUDA] for backend in Backend}
 
 
@@ -370,11 +371,11 @@ async def test_the_openapi_page_describes_inference_too(serving: Serving) -> Non
         ("POST", "/v1/models/unload", {"backend": "vllm"}, 400, "invalid_value", "`model`"),
         ("POST", "/v1/models/unload", {"model": "x", "backend": "ollama"}, 400, "invalid_value", "`backend`"),
         ("POST", "/v1/chat/completions", {"model": "x", "messages": [], "n_ctx": 1}, 400, "invalid_value", "`n_ctx`"),
-        ("POST", "/v1/chat/completions", {"model": "absent", "messages": []}, 404, "model_not_found", "/v1/models"),
+        ("POST", "/v1/chat/completions", {"model": "absent", "messages": HELLO}, 404, "model_not_found", "/v1/models"),
         (
             "POST",
             "/v1/chat/completions",
-            {"model": "tiny", "messages": [], "device": "cuda"},
+            {"model": "tiny", "messages": HELLO, "device": "cuda"},
             400,
             "engine_not_available",
             "llamacpp on cpu",

@@ -332,7 +332,7 @@ def test_what_cannot_be_made_is_refused(
 def test_a_refusal_names_the_field_that_the_caller_wrote(
     fields: dict[str, Any], weights: set[FileType], param: str, says: str
 ) -> None:
-    raw = orjson.dumps({"model": "tiny", "messages": [], **fields})
+    raw = orjson.dumps({"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], **fields})
     ask = RequestParser({}).parse(raw, INFERENCE_PATHS["/v1/chat/completions"]).ask
     policy = replace(POLICY, engines={Backend.LLAMACPP: [Device.CPU]})
     decision = resolve(ask, [], ModelLookup(exists=True, weights=frozenset(weights)), policy)

@@ -189,7 +189,12 @@ async def test_bodies_that_would_cost_too_much_are_refused(ready: Serving) -> No
 
 async def test_the_deepest_body_passes_and_a_deeper_one_is_refused(ready: Serving) -> None:
     def nested(levels: int) -> bytes:
-        return b'{"model":"%b","messages":[],"x":' % MODEL.encode() + b"[" * levels + b"]" * levels + b"}"
+        return (
+            b'{"model":"%b","messages":[{"role":"user","content":"Hi"}],"x":' % MODEL.encode()
+            + b"[" * levels
+            + b"]" * levels
+            + b"}"
+        )
 
     with await Wire.connect(ready.port) as wire:
         for levels, status in ((1, 200), (252, 200), (253, 200), (254, 400), (255, 400), (900, 400)):

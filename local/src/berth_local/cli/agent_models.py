@@ -25,6 +25,8 @@ class Offer:
     """Tokens of context that it was made for."""
     parameters: int | None
     loaded: bool
+    aliases: Sequence[str] = ()
+    """Other names for the same."""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Self:
@@ -39,6 +41,7 @@ class Offer:
             made_for=meta.get("n_ctx_train"),
             parameters=meta.get("n_params"),
             loaded=status.get("value") == "loaded",
+            aliases=tuple(map(model_name, entry.get("aliases") or ())),
         )
 
     def why_not(self, needs: int, tools: bool) -> str | None:
@@ -53,8 +56,10 @@ class Offer:
 
 
 def suitable(offers: Sequence[Offer], needs: int, tools: bool) -> Sequence[Offer]:
-    """The models that the agent can work with, the best guess first: what runs, then the largest."""
-    found = [offer for offer in offers if "@" not in offer.name and offer.why_not(needs, tools) is None]
+    """The models that the agent can work with, each once, the best guess first: what runs, then the largest."""
+    others = {alias for offer in offers for alias in offer.aliases}
+    models = [offer for offer in offers if "@" not in offer.name and offer.name not in others]
+    found = [offer for offer in models if offer.why_not(needs, tools) is None]
     return sorted(found, key=lambda offer: (not offer.loaded, -(offer.parameters or 0), offer.name))
 
 

@@ -104,7 +104,7 @@ def _for_people(message: str) -> str:
     message = _ENDPOINT.sub(lambda found: _COMMANDS.get(found[0], found[0]), message)
     found = _NOT_VALID.match(message)
     if not found:
-        return message
+        return message.replace("a larger context by `n_ctx`", "a larger context by --n-ctx")
     right = found["right"]
     for theirs, ours in _BOUNDS:
         right = right.replace(theirs, ours)

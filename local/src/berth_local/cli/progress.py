@@ -13,6 +13,14 @@ _LINE_SECONDS = 10.0
 """The time between two lines where there is no terminal."""
 
 
+_BEGINNINGS = {"WaitingForPod": "the download begins"}
+"""Steps of every download that are of interest in a cluster alone, by their reasons."""
+
+
+_AS_ALWAYS = frozenset({"Listing", "Downloading", "Verifying", "Publishing", "Starting", "Ending"})
+"""The reasons of a download that nothing stands in the way of."""
+
+
 class DownloadProgress:
     """Shows a download on a stream. It is a context manager: at its end the bar is gone."""
 
@@ -57,13 +65,16 @@ class DownloadProgress:
 
 
 def described(job: dict[str, Any]) -> str:
-    """How far the download is, in words: 312 MB of 4.7 GB, 87 MB/s, 50 s left."""
-    if not job["bytes_total"]:
-        return job["message"] or job["phase"]
+    """How far it is, in words: 312 MB of 4.7 GB, 2 of 5 files, 87 MB/s, 50 s left. Or what stands in the way."""
+    runs, reason = job["phase"] == "Running", str(job["reason"])
+    if not job["bytes_total"] or (runs and reason not in _AS_ALWAYS and job["message"]):
+        return _BEGINNINGS.get(reason, str(job["message"] or job["phase"]))
     parts = [f"{size(job['bytes_done'])} of {size(job['bytes_total'])}"]
-    if job["phase"] == "Running" and job["bytes_per_second"]:
+    if (job["files_total"] or 0) > 1:
+        parts.append(f"{job['files_done'] or 0} of {job['files_total']} files")
+    if runs and job["bytes_per_second"]:
         parts.append(f"{size(job['bytes_per_second'])}/s")
-    if job["phase"] == "Running" and job["eta_seconds"] is not None:
+    if runs and job["eta_seconds"] is not None:
         parts.append(f"{duration(job['eta_seconds'])} left")
     return ", ".join(parts)
 

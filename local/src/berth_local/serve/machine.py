@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from berth_api.model_deployment import Backend, Device
 from berth_local.engines import llama_server
 from berth_local.engines.discovery import ENVIRONMENT_VARIABLES, Engines, available_engines, python_engine
-from berth_local.engines.gpu import first_gpu
+from berth_local.engines.gpu import find_gpus
 from berth_local.engines.memory import budget
 from berth_local.serve.installed import is_installed
 
@@ -34,6 +34,14 @@ class MachineMemory(BaseModel):
     budget_bytes: int
 
 
+class FoundGpu(BaseModel):
+    """A GPU."""
+
+    name: str | None = Field(description="What its maker calls it. null: not known.")
+    total_bytes: int
+    budget_bytes: int = Field(description="What all models on it together may take: what was free at first.")
+
+
 class Machine(BaseModel):
     """This machine, as far as models go."""
 
@@ -41,7 +49,8 @@ class Machine(BaseModel):
     store_free_bytes: int | None = Field(description="What is free on its disk. null: not known.")
     memory: list[MachineMemory]
     engines: list[MachineEngine]
-    gpu: bool = Field(description="Whether the driver of an NVIDIA GPU answers.")
+    gpus: list[FoundGpu] = Field(description="The GPUs that engines may see.")
+    gpus_found_by: str | None = Field(description="Who told of them: NVIDIA's driver, or a llama-server.")
 
 
 def describe(
@@ -52,15 +61,16 @@ def describe(
     environment: Mapping[str, str] = os.environ,
 ) -> Machine:
     """This machine. `memory` and `engines`: those of a server that runs; None: those that one would have."""
-    gpu = first_gpu(environment)
-    memory = budget(None, gpu) if memory is None else memory
+    found = find_gpus(environment)
+    memory = budget(None, found.gpus) if memory is None else memory
     engines = available_engines(environment) if engines is None else engines
     return Machine(
         store=str(store),
         store_free_bytes=_free(store),
         memory=[MachineMemory(device=device, budget_bytes=size) for device, size in memory.items()],
         engines=[_engine(backend, devices, home, environment) for backend, devices in engines.items()],
-        gpu=gpu is not None,
+        gpus=[FoundGpu(name=gpu.name or None, total_bytes=gpu.total, budget_bytes=gpu.free) for gpu in found.gpus],
+        gpus_found_by=found.by or None,
     )
 
 

@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from berth_api.model_deployment import Backend
+from berth_api.model_deployment import Backend, Device
 from berth_api.room.snapshot import RoomSettings
 from berth_cluster.cluster import PODS
 from berth_local.engines.discovery import Engines, available_engines, check_environments
-from berth_local.engines.gpu import first_gpu
-from berth_local.engines.memory import budget, memory_estimates
+from berth_local.engines.gpu import find_gpus
+from berth_local.engines.memory import budget, memory_estimates, places_of
 from berth_local.node.admission import SCHEMAS, Ports, pod_admission
 from berth_local.node.cluster import LocalCluster
 from berth_local.node.engine_keys import EngineKeys
@@ -25,7 +25,6 @@ from berth_local.serve.options import ServeOptions
 from berth_local.serve.settings import operator_settings, router_settings, with_key
 from berth_local.serve.state import StartError, StateFolder, WrongOptionError, locked_state
 from berth_operator.deployments.reconciler import Room
-from berth_operator.room.places import MachinePlaces
 from berth_router.app import Router
 from berth_router.serving.server import HttpServer
 
@@ -100,10 +99,9 @@ async def _compose(
         settings = with_key(settings, options.api_key, state.scratch / "api-keys")
     if options.drain_seconds is not None:
         settings = settings.model_copy(update={"drain_seconds": options.drain_seconds})
-    gpu = first_gpu()
-    memory = budget(options.memory_bytes, gpu)
-    places = MachinePlaces(memory)
-    room = Room(places, _TURNS, memory_estimates(store, gpu))
+    found = find_gpus()
+    memory = budget(options.memory_bytes, found.gpus)
+    room = Room(places_of(memory[Device.CPU], found), _TURNS, memory_estimates(store, found.gpus))
     reconciler = await reconcile(stack, cluster, operator_settings(engines, settings), room, keys)
     routes = [logs_routes(pods.output), machine_routes(state.home, store, memory, engines)]
     router = Router(

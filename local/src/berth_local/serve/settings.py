@@ -29,6 +29,10 @@ _GRACE_SECONDS = 5
 """The time that an engine gets to end. It has nothing to save."""
 
 
+_DOWNLOAD_TRIES = 3
+"""Each asks a hub that does not answer for a minute. Somebody sits and waits, and can ask again."""
+
+
 def operator_settings(engines: Engines, router: RouterSettings) -> OperatorSettings:
     """The operator's settings. Images are names of programs; settings that the router has too are taken from it."""
     images = {backend: {device: {"image": backend.value} for device in devices} for backend, devices in engines.items()}
@@ -37,6 +41,7 @@ def operator_settings(engines: Engines, router: RouterSettings) -> OperatorSetti
         "hubEndpoint": router.hub_endpoint,
         "minFreeBytes": router.min_free_bytes,
         "allowPickle": router.allow_pickle,
+        "backoffLimit": _DOWNLOAD_TRIES - 1,
         # In Kubernetes the token is in a Secret, here in the environment of this process.
         "tokenSecret": {"name": "environment", "key": "HF_TOKEN"},
     }

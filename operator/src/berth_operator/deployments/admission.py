@@ -65,10 +65,11 @@ class RoomAdmission:
         if not shapes:
             self.keeper.drop(deployment.name)
             return plan
-        match self.keeper.want(deployment, pod, tuple(map(self._places.holds, shapes))):
-            case StartModel(_, shape):
-                actions = [CreatePod(shapes[shape]) if action is created else action for action in plan.actions]
-                return replace(plan, actions=actions, status=sized(plan.status, shapes[shape]))
+        match self.keeper.want(deployment, shapes[0], tuple(map(self._places.holds, shapes))):
+            case StartModel(_, shape, node):
+                made = self._places.placed(shapes[shape], node)
+                actions = [CreatePod(made) if action is created else action for action in plan.actions]
+                return replace(plan, actions=actions, status=sized(plan.status, made))
             case RefuseModel() as verdict:
                 self.keeper.drop(deployment.name)
                 return blocked(plan, deployment, _never_fits(verdict), now)
@@ -89,7 +90,7 @@ class RoomAdmission:
         if not shapes:
             return Forecast(Outcome.FITS, "nothing of what it needs is counted")
         needs = tuple(map(self._places.holds, shapes))
-        return self.keeper.forecast(deployment.name, pod, needs, deployment.spec.priority or 0)
+        return self.keeper.forecast(deployment.name, shapes[0], needs, deployment.spec.priority or 0)
 
     async def _never(self, spec: ModelDeploymentSpec, pod: Object) -> str | None:
         return await self._preflight(spec, pod) if self._preflight else None

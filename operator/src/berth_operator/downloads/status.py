@@ -48,7 +48,8 @@ def running(download: ModelDownload, job: str, progress: ReportedProgress | None
     report = progress.report
     message = report.message or _STEPS.get(report.phase, "it ends")
     rates: dict[str, Any] = {"bytes_per_second": progress.bytes_per_second, "eta_seconds": progress.eta_seconds}
-    reason = report.phase.value if report.phase in _STEPS else "Ending"
+    # A reason of its own is what stands in the way, such as HubUnavailable.
+    reason = (report.reason or report.phase.value) if report.phase in _STEPS else "Ending"
     return _status(download, DownloadPhase.RUNNING, reason, message, now, job_name=job, **_reached(report), **rates)
 
 

@@ -234,7 +234,7 @@ class RoomKeeper:
             if pod.ended:
                 continue
             owner = self._deployments.get(pod.deployment)
-            node = self._places.node_of(owner.device if owner else Device.CPU, pod.node)
+            node = self._places.node_of(owner.device if owner else Device.CPU, pod.node, pod.node_selector)
             if node is None:
                 if owner and not pod.leaving and not owner.deleting:
                     demands[owner.name] = self._pending(owner, pod, now)

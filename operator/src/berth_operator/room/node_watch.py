@@ -76,13 +76,17 @@ class NodeWatch:
         """Pods of others that have no node yet."""
         return tuple(held.waiting for held in self._held.values() if held.waiting)
 
-    def node_of(self, device: Device, node_name: str | None) -> str | None:
+    def node_of(self, device: Device, node_name: str | None, selector: Mapping[str, str]) -> str | None:
         """Where a pod stands; None where it has no place yet."""
         return node_name
 
     def shapes(self, spec: ModelDeploymentSpec, pod: Object, estimate: MemoryEstimate | None) -> tuple[Object, ...]:
         """The pod in each shape that it can have, with its requests."""
         return engine_shapes(spec, pod, estimate, self._devices, self.nodes())
+
+    def placed(self, pod: Object, node: str | None) -> Object:
+        """The pod as it is made: the scheduler has the last word."""
+        return pod
 
     def holds(self, pod: Object) -> Amounts:
         """What the pod holds."""

@@ -54,6 +54,7 @@ class InventoryModel(BaseModel):
         description="Format of the weights that the next fields describe."
     )
     architecture: str | None = Field(description="Such as llama or qwen3.")
+    license: str | None = Field(description="As its weights or its card name it. null: they do not.")
     parameters: int | None = Field(description="Numbers in all its tensors, as they are stored.")
     quantization: str | None = Field(description="Such as Q4_K_M, BF16 or awq. null: it holds several.")
     context_length: int | None = Field(description="Tokens of context that it was made for.")
@@ -102,6 +103,7 @@ def _shown(described: Described, engines: Mapping[Backend, Sequence[Device]]) ->
         headers="read" if described.read else "pending",
         format=says.format if says else None,
         architecture=says.architecture if says else None,
+        license=says.licence if says else None,
         parameters=says.parameters if says else None,
         quantization=says.quantization if says else None,
         context_length=says.context_length if says else None,

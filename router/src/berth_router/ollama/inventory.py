@@ -61,7 +61,7 @@ def shown(model: KnownModel, default_context_size: int | None) -> dict[str, Any]
     """/api/show: one model. `default_context_size`: tokens, where a request states none; None: not known."""
     name = ollama_name(model.path)
     return {
-        "license": "",
+        "license": (model.description and model.description.licence) or "",
         "modelfile": f"# A model of Berth's store, which has no Modelfile.\nFROM {name}\n",
         "parameters": "" if default_context_size is None else f"num_ctx {default_context_size}",
         "template": model.chat_template or "",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from berth_api.download_report import DownloadStep
 from berth_api.model_download import DownloadPhase, ModelDownload
 from berth_router.ollama.errors import OllamaError, error_content
 from berth_router.ollama.names import hub_name, quantization_of_tag, split_tag
@@ -88,9 +89,24 @@ def success() -> bytes:
     return _line({"status": "success"})
 
 
+_AS_ALWAYS = frozenset(
+    {
+        None,
+        *("WaitingForPod", "WaitingForNode", "WaitingForContainer", "Starting", "Ending"),
+        *(step.value for step in DownloadStep),
+    }
+)
+"""The reasons of the status of a download that nothing stands in the way of."""
+
+
 def _progress(download: ModelDownload) -> bytes:
-    """How many bytes are there. Clients draw a bar for each digest: the download is one thing, with one of its own."""
-    total = download.status.bytes_total
+    """How many bytes are there. Clients draw a bar for each digest: the download is one thing, with one of its own.
+
+    What stands in the way is a line of its own: a hub that does not answer is asked again for minutes.
+    """
+    status, total = download.status, download.status.bytes_total
+    if status.phase is not DownloadPhase.SUCCEEDED and status.reason not in _AS_ALWAYS and status.message:
+        return _line({"status": status.message})
     if not total:
         return _line({"status": "pulling manifest"})
     digest = hashlib.sha256(download.name.encode()).hexdigest()

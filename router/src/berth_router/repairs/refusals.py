@@ -56,7 +56,9 @@ class RefusalRow:
     """The field. None: the one with the prompt, if `text` names no other."""
     code: str = "invalid_value"
     instead: str | None = None
-    """What the client reads in place of the engine's words, where those are for whoever starts the engine."""
+    """What the client reads in place of the engine's words, where those are for whoever starts the engine.
+
+    It may have the groups of `text` in it, as {most}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,15 @@ REFUSALS = (
         instead="One of the numbers is none of the model's tokens.",
     ),
     RefusalRow(
+        "too-many-answers",
+        _LLAMACPP,
+        re.compile(r"^(?:Field )?'?n'?: Value must be between 1 <= value <= (?P<most>\d+)"),
+        "An `n` of more answers than the engine makes at once. The message says how many that are.",
+        param="n",
+        instead="`n` is more than this model's engine answers at once, which is {most}: ask for {most} at most, and"
+        " send the request again for more.",
+    ),
+    RefusalRow(
         "field",
         _LLAMACPP,
         re.compile(r"^(?:Field |Invalid )'?(?P<field>\w+)'?:"),
@@ -272,9 +283,22 @@ def callers_fault(engine: Backend, path: str, text: str) -> CallersFault | None:
                 row.code,
                 _number(_TOKENS, text) if too_long else None,
                 _number(_WINDOW, text) if too_long else None,
-                row.instead,
+                row.instead and row.instead.format_map(found.groupdict()),
             )
     return None
+
+
+_CONTEXT_SETTINGS = {Backend.LLAMACPP: "n_ctx", Backend.VLLM: "max_model_len"}
+
+
+def context_advice(engine: Backend, window: int | None, made_for: int | None) -> str:
+    """What to do about a prompt that is too long. `window`: tokens of the context; `made_for`: those of the model."""
+    setting = _CONTEXT_SETTINGS.get(engine)
+    if setting is None or (made_for and window and window >= made_for):
+        most = f", which was made for {made_for} tokens" if made_for else ""
+        return f"Send a shorter prompt: the model{most}, has no larger context." if most else "Send a shorter prompt."
+    most = f"up to {made_for}, which the model was made for" if made_for else "up to what the model was made for"
+    return f"Send a shorter prompt, or ask for a larger context by `{setting}`, {most}."
 
 
 def _number(pattern: re.Pattern[str], text: str) -> int | None:

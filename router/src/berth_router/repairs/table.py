@@ -18,12 +18,14 @@ from berth_router.errors import InvalidRequestError
 from berth_router.repairs.anthropic_fields import ANTHROPIC_FIELDS
 from berth_router.repairs.beginnings import BEGINNINGS
 from berth_router.repairs.chat_fields import CHAT_FIELDS
+from berth_router.repairs.chat_messages import CHAT_MESSAGES
 from berth_router.repairs.completions import COMPLETIONS_REPAIRS
 from berth_router.repairs.content_blocks import CONTENT_BLOCKS
 from berth_router.repairs.embeddings import EMBEDDINGS_REPAIRS
 from berth_router.repairs.forced_prompt import ECHOED_LOGPROBS
 from berth_router.repairs.forced_tool import FORCED_TOOL
 from berth_router.repairs.messages import MESSAGES_REPAIRS
+from berth_router.repairs.numbers import NUMBERS
 from berth_router.repairs.parameters import PARAMETER_REPAIRS
 from berth_router.repairs.repair import AnsweredRequest, AnswerRewriter, JsonFields, Repair, RequestSign
 from berth_router.repairs.reranking import RERANKING
@@ -35,6 +37,8 @@ REPAIRS: tuple[Repair, ...] = (
     *MESSAGES_REPAIRS,
     *ANTHROPIC_FIELDS,
     *CONTENT_BLOCKS,
+    CHAT_MESSAGES,
+    *NUMBERS,
     *STRUCTURED,
     *CHAT_FIELDS,
     *TOOL_REPAIRS,
@@ -110,7 +114,10 @@ def repair_request(path: str, raw: bytes, body: JsonFields, abilities: Abilities
 
 
 def _shows(looks: Sequence[RequestSign], body: JsonFields) -> bool:
-    return any(sign.concerns(body) for sign in looks)
+    for sign in looks:  # noqa: SIM110 (a generator would take longer than the look does)
+        if sign.concerns(body):
+            return True
+    return False
 
 
 def _apply(signs: _Signs, body: JsonFields, abilities: Abilities | None, *, has_null: bool) -> tuple[Repair, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from berth_api.inference import (
     CHAT_COMPLETIONS,
@@ -18,7 +18,7 @@ from berth_api.inference import (
     RESPONSES_INPUT_TOKENS,
     TOKENIZE,
 )
-from berth_router.errors import Dialect, InvalidRequestError
+from berth_router.errors import Dialect, InvalidRequestError, wrong_value
 
 _JSON_NAMES = {str: "a string", list: "a list", dict: "an object"}
 
@@ -65,6 +65,20 @@ class Endpoint:
         for name, types in self.also:
             if not isinstance(body.get(name), types):
                 raise _wrong_type(name, types, "")
+        if "stream_options" in body and body["stream_options"] not in _USUAL_STREAM_OPTIONS:
+            _check_stream_options(body["stream_options"])
+
+
+_USUAL_STREAM_OPTIONS = ({"include_usage": True}, None)
+
+
+def _check_stream_options(options: object) -> None:
+    """Raises InvalidRequestError. The options are llama.cpp's to ignore, whatever they are."""
+    if not isinstance(options, dict):
+        raise wrong_value("stream_options", "must be an object", options)
+    usage = cast("dict[str, object]", options).get("include_usage")
+    if usage is not None and not isinstance(usage, bool):
+        raise wrong_value("stream_options.include_usage", "must be true or false", usage)
 
 
 def _wrong_type(name: str, types: FieldTypes, otherwise: str) -> InvalidRequestError:

@@ -72,6 +72,8 @@ class InferenceContext:
     in_hand: ConcurrencyLimit
     """Requests in hand, by model."""
     engine_key: EngineKey = no_key
+    made_for: Callable[[str], int | None] = lambda _: None
+    """The tokens of context that the model at a path was made for; None: that is not known."""
 
     def address(self, claim: Claim) -> EngineAddress:
         """Where the claimed engine listens."""
@@ -209,7 +211,9 @@ class EngineRequest:
         claim = self._claim
         if claim is None:
             return EngineRefusalError(f"The engine answered with status {status}.", status, {}, None)
-        return self._as_asked(engine_refusal(claim.deployment.spec.backend, self._path, status, content))
+        spec, made_for = claim.deployment.spec, self._context.made_for
+        refused = engine_refusal(spec.backend, self._path, status, content, lambda: made_for(spec.model))
+        return self._as_asked(refused)
 
     def asks_otherwise(self, error: APIError) -> bool:
         """Sends a shorter request, where the prompt was too long and the client's API has it cut."""

@@ -1,5 +1,6 @@
 """An engine's refusal → an error in the caller's API."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ import orjson
 from berth_api.model_deployment import Backend
 from berth_router.engine_answers.error_text import error_text
 from berth_router.errors import APIError, Dialect, UnknownPathError
-from berth_router.repairs.refusals import TOO_LONG, CallersFault, callers_fault
+from berth_router.repairs.refusals import TOO_LONG, CallersFault, callers_fault, context_advice
 
 _MAX_ENGINE_TEXT = 1000
 """Bytes of an engine's own text that are passed on where the engine sends no error object."""
@@ -59,8 +60,13 @@ class EngineRefusalError(APIError):
         return f"prompt is too long: {numbers}{self.message}"
 
 
-def engine_refusal(engine: Backend, path: str, status: int, content: bytes) -> APIError:
-    """The error for an engine's refusal at a path. `content`: its body, with an error object or without."""
+def engine_refusal(
+    engine: Backend, path: str, status: int, content: bytes, made_for: Callable[[], int | None] = lambda: None
+) -> APIError:
+    """The error for an engine's refusal at a path. `content`: its body, with an error object or without.
+
+    `made_for`: gives the tokens of context that the model was made for, None where that is not known.
+    """
     try:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -70,7 +76,10 @@ def engine_refusal(engine: Backend, path: str, status: int, content: bytes) -> A
     if sent:
         message = error_text(answer)
         fields = cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
-        return EngineRefusalError(message, status, fields, callers_fault(engine, path, message))
+        fault = callers_fault(engine, path, message)
+        if fault and fault.code == TOO_LONG and fault.message is None:
+            message = f"{message.rstrip('.')}. {context_advice(engine, fault.window, made_for())}"
+        return EngineRefusalError(message, status, fields, fault)
     detail = answer.get("detail")  # FastAPI's field
     if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
         # vLLM has only the paths that the model is made for.

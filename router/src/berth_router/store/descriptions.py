@@ -106,6 +106,11 @@ class Descriptions:
         known = self._known.get(path)
         return known.description.abilities if known and known.description else None
 
+    def context_length(self, path: str) -> int | None:
+        """The tokens of context that the model at this path was made for. None, and speed, as with `abilities`."""
+        known = self._known.get(path)
+        return known.description.context_length if known and known.description else None
+
     async def begin(self, store: ModelStore) -> None:
         """Begins to read all models of the store, so that they are known when somebody asks.
 

@@ -30,7 +30,7 @@ _SHARE_WITHOUT_LIMIT = 0.5
 _STRETCHING = ("--rope-", "--yarn-", "--override-kv")
 """The server's arguments that make a model's context longer than it was made for, or say that it was made for more."""
 
-_GPU_LIBRARIES = {"libggml-cuda.so": "CUDA", "libggml-hip.so": "ROCm"}
+_GPU_LIBRARIES = {"libggml-cuda.so": "CUDA", "libggml-hip.so": "ROCm", "libggml-vulkan.so": "Vulkan"}
 """Libraries beside the server, and the name that it then gives its GPUs, before a number."""
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from berth_local.cli.commands.doctor import of_machine
 from berth_local.cli.commands.status import machine_lines
+from berth_local.cli.gpu_words import gpu_lines, gpu_note
 from tests.unit.local.cli.conftest import run_command
 
 LLAMACPP = {"name": "llamacpp", "devices": ["cpu"], "where": "/usr/bin/llama-server", "installed": True}
@@ -15,7 +16,13 @@ MACHINE: dict[str, Any] = {
     "store_free_bytes": 9_000_000_000,
     "memory": [{"device": "cpu", "budget_bytes": 8_000_000_000}],
     "engines": [LLAMACPP],
-    "gpu": False,
+    "gpus": [],
+    "gpus_found_by": None,
+}
+WITH_GPU: dict[str, Any] = {
+    **MACHINE,
+    "gpus": [{"name": "NVIDIA RTX 4090", "total_bytes": 25_000_000_000, "budget_bytes": 24_000_000_000}],
+    "gpus_found_by": "NVML (driver 580)",
 }
 
 
@@ -32,7 +39,8 @@ MACHINE: dict[str, Any] = {
             "missing",
             "put llama-server on PATH, or install the package xllamacpp",
         ),
-        ({**MACHINE, "gpu": True}, "llama.cpp", "note", "put a llama-server built with CUDA on PATH"),
+        (WITH_GPU, "llama.cpp", "note", "cannot use the GPU; `pixi global install llama-cpp`"),
+        (WITH_GPU, "gpu", "ok", "NVIDIA RTX 4090, 24.0 GB of 25.0 GB free for models; NVML (driver 580) tells"),
         ({**MACHINE, "store_free_bytes": 100_000_000}, "disk", "note", "100 MB free for models in /models"),
     ],
 )
@@ -58,6 +66,25 @@ def test_status_tells_memory_and_engines() -> None:
     }
 
 
+def test_status_tells_of_the_gpu() -> None:
+    assert machine_lines(WITH_GPU, 0)["GPU"] == gpu_lines(WITH_GPU)[0]
+
+
+@pytest.mark.parametrize(
+    ("devices", "told"),
+    [
+        (["cpu", "cuda"], "unless `--device cuda` is asked for: llamacpp can"),
+        (["cpu"], "which no engine here can do; `pixi global install llama-cpp`"),
+    ],
+)
+def test_who_starts_a_server_reads_what_will_use_the_gpu(devices: list[str], told: str) -> None:
+    note = gpu_note({**WITH_GPU, "engines": [{**LLAMACPP, "devices": devices}]})
+    assert note
+    assert note.startswith("GPU: NVIDIA RTX 4090. Models compute on the processor")
+    assert told in note
+    assert gpu_note(MACHINE) is None
+
+
 def test_it_looks_at_this_machine(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     server = tmp_path / "bin/llama-server"
@@ -68,3 +95,4 @@ def test_it_looks_at_this_machine(tmp_path: Path) -> None:
     assert ran.code == 0
     assert f"{server} (cpu)" in ran.out
     assert "none runs: `berth up -d` starts one" in ran.out
+    assert {line[:8].strip() for line in ran.out.splitlines()} <= {"ok", "note"}  # nothing else is printed

@@ -138,6 +138,34 @@ async def test_an_alias_that_is_a_pattern_is_as_good_as_its_model(
     assert "it was made for 8192 tokens of context, and 32768 are needed" in ran.err
 
 
+@pytest.mark.parametrize("settings", [{"aliases": {"gpt-4o": "tiny", "claude-*": "tiny"}}], indirect=True)
+async def test_an_alias_of_the_only_model_is_no_second_one(berth: Command, agents: Agents) -> None:
+    ran = await berth("launch", "aider", "--print")
+    assert ran.code == 0
+    assert "openai/tiny" in ran.out
+
+
+async def test_a_model_is_found_by_the_beginning_of_its_name(berth: Command, agents: Agents) -> None:
+    ran = await berth("launch", "aider", "--print", "--model", "TIN")
+    assert (ran.code, ran.err) == (0, "TIN is tiny\n")
+    assert "openai/tiny" in ran.out
+
+
+async def test_a_script_is_not_printed_for_a_model_that_is_not_there(berth: Command, agents: Agents) -> None:
+    ran = await berth("launch", "claude", "--print", "--model", "nope")
+    assert (ran.code, ran.out) == (3, "")
+    assert "The model /models/nope is not in the model store." in ran.err
+
+
+async def test_who_has_no_model_for_an_agent_hears_of_one(
+    berth: Command, agents: Agents, settings: RouterSettings
+) -> None:
+    write_gguf(Path(settings.model_store) / "tiny" / "model.gguf", template=TOOLS, context=8192)
+    ran = await berth("launch", "claude", "--print")
+    assert ran.code == 3
+    assert "`berth pull Qwen/Qwen3-8B-GGUF:Q4_K_M` fetches one that does (5 GB). tiny: it was made for" in ran.err
+
+
 async def test_an_agent_that_is_not_installed_is_told_how_to_install(berth: Command, agents: Agents) -> None:
     assert await berth("launch", "aider") == Ran(
         3, "", "berth: Aider is not installed: `uv tool install --python 3.12 aider-chat` installs it\n"

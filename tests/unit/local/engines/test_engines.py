@@ -31,6 +31,7 @@ SCRIPTS = {
     "nvidia-smi": 'echo "81559, 81079"',
     "nvidia-smi of no GPU": 'echo "NVIDIA-SMI has failed because it could not talk to the NVIDIA driver."; exit 9',
     "llama-server": 'echo "Available devices:"; echo "  CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80552 MiB free)"',
+    "llama-server of Vulkan": 'echo "  Vulkan0: llvmpipe (LLVM 19.1.7, 256 bits) (24105 MiB, 24105 MiB free)"',
     "llama-server of the CPU": 'echo "Available devices:"; echo "  (none)"',
 }
 """What these programs say, of an H100 and where there is none."""
@@ -63,6 +64,11 @@ def program(directory: Path, name: str, script: str = "") -> Path:
             ["nvidia-smi", "llama-server"],
             {"CUDA_VISIBLE_DEVICES": ""},
             {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]},
+        ),
+        (
+            ["llama-server of Vulkan"],
+            {"GGML_VK_VISIBLE_DEVICES": "0"},
+            {"llamacpp": ["cpu", "cuda"], "transformers": ["cpu"], "vllm": ["cpu"]},
         ),
         ([], {"BERTH_VLLM_ENV": "/opt/vllm"}, {"llamacpp": ["cpu"], "transformers": ["cpu"], "vllm": ["cpu"]}),
     ],

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_formats.abilities import Abilities
 from berth_formats.memory import GIB, MIB
 from berth_formats.model import AttentionShape, ModelDescription
-from berth_local.engines.gpu import Gpu, first_gpu, parsed
-from berth_local.engines.memory import budget, memory_estimates
+from berth_local.engines.gpu import FoundGpus, Gpu, find_gpus, parsed, seen_of
+from berth_local.engines.memory import budget, memory_estimates, places_of
 from berth_operator.room.engine_memory import gpu_bytes
 from tests.unit.formats.weights import write_gguf
 from tests.unit.local.engines.test_engines import SCRIPTS, program
@@ -62,15 +63,119 @@ def test_what_nvidia_smi_tells(told: str, gpu: Gpu | None) -> None:
 def test_the_gpu_is_the_first_that_engines_see(tmp_path: Path) -> None:
     script = f'case "$*" in *--id=1) echo "24564, 24000";; *) {SCRIPTS["nvidia-smi"]};; esac'
     path = {"PATH": f"{program(tmp_path, 'nvidia-smi', script)}"}
-    assert first_gpu(path) == H100
-    assert first_gpu({**path, "CUDA_VISIBLE_DEVICES": "1,0"}) == Gpu(24564 * MIB, 24000 * MIB)
-    assert first_gpu({**path, "CUDA_VISIBLE_DEVICES": ""}) is None
-    assert first_gpu({"PATH": str(tmp_path / "elsewhere")}) is None
+    assert find_gpus(path) == FoundGpus((H100,), "nvidia-smi", nvidia=True)
+    assert find_gpus({**path, "CUDA_VISIBLE_DEVICES": "1,0"}).gpus == (Gpu(24564 * MIB, 24000 * MIB),)
+    assert find_gpus({**path, "CUDA_VISIBLE_DEVICES": ""}) == FoundGpus()
+    assert find_gpus({"PATH": str(tmp_path / "elsewhere")}) == FoundGpus()
 
 
-def test_the_gpu_has_a_budget_of_its_own() -> None:
-    assert budget(5 * GIB, H100) == {Device.CPU: 5 * GIB, Device.CUDA: 81079 * MIB}
-    assert budget(5 * GIB, None) == {Device.CPU: 5 * GIB}
+class DriverError(Exception):
+    """What the driver's library raises."""
+
+
+class MadeUpNvml:
+    """A driver's library that knows these GPUs: name, identifier, bytes in all and free. None: one that has failed."""
+
+    NVMLError: type[Exception] = DriverError
+
+    def __init__(self, *gpus: tuple[str, str, int, int] | None, driver: bool = True) -> None:
+        self._gpus = gpus
+        self._driver = driver
+        self.open = 0
+
+    def nvmlInit(self) -> None:  # noqa: N802 (NVIDIA's name)
+        if not self._driver:
+            raise DriverError("NVML Shared Library Not Found")
+        self.open += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802 (NVIDIA's name)
+        self.open -= 1
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802 (NVIDIA's name)
+        return "580.159.04"
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802 (NVIDIA's name)
+        return len(self._gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int, /) -> int:  # noqa: N802 (NVIDIA's name)
+        return index
+
+    def nvmlDeviceGetName(self, handle: int, /) -> str:  # noqa: N802 (NVIDIA's name)
+        return self._known(handle)[0]
+
+    def nvmlDeviceGetUUID(self, handle: int, /) -> str:  # noqa: N802 (NVIDIA's name)
+        return self._known(handle)[1]
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int, /) -> SimpleNamespace:  # noqa: N802 (NVIDIA's name)
+        return SimpleNamespace(total=self._known(handle)[2], free=self._known(handle)[3])
+
+    def _known(self, handle: int) -> tuple[str, str, int, int]:
+        gpu = self._gpus[handle]
+        if gpu is None:
+            raise DriverError("GPU is lost")
+        return gpu
+
+
+LARGE = ("NVIDIA H100 80GB HBM3", "GPU-aa1", 80 * GIB, 79 * GIB)
+SMALL = ("NVIDIA RTX 4090", "GPU-bb2", 24 * GIB, 23 * GIB)
+
+
+def test_nvidias_library_tells_of_every_gpu_and_is_let_go() -> None:
+    library = MadeUpNvml(LARGE, SMALL)
+    large, small = (Gpu(total, free, name, identifier) for name, identifier, total, free in (LARGE, SMALL))
+    assert find_gpus({}, library) == FoundGpus((large, small), "NVML (driver 580.159.04)", nvidia=True)
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": "1"}, library).gpus == (small,)
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": ""}, library) == FoundGpus()
+    assert library.open == 0
+
+
+def test_a_gpu_that_has_failed_does_not_hide_the_others() -> None:
+    assert [gpu.name for gpu in find_gpus({}, MadeUpNvml(None, SMALL)).gpus] == ["NVIDIA RTX 4090"]
+
+
+def test_without_nvidias_library_its_program_is_asked(tmp_path: Path) -> None:
+    path = {"PATH": f"{program(tmp_path, 'nvidia-smi', SCRIPTS['nvidia-smi'])}"}
+    assert find_gpus(path, MadeUpNvml(driver=False)) == FoundGpus((H100,), "nvidia-smi", nvidia=True)
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        (None, ["a", "b"]),
+        ("1,0", ["b", "a"]),
+        ("GPU-b", ["b"]),
+        ("0, GPU-bb2", ["a", "b"]),
+        ("0,7,1", ["a"]),
+        ("-1", []),
+        ("GPU-", []),
+        ("0,0", ["a"]),
+    ],
+)
+def test_engines_see_what_cuda_lets_them_see(visible: str | None, seen: list[str]) -> None:
+    gpus = [Gpu(1, 1, "a", "GPU-aa1"), Gpu(1, 1, "b", "GPU-bb2")]
+    assert [gpu.name for gpu in seen_of(gpus, visible)] == seen
+
+
+VULKAN = """
+echo "ggml_vulkan: Found 1 Vulkan devices:" >&2
+echo "Available devices:"
+echo "  Vulkan0: AMD Radeon RX 7900 XTX (RADV NAVI31) (24560 MiB, 24000 MiB free)"
+"""
+
+
+def test_a_llama_server_tells_of_other_makers_gpus(tmp_path: Path) -> None:
+    path = program(tmp_path, "llama-server", VULKAN)
+    found = find_gpus({"PATH": str(path), "GGML_VK_VISIBLE_DEVICES": "0"}, MadeUpNvml(driver=False))
+    radeon = Gpu(24560 * MIB, 24000 * MIB, "AMD Radeon RX 7900 XTX (RADV NAVI31) (Vulkan0)")
+    assert found == FoundGpus((radeon,), str(path / "llama-server"), nvidia=False)
+
+
+def test_all_gpus_together_have_a_budget_and_each_has_its_own() -> None:
+    other = Gpu(24564 * MIB, 24000 * MIB, "NVIDIA RTX 4090", "GPU-bb2")
+    assert budget(5 * GIB, (H100, other)) == {Device.CPU: 5 * GIB, Device.CUDA: (81079 + 24000) * MIB}
+    assert budget(5 * GIB, ()) == {Device.CPU: 5 * GIB}
+    nodes = places_of(5 * GIB, FoundGpus((H100, other), "NVML")).nodes() or ()
+    assert [node.allocatable["memory"] for node in nodes] == [5 * GIB, 81079 * MIB, 24000 * MIB]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +212,7 @@ async def test_a_deployment_is_estimated_for_its_own_device(tmp_path: Path) -> N
         ModelDeploymentSpec.model_validate({"model": "/models/tiny", "backend": "llamacpp", **device})
         for device in ({"device": "cpu"}, {"device": "cuda"}, {"device": "cuda", "devices": 2})
     )
-    estimates = memory_estimates(tmp_path, H100)
+    estimates = memory_estimates(tmp_path, (H100,))
     small, large = await estimates(on_cpu), await estimates(on_gpu)
     assert small
     assert large

@@ -9,6 +9,7 @@ from berth_local.node.containers import arguments_here, environment_here, termin
 
 STORE = Path("/home/me/models")
 LOG = Path("/run/log")
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_paths_are_this_machines_and_engines_listen_on_loopback(
 
 def test_secrets_reach_only_who_asks_for_them() -> None:
     mine = {"PATH": "/bin", "HOME": "/home/me", "HF_TOKEN": "t", "BERTH_API_KEY": "k", "LLAMA_API_KEY": "l"}
-    log = {"BERTH_TERMINATION_LOG": str(LOG), "CUDA_VISIBLE_DEVICES": ""}
+    log = {"BERTH_TERMINATION_LOG": str(LOG), **NO_GPU}
     assert environment_here({}, LOG, mine) == {"PATH": "/bin", "HOME": "/home/me", **log}
     env = [
         {"name": "HOME", "value": "/tmp"},

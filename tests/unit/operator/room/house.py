@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from berth_api.conditions import ConditionType, condition_of
-from berth_api.model_deployment import Device, ModelDeployment, ModelDeploymentSpec
+from berth_api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from berth_api.room.snapshot import RoomSettings
 from berth_cluster.cluster import (
     LABEL_DEPLOYMENT,
@@ -26,7 +26,7 @@ from berth_operator.objects.parts import labels_of, owned_by
 from berth_operator.reconciling.writer import DeleteResource, WriteStatus, status_patch
 from berth_operator.room.estimates import ContextChoice, MemoryEstimate
 from berth_operator.room.keeper import RoomKeeper
-from berth_operator.room.places import MachinePlaces
+from berth_operator.room.places import MachinePlaces, Places
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.operator.building import NOW, SETTINGS, at
 
@@ -46,11 +46,16 @@ IDLE = {"action": "Delete", "ttlSeconds": 3600}
 class House:
     """A cluster in memory, what the operator knows of room in it, and a clock that the test sets."""
 
-    def __init__(self, rules: RoomSettings = RULES, admission: Mapping[str, Admit] = SCHEMAS) -> None:
+    def __init__(
+        self,
+        rules: RoomSettings = RULES,
+        admission: Mapping[str, Admit] = SCHEMAS,
+        places: Places | None = None,
+    ) -> None:
         self.now = NOW
         self.woken: list[str] = []
         self.cluster = MemoryCluster(admission, self.clock)
-        places = MachinePlaces({Device.CPU: 8 * GB})
+        places = places or MachinePlaces(8 * GB)
         self.keeper = RoomKeeper(places, rules, self.clock, self.woken.append)
         self._admission = RoomAdmission(self.keeper, places, self._estimate)
         self._seen: dict[str, set[str]] = {"deployments": set(), "pods": set()}

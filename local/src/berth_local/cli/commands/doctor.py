@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from berth_local.cli.gpu_words import GPU_SERVER, gpu_lines
 from berth_local.cli.options import OutputFormat, OutputOption
 from berth_local.cli.printing import print_json, size
 from berth_local.serve.interface import describe_machine, home_directory, running_server
@@ -50,11 +51,8 @@ def of_machine(machine: dict[str, Any], *, has_uv: bool) -> Iterator[Finding]:
     budgets = {each["device"]: each["budget_bytes"] for each in machine["memory"]}
     yield Finding("memory", "ok", f"{size(budgets['cpu'])} for all models together; `berth up --memory` bounds it")
     engines = {each["name"]: each for each in machine["engines"]}
-    yield _llamacpp(engines.get("llamacpp"), gpu=machine["gpu"])
-    if machine["gpu"]:
-        yield Finding("gpu", "ok", f"{size(budgets.get('cuda'))} free for models")
-    else:
-        yield Finding("gpu", "note", "no NVIDIA GPU answers `nvidia-smi`: models compute on the processor")
+    yield _llamacpp(engines.get("llamacpp"), gpu=bool(machine["gpus"]))
+    yield from _gpus(machine)
     for name in ("transformers", "vllm"):
         if engine := engines.get(name):
             yield _python_engine(name, engine, has_uv=has_uv)
@@ -70,10 +68,17 @@ def _llamacpp(engine: dict[str, Any] | None, *, gpu: bool) -> Finding:
             "put llama-server on PATH, or install the package xllamacpp beside Berth: it runs GGUF models",
         )
     if gpu and "cuda" not in engine["devices"]:
-        return Finding(
-            "llama.cpp", "note", f"{engine['where']} cannot use the GPU: put a llama-server built with CUDA on PATH"
-        )
+        return Finding("llama.cpp", "note", f"{engine['where']} cannot use the GPU; {GPU_SERVER}")
     return Finding("llama.cpp", "ok", f"{engine['where']} ({', '.join(engine['devices'])})")
+
+
+def _gpus(machine: dict[str, Any]) -> Iterator[Finding]:
+    for line in gpu_lines(machine):
+        yield Finding("gpu", "ok", line)
+    if not machine["gpus"]:
+        yield Finding(
+            "gpu", "note", "neither NVIDIA's driver nor a llama-server tells of one: models compute on the processor"
+        )
 
 
 def _python_engine(name: str, engine: dict[str, Any], *, has_uv: bool) -> Finding:

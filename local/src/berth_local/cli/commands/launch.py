@@ -12,6 +12,7 @@ from berth_local.cli.agent_models import Offer, suitable, windows_to_try
 from berth_local.cli.agents import AGENTS, KEY_VARIABLE, Agent, Seat, environment_for, shell_script
 from berth_local.cli.connection import Target, connect, connect_or_serve
 from berth_local.cli.errors import CommandError, UnknownNameError, UsageError
+from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import ApiKeyOption, ModelsOption, UrlOption
 from berth_local.cli.printing import count, model_name, print_note
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _TTL_SECONDS = 4 * 3600
 """A model that went after five minutes would come back, for an agent that cannot state it, with the default window."""
+
+_GOOD_MODEL = "Qwen/Qwen3-8B-GGUF:Q4_K_M"
+"""One with tools, made for 40,960 tokens of context: more than any agent of the table needs."""
 
 _NO_ROOM = ("memory_insufficient", "never_fits", "out_of_memory")
 _NO_SUCH_SETTING = ("invalid_value", "engine_not_available")
@@ -134,11 +138,19 @@ def _offer(client: "Client", name: str) -> Offer | None:
         return None
 
 
+def _named(client: "Client", name: str) -> tuple[Offer | None, str]:
+    """What is known of the model of this name. Raises UnknownNameError where a request may not have the name."""
+    offer = _offer(client, name)
+    if offer is None:
+        client.post("/v1/models/plan", {"model": name})
+    return offer, name
+
+
 def _model(client: "Client", named: str | None, agent: Agent, stated: int | None) -> tuple[Offer | None, str]:
     """The model that is named, or that the user chooses, and what is known of it. Raises UsageError."""
     needs = min(agent.needs, stated or agent.needs)
     if named is not None:
-        offer = _offer(client, named)
+        offer, named = with_model(client, named, lambda name: _named(client, name))
         if offer and (why_not := offer.why_not(needs, agent.tools)):
             raise UsageError(f"{named} will not do for {agent.title}: {why_not}")
         return offer, named
@@ -149,7 +161,8 @@ def _model(client: "Client", named: str | None, agent: Agent, stated: int | None
             f"{offer.name}: {offer.why_not(needs, agent.tools)}" for offer in offers if "@" not in offer.name
         )
         raise UnknownNameError(
-            f"no model here will do for {agent.title}: `berth pull` fetches one" + (f" ({reasons})" if reasons else "")
+            f"no model here will do for {agent.title}: `berth pull {_GOOD_MODEL}` fetches one that does (5 GB)"
+            + (f". {reasons}" if reasons else "")
         )
     offer = fit[0] if len(fit) == 1 else _asked(fit)
     return offer, offer.name

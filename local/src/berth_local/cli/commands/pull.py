@@ -10,10 +10,10 @@ from urllib.parse import quote
 import typer
 
 from berth_local.cli.connection import Target, connect_or_serve
-from berth_local.cli.errors import FailedError, InterruptedByUserError, UnknownNameError, UsageError
+from berth_local.cli.errors import FailedError, InterruptedByUserError, NotNowError, UnknownNameError, UsageError
 from berth_local.cli.model_lookup import store_of
 from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
-from berth_local.cli.printing import model_name, print_json, print_note, size
+from berth_local.cli.printing import counted, model_name, print_json, print_note, size
 from berth_local.cli.progress import DownloadProgress
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def pull(
         "exclude": exclude,
     }
     with connect_or_serve(Target(url, api_key)) as client:
-        job = client.post("/v1/models/download", {name: value for name, value in wanted.items() if value})
+        stated = {name: value for name, value in wanted.items() if value}
+        _tell_size(client, stated)
+        job = client.post("/v1/models/download", stated)
         try:
             done = _followed(client, job["job_id"])
         except KeyboardInterrupt:
@@ -82,6 +84,23 @@ def pull(
         print(f"{name} ({size(done['bytes_total'])}): berth run {name}")
         if store:
             print_note(f"it is in {store}")
+
+
+def _tell_size(client: "Client", wanted: dict[str, Any]) -> None:
+    """Says what will be fetched, before it is. Raises NotNowError if the hub cannot be asked.
+
+    What speaks against the download, the download says: some of its files may be there already.
+    """
+    try:
+        told: dict[str, Any] = client.post("/v1/models/verify-repo", wanted)
+    except NotNowError as error:
+        # A download waits for a hub that was asked too much, and in a cluster reaches what the router may not.
+        if error.code == "hub_rate_limit" or store_of(client) is None:
+            return
+        raise
+    if told["files"] and told["downloadable"]:
+        free = f", {size(told['free_bytes'])} free" if told["free_bytes"] is not None else ""
+        print_note(f"{size(told['total_bytes'])} in {counted(len(told['files']), 'file')}{free}")
 
 
 def parsed_repository(text: str) -> tuple[str, str | None]:

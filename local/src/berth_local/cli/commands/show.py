@@ -73,6 +73,7 @@ def lines(told: dict[str, Any]) -> dict[str, str]:
         "Parameters": count(told["parameters"]) if told.get("parameters") else None,
         "Context": f"{told['context_length']} tokens" if told.get("context_length") else None,
         "For": ", ".join(filter(None, (told.get("kind"), *abilities))),
+        "Licence": told.get("license"),
         "Template": "its own; --template prints it" if told["template"] else "none",
         "Source": " at ".join(filter(None, (manifest.get("repository"), manifest.get("commit")))),
         "Engines": ", ".join(told["recommended_backends"]) or "none of this installation",

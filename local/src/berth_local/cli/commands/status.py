@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import UnknownNameError
+from berth_local.cli.gpu_words import gpu_lines
 from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
 from berth_local.cli.printing import counted, print_json, size
 
@@ -24,12 +25,12 @@ def _machine(client: "Client") -> dict[str, Any] | None:
 def machine_lines(machine: dict[str, Any], used: int) -> dict[str, str]:
     """The machine's memory and engines, by the names of their lines. `used`: bytes that models take."""
     budgets = {each["device"]: each["budget_bytes"] for each in machine["memory"]}
-    main, gpu = budgets.get("cpu"), budgets.get("cuda")
-    more = f"; {size(gpu)} of a GPU's" if gpu else ""
     engines = [each for each in machine["engines"] if each["installed"]]
     told = [f"{each['name']} ({each['where']}; {', '.join(each['devices'])})" for each in engines]
+    gpus = {"GPU": "; ".join(gpu_lines(machine))} if machine["gpus"] else {}
     return {
-        "Memory": f"{size(used)} of {size(main)} for models{more}",
+        "Memory": f"{size(used)} of {size(budgets.get('cpu'))} for models",
+        **gpus,
         "Engines": ", ".join(told) or "none is installed",
     }
 

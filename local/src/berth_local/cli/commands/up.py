@@ -11,10 +11,18 @@ import typer
 from berth_local.cli.address import check_key
 from berth_local.cli.connection import Target, failure, local_store
 from berth_local.cli.errors import FailedError, UsageError
+from berth_local.cli.gpu_words import gpu_note
 from berth_local.cli.options import ApiKeyOption, ModelsOption, SampleOption
 from berth_local.cli.printing import print_note
 from berth_local.cli.turns import await_turn, check_same, described
-from berth_local.serve.interface import InUseError, ServeOptions, StartError, serve_detached, serve_until_signal
+from berth_local.serve.interface import (
+    InUseError,
+    ServeOptions,
+    StartError,
+    describe_machine,
+    serve_detached,
+    serve_until_signal,
+)
 from berth_process.setting_values import log_level
 from berth_process.settings_error import read_variable
 
@@ -131,7 +139,7 @@ def _serve(options: ServeOptions, level: str) -> None:
         if running := await_turn():
             raise FailedError(f"{described(running)} already: `berth down` ends it")
         try:
-            serve_until_signal(options, level, lambda url: print_address(url, os.getpid()), _print_drain)
+            serve_until_signal(options, level, _print_start, _print_drain)
         except InUseError:
             continue  # another one was faster
         except StartError as error:
@@ -152,6 +160,7 @@ def _serve_detached(options: ServeOptions, level: str) -> None:
         except StartError as error:
             raise failure(error) from None
         print(f"Berth serves OpenAI's API at {url}/v1 (pid {pid}). `berth down` ends it.\nIts log is {log}.")
+        _print_gpu()
         return
 
 
@@ -178,6 +187,16 @@ def parsed_size(text: str) -> int:
 def print_address(url: str, pid: int) -> None:
     """Says where a server of this process serves."""
     print(f"Berth serves OpenAI's API at {url}/v1 (pid {pid}). Ctrl-C ends it.", flush=True)
+
+
+def _print_start(url: str) -> None:
+    print_address(url, os.getpid())
+    _print_gpu()
+
+
+def _print_gpu() -> None:
+    if note := gpu_note(describe_machine()):
+        print_note(note)
 
 
 def _print_drain(answers: int) -> None:
