@@ -24,6 +24,7 @@ from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.kubectl import Kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts/berth"
 MODEL = "/models/SmolLM2-135M-Instruct"
 SAFETENSORS = "/models/SmolLM2-135M-Instruct-safetensors"
 """The same model for vLLM and Transformers."""
@@ -54,7 +55,11 @@ CAPITAL: list[ChatCompletionMessageParam] = [
 
 
 def install(
-    kubectl: Kubectl, images: dict[str, str], *values: str, more_images: dict[str, str] | None = None
+    kubectl: Kubectl,
+    images: dict[str, str],
+    *values: str,
+    more_images: dict[str, str] | None = None,
+    chart: Path = CHART,
 ) -> "Release":
     """Installs the chart and waits until its Service answers; `more_images` are further entries of IMAGES."""
     if "BERTH_TEST_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
@@ -72,7 +77,7 @@ def install(
         "helm",
         "install",
         RELEASE,
-        str(ROOT / "charts/berth"),
+        str(chart),
         "--namespace",
         kubectl.namespace,
         "--wait",
