@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -66,6 +67,7 @@ def release(test_cluster: Kubectl, crds: None, images: dict[str, str], hub: HubS
     values = (
         f"downloads.hubEndpoint={hub.url}",
         "downloads.minFreeBytes=0",
+        f"networkPolicy.hub.ports={{{urlsplit(hub.cdn_url).port}}}",
         "downloads.tokenSecret.name=hub-token",
         "router.replicas=1",
     )
