@@ -3,7 +3,6 @@
 Engines say it in the words of their JSON readers, or hand a role that nothing knows to the model's template.
 """
 
-from operator import itemgetter, methodcaller
 from types import NoneType
 from typing import Any, cast
 
@@ -14,20 +13,18 @@ from berth_router.repairs.repair import EVERY_ENGINE, JsonFields, Repair, Repair
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KNOWN_ROLES = frozenset(_ROLES)
 _CONTENTS = frozenset({str, list, NoneType})
-_role_of, _content_of = itemgetter("role"), methodcaller("get", "content")
 
 
 def _has_wrong_message(body: JsonFields) -> bool:
     """Whether `_check_messages` may find something. Agents send hundreds of messages, and they are right."""
     messages = body["messages"]
     try:
-        return not (
-            messages
-            and _KNOWN_ROLES.issuperset(map(_role_of, messages))
-            and _CONTENTS.issuperset(map(type, map(_content_of, messages)))
-        )
+        for message in messages:
+            if message["role"] not in _KNOWN_ROLES or type(message.get("content")) not in _CONTENTS:
+                return True
     except (TypeError, KeyError, AttributeError):
         return True
+    return not messages
 
 
 def _check_messages(body: JsonFields) -> None:

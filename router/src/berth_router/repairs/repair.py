@@ -75,8 +75,8 @@ class RequestSign:
     """The body has at least one of these fields, and it is not null."""
     null: bool = False
     """The body has a null somewhere."""
-    concerns: Callable[[JsonFields], bool] = lambda _: True
-    """What is looked at besides, if the signs above are there."""
+    concerns: Callable[[JsonFields], bool] | None = None
+    """What is looked at besides, if the signs above are there. None: they are enough."""
 
 
 @dataclass(frozen=True, slots=True)

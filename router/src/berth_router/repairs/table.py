@@ -5,7 +5,7 @@ request is parsed once more. A request and an answer that need no row cost the l
 again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -61,18 +61,51 @@ _KINDS_KEPT = 1024
 """Requests are of few kinds, by the fields that they have."""
 
 
+BodyLook = Callable[[JsonFields], bool]
+
+
+def _is_enough(_: JsonFields) -> bool:
+    return True
+
+
 class _Signs:
     """The rows of one path that have signs, and the signs of all of them."""
 
     def __init__(self, path: str) -> None:
         self._rows = tuple((row, row.sign) for row in REPAIRS if row.sign and path in row.paths)
         self.fields = frozenset(name for _, sign in self._rows for name in sign.fields)
-        self.telling = self.fields - _ALWAYS_THERE
-        """Fields that few requests have."""
-        self.looks = tuple(dict.fromkeys(sign for _, sign in self._rows if not sign.fields.isdisjoint(_ALWAYS_THERE)))
-        """The signs that are looked for in every request."""
+        enough = frozenset(name for _, sign in self._rows if not sign.concerns for name in sign.fields)
+        self.telling = enough - _ALWAYS_THERE
+        """Fields with which there is a row for the request, whatever their values are."""
+        self.looks = self._looks(_ALWAYS_THERE)
+        """What is looked at in every request."""
+        self.looks_of = {name: self._looks({name}) for name in self.fields - self.telling - _ALWAYS_THERE}
+        """What is looked at in requests that have this field."""
+        self.looked_at = frozenset(self.looks_of)
         self.null = any(sign.null for _, sign in self._rows)
         self.rows_for = lru_cache(maxsize=_KINDS_KEPT)(self._rows_for)
+
+    def _looks(self, fields: Set[str]) -> tuple[BodyLook, ...]:
+        """What tells whether a row is for a request with these fields."""
+        signs = (sign for _, sign in self._rows if not sign.fields.isdisjoint(fields))
+        return tuple(dict.fromkeys(sign.concerns or _is_enough for sign in signs))
+
+    def show(self, body: JsonFields) -> bool:
+        """Whether there may be a row for this request. Few requests have one."""
+        if not self.telling.isdisjoint(body):
+            return True
+        for look in self.looks:
+            if look(body):
+                return True
+        return not self.looked_at.isdisjoint(body) and self._some_field_shows(body)
+
+    def _some_field_shows(self, body: JsonFields) -> bool:
+        for name in self.looked_at.intersection(body):
+            if body[name] is not None:
+                for look in self.looks_of[name]:
+                    if look(body):
+                        return True
+        return False
 
     def _rows_for(self, present: frozenset[str], has_null: bool) -> tuple[tuple[Repair, RequestSign], ...]:
         """The rows that may be for a request with these fields."""
@@ -108,16 +141,7 @@ def repair_request(path: str, raw: bytes, body: JsonFields, abilities: Abilities
     if signs is None:
         return ()
     null = signs.null and raw.rfind(b"null") >= 0  # which takes half as long as `in`
-    if not null and signs.telling.isdisjoint(body) and not (signs.looks and _shows(signs.looks, body)):
-        return ()
-    return _apply(signs, body, abilities, has_null=null)
-
-
-def _shows(looks: Sequence[RequestSign], body: JsonFields) -> bool:
-    for sign in looks:  # noqa: SIM110 (a generator would take longer than the look does)
-        if sign.concerns(body):
-            return True
-    return False
+    return _apply(signs, body, abilities, has_null=null) if null or signs.show(body) else ()
 
 
 def _apply(signs: _Signs, body: JsonFields, abilities: Abilities | None, *, has_null: bool) -> tuple[Repair, ...]:
@@ -127,7 +151,7 @@ def _apply(signs: _Signs, body: JsonFields, abilities: Abilities | None, *, has_
     shows = False
     for row, sign in signs.rows_for(present, has_null):
         if sign is not looked_at:  # rows may share a sign that takes a look at all messages
-            looked_at, shows = sign, sign.concerns(body)
+            looked_at, shows = sign, sign.concerns is None or sign.concerns(body)
         if not shows:
             continue
         if row.model and not (abilities and row.model(abilities)):
