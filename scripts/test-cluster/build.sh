@@ -6,17 +6,21 @@
 
 KUBE_MODULE=$(dirname "${BASH_SOURCE[0]}")/kube
 
-# The folder that holds, or will hold, kube, kubectl and helm. Without Go, one that an earlier Go built from the same
-# sources will do.
-kube_folder() {
-  local sources
-  sources=$(cat "$KUBE_MODULE"/{go.mod,go.sum,main.go} | sha256sum | cut -c1-16)
+# built_folder MODULE: the folder that holds, or will hold, what is built from a Go module. Without Go, one that an
+# earlier Go built from the same sources will do.
+built_folder() {
+  local module=$1 sources name
+  name=$(basename "$module")
+  sources=$(cat "$module"/{go.mod,go.sum,main.go} | sha256sum | cut -c1-16)
   if command -v go >/dev/null; then
-    echo "$CACHE/kube-$sources-$(cd "$KUBE_MODULE" && go env GOVERSION)"
+    echo "$CACHE/$name-$sources-$(cd "$module" && go env GOVERSION)"
   else
-    find "$CACHE" -maxdepth 1 -name "kube-$sources-*" 2>/dev/null | sort | tail -n 1
+    find "$CACHE" -maxdepth 1 -name "$name-$sources-*" 2>/dev/null | sort | tail -n 1
   fi
 }
+
+# kube, kubectl and helm.
+kube_folder() { built_folder "$KUBE_MODULE"; }
 
 kubernetes_version() { awk '$1 == "k8s.io/kubernetes" {print $2}' "$KUBE_MODULE/go.mod"; }
 
@@ -24,9 +28,33 @@ ensure_kube() {
   local folder
   folder=$(kube_folder)
   [[ -n $folder && -x $folder/kube && -x $folder/helm ]] && return
+  require_go
+  build_kube "$folder"
+}
+
+require_go() {
   command -v go >/dev/null ||
     die "missing: go, 1.21 or newer (it fetches the toolchain it needs by itself): see https://go.dev/doc/install"
-  build_kube "$folder"
+}
+
+# A module of its own beside Kubernetes', with the same versions of what both need: built after it, and apart from it,
+# it compiles a handful of packages, and no change of it has Kubernetes built again.
+NETPOL_MODULE=$(dirname "${BASH_SOURCE[0]}")/netpol
+netpol_folder() { built_folder "$NETPOL_MODULE"; }
+
+ensure_netpol() {
+  local folder log=$CACHE/netpol-build.log work
+  folder=$(netpol_folder)
+  [[ -n $folder && -x $folder/netpol ]] && return
+  require_go
+  work=$(mktemp -d "$CACHE/netpol-build.XXXXXX")
+  say "building what enforces network policies (log: $log)"
+  if ! go_install "$NETPOL_MODULE" "$work" -ldflags "-s -w" . >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    rm -rf "$work"
+    die "what enforces network policies did not build: see $log"
+  fi
+  publish_build "$work" "$folder"
 }
 
 build_kube() {
@@ -44,10 +72,26 @@ build_kube() {
     die "Kubernetes did not build: see $log"
   fi
   ln -s kube "$work/kubectl"
+  publish_build "$work" "$folder"
+}
+
+publish_build() {
+  local work=$1 folder=$2
   chmod 755 "$work"
   rm -rf "$folder"
   mv -T "$work" "$folder"
   say "built: $folder"
+}
+
+# go_install MODULE FOLDER ARGUMENT...: the module's programs, into the folder.
+go_install() {
+  local module=$1 folder=$2
+  shift 2
+  (
+    cd "$module" || return
+    export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOWORK=off GOBIN=$folder
+    go install -v -trimpath "$@"
+  )
 }
 
 compile() {
@@ -56,10 +100,8 @@ compile() {
   IFS=. read -r major minor _ <<<"${version#v}"
   stamp="-X k8s.io/component-base/version.gitVersion=$version"
   stamp+=" -X k8s.io/component-base/version.gitMajor=$major -X k8s.io/component-base/version.gitMinor=$minor"
-  cd "$KUBE_MODULE" || return
-  export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOWORK=off GOBIN=$1
   # go.mod's tool line names helm.
-  go install -v -trimpath -ldflags "-s -w $stamp" . && go install -v -trimpath -ldflags "-s -w" tool
+  go_install "$KUBE_MODULE" "$1" -ldflags "-s -w $stamp" . && go_install "$KUBE_MODULE" "$1" -ldflags "-s -w" tool
 }
 
 # A line every half minute while the build PID runs: modules fetched, packages compiled.

@@ -35,6 +35,7 @@ make_certificates() {
     sign controller-manager /CN=system:kube-controller-manager
     sign scheduler /CN=system:kube-scheduler
     sign proxy /CN=system:kube-proxy
+    sign netpol /CN=berth-test:netpol
     openssl ecparam -name prime256v1 -genkey -noout -out "$PKI/service-accounts.key"
     openssl ec -in "$PKI/service-accounts.key" -pubout -out "$PKI/service-accounts.pub"
   } >"$LOGS/openssl.log" 2>&1
@@ -66,7 +67,7 @@ END
 write_kubeconfigs() {
   local user
   write_kubeconfig admin "$OWN_KUBECONFIG"
-  for user in node controller-manager scheduler proxy; do
+  for user in node controller-manager scheduler proxy netpol; do
     write_kubeconfig $user "$PKI/$user.kubeconfig"
   done
 }
@@ -86,7 +87,9 @@ start_apiserver() {
     --service-account-signing-key-file="$PKI/service-accounts.key" \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
     --kubelet-client-certificate="$PKI/admin.crt" --kubelet-client-key="$PKI/admin.key" \
-    --kubelet-certificate-authority="$PKI/ca.crt" --kubelet-preferred-address-types=InternalIP
+    --kubelet-certificate-authority="$PKI/ca.crt" --kubelet-preferred-address-types=InternalIP \
+    --audit-policy-file="$(dirname "${BASH_SOURCE[0]}")/audit-policy.yaml" \
+    --audit-log-path="$AUDIT_LOG" --audit-log-maxsize=200 --audit-log-maxbackup=1
 }
 
 # api_answers ADDRESS: cheaper than kubectl, and needs no login. What is sent to a service before kube-proxy knows it is
@@ -107,6 +110,7 @@ start_controllers() {
 }
 
 start_control_plane() {
+  rm -f "$AUDIT_LOG"
   make_certificates
   write_kubeconfigs
   start_etcd

@@ -31,7 +31,7 @@ end_gently() {
 # cluster that died is not to be trusted: it is removed, and the images come back from the registry.
 stop_processes() {
   local pids
-  signal_components KILL kubelet proxy scheduler controller-manager apiserver etcd
+  signal_components KILL kubelet proxy netpol scheduler controller-manager apiserver etcd
   kill_containers
   if remove_containers && end_gently containerd; then touch "$CONTAINERD_CLEAN"; fi
   end_gently registry || true
@@ -77,6 +77,7 @@ remove_network() {
   if command -v iptables >/dev/null; then
     while iptables -D "${FORWARD_RULE[@]}" 2>/dev/null; do :; done
   fi
+  remove_policies
   # What the CNI library and the shims keep outside the folders they are told of: NETWORK-SANDBOX-INTERFACE of each pod,
   # and a socket.
   for result in /var/lib/cni/{,cache/}results/berth-*-eth0; do
@@ -86,6 +87,29 @@ remove_network() {
   for address in "$RUN"/containerd/io.containerd.runtime.v2.task/*/*/address; do
     [[ ! -e $address ]] || rm -f "$(sed 's|^unix://||' "$address")"
   done
+}
+
+# Chains and sets of addresses of network policies. The table itself may be that of others, Docker's for example: it
+# goes where nothing is left in it.
+remove_policies() {
+  local set
+  if [[ -n $(policy_chains) ]]; then
+    iptables-save -t filter | grep -vE "$POLICY_CHAINS" | iptables-restore -T filter
+  fi
+  for set in $(policy_sets); do ipset destroy "$set"; done
+  if filter_table_is_empty; then nft delete table ip filter; fi
+}
+
+POLICY_CHAINS='KUBE-(ROUTER|POD-FW|NWPLCY)-'
+
+policy_chains() { { iptables-save -t filter 2>/dev/null || true; } | grep -E "^:$POLICY_CHAINS" || true; }
+policy_sets() { { ipset list -n 2>/dev/null || true; } | grep -E '^KUBE-(SRC|DST)-' || true; }
+
+# As iptables leaves it behind: with chains of the kernel's hooks alone that accept everything.
+filter_table_is_empty() {
+  local table
+  table=$(nft list table ip filter 2>/dev/null) || return 1
+  ! grep -qvE '^[[:space:]]*($|#|\}|table ip |chain (INPUT|FORWARD|OUTPUT) |type filter .* policy accept;)' <<<"$table"
 }
 
 remove_cgroups() {
@@ -101,6 +125,8 @@ leftovers() {
   cgroup_processes | sed 's/^/process in a container /'
   mounts | sed 's/^/mount /'
   nft_tables
+  policy_chains | sed 's/^:/chain of iptables /'
+  policy_sets | sed 's/^/ipset /'
   ip -o link show "$BRIDGE" 2>/dev/null | cut -d: -f2 | sed 's/^/bridge/'
   ip route show "$SERVICES" | sed 's/^/route /'
   cgroup_folders | sed 's/^/cgroup /'

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The one node: its network, containerd, kubelet and kube-proxy.
+# The one node: its network, containerd, kubelet, kube-proxy, and what enforces network policies.
 
 # The bridge comes first, with the service range routed to it: no packet for a pod or a service address ever leaves this
 # machine. Pods reach each other, the services and this machine, nothing beyond it.
@@ -122,6 +122,16 @@ start_node() {
     --healthz-bind-address=127.0.0.1 --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0 \
     --conntrack-tcp-timeout-close-wait=0
 }
+
+# NetworkPolicies, by the controller of kube-router. It starts when the node has its address.
+start_netpol() {
+  kubectl_own apply -f "$(dirname "${BASH_SOURCE[0]}")/netpol.yaml" >/dev/null
+  start netpol "$(netpol_folder)/netpol" --kubeconfig="$PKI/netpol.kubeconfig" --hostname-override="$NODE" \
+    --service-cluster-ip-range="$SERVICES"
+}
+
+# Its first round is done when its chains are there.
+policies_enforced() { iptables -n -L KUBE-ROUTER-FORWARD; }
 
 # The image that holds a pod's namespaces, made here since no registry of images need be reachable.
 push_pause_image() {

@@ -48,7 +48,7 @@ cgroup_processes() {
 }
 
 # What must run for the cluster to be up, in the order it is started.
-COMPONENTS=(registry etcd apiserver controller-manager scheduler containerd kubelet proxy)
+COMPONENTS=(registry etcd apiserver controller-manager scheduler containerd kubelet proxy netpol)
 
 missing_components() {
   local name

@@ -6,6 +6,7 @@ CACHE=$(realpath -m "${BERTH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/berth}")
 STATE=$(realpath -m "${BERTH_CLUSTER_STATE:-$CACHE/cluster}")
 RUN=/run/berth-cluster # sockets and mounts of containers: paths that must be short, and that no reboot keeps
 LOGS=$STATE/log
+AUDIT_LOG=$LOGS/audit.log # who asked the API server for what
 PKI=$STATE/pki
 OWN_KUBECONFIG=$STATE/kubeconfig
 MODEL_STORE=$STATE/models # the folder behind every PersistentVolume of the cluster; `down` keeps it

@@ -18,12 +18,13 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from berth_api.activity import expires_at
 from berth_api.model_deployment import ModelDeployment
-from berth_cluster.cluster import LABEL_DEPLOYMENT, MODEL_DEPLOYMENTS, PODS, Kind, Object
+from berth_cluster.cluster import LABEL_DEPLOYMENT, LABEL_MANAGED_BY, MODEL_DEPLOYMENTS, PODS, ROUTER, Kind, Object
 from berth_cluster.following import Snapshot, follow
 from berth_cluster.kubernetes_cluster import KubernetesCluster
 from tests.kubectl import Kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts/berth"
 MODEL = "/models/SmolLM2-135M-Instruct"
 SAFETENSORS = "/models/SmolLM2-135M-Instruct-safetensors"
 """The same model for vLLM and Transformers."""
@@ -54,7 +55,11 @@ CAPITAL: list[ChatCompletionMessageParam] = [
 
 
 def install(
-    kubectl: Kubectl, images: dict[str, str], *values: str, more_images: dict[str, str] | None = None
+    kubectl: Kubectl,
+    images: dict[str, str],
+    *values: str,
+    more_images: dict[str, str] | None = None,
+    chart: Path = CHART,
 ) -> "Release":
     """Installs the chart and waits until its Service answers; `more_images` are further entries of IMAGES."""
     if "BERTH_TEST_STORE" in os.environ:  # the cluster of scripts/cluster, whose volumes nobody frees by himself
@@ -72,7 +77,7 @@ def install(
         "helm",
         "install",
         RELEASE,
-        str(ROOT / "charts/berth"),
+        str(chart),
         "--namespace",
         kubectl.namespace,
         "--wait",
@@ -122,12 +127,16 @@ class Release:
             return False
 
     def uninstall(self) -> None:
-        """Removes the release with its namespace: first what it serves, as its notes say."""
+        """Removes the release with its namespace. Nothing that a request started may be left."""
+        # The hook is seen to do its work, in a test or here: nothing of what routers made is deleted before.
+        command = ["helm", "uninstall", RELEASE, "--namespace", self.kubectl.namespace, "--wait"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        made = self.kubectl.json("get", "md,mdl", "--selector", f"{LABEL_MANAGED_BY}={ROUTER}")["items"]
         self.kubectl.run("delete", "modeldeployments,modeldownloads", "--all")
-        subprocess.run(
-            ["helm", "uninstall", RELEASE, "--namespace", self.kubectl.namespace, "--wait"], check=False, timeout=120
-        )
         self.kubectl.run("delete", "namespace", self.kubectl.namespace, "--wait=false")
+        assert done.returncode == 0, done.stderr
+        assert not made
+        assert "left: " in done.stdout + done.stderr, "helm says what stays"
 
     def load_model(self, folder: Path) -> None:
         """Puts a model directory into the store, the way the README says."""

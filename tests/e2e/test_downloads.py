@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import aiohttp
 import pytest
@@ -58,6 +60,18 @@ def hub(test_cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield running
 
 
+def digests(image: str) -> list[str]:
+    """The image's digest, where it is in the registry of scripts/cluster."""
+    registry, _, named = image.partition("/")
+    if not registry.startswith("localhost:"):
+        return []
+    repository, _, tag = named.rpartition(":")
+    types = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+    request = Request(f"http://{registry}/v2/{repository}/manifests/{tag}", headers={"accept": types}, method="HEAD")
+    with urlopen(request, timeout=10) as answer:
+        return [answer.headers["docker-content-digest"]]
+
+
 @pytest.fixture(scope="module")
 def release(test_cluster: Kubectl, crds: None, images: dict[str, str], hub: HubServer) -> Iterator[Release]:
     """A release whose hub is the stand-in."""
@@ -66,8 +80,10 @@ def release(test_cluster: Kubectl, crds: None, images: dict[str, str], hub: HubS
     values = (
         f"downloads.hubEndpoint={hub.url}",
         "downloads.minFreeBytes=0",
+        f"networkPolicy.hub.ports={{{urlsplit(hub.cdn_url).port}}}",
         "downloads.tokenSecret.name=hub-token",
         "router.replicas=1",
+        *(f"router.image.digest={digest}" for digest in digests(images["router"])),
     )
     installed = install(kubectl, images, *values)
     yield installed
@@ -87,6 +103,15 @@ async def store(berth: Release) -> AsyncIterator[Release]:
                 berth, "DELETE", f"/v1/models/inventory/{model['path'].removeprefix('/models/')}"
             )
             assert status == 200, answer
+
+
+def test_an_image_is_pulled_by_its_digest(release: Release, images: dict[str, str]) -> None:
+    [digest] = digests(images["router"]) or [None]
+    if digest is None:
+        missing("the images' digests", "the registry of scripts/cluster tells them")
+    [router] = release.pods_of("router")
+    [container] = router["spec"]["containers"]
+    assert container["image"].endswith(f"/router@{digest}")
 
 
 async def test_download_inventory_chat_by_the_api(store: Release) -> None:

@@ -38,6 +38,15 @@ def test_nothing_of_it_offends_the_restricted_pod_security_standard(release: Rel
     assert "Warning" not in release.printed
 
 
+async def test_a_node_is_drained_without_more_flags(berth: Release) -> None:
+    await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 1})
+    [engine] = await berth.engine_pods()
+    drain = ("drain", engine["spec"]["nodeName"], "--dry-run=server", "--pod-selector=app.kubernetes.io/part-of=berth")
+    told = berth.kubectl.run(*drain)
+    for pod in [engine, *berth.pods_of("operator"), *berth.pods_of("router")]:
+        assert f"evicting pod {berth.kubectl.namespace}/{pod['metadata']['name']}" in told
+
+
 async def test_an_engine_has_no_credentials_and_no_rights(berth: Release) -> None:
     await berth.post("/v1/chat/completions", {"model": MODEL, "messages": QUESTION, "max_tokens": 1})
     [pod] = await berth.engine_pods()

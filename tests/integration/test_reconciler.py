@@ -221,15 +221,24 @@ async def test_somebody_elses_pod_of_the_name_is_told_and_left(cluster: Kubernet
 
 
 async def test_what_is_added_to_a_pod_is_judged_by_the_api_server(cluster: KubernetesCluster) -> None:
-    added = {"labels": {"team": "ml"}, "env": [{"name": "A", "value": "b"}], "tmpSizeLimit": "1Gi"}
+    labels = {"team": "ml", "kueue.x-k8s.io/queue-name": "models"}
+    annotations = {"sidecar.istio.io/inject": "false", "karpenter.sh/do-not-disrupt": "true"}
+    added = {
+        "labels": labels,
+        "annotations": annotations,
+        "env": [{"name": "A", "value": "b"}],
+        "tmpSizeLimit": "1Gi",
+    }
     await cluster.create(MODEL_DEPLOYMENTS, manifest(**NOWHERE, pod=added))
     async with Operator(cluster):
         await settled(cluster, "Stalled")
     [pod] = (await cluster.list(PODS)).items
-    assert pod["metadata"]["labels"]["team"] == "ml"
+    assert labels.items() <= pod["metadata"]["labels"].items()
+    assert annotations.items() <= pod["metadata"]["annotations"].items()
     assert {"name": "A", "value": "b"} in pod["spec"]["containers"][0]["env"]
-    volumes = {each["name"]: each.get("emptyDir") for each in pod["spec"]["volumes"]}
-    assert (volumes["tmp"], volumes["shm"]) == ({"sizeLimit": "1Gi"}, {"medium": "Memory", "sizeLimit": "16Gi"})
+    assert not [each for each in pod["spec"]["volumes"] if "emptyDir" in each]
+    limits = {part: pod["spec"]["containers"][0]["resources"][part] for part in ("requests", "limits")}
+    assert {part: of["ephemeral-storage"] for part, of in limits.items()} == {"requests": "0", "limits": "1Gi"}
 
     host = {"volumes": [{"name": "node", "hostPath": {"path": "/"}}]}
     await cluster.patch(MODEL_DEPLOYMENTS, "smol", {"spec": {"pod": host}})

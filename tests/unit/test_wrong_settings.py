@@ -279,6 +279,13 @@ def test_a_download_names_the_variable_and_is_final(tmp_path: Path, name: str, v
     assert "Traceback" not in running.output.read_text()
 
 
+@pytest.mark.parametrize("command", ["ps", "version", "engines list", "pull org/name", "launch claude --print"])
+def test_every_command_refuses_a_wrong_level(tmp_path: Path, command: str) -> None:
+    ran = run_command(tuple(command.split()), {"BERTH_HOME": str(tmp_path), "BERTH_LOG_LEVEL": "loud"})
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"berth: BERTH_LOG_LEVEL is 'loud': {LEVELS}")
+
+
 @pytest.mark.parametrize("command", ["list", "up --port 0"])
 @pytest.mark.parametrize(
     ("name", "value", "told"),

@@ -63,7 +63,8 @@ class PodSettings(Schema):
     env: list[EnvironmentVariable] | None = Field(
         default=None,
         max_length=128,
-        description="More environment variables of the engine, as in a container: with value or valueFrom.",
+        description="More environment variables of the engine, as in a container: with value or valueFrom. Names that"
+        " begin with BERTH_ are Berth's own.",
     )
     volumes: list[Volume] | None = Field(
         default=None,
@@ -78,15 +79,30 @@ class PodSettings(Schema):
         max_length=32,
         pattern=_QUANTITY,
         description="What the engine may write to /tmp at most, such as 40Gi: beyond it the pod is evicted."
-        " Unset: 20Gi.",
+        " Unset: 20Gi, and nothing for llamacpp.",
     )
     shm_size_limit: str | None = Field(
         default=None,
         max_length=32,
         pattern=_QUANTITY,
         description="Size of /dev/shm, the shared memory of an engine's processes, such as 32Gi. What is in it counts"
-        " as memory of the pod. Unset: 16Gi.",
+        " as memory of the pod. Unset: 16Gi for vllm with several devices or engineArgs, else 64Mi.",
     )
+
+
+_OWN_VARIABLES = "BERTH_"
+_OWN_VOLUMES = frozenset({"models", "tmp", "shm", "compiled"})
+
+
+def berths_own(settings: PodSettings) -> str | None:
+    """What of the settings has a name that is Berth's own, by its field, for people; None where nothing has."""
+    variables = [name for each in settings.env or [] if (name := str(each.get("name"))).startswith(_OWN_VARIABLES)]
+    if variables:
+        return f"pod.env: {', '.join(variables)}: names that begin with {_OWN_VARIABLES} are Berth's own"
+    volumes = [name for each in settings.volumes or [] if (name := str(each.get("name"))) in _OWN_VOLUMES]
+    if volumes:
+        return f"pod.volumes: {', '.join(volumes)}: the names {', '.join(sorted(_OWN_VOLUMES))} are Berth's own"
+    return None
 
 
 def merged(of_device: PodSettings | None, of_deployment: PodSettings | None) -> PodSettings:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from berth_api import repository
 from berth_api.model_deployment import Backend, Device, Toleration
-from berth_api.pod_settings import PodSettings
+from berth_api.pod_settings import PodSettings, berths_own
 from berth_api.repository import DEFAULT_HUB
 from berth_api.room.snapshot import RoomSettings
 from berth_cluster.names import NAMESPACE_LENGTH, NAMESPACE_PATTERN
@@ -84,6 +84,12 @@ class DeviceSettings(Section):
     def _shares_have_a_name(self) -> Self:
         if self.shares > 1 and not self.resource_name:
             raise ValueError(f"shares is {self.shares}, but resourceName is empty: it must name what is shared")
+        return self
+
+    @model_validator(mode="after")
+    def _pods_keep_what_is_berths(self) -> Self:
+        if taken := berths_own(self.pod) if self.pod else None:
+            raise ValueError(taken)
         return self
 
 

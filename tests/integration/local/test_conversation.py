@@ -154,3 +154,9 @@ def test_an_image_is_shown_to_a_model_that_sees(environment: dict[str, str], tmp
         talking.says("/load seer", "seer goes on")
         talking.says(f"repeat {tmp_path}/cat.png", "data:image/png;base64,aW1hZ2U=")
         talking.ends()
+
+
+def test_a_model_that_cannot_start_is_told_before_anything_is_typed(environment: dict[str, str]) -> None:
+    with Talk(environment, "run", "tiny", "--n-ctx", "4096", "--backend", "vllm") as talking:
+        talking.sees("n_ctx")
+        talking.ends()

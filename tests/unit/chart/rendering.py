@@ -39,11 +39,12 @@ class Release:
         return [manifest for manifest in self.manifests if manifest["kind"] == kind]
 
     def pod_specs(self) -> dict[str, dict[str, Any]]:
-        """Name of a Deployment or Pod → the spec of its pods."""
-        deployments = {
-            found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in self.of_kind("Deployment")
+        """Name of a Deployment, Job or Pod → the spec of its pods."""
+        templates = {
+            found["metadata"]["name"]: found["spec"]["template"]["spec"]
+            for found in (*self.of_kind("Deployment"), *self.of_kind("Job"))
         }
-        return deployments | {found["metadata"]["name"]: found["spec"] for found in self.of_kind("Pod")}
+        return templates | {found["metadata"]["name"]: found["spec"] for found in self.of_kind("Pod")}
 
 
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

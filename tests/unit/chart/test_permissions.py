@@ -28,7 +28,7 @@ def rules(role: dict[str, Any]) -> Rules:
             "berth-router",
             {
                 ("berth.dev", "modeldeployments"): {"get", "list", "watch", "create", "delete"},
-                ("berth.dev", "modeldownloads"): {"get", "list", "watch", "create", "delete"},
+                ("berth.dev", "modeldownloads"): {"get", "list", "create", "delete"},
                 ("berth.dev", "modeldeployments/status"): {"patch"},
                 ("", "configmaps"): {"get", "patch"},
             },
@@ -44,6 +44,14 @@ def rules(role: dict[str, Any]) -> Rules:
                 ("", "pods"): {"get", "list", "watch", "create", "delete"},
                 ("", "events"): {"get", "create", "patch"},
                 ("", "secrets"): {"create"},
+            },
+        ),
+        (
+            "berth-uninstall",
+            {
+                ("berth.dev", "modeldeployments"): {"list", "delete"},
+                ("berth.dev", "modeldownloads"): {"list", "delete"},
+                ("", "pods"): {"list"},
             },
         ),
     ],
@@ -76,7 +84,7 @@ def test_the_routers_write_no_config_map_but_that_of_their_counts() -> None:
 
 def test_no_part_of_a_release_may_do_anything_beyond_its_namespace() -> None:
     release = render()
-    assert len(release.of_kind("Role")) == len(release.of_kind("RoleBinding")) == 2
+    assert len(release.of_kind("Role")) == len(release.of_kind("RoleBinding")) == 3
     assert not release.of_kind("ClusterRoleBinding")
 
 
@@ -132,8 +140,13 @@ def test_the_policy_lets_a_router_state_all_that_it_states(backend: Backend) -> 
     assert not {field for field in ("resources", "nodeSelector", "tolerations", "engineArgs") if field in create}
 
 
-def test_only_the_operator_and_the_router_get_a_token() -> None:
+def test_only_who_talks_to_the_cluster_gets_a_token() -> None:
     release = render()
     tokens = {name: spec["automountServiceAccountToken"] for name, spec in release.pod_specs().items()}
-    assert tokens == {"berth-operator": True, "berth-router": True, "berth-test": False}
+    assert tokens == {
+        "berth-operator": True,
+        "berth-router": True,
+        "berth-uninstall": True,
+        "berth-test": False,
+    }
     assert not any(account["automountServiceAccountToken"] for account in release.of_kind("ServiceAccount"))

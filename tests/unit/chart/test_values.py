@@ -49,6 +49,14 @@ def test_helm_finds_no_fault() -> None:
             "at '/devices/cpu/pod': additional properties 'label' not allowed",
         ),
         (
+            {"devices": {"cpu": {"pod": {"env": [{"name": "BERTH_ENGINE_KEY", "value": "x"}]}}}},
+            "at '/devices/cpu/pod/env/0/name'",
+        ),
+        (
+            {"devices": {"cpu": {"pod": {"volumes": [{"name": "models"}]}}}},
+            "at '/devices/cpu/pod/volumes/0/name'",
+        ),
+        (
             {"devices": {"cpu": {"pod": {"env": [{"value": "x"}]}}}},
             "at '/devices/cpu/pod/env/0': missing property 'name'",
         ),

@@ -103,17 +103,11 @@ def test_a_plain_engine() -> None:
                         "capabilities": {"drop": ["ALL"]},
                     },
                     "terminationMessagePolicy": "FallbackToLogsOnError",
-                    "volumeMounts": [
-                        {"name": "models", "mountPath": "/models", "readOnly": True},
-                        {"name": "tmp", "mountPath": "/tmp"},
-                        {"name": "shm", "mountPath": "/dev/shm"},
-                    ],
+                    "volumeMounts": [{"name": "models", "mountPath": "/models", "readOnly": True}],
                 }
             ],
             "volumes": [
                 {"name": "models", "persistentVolumeClaim": {"claimName": "berth-models", "readOnly": True}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": "20Gi"}},
-                {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
             ],
         },
     }

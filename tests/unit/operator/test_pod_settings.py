@@ -3,12 +3,15 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from berth_api.pod_settings import PodSettings
 from berth_cluster.cluster import Object
+from berth_operator.deployments.actions import CreatePod, ObservedDeployment
+from berth_operator.deployments.plan import make_plan
 from berth_operator.resources.made_from import difference
 from berth_operator.settings import OperatorSettings
-from tests.unit.operator.building import SETTINGS
+from tests.unit.operator.building import NOW, SETTINGS, deployment
 from tests.unit.operator.test_pod import made
 
 AFFINITY: dict[str, Any] = {
@@ -51,8 +54,9 @@ def test_all_of_it_reaches_the_pod() -> None:
     assert engine(pod)["env"][-1]["valueFrom"] == {"secretKeyRef": {"name": "s", "key": "k"}}
     assert spec["volumes"][-1] == CERTIFICATES
     assert engine(pod)["volumeMounts"][-1]["mountPath"] == "/certificates"
-    limits = {each["name"]: each["emptyDir"]["sizeLimit"] for each in spec["volumes"] if "emptyDir" in each}
-    assert limits == {"tmp": "40Gi", "shm": "2Gi"}
+    [shm] = [each["emptyDir"] for each in spec["volumes"] if "emptyDir" in each]
+    assert shm == {"medium": "Memory", "sizeLimit": "2Gi"}
+    assert engine(pod)["resources"]["limits"]["ephemeral-storage"] == "40Gi"
 
 
 def test_a_deployment_adds_to_what_its_device_has_and_replaces_what_has_the_same_name() -> None:
@@ -110,6 +114,28 @@ def test_without_such_values_a_pod_is_made_from_what_it_was_made_from_before_the
         "an upgrade of the operator would replace every engine that runs"
     )
     assert made(for_device()) == made(pod={}) == made()
+
+
+TAKEN: list[tuple[dict[str, Any], str]] = [
+    (
+        {"env": [{"name": "A", "value": "1"}, {"name": "BERTH_ENGINE_KEY", "value": "mine"}]},
+        "pod.env: BERTH_ENGINE_KEY: names that begin with BERTH_ are Berth's own",
+    ),
+    (
+        {"volumes": [{"name": "models", "emptyDir": {}}]},
+        "pod.volumes: models: the names compiled, models, shm, tmp are Berth's own",
+    ),
+]
+
+
+@pytest.mark.parametrize(("taken", "words"), TAKEN)
+def test_what_is_berths_own_is_no_ones_to_replace(taken: dict[str, Any], words: str) -> None:
+    plan = make_plan(ObservedDeployment(deployment({"pod": taken}), [], None), SETTINGS, NOW)
+    assert not any(isinstance(action, CreatePod) for action in plan.actions)
+    assert plan.status.last_failure
+    assert (plan.status.last_failure.reason, plan.status.last_failure.message) == ("PodSettingsNotAllowed", words)
+    with pytest.raises(ValidationError, match=words):
+        for_device(**taken)
 
 
 def test_what_a_resource_must_have_is_in_its_schema() -> None:

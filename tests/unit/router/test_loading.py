@@ -50,6 +50,7 @@ async def test_a_load_answers_when_the_model_is_ready(serving: Serving) -> None:
         ({"model": "tiny", "gpu_memory_utilization": 7}, 400, "invalid_value", "gpu_memory_utilization"),
         ({"model": "tiny", "max_model_len": 7}, 400, "invalid_value", "max_model_len"),
         ({"model": "tiny", "messages": []}, 400, "unknown_field", "messages"),
+        ({"model": "tiny", "n_ctxx": 4096}, 400, "unknown_field", "n_ctxx"),
         ({"model": "tiny", "extra_args": []}, 400, "unknown_field", "extra_args"),
     ],
 )
@@ -60,6 +61,7 @@ async def test_what_cannot_be_loaded_is_refused(
     reply = await post(serving, path, **fields)
     error = orjson.loads(reply.body)["error"]
     assert (reply.status, error["code"], error["param"]) == (status, code, param)
+    assert ("Did you mean `n_ctx`?" in error["message"]) == (param == "n_ctxx")
 
 
 @pytest.mark.covers("POST /models/load")

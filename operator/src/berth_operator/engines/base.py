@@ -20,6 +20,10 @@ class EngineProcess:
     """Answers 200 when, and only when, the engine can serve."""
     models_path: str | None = None
     """Lists the engine's model with its context. None: the engine does not tell."""
+    writes: bool = True
+    """Whether it writes files of its own, to /tmp."""
+    shares_memory: bool = False
+    """Whether its processes share more memory than the 64 MiB that every pod has in /dev/shm."""
 
 
 class EngineKind(Protocol):

@@ -36,7 +36,7 @@ class LlamaCpp:
                 "--parallel": PARALLEL_SLOTS,
             },
         )
-        return EngineProcess(args=arguments, port=PORT, health_path="/health", models_path=MODELS_PATH)
+        return EngineProcess(args=arguments, port=PORT, health_path="/health", models_path=MODELS_PATH, writes=False)
 
 
 def with_context_size(arguments: Sequence[str], size: int) -> list[str]:

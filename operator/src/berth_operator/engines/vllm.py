@@ -32,7 +32,14 @@ class Vllm:
                 "--reasoning-parser": settings.reasoning_parser,
             },
         )
-        return EngineProcess(args=arguments, port=PORT, health_path="/health", models_path=MODELS_PATH)
+        return EngineProcess(
+            args=arguments,
+            port=PORT,
+            health_path="/health",
+            models_path=MODELS_PATH,
+            # One process for each GPU; arguments may ask for more processes.
+            shares_memory=spec.devices > 1 or bool(spec.engine_args),
+        )
 
 
 def with_cache_bytes(arguments: Sequence[str], size: int) -> list[str]:

@@ -22,7 +22,7 @@ _CLEANUP_DEADLINE_SECONDS = 600
 _CLEANUP_TRIES = 3
 _UID_LENGTH = 8
 """With a download's longest name, NAME_LENGTH, the Job's has 61 characters. It becomes a label, of 63 at most."""
-_HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (an emptyDir of the pod's own)
+_HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (nothing is written there)
 
 
 def job_name(download: ModelDownload) -> str:
@@ -138,10 +138,7 @@ def _pod_spec(container: dict[str, Any], settings: OperatorSettings) -> dict[str
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
-        "volumes": [
-            {"name": "models", "persistentVolumeClaim": {"claimName": settings.model_store.claim_name}},
-            {"name": "tmp", "emptyDir": {}},
-        ],
+        "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": settings.model_store.claim_name}}],
         **{key: value for key, value in optional.items() if value},
     }
 
@@ -166,7 +163,7 @@ def _container(
         "terminationMessagePath": _TERMINATION_LOG,
         # A process that writes no termination message leaves its last lines.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [models, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (an emptyDir of the pod's own)
+        "volumeMounts": [models],
     }
     if settings.downloads.resources:
         container["resources"] = settings.downloads.resources

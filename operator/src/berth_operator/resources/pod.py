@@ -1,7 +1,7 @@
 """The pod of an engine.
 
-It satisfies the `restricted` pod security standard: not root, a read-only root file system, no capabilities, the
-default seccomp profile, and no API credentials: an engine runs code and weights of strangers.
+It satisfies the `restricted` pod security standard: not root, no capabilities, the default seccomp profile, and no API
+credentials: an engine runs code and weights of strangers. `scratch.py` says where it may write.
 """
 
 from math import ceil
@@ -23,7 +23,8 @@ from berth_operator.engines import EngineKind, EngineProcess
 from berth_operator.resources.compile_cache import add_compile_cache
 from berth_operator.resources.engine_key import add_engine_key
 from berth_operator.resources.made_from import digests
-from berth_operator.resources.pod_settings import add_default_limits, add_pod_settings
+from berth_operator.resources.pod_settings import add_pod_settings
+from berth_operator.resources.scratch import settle_scratch
 from berth_operator.settings import PROBE_TIMEOUT_SECONDS, DeviceSettings, EngineImage, OperatorSettings
 
 CONTAINER = "engine"
@@ -53,6 +54,7 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
     """The pod of the deployment's current attempt."""
     spec = with_defaults(deployment.spec)
     device = settings.devices.get(spec.device, DeviceSettings())
+    process = engine.process(spec, device.shares)
     pod: Object = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -88,7 +90,7 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
                 "runAsGroup": USER,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_container(spec, engine.process(spec, device.shares), image, device, settings)],
+            "containers": [_container(spec, process, image, device, settings)],
             "volumes": [
                 {
                     "name": "models",
@@ -104,7 +106,7 @@ def make_pod(deployment: ModelDeployment, engine: EngineKind, image: EngineImage
     add_engine_key(pod["spec"], deployment, settings.engine_keys.keyring)
     add_pod_settings(pod, merged(device.pod, spec.pod))
     pod["metadata"]["annotations"][MADE_FROM_ANNOTATION] = digests(pod)
-    add_default_limits(pod)
+    settle_scratch(pod, process)
     return pod
 
 
@@ -124,7 +126,7 @@ def _container(
         "image": image.image,
         "imagePullPolicy": image.pull_policy,
         "args": process.args,
-        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 (an emptyDir of the pod's own)
+        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 (its container's own)
         "ports": [{"name": "http", "containerPort": process.port}],
         "startupProbe": {
             **probe,

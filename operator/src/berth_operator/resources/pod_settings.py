@@ -13,11 +13,6 @@ _SCHEDULING = {
 }
 """Fields of a pod, and those of the settings that they come from."""
 
-_DEFAULT_LIMITS = {"tmp": "20Gi", "shm": "16Gi"}
-"""What the volumes of a pod of its own hold at most, where nobody states it. Far above what any engine was seen to
-write: they keep one that runs wild from filling its node.
-"""
-
 
 def add_pod_settings(pod: Object, settings: PodSettings) -> None:
     """Adds what is stated. Berth's own labels, annotations and volumes stay: they say whose the pod is."""
@@ -33,11 +28,6 @@ def add_pod_settings(pod: Object, settings: PodSettings) -> None:
     spec["volumes"] += settings.volumes or []
     stated = {"tmp": settings.tmp_size_limit, "shm": settings.shm_size_limit}
     _limit(spec["volumes"], {name: limit for name, limit in stated.items() if limit})
-
-
-def add_default_limits(pod: Object) -> None:
-    """Limits the volumes of the pod's own that nobody has limited. Not part of what the pod was made from."""
-    _limit(pod["spec"]["volumes"], _DEFAULT_LIMITS)
 
 
 def _limit(volumes: list[dict[str, Any]], limits: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """The fields of a request's body that the router reads, with their bounds: also for the description of the API."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -120,6 +121,10 @@ def refuse_other_fields(fields: Mapping[str, Any]) -> None:
     unknown = next((name for name in fields if name not in BerthFields.model_fields), None)
     if unknown is not None:
         known = ", ".join(BerthFields.model_fields)
+        near = get_close_matches(unknown[:100], BerthFields.model_fields, 1)
+        meant = f" Did you mean `{near[0]}`?" if near else ""
         raise InvalidRequestError(
-            f"`{unknown[:100]}` is no field of a load, which has {known}.", param=unknown[:100], code="unknown_field"
+            f"`{unknown[:100]}` is no field of a load, which has {known}.{meant}",
+            param=unknown[:100],
+            code="unknown_field",
         )

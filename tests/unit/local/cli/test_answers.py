@@ -74,3 +74,15 @@ async def test_what_an_answer_does_not_say_is_told_beside_it(
 
     ready.engine.behaviour = answer
     assert await berth("run", "tiny", "Hi") == ran
+
+
+def test_who_leaves_a_pipe_open_hears_what_is_waited_for(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("berth"), "run", "tiny"]
+    environment = {**os.environ, "BERTH_HOME": str(tmp_path), "BERTH_URL": "http://127.0.0.1:9"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as asked:
+        assert asked.stdin
+        assert asked.stderr
+        assert asked.stderr.readline().startswith("waiting for the end of what is piped in")
+        asked.stdin.close()
+        assert asked.wait(30) == 2
+        assert "the prompt is empty" in asked.stderr.read()

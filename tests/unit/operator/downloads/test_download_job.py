@@ -23,7 +23,7 @@ CONTAINER = {
     },
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "FallbackToLogsOnError",
-    "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "tmp", "mountPath": "/tmp"}],
+    "volumeMounts": [{"name": "models", "mountPath": "/models"}],
 }
 POD: dict[str, Any] = {
     "restartPolicy": "Never",
@@ -38,10 +38,7 @@ POD: dict[str, Any] = {
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     },
-    "volumes": [
-        {"name": "models", "persistentVolumeClaim": {"claimName": "berth-models"}},
-        {"name": "tmp", "emptyDir": {}},
-    ],
+    "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "berth-models"}}],
 }
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app
+from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.application.current import set_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
@@ -22,6 +23,7 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from berth_local.cli.chat.lines import COMMANDS, is_open
 from berth_local.cli.chat.settings import NAMES
+from berth_local.cli.printing import print_error
 
 _PASTES_WHOLE, _PASTES_AS_TYPED = "\x1b[?2004h", "\x1b[?2004l"
 _LFLAG = 3
@@ -45,11 +47,26 @@ class Keyboard:
             reserve_space_for_menu=0,
             output=_output(),
         )
+        self._remark: str | None = None
+        """What is to be said before anything more is typed."""
+
+    def tell(self, remark: str) -> None:
+        """Says an error above the prompt, now or as soon as there is one. For threads."""
+        self._remark = remark
+        app = self._session.app
+        if app.is_running and app.loop:
+            app.loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        remark, self._remark = self._remark, None
+        if remark is not None:
+            with set_app(self._session.app):
+                run_in_terminal(lambda: print_error(remark))
 
     def question(self) -> str | None:
         """What is typed, without the spaces around it. None: Ctrl-D. Empty: nothing, or Ctrl-C."""
         try:
-            return self._session.prompt().strip()
+            return self._session.prompt(pre_run=self._tell).strip()
         except EOFError:
             return None
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ import os
 import select
 import stat
 import sys
+from contextlib import suppress
 
 from berth_local.cli.errors import UsageError
 from berth_local.cli.printing import print_note
@@ -37,12 +38,13 @@ def _piped() -> str:
         return ""
     if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
         return ""
-    if not select.select([sys.stdin], [], [], _PATIENCE_SECONDS)[0]:
-        print_note("waiting for the end of what is piped in: `< /dev/null` says that there is nothing")
     return _stdin()
 
 
 def _stdin() -> str:
+    with suppress(OSError, ValueError):  # it is closed, or no file
+        if not (sys.stdin.isatty() or select.select([sys.stdin], [], [], _PATIENCE_SECONDS)[0]):
+            print_note("waiting for the end of what is piped in: `< /dev/null` says that there is nothing")
     try:
         return sys.stdin.read().strip()
     except UnicodeDecodeError:

@@ -17,6 +17,7 @@ from berth_local.cli.printing import counted, model_name, print_error, print_not
 from berth_local.serve.interface import home_directory
 
 if TYPE_CHECKING:
+    from berth_local.cli.chat.keyboard import Keyboard
     from berth_local.cli.client import Client
 
 _OF_THE_START = ("ttl", "n_ctx", "backend", "device")
@@ -32,6 +33,9 @@ class Session:
     verbose: bool = False
     think: bool | None = None
     shelf: Shelf = field(default_factory=lambda: Shelf(home_directory()))
+    _keyboard: "Keyboard | None" = field(default=None, init=False)
+    _failure: str | None = field(default=None, init=False)
+    """Why the model cannot start, until that is told."""
 
     @property
     def model(self) -> str:
@@ -44,7 +48,8 @@ class Session:
         # It takes a quarter of a second to load, while the model does.
         from berth_local.cli.chat.keyboard import Keyboard  # noqa: PLC0415
 
-        keyboard = Keyboard(history_file(home_directory()))
+        keyboard = self._keyboard = Keyboard(history_file(home_directory()))
+        self._tell_failure()
         print_note(f"{model_name(self.model)}: /? for help, Ctrl-D ends")
         while (typed := keyboard.question()) is not None:
             match meaning(typed):
@@ -61,10 +66,24 @@ class Session:
                         self._answer(text)
 
     def _load_model(self) -> None:
-        """Has the server start the model while the user types. What is wrong is told with the first answer."""
+        """Has the server start the model while the user types, who hears at once if it cannot start."""
         stated = {name: value for name, value in self.asking.settings.items() if name in _OF_THE_START}
         body = {"model": self.model, **stated}
-        threading.Thread(target=_loaded, args=(self.asking.client, body), daemon=True).start()
+        threading.Thread(target=self._await_load, args=(body,), daemon=True).start()
+
+    def _await_load(self, body: dict[str, Any]) -> None:
+        try:
+            self.asking.client.post("/v1/models/load", body)
+        except CommandError as error:
+            if error.code:  # else the server did not answer, which the first question will notice too
+                self._failure = error.message
+                self._tell_failure()
+
+    def _tell_failure(self) -> None:
+        """Tells once why the model cannot start, as soon as there is both a reason and a prompt."""
+        if self._keyboard and self._failure:
+            failure, self._failure = self._failure, None
+            self._keyboard.tell(failure)
 
     def _answer(self, text: str) -> None:
         try:
@@ -218,10 +237,3 @@ def how_to_go_on(answer: Answer) -> str:
         )
     after = f" after {counted(answer.tokens, 'token')}" if answer.tokens else ""
     return f"cut off{after}: ask it to go on; /set max_tokens allows more"
-
-
-def _loaded(client: "Client", body: dict[str, Any]) -> None:
-    try:
-        client.post("/models/load", body)
-    except CommandError:
-        return
