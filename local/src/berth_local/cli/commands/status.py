@@ -40,7 +40,7 @@ def status(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api
     with connect(Target(url, api_key)) as client:
         stats, loaded, inventory = (client.get(f"/v1/models/{name}") for name in ("stats", "loaded", "inventory"))
         address, machine = client.url, _machine(client)
-    used = sum(model["memory_bytes"] or 0 for model in loaded["loaded_models"])
+    used = sum(model["memory_bytes"] or 0 for model in loaded["loaded_models"] if model["device"] != "cuda")
     summary: dict[str, Any] = {
         "url": address,
         "models_in_store": inventory["total_models"],
