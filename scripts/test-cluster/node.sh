@@ -110,6 +110,14 @@ start_containerd() {
   start containerd containerd --config "$STATE/containerd.toml"
 }
 
+# A run that was killed while it drained the node would leave it closed to every pod of the next one.
+open_node() {
+  [[ -z $(kubectl_own get node "$NODE" -o jsonpath='{.spec.unschedulable}') ]] || {
+    kubectl_own uncordon "$NODE" >/dev/null
+    say "$NODE takes pods again"
+  }
+}
+
 start_node() {
   write_kubelet_config
   make_cgroups

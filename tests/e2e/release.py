@@ -128,6 +128,8 @@ class Release:
 
     def uninstall(self) -> None:
         """Removes the release with its namespace. Nothing that a request started may be left."""
+        # Engines of what was declared would hold the store's claim, and helm waits for that to go.
+        self.kubectl.run("delete", "modeldeployments,modeldownloads", "--selector", f"{LABEL_MANAGED_BY}!={ROUTER}")
         # The hook is seen to do its work, in a test or here: nothing of what routers made is deleted before.
         command = ["helm", "uninstall", RELEASE, "--namespace", self.kubectl.namespace, "--wait"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

@@ -132,8 +132,7 @@ async def test_a_node_that_is_drained_of_engines(berth: Release) -> None:
         [pod] = await berth.engine_pods()
         try:
             selector = f"app.kubernetes.io/name={pod['metadata']['labels']['app.kubernetes.io/name']}"
-            options = ["--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector", selector]
-            await asyncio.to_thread(berth.kubectl.run, "drain", node, *options)
+            await asyncio.to_thread(berth.kubectl.run, "drain", node, "--pod-selector", selector)
         finally:
             berth.kubectl.run("uncordon", node)
         await berth.until_deployment(lambda each: each.status.attempt > 1 and each.status.phase == "Ready")
