@@ -26,7 +26,7 @@ def _refuse(field: str, right: str, code: str = "unsupported_value") -> Callable
 
 
 def _refused(
-    field: str, says: str, right: str, concerns: Callable[[JsonFields], bool] = lambda _: True, **code: str
+    field: str, says: str, right: str, concerns: Callable[[JsonFields], bool] | None = None, **code: str
 ) -> Repair:
     return Repair(
         f"chat-{field.replace('_', '-')}",
