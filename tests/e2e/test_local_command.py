@@ -124,7 +124,7 @@ def test_a_server_is_found_by_the_other_commands(environment: dict[str, str], se
     assert berth("run", MODEL, "Hello", "--max-tokens", "5").strip()
     assert json.loads(berth("ps", "-o", "json"))["loaded_models"][0]["phase"] == "Ready"
     assert berth("logs", MODEL, "--tail", "5").strip()
-    assert berth("stop", MODEL) == f"/models/{MODEL} is unloaded.\n"
+    assert berth("stop", MODEL) == f"{MODEL} is unloaded.\n"
 
 
 @pytest.fixture
