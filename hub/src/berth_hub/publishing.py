@@ -107,7 +107,7 @@ def _read(target: Path) -> dict[str, Any] | None:
 def _without_card(content: dict[str, Any]) -> list[Any]:
     """The files of a manifest that make the model."""
     files: Any = content.get("files")
-    return [file for file in files if not _is_card(file)] if isinstance(files, list) else []
+    return [file for file in cast("list[Any]", files) if not _is_card(file)] if isinstance(files, list) else []
 
 
 def _is_card(file: Any) -> bool:
