@@ -11,7 +11,7 @@ from berth_local.cli.errors import CommandError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
-from berth_local.cli.printing import counted, duration, model_name, print_json, since, size
+from berth_local.cli.printing import counted, duration, model_name, print_json, since, size, with_names
 from berth_local.cli.room_words import Residents, room_words
 from berth_local.cli.words import reason_words
 from berth_process.clock import utc_now
@@ -79,7 +79,7 @@ def _stories(client: "Client", name: str) -> list[dict[str, Any]]:
 
 def _plan(client: "Client", name: str) -> str:
     try:
-        return client.post("/v1/models/plan", {"model": name})["message"]
+        return with_names(client.post("/v1/models/plan", {"model": name})["message"])
     except CommandError as error:
         return error.message
 
@@ -127,4 +127,4 @@ def _now(story: dict[str, Any], now: datetime) -> str:
 
 
 def _reason(message: str, residents: Residents) -> str:
-    return room_words(message, residents) or reason_words(message)
+    return room_words(message, residents) or with_names(reason_words(message))

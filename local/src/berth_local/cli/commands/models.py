@@ -9,7 +9,17 @@ from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import UnknownNameError
 from berth_local.cli.model_lookup import store_of
 from berth_local.cli.options import OutputFormat, api_key_option, model_argument, output_option, url_option
-from berth_local.cli.printing import Column, count, model_name, print_json, print_note, print_table, size, without_empty
+from berth_local.cli.printing import (
+    Column,
+    count,
+    model_name,
+    print_json,
+    print_note,
+    print_table,
+    size,
+    with_names,
+    without_empty,
+)
 
 _GB = 1e9
 
@@ -73,7 +83,7 @@ def remove(model: str, output: OutputFormat, url: str | None, api_key: str | Non
     if output is OutputFormat.JSON:
         print_json(removed)
     else:
-        print(removed["message"])
+        print(with_names(removed["message"]))
 
 
 def _checked_name(model: str) -> str:

@@ -19,6 +19,7 @@ from berth_local.cli.printing import (
     print_table,
     since,
     size,
+    with_names,
     without_empty,
 )
 from berth_process.clock import utc_now
@@ -85,7 +86,9 @@ def _print(loaded: dict[str, Any]) -> None:
     print_models(loaded["loaded_models"])
     for model in loaded["loaded_models"]:
         if model["phase"] == "Stalled" and model.get("message"):
-            print_note(f"{model_name(model['model_path'])} does not start: {' '.join(model['message'].split())}")
+            print_note(
+                f"{model_name(model['model_path'])} does not start: {with_names(' '.join(model['message'].split()))}"
+            )
 
 
 def _cells(loaded: dict[str, Any]) -> list[list[str]]:

@@ -60,12 +60,11 @@ def pull(
     with connect_or_serve(Target(url, api_key)) as client:
         stated = {name: value for name, value in wanted.items() if value}
         _tell_size(client, stated)
-        job = client.post("/v1/models/download", stated)
+        job, store = client.post("/v1/models/download", stated), store_of(client)
         try:
-            done = _followed(client, job["job_id"])
+            done = _followed(client, job["job_id"], one_machine=store is not None)
         except KeyboardInterrupt:
             raise InterruptedByUserError(f"interrupted: `berth pull {repository}` goes on from here") from None
-        store = store_of(client)
     if output is OutputFormat.JSON:
         print_json(done)
     if done["phase"] == _FAILED:
@@ -108,9 +107,9 @@ def parsed_repository(text: str) -> tuple[str, str | None]:
     return f"{head}{slash}{name}", quantization or None
 
 
-def _followed(client: "Client", job_id: str) -> dict[str, Any]:
+def _followed(client: "Client", job_id: str, *, one_machine: bool) -> dict[str, Any]:
     """Waits until the download has ended, and shows how far it is. The download as the API describes it."""
-    with _Interruption() as interruption, DownloadProgress(sys.stderr) as progress:
+    with _Interruption() as interruption, DownloadProgress(sys.stderr, one_machine) as progress:
         while True:
             job: dict[str, Any] = client.get(f"/v1/models/download/{quote(job_id, safe='')}")
             progress.show(job)

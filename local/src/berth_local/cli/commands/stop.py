@@ -7,7 +7,7 @@ from berth_local.cli.errors import UsageError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
-from berth_local.cli.printing import print_json
+from berth_local.cli.printing import counted, print_json, print_note, with_names
 
 
 @click.command()
@@ -37,5 +37,9 @@ def stop(model: str | None, everything: bool, output: OutputFormat, url: str | N
         )
     if output is OutputFormat.JSON:
         print_json(unloaded)
+    elif model is not None:
+        print(with_names(unloaded["message"]))
+    elif unloaded["unloaded"]:
+        print(f"{counted(len(unloaded['unloaded']), 'model')} unloaded.")
     else:
-        print(unloaded["message"])
+        print_note("no model runs")
