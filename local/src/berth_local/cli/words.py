@@ -2,7 +2,7 @@
 
 import re
 
-from berth_local.cli.printing import model_name, size
+from berth_local.cli.printing import model_name, size, with_names
 from berth_local.cli.room_words import Residents, room_words
 
 _WAITING = re.compile(r"^waiting for (?P<model>\S+?)(?:: (?P<rest>.*))?$", re.DOTALL)
@@ -29,7 +29,7 @@ def waiting_words(reason: str, model_bytes: int | None = None, residents: Reside
         return reason
     model, rest = model_name(found["model"]), _PHASE.sub("", found["rest"] or "")
     if rest not in _AS_ALWAYS:
-        return room_words(rest, residents or Residents()) or f"{model}: {rest}"
+        return room_words(rest, residents or Residents()) or f"{model}: {with_names(rest)}"
     return f"loading {model} ({size(model_bytes)})" if model_bytes else f"loading {model}"
 
 
