@@ -199,7 +199,13 @@ def test_prometheus_is_told_where_the_metrics_are_unless_there_are_none(settings
 
 
 def test_what_is_empty_of_a_pod_is_as_if_it_were_not_stated(settings_of: SettingsOf) -> None:
-    empty = {"priorityClassName": "", "schedulerName": "", "tmpSizeLimit": "", "affinity": {}, "env": []}
+    empty: dict[str, Any] = {
+        "priorityClassName": "",
+        "schedulerName": "",
+        "tmpSizeLimit": "",
+        "affinity": {},
+        "env": [],
+    }
     pod = settings_of(devices={"cpu": {"pod": empty}}).devices[Device.CPU].pod
     assert pod in (None, PodSettings())
 
