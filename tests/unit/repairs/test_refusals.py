@@ -58,6 +58,13 @@ SAID = [
     ("no-such-field", TRANSFORMERS, CHAT_COMPLETIONS, "Unexpected fields in the request: {'top_k', 'min_p'}", "top_k"),
     ("input-too-long", LLAMACPP, EMBEDDINGS, LONG_INPUT, "input"),
     ("too-long", LLAMACPP, CHAT_COMPLETIONS, LONG, "messages"),
+    (
+        "no-content",
+        LLAMACPP,
+        CHAT_COMPLETIONS,
+        "Assistant message must contain either 'content' or 'tool_calls'!",
+        "messages",
+    ),
     ("too-long", LLAMACPP, COMPLETIONS, LONG, "prompt"),
     ("too-long", VLLM, RESPONSES, "This model's maximum context length is 16 tokens. However, you", "input"),
     ("too-long", VLLM, MESSAGES, "The prompt (length 20) is longer than the maximum model length of 16", "messages"),

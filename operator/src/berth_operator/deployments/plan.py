@@ -114,10 +114,10 @@ def queued(plan: DeploymentPlan, queue: QueuePlace, message: str) -> DeploymentP
 
 def _plan_without_pod(situation: Situation) -> DeploymentPlan:
     deployment, maker, now = situation.deployment, situation.maker, situation.now
+    if isinstance(maker, Cause):  # also where it would sleep: no request could wake it
+        return attempts.blocked(deployment, None, maker, now)
     if is_asleep(deployment, now):
         return DeploymentPlan([WriteStatus()], states.sleeping(deployment))
-    if isinstance(maker, Cause):
-        return attempts.blocked(deployment, None, maker, now)
     return attempts.start(situation, maker)
 
 

@@ -41,8 +41,10 @@ class StandingDeployment:
     last_used: datetime
     leased_until: datetime | None
     closed: bool
-    wants_to_run: bool
-    """Nobody needs to ask for it: a person has declared it, and it has not slept yet."""
+    runs_until: datetime | None
+    """Until when nobody needs to ask for it: a person has declared it, and it has not been idle for its TTL. So it
+    comes back after a change, a drain or a crash. None: it runs for those alone who ask.
+    """
     created_at: datetime
     queued_since: datetime | None
     start_seconds: float | None
@@ -71,7 +73,7 @@ class StandingDeployment:
             last_used=max(since, used) if used else since,
             leased_until=leased_until(deployment),
             closed=closed_until is not None and closed_until > now,
-            wants_to_run=declared and status.loaded_at is None,
+            runs_until=(expires_at(deployment) or NEVER) if declared else None,
             created_at=deployment.created_at,
             queued_since=status.queue.since if status.queue else None,
             start_seconds=next((step.seconds for step in status.start_steps if step.name == ENGINE_READY), None),
@@ -83,7 +85,9 @@ class StandingDeployment:
 
     def is_waited_for(self, now: datetime) -> bool:
         """Whether somebody waits for it, or did a moment ago."""
-        return self.wants_to_run or self.is_busy(now) or max(self.last_used, self.created_at) + _STAYS_WANTED > now
+        if (self.runs_until is not None and self.runs_until > now) or self.is_busy(now):
+            return True
+        return max(self.last_used, self.created_at) + _STAYS_WANTED > now
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,11 +161,11 @@ async def test_rm(berth: Command, settings: RouterSettings) -> None:
 
 
 async def test_completion_knows_commands_and_models(berth: Command) -> None:
-    assert "complete -o default -F _berth_completion berth" in (await berth("completion", "bash")).out
+    assert "-F _berth_completion berth" in (await berth("completion", "bash")).out
     completing = Command(
-        {**berth.environment, "_BERTH_COMPLETE": "complete_bash", "COMP_WORDS": "berth run t", "COMP_CWORD": "2"}
+        {**berth.environment, "_BERTH_COMPLETE": "bash_complete", "COMP_WORDS": "berth run t", "COMP_CWORD": "2"}
     )
-    assert (await completing()).out.split() == ["tiny"]
+    assert (await completing()).out.split() == ["plain,tiny"]
 
 
 async def test_version(berth: Command) -> None:
@@ -218,11 +218,11 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["pull", "name"], "names no repository"),
         (["pull", "org/name:"], "names no quantization after the colon"),
         (["nothing"], "no such command 'nothing' (berth --help)"),
-        (["runn"], "no such command 'runn'. Did you mean 'run'? (berth --help)"),
-        (["ps", "--nothing"], "no such option: --nothing (berth ps --help)"),
-        (["ps", "--outptu", "json"], "no such option: --outptu: did you mean --output? (berth ps --help)"),
+        (["runn"], "no such command 'runn': did you mean run? (berth --help)"),
+        (["ps", "--nothing"], "no such option '--nothing' (berth ps --help)"),
+        (["ps", "--outptu", "json"], "no such option '--outptu': did you mean --output? (berth ps --help)"),
         (["up", "--port", "x"], "--port is 'x': it must be a whole number (berth up --help)"),
-        (["up", "--port=70000"], "--port is '70000': it must be at most 65535 (berth up --help)"),
+        (["up", "--port=70000"], "--port is '70000': it must be from 0 to 65535 (berth up --help)"),
         (["up", "--models", ""], "--models is '': it must be a folder of models"),
         (["up", "--memory", "8XB"], "--memory is '8XB': it must be a size like 8GB or 512MiB"),
         (["run", "tiny", "Hi", "--temperature", "x"], "--temperature is 'x': it must be a number"),

@@ -4,12 +4,12 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from berth_local.cli.connection import Target, connect
-from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import (
     Column,
     duration,
@@ -45,14 +45,12 @@ _COLUMNS = (
 )
 
 
-def ps(
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show it anew whenever it changes, until Ctrl-C.")
-    ] = False,
-    output: OutputOption = OutputFormat.TABLE,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
-) -> None:
+@click.command()
+@click.option("--watch", "-w", is_flag=True, help="Show it anew whenever it changes, until Ctrl-C.")
+@output_option
+@url_option
+@api_key_option
+def ps(watch: bool, output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Show the models that run, and until when, and those that could not start."""
     with connect(Target(url, api_key)) as client:
         loaded = loaded_models(client)

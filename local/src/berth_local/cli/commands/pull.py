@@ -4,15 +4,15 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-import typer
+import click
 
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import FailedError, InterruptedByUserError, NotNowError, UnknownNameError, UsageError
 from berth_local.cli.model_lookup import store_of
-from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import counted, model_name, print_json, print_note, size
 from berth_local.cli.progress import DownloadProgress
 
@@ -26,32 +26,24 @@ _FAILED = "Failed"
 _ABSENT = ("RepositoryNotFound", "RevisionNotFound", "QuantizationNotFound")
 
 
+@click.command()
+@click.argument(
+    "repository", metavar="REPO[:QUANT]", help="As org/name, org/name:Q4_K_M, org/name@revision or a URL of the hub."
+)
+@click.option("--name", "destination", metavar="NAME", help="What to call it in the store, if not as the repository.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Take only files that match; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave files out that match; may be repeated.")
+@output_option
+@url_option
+@api_key_option
 def pull(
-    repository: Annotated[
-        str,
-        typer.Argument(
-            metavar="REPO[:QUANT]",
-            show_default=False,
-            help="As org/name, org/name:Q4_K_M, org/name@revision or a URL of the hub.",
-        ),
-    ],
-    destination: Annotated[
-        str | None,
-        typer.Option(
-            "--name", metavar="NAME", show_default=False, help="What to call it in the store, if not as the repository."
-        ),
-    ] = None,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", show_default=False, help="Take only files that match; may be repeated."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", show_default=False, help="Leave files out that match; may be repeated."),
-    ] = None,
-    output: OutputOption = OutputFormat.TABLE,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
+    repository: str,
+    destination: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    output: OutputFormat,
+    url: str | None,
+    api_key: str | None,
 ) -> None:
     """Fetch a model from the hub.
 
