@@ -1,9 +1,8 @@
 """docs/reference/cli.md, from the commands in local/src/berth_local/cli."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from typer.main import get_group
+import click
 
 from berth_local.cli import errors
 from berth_local.cli.main import app
@@ -32,29 +31,24 @@ def cli_page() -> str:
 
 
 def _commands() -> Iterator[str]:
-    group = get_group(app)
-    for name, command in group.commands.items():
-        if not command.hidden:
-            yield f"## `berth {name}`"
-            yield _help(f"berth {name}", command)
-            for part, subcommand in getattr(command, "commands", {}).items():
+    root = click.Context(app)
+    for name in app.list_commands(root):
+        _, command, _ = app.resolve_command(root, [name])
+        if command is None:
+            continue
+        yield f"## `berth {name}`"
+        yield _help(f"berth {name}", command)
+        if isinstance(command, click.Group):
+            for part, subcommand in command.commands.items():
                 yield _help(f"berth {name} {part}", subcommand)
-            yield from _other_names(name)
+        yield from (f"`berth {other}` is the same." for other, meant in app.other_names.items() if meant == name)
 
 
-def _help(path: str, command: Any) -> str:
+def _help(path: str, command: click.Command) -> str:
     context = command.make_context(
         path, [], resilient_parsing=True, terminal_width=_WIDTH, help_option_names=["-h", "--help"]
     )
     return f"```text\n{command.get_help(context)}\n```"
-
-
-def _other_names(name: str) -> Iterator[str]:
-    """A line for each hidden command that does the same."""
-    same = next((command.callback for command in app.registered_commands if command.name == name), None)
-    for other in app.registered_commands:
-        if other.hidden and other.callback is same:
-            yield f"`berth {other.name}` is the same."
 
 
 def _exit_codes() -> Iterator[str]:

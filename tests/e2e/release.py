@@ -302,7 +302,7 @@ class Release:
         before = _restarts(pod)
         await self.until(
             PODS,
-            lambda pods: True if _is_ready(now := pods[pod["metadata"]["name"]]) and _restarts(now) > before else None,
+            lambda pods: True if is_ready(now := pods[pod["metadata"]["name"]]) and _restarts(now) > before else None,
         )
 
 
@@ -310,7 +310,8 @@ def _restarts(pod: Object) -> int:
     return pod["status"]["containerStatuses"][0]["restartCount"]
 
 
-def _is_ready(pod: Object) -> bool:
+def is_ready(pod: Object) -> bool:
+    """Whether the pod is ready."""
     return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"]["conditions"])
 
 

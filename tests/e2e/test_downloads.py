@@ -119,7 +119,7 @@ async def test_download_inventory_chat_by_the_api(store: Release) -> None:
     asked = {"url": REPOSITORY, "destination": destination, "quantization": "q4_1"}
     status, verified, _ = await store.post("/v1/models/verify-repo", asked)
     assert status == 200, verified
-    assert [file["name"] for file in verified["files"]] == [f"{SAMPLE}-Q4_1.gguf", "config.json"]
+    assert [file["name"] for file in verified["files"]] == ["README.md", f"{SAMPLE}-Q4_1.gguf", "config.json"]
     first, second = await asyncio.gather(*(store.post("/v1/models/download", asked) for _ in range(2)))
     assert first[0] in (200, 202), first
     assert second[1]["job_id"] == first[1]["job_id"], "two requests for the same thing are one download"

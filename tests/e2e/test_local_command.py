@@ -17,6 +17,7 @@ import pytest
 from berth_local.cli.sample_model import FILE, MODEL
 from tests.conftest import missing
 from tests.hub.server import HubServer
+from tests.unit.formats.weights import write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -124,7 +125,7 @@ def test_a_server_is_found_by_the_other_commands(environment: dict[str, str], se
     assert berth("run", MODEL, "Hello", "--max-tokens", "5").strip()
     assert json.loads(berth("ps", "-o", "json"))["loaded_models"][0]["phase"] == "Ready"
     assert berth("logs", MODEL, "--tail", "5").strip()
-    assert berth("stop", MODEL) == f"/models/{MODEL} is unloaded.\n"
+    assert berth("stop", MODEL) == f"{MODEL} is unloaded.\n"
 
 
 @pytest.fixture
@@ -151,6 +152,17 @@ def test_an_interrupted_download_goes_on_where_it_was(environment: dict[str, str
     assert done.stdout == "sample-Q4_1 (98 MB): berth run sample-Q4_1\n"
     assert sum(hub.sent.values()) < 1.4 * size
     assert ran([BERTH, "list"], environment).stdout.splitlines()[1].split()[0] == "sample-Q4_1"
+
+
+def test_a_model_comes_with_its_licence(environment: dict[str, str], hub: HubServer, tmp_path: Path) -> None:
+    files = write_checkpoint(tmp_path / "made")
+    card = b"---\nlicense: apache-2.0\n---\n# Small\n"
+    hub.repository("org/small").commit({path.name: path.read_bytes() for path in files.iterdir()} | {"README.md": card})
+    environment["HF_ENDPOINT"] = hub.url
+    told = ran([BERTH, "pull", "org/small"], environment)
+    assert told.stdout == "small (2 kB): berth run small\n"
+    assert "kubectl" not in told.stderr
+    assert "Licence       apache-2.0\n" in ran([BERTH, "show", "small"], environment).stdout
 
 
 def test_a_repository_that_is_not_there_is_told(environment: dict[str, str], hub: HubServer) -> None:

@@ -1,9 +1,10 @@
 """What the chart makes of values in any combination, by the word of the API server and of helm's own lint.
 
 The API server knows more than kubeconform: its schemas refuse fields that they do not have, the CRDs' rules and
-admission are in force, and it warns of pods that are not restricted.
+admission are in force, and it warns of pods that are not restricted. HTTPRoutes are judged by their own CRD.
 """
 
+import copy
 import functools
 import json
 import random
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 import yaml
 
+from tests.integration.gateway_api import define_routes
 from tests.kubectl import Kubectl
 from tests.unit.chart.rendering import CHART, Manifest, helm, render
 
@@ -40,6 +42,13 @@ NODES: dict[str, Any] = {
         {"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}
     ]}}},
 }  # fmt: skip
+ROUTE: dict[str, Any] = {
+    "enabled": True,
+    "annotations": {"a": "b"},
+    "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+    "hostnames": ["a.example.com", "*.example.org"],
+    "timeouts": {"request": "0s", "backendRequest": "0s"},
+}
 DIMENSIONS: dict[str, list[dict[str, Any]]] = {
     "keys": [
         {},
@@ -72,6 +81,7 @@ DIMENSIONS: dict[str, list[dict[str, Any]]] = {
         {"router": {"ingress": {"enabled": True, "hosts": ["a.example.com"], "tls": [{"hosts": ["a.example.com"]}]}}},
         {"router": {"service": {"type": "NodePort", "nodePort": 30123}}},
         {"router": {"service": {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}}}},
+        {"router": {"httpRoute": ROUTE}},
     ],
     "sizes": [
         {},
@@ -143,20 +153,32 @@ def blocks() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+def tried_in(namespace: str, manifest: Manifest) -> Manifest:
+    """The object as a dry run can have it: in this namespace, and a pod without an account that is not made first."""
+    tried = copy.deepcopy(manifest)
+    if "namespace" in tried["metadata"]:
+        tried["metadata"]["namespace"] = namespace
+    if tried["kind"] == "Pod":
+        tried["spec"].pop("serviceAccountName", None)
+    return tried
+
+
 def dry_run(kubectl: Kubectl, manifests: list[Manifest]) -> str:
     """What the API server says of the objects, none of which it keeps. Raises KubectlError if it refuses one."""
-    here = [
-        {**each, "metadata": {**each["metadata"], "namespace": kubectl.namespace}}
-        if "namespace" in each["metadata"]
-        else each
-        for each in manifests
-    ]
+    here = [tried_in(kubectl.namespace, each) for each in manifests]
     items = json.dumps({"apiVersion": "v1", "kind": "List", "items": here})
     how = ("--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "--filename", "-")
     return kubectl.run("apply", *how, stdin=items)
 
 
+def kinds_of_templates() -> set[str]:
+    """Of the objects that the chart can make, and that its templates write down."""
+    templates = (path.read_text() for path in (CHART / "templates").rglob("*.yaml"))
+    return {kind for text in templates for kind in re.findall(r"^kind: (\w+)$", text, re.MULTILINE)}
+
+
 def test_the_api_server_takes_what_the_chart_makes_of_any_values(namespace: Kubectl) -> None:
+    define_routes(namespace)
     releases = [
         render(
             release=f"r{row}", namespace=namespace.namespace, **values, **({"crds": {"install": False}} if row else {})
@@ -164,6 +186,7 @@ def test_the_api_server_takes_what_the_chart_makes_of_any_values(namespace: Kube
         for row, values in enumerate(combinations())
     ]
     manifests = [manifest for release in releases for manifest in release.manifests]
+    assert {each["kind"] for each in manifests} >= kinds_of_templates() | {"CustomResourceDefinition"}
     said = dry_run(namespace, manifests)
     assert "Warning" not in said
     assert said.count("serverside-applied (server dry run)") == len(manifests)

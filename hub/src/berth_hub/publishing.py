@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from berth_formats.model_card import CARD
 from berth_hub.errors import DestinationTakenError
 from berth_hub.repository import RepositoryFile
 from berth_hub.staging import store_errors, write_whole
@@ -34,8 +35,8 @@ def manifest(repository: str, revision: str, commit: str, files: Sequence[Reposi
 def check_destination(store: Path, destination: str, repository: str, files: Sequence[RepositoryFile]) -> bool:
     """Whether exactly these files of this repository are there already. False: nothing is there.
 
-    The commit does not matter if the content is the same. Raises DestinationTakenError if anything else is there, and
-    StoreError.
+    The commit does not matter if the content is the same, nor does the model's card: people edit it for years, and
+    earlier downloads have none. Raises DestinationTakenError if anything else is there, and StoreError.
     """
     with store_errors(store):
         target = store / destination
@@ -51,14 +52,14 @@ def check_destination(store: Path, destination: str, repository: str, files: Seq
             raise DestinationTakenError(
                 f"destination {destination} holds what no download put there: choose another, or delete it first"
             )
-        wanted = [_stated(file) for file in sorted(files, key=lambda file: file.path)]
-        if found.get("repository") != repository or found.get("files") != wanted:
+        wanted = sorted((file for file in files if file.path != CARD), key=lambda file: file.path)
+        if found.get("repository") != repository or _without_card(found) != [_stated(file) for file in wanted]:
             held = f"{found.get('repository')}@{str(found.get('commit'))[:12]}"
             raise DestinationTakenError(
                 f"destination {destination} holds other files ({held}): "
                 "choose another destination, or delete that model first"
             )
-        broken = [file.path for file in files if not _is_there(target / file.path, file.size)]
+        broken = [file.path for file in wanted if not _is_there(target / file.path, file.size)]
         if broken:
             raise DestinationTakenError(
                 f"destination {destination} holds this model but {broken[0]} is missing or of another size: "
@@ -101,6 +102,16 @@ def _read(target: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+
+def _without_card(content: dict[str, Any]) -> list[Any]:
+    """The files of a manifest that make the model."""
+    files: Any = content.get("files")
+    return [file for file in cast("list[Any]", files) if not _is_card(file)] if isinstance(files, list) else []
+
+
+def _is_card(file: Any) -> bool:
+    return isinstance(file, dict) and cast("dict[str, Any]", file).get("path") == CARD
 
 
 def _is_there(path: Path, size: int) -> bool:

@@ -1,8 +1,8 @@
 """Which of a repository's files make the model that was asked for. Pure.
 
 Without patterns these are the files that an engine loads: weights as safetensors or GGUF, configuration, tokenizer,
-chat template. Pickles (`.bin`, `.pt`, ...) run code when they are loaded and are taken only where the administrator
-allows them, and by default only where there are no other weights.
+chat template; and the model's card, which states its licence. Pickles (`.bin`, `.pt`, ...) run code when they are
+loaded and are taken only where the administrator allows them, and by default only where there are no other weights.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from berth_formats.model_card import CARD
 from berth_formats.names import SAFETENSORS_SUFFIX, WeightSet, gguf_sets, is_gguf, is_hidden, is_pickle, is_weights
 from berth_hub.errors import PicklesOnlyError, QuantizationNotFoundError, QuantizationRequiredError, SelectionError
 from berth_hub.repository import RepositoryFile
@@ -94,6 +95,8 @@ def _is_wanted(path: str, candidates: Sequence[RepositoryFile], selection: Selec
     """Whether the include patterns match it; without patterns, whether it is in the default set."""
     if selection.include:
         return _matches(path, selection.include)
+    if path == CARD:
+        return True
     name = PurePosixPath(path).name.lower()
     if name.endswith(_DEFAULT_SUFFIXES) or name in _TOKENIZER_FILES or is_gguf(path):
         return True

@@ -39,10 +39,9 @@ class Release:
         return [manifest for manifest in self.manifests if manifest["kind"] == kind]
 
     def pod_specs(self) -> dict[str, dict[str, Any]]:
-        """Name of a Deployment, Job or Pod → the spec of its pods."""
+        """Name of a Deployment or Pod → the spec of its pods."""
         templates = {
-            found["metadata"]["name"]: found["spec"]["template"]["spec"]
-            for found in (*self.of_kind("Deployment"), *self.of_kind("Job"))
+            found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in self.of_kind("Deployment")
         }
         return templates | {found["metadata"]["name"]: found["spec"] for found in self.of_kind("Pod")}
 

@@ -13,18 +13,17 @@ def annotations(manifest: dict[str, Any]) -> dict[str, str]:
     return manifest["metadata"].get("annotations") or {}
 
 
-def test_a_job_ends_what_routers_made_and_nothing_of_it_is_there_before_or_after() -> None:
+def test_a_pod_ends_what_routers_made_and_nothing_of_it_is_there_before_or_after() -> None:
     release = render()
     hooks = [each for each in release.manifests if annotations(each).get("helm.sh/hook") == "pre-delete"]
-    assert {each["kind"] for each in hooks} == {"ServiceAccount", "Role", "RoleBinding", "Job"}
+    assert {each["kind"] for each in hooks} == {"ServiceAccount", "Role", "RoleBinding", "Pod"}
     assert {annotations(each)["helm.sh/hook-delete-policy"] for each in hooks} == {
         "before-hook-creation,hook-succeeded,hook-failed"
     }
     weights = {each["kind"]: int(annotations(each)["helm.sh/hook-weight"]) for each in hooks}
-    assert weights["Role"] < weights["RoleBinding"] < weights["Job"]
-    job = release.one("Job", "berth-uninstall")
-    assert job["spec"]["activeDeadlineSeconds"] < 300, "helm waits no longer"
-    spec = job["spec"]["template"]["spec"]
+    assert weights["Role"] < weights["RoleBinding"] < weights["Pod"]
+    spec = release.one("Pod", "berth-uninstall")["spec"]
+    assert spec["activeDeadlineSeconds"] < 300, "helm waits no longer"
     assert spec["serviceAccountName"] == "berth-uninstall"
     [container] = spec["containers"]
     [operator] = release.pod_specs()["berth-operator"]["containers"]
@@ -34,7 +33,13 @@ def test_a_job_ends_what_routers_made_and_nothing_of_it_is_there_before_or_after
 
 
 def test_it_can_be_left_out() -> None:
-    assert not render(uninstallHook={"enabled": False}).of_kind("Job")
+    assert "berth-uninstall" not in render(uninstallHook={"enabled": False}).pod_specs()
+
+
+def test_it_finds_room_where_engines_have_all() -> None:
+    [container] = render().one("Pod", "berth-uninstall")["spec"]["containers"]
+    # Stated, since a quota of memory refuses a pod that does not say.
+    assert container["resources"]["requests"] == {"cpu": "0", "memory": "0"}
 
 
 @pytest.mark.parametrize("keep", [True, False])

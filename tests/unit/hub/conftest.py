@@ -16,10 +16,11 @@ FILES: dict[str, bytes] = {
     "config.json": b'{"model_type": "llama"}',
     "model.safetensors": WEIGHTS,
     "original/params.json": b"{}",
+    "original/README.md": b"# The original",
     "README.md": b"# Tiny",
     "tokenizer.json": os.urandom(9000),
 }
-TAKEN = {"config.json", "model.safetensors", "original/params.json", "tokenizer.json"}
+TAKEN = {"config.json", "model.safetensors", "original/params.json", "README.md", "tokenizer.json"}
 
 
 @pytest.fixture

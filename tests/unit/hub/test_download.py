@@ -82,8 +82,8 @@ def test_a_download_ends_in_its_files_and_a_manifest(hub: HubServer, store: Path
         "bytesDone": size,
         "bytesTotal": size,
         "bytesFetched": size,
-        "filesDone": 4,
-        "filesTotal": 4,
+        "filesDone": 5,
+        "filesTotal": 5,
     }
 
 
@@ -254,6 +254,20 @@ def test_the_same_again_succeeds_without_fetching(hub: HubServer, store: Path) -
     report = download(hub, store, name="again")
     assert (report.phase, report.bytes_done, hub.sent) == (DownloadStep.SUCCEEDED, report.bytes_total, {})
     assert_complete(store)
+
+
+def test_a_card_that_was_edited_makes_no_other_model(hub: HubServer, store: Path) -> None:
+    download(hub, store)
+    hub.repositories["acme/tiny"].commit({**FILES, "README.md": b"# Tiny, with more words"})
+    assert download(hub, store, name="again").phase == DownloadStep.SUCCEEDED
+    assert_complete(store)
+
+
+def test_a_model_that_was_fetched_without_its_card_is_there(hub: HubServer, store: Path) -> None:
+    request = Request("acme/tiny", "main", "tiny", Selection(exclude=["README.md"]))
+    DownloadAttempt(request, HubAccess(hub.url, None), store, 0, ProgressTracker()).run("tiny")
+    assert content(store / "tiny").keys() == TAKEN - {"README.md"}
+    assert download(hub, store, name="again").phase == DownloadStep.SUCCEEDED
 
 
 def test_other_content_is_never_overwritten(hub: HubServer, store: Path) -> None:

@@ -44,7 +44,7 @@ PICKLES = {
     "pytorch_model-00002-of-00002.bin": 9,
     "training_args.bin": 1,
 }
-GGUF_OTHERS = ["config.json", "tokenizer.json"]
+GGUF_OTHERS = ["README.md", "config.json", "tokenizer.json"]
 
 
 def files(sizes: dict[str, int]) -> list[RepositoryFile]:
@@ -70,16 +70,16 @@ def taken(sizes: dict[str, int], selection: Selection) -> list[str]:
         ),
         (GGUF, Selection(include=["*Q4_K_M*"]), ["Tiny-Q4_K_M.gguf"]),
         (GGUF, Selection("Q4_K_M", include=["*.gguf"]), ["Tiny-Q4_K_M.gguf"]),
-        (GGUF, Selection("Q4_K_M", exclude=["tokenizer*"]), ["Tiny-Q4_K_M.gguf", "config.json"]),
+        (GGUF, Selection("Q4_K_M", exclude=["tokenizer*", "README.md"]), ["Tiny-Q4_K_M.gguf", "config.json"]),
         (
             GGUF,
             Selection(include=["Q8_0/"]),
             ["Q8_0/Tiny-Q8_0-00001-of-00002.gguf", "Q8_0/Tiny-Q8_0-00002-of-00002.gguf"],
         ),
         (GGUF, Selection(include=["mmproj*"]), ["mmproj-model-f16.gguf"]),
-        (SAFETENSORS, Selection(), [*SAFETENSORS][1:10]),
-        (SAFETENSORS, Selection(exclude=["*.jinja"]), [*SAFETENSORS][1:9]),
-        (SAFETENSORS, Selection(allow_pickle=True), [*SAFETENSORS][1:10]),
+        (SAFETENSORS, Selection(), [*SAFETENSORS][:10]),
+        (SAFETENSORS, Selection(exclude=["*.jinja"]), [*SAFETENSORS][:9]),
+        (SAFETENSORS, Selection(allow_pickle=True), [*SAFETENSORS][:10]),
         (SAFETENSORS, Selection(include=["*.bin", "config.json"]), ["config.json"]),
         (
             SAFETENSORS,
@@ -92,7 +92,7 @@ def taken(sizes: dict[str, int], selection: Selection) -> list[str]:
             [path for path in SAFETENSORS if path.endswith((".py", ".safetensors"))],
         ),
         (PICKLES, Selection(allow_pickle=True), [*PICKLES][:3]),
-        ({"Tiny-Q4_0.gguf": 1, "README.md": 1}, Selection(), ["Tiny-Q4_0.gguf"]),
+        ({"Tiny-Q4_0.gguf": 1, "docs/README.md": 1}, Selection(), ["Tiny-Q4_0.gguf"]),
         ({"model.gguf": 1}, Selection(), ["model.gguf"]),
     ],
 )

@@ -69,8 +69,12 @@ async def test_a_repository_that_can_be_downloaded(asking: Serving, hub: HubServ
         "private": False,
         "revision": "main",
         "destination": "/models/tiny",
-        "files": [{"name": "config.json", "size": 2}, {"name": "model.safetensors", "size": 5000}],
-        "total_bytes": 5002,
+        "files": [
+            {"name": "README.md", "size": 1},
+            {"name": "config.json", "size": 2},
+            {"name": "model.safetensors", "size": 5000},
+        ],
+        "total_bytes": 5003,
         "quantizations": [],
         "recommended_backends": ["transformers"],
         "downloadable": True,
@@ -135,12 +139,12 @@ async def test_a_place_that_is_taken_is_told(asking: Serving, settings: RouterSe
 @pytest.mark.covers("free_bytes")
 async def test_a_model_that_does_not_fit_is_told(asking: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     def free(_: Space) -> int:
-        return 5101
+        return 5102
 
     monkeypatch.setattr(Space, "free", free)
     _, found = await verify(asking, url="acme/tiny")
     assert not found["downloadable"]
-    assert "needs 5002 bytes. The model store has 5101 left, of which 100 stay free" in found["warnings"][0]
+    assert "needs 5003 bytes. The model store has 5102 left, of which 100 stay free" in found["warnings"][0]
 
 
 async def test_a_hub_that_fails_is_503(asking: Serving, hub: HubServer) -> None:

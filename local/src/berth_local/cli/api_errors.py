@@ -12,6 +12,7 @@ from berth_local.cli.errors import (
     UnknownNameError,
     UsageError,
 )
+from berth_local.cli.printing import with_names
 from berth_local.cli.words import failure_words
 
 _COMMANDS = {
@@ -103,8 +104,8 @@ def stream_error_of(event: dict[str, Any]) -> CommandError:
 
 
 def _for_people(message: str) -> str:
-    """The message in one line, with the names of commands and options in place of endpoints and fields."""
-    message = " ".join(failure_words(message).split())
+    """The message in one line, with names for paths, and commands and options in place of endpoints and fields."""
+    message = with_names(" ".join(failure_words(message).split()))
     message = _ENDPOINT.sub(lambda found: _COMMANDS.get(found[0], found[0]), message)
     found = _NOT_VALID.match(message)
     if not found:

@@ -2,30 +2,10 @@
 
 import os
 import sys
-from typing import Annotated
 
-import typer
+import click
 
-from berth_local.cli.commands import (
-    completion,
-    describe,
-    doctor,
-    down,
-    engines,
-    get,
-    launch,
-    logs,
-    models,
-    ps,
-    pull,
-    run,
-    service,
-    show,
-    status,
-    stop,
-    up,
-    version,
-)
+from berth_local.cli.command_group import CommandGroup
 from berth_local.cli.errors import CommandError, FailedError, InterruptedByUserError, UsageError
 from berth_local.cli.printing import print_error
 from berth_local.cli.usage import usage_message
@@ -34,51 +14,55 @@ from berth_process.settings_error import SettingsError, read_variable
 
 _WIDEST_HELP = 120
 
-app = typer.Typer(
-    name="berth",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help is printed at once, and is as readable in a pipe
+_COMMANDS = {
+    "run": "run:run",
+    "up": "up:up",
+    "down": "down:down",
+    "launch": "launch:launch",
+    "ps": "ps:ps",
+    "list": "models:list_models",
+    "show": "show:show",
+    "pull": "pull:pull",
+    "rm": "models:remove",
+    "stop": "stop:stop",
+    "describe": "describe:describe",
+    "logs": "logs:logs",
+    "get": "get:get",
+    "status": "status:status",
+    "doctor": "doctor:doctor",
+    "completion": "completion:completion",
+    "version": "version:version",
+    "service": "service:service",
+    "engines": "engines:engines",
+}
+"""The module of each command in berth_local.cli.commands, and what the command is called there."""
+
+_OTHER_NAMES = {"ls": "list"}
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from berth_local.cli.commands.version import print_version  # noqa: PLC0415 (only where it is wanted)
+
+        print_version()
+        context.exit()
+
+
+@click.group(
+    cls=CommandGroup,
+    modules=_COMMANDS,
+    other_names=_OTHER_NAMES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST_HELP},
 )
-
-for _name, _command in (
-    ("run", run.run),
-    ("up", up.up),
-    ("down", down.down),
-    ("launch", launch.launch),
-    ("ps", ps.ps),
-    ("list", models.list_models),
-    ("show", show.show),
-    ("pull", pull.pull),
-    ("rm", models.remove),
-    ("stop", stop.stop),
-    ("describe", describe.describe),
-    ("logs", logs.logs),
-    ("get", get.get),
-    ("status", status.status),
-    ("doctor", doctor.doctor),
-    ("completion", completion.completion),
-    ("version", version.version),
-):
-    app.command(_name)(_command)
-app.add_typer(service.service, name="service")
-app.add_typer(engines.engines, name="engines")
-app.command("ls", hidden=True)(models.list_models)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        version.version()
-        raise typer.Exit
-
-
-@app.callback()
-def berth(
-    show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print Berth's version.")
-    ] = False,
-) -> None:
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Print Berth's version.",
+)
+def app() -> None:
     """Ask for a language model by name and it is there: on this machine, or on a cluster with --url."""
     read_variable(os.environ, "BERTH_LOG_LEVEL", log_level, "INFO")  # which not every command uses
 
@@ -91,12 +75,11 @@ def main() -> None:
 def exit_code(arguments: list[str]) -> int:
     """Runs the command. Prints an error in one line on stderr. The exit code."""
     _open_streams()
-    completion.prepare_completion()
     try:
         _check_text(arguments)
-        ended = app(arguments or ["--help"], prog_name="berth", standalone_mode=False)
+        ended = app.main(arguments or ["--help"], prog_name="berth", standalone_mode=False)
         sys.stdout.flush()
-    except typer.TyperException as error:
+    except click.ClickException as error:
         return _failed(UsageError(usage_message(error, arguments)))
     except CommandError as error:
         return _failed(error)
@@ -104,7 +87,7 @@ def exit_code(arguments: list[str]) -> int:
         return _failed(UsageError(str(error)))
     except SystemExit as answered:  # completion has answered a shell
         return answered.code if isinstance(answered.code, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, click.Abort):
         return _failed(InterruptedByUserError("interrupted"))
     except BrokenPipeError:  # the reader, such as head, has read enough
         _drop_output()

@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+import click
+
 from berth_local.cli.errors import CommandError
 from berth_process.settings_error import SettingsError
 
 
-def complete_model(incomplete: str) -> list[str]:
+def complete_model(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of models that begin so: of the running server, or of this machine's store where no server answers."""
     from berth_local.cli.connection import Target, connect, running_url  # noqa: PLC0415 (only when Tab is pressed)
     from berth_local.cli.printing import model_name  # noqa: PLC0415
@@ -24,12 +26,12 @@ def complete_model(incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-def complete_engine(incomplete: str) -> list[str]:
+def complete_engine(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The engines that begin so."""
     return [name for name in ("llamacpp", "transformers", "vllm") if name.startswith(incomplete)]
 
 
-def complete_device(incomplete: str) -> list[str]:
+def complete_device(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The devices that begin so."""
     return [name for name in ("cpu", "cuda") if name.startswith(incomplete)]
 

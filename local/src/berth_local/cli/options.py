@@ -1,12 +1,26 @@
 """Options that several commands have."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TypeVar
 
-import typer
+import click
 
 from berth_local.cli.model_names import complete_model
+
+Value = TypeVar("Value", bound=StrEnum)
+
+
+class OneOf(click.Choice[Value]):
+    """One of an enum's values, as it is written. Click itself would take the names of its members."""
+
+    def __init__(self, values: Iterable[Value]) -> None:
+        super().__init__(values)
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        """The text that means this value."""
+        return str(choice)
 
 
 class OutputFormat(StrEnum):
@@ -16,41 +30,30 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-UrlOption = Annotated[
-    str | None,
-    typer.Option(
-        "--url", envvar="BERTH_URL", metavar="URL", show_default=False, help="The server, if not this machine's own."
-    ),
-]
-ApiKeyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--api-key", envvar="BERTH_API_KEY", metavar="KEY", show_default=False, help="The key that the server asks for."
-    ),
-]
-OutputOption = Annotated[
-    OutputFormat, typer.Option("--output", "-o", metavar="FORMAT", help="table, for people, or json, for programs.")
-]
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        show_default=False,
-        autocompletion=complete_model,
-        help="Its directory's name in the model store.",
-    ),
-]
-ModelsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--models",
-        metavar="DIR",
-        show_default=False,
-        file_okay=False,
-        exists=True,
-        help="A directory of models to serve instead of Berth's own.",
-    ),
-]
-SampleOption = Annotated[
-    bool, typer.Option("--sample", help="Put a small model (SmolLM2-135M-Instruct, 98 MB) into the store first.")
-]
+url_option = click.option(
+    "--url", metavar="URL", envvar="BERTH_URL", show_envvar=True, help="The server, if not this machine's own."
+)
+api_key_option = click.option(
+    "--api-key", metavar="KEY", envvar="BERTH_API_KEY", show_envvar=True, help="The key that the server asks for."
+)
+output_option = click.option(
+    "--output",
+    "-o",
+    type=OneOf(OutputFormat),
+    default=OutputFormat.TABLE.value,
+    show_default=True,
+    metavar="FORMAT",
+    help="table, for people, or json, for programs.",
+)
+model_argument = click.argument(
+    "model", metavar="MODEL", shell_complete=complete_model, help="Its directory's name in the model store."
+)
+models_option = click.option(
+    "--models",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="A directory of models to serve instead of Berth's own.",
+)
+sample_option = click.option(
+    "--sample", is_flag=True, help="Put a small model (SmolLM2-135M-Instruct, 98 MB) into the store first."
+)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -16,6 +17,8 @@ from berth_process.sizes import readable
 _GAP = "  "
 _SHORTEST = 12
 """The fewest characters that a shortened column keeps."""
+
+_STORE = re.compile(r"(?<![\w./~-])/models/(?=\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +160,8 @@ def counted(number: int, noun: str) -> str:
 def model_name(path: str) -> str:
     """The name of a model for people: its path below the store."""
     return path.removeprefix("/models/")
+
+
+def with_names(text: str) -> str:
+    """The text with models called as `berth ps` calls them: the API has paths, of a folder that is on no machine."""
+    return _STORE.sub("", text)

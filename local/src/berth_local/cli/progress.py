@@ -16,16 +16,27 @@ _LINE_SECONDS = 10.0
 _BEGINNINGS = {"WaitingForPod": "the download begins"}
 """Steps of every download that are of interest in a cluster alone, by their reasons."""
 
+_ON_ONE_MACHINE = _BEGINNINGS | {
+    "WaitingForNode": "the download begins",
+    "WaitingForContainer": "the download begins",
+    "CleaningUp": "an earlier download of this model ends first",
+}
+"""The same for one machine, where the words of the operator name what nobody has there."""
+
 
 _AS_ALWAYS = frozenset({"Listing", "Downloading", "Verifying", "Publishing", "Starting", "Ending"})
 """The reasons of a download that nothing stands in the way of."""
 
 
 class DownloadProgress:
-    """Shows a download on a stream. It is a context manager: at its end the bar is gone."""
+    """Shows a download on a stream. It is a context manager: at its end the bar is gone.
 
-    def __init__(self, stream: TextIO) -> None:
+    `one_machine`: whether this machine's own server does it, and no cluster.
+    """
+
+    def __init__(self, stream: TextIO, one_machine: bool) -> None:
         self._stream = stream
+        self._one_machine = one_machine
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._printed_at = float("-inf")
@@ -54,21 +65,24 @@ class DownloadProgress:
             self._bar.start()
         if self._task is not None:
             total = job["bytes_total"] or None
-            self._bar.update(self._task, total=total, completed=job["bytes_done"] or 0, text=described(job))
+            self._bar.update(
+                self._task, total=total, completed=job["bytes_done"] or 0, text=described(job, self._one_machine)
+            )
 
     def _print(self, job: dict[str, Any]) -> None:
-        line, now = described(job), time.monotonic()
+        line, now = described(job, self._one_machine), time.monotonic()
         due = now - self._printed_at >= _LINE_SECONDS or job["phase"] == "Succeeded"
         if line != self._printed and due and job["phase"] != "Failed":  # why it failed, the command says
             self._printed, self._printed_at = line, now
             print(line, file=self._stream, flush=True)
 
 
-def described(job: dict[str, Any]) -> str:
+def described(job: dict[str, Any], one_machine: bool) -> str:
     """How far it is, in words: 312 MB of 4.7 GB, 2 of 5 files, 87 MB/s, 50 s left. Or what stands in the way."""
     runs, reason = job["phase"] == "Running", str(job["reason"])
     if not job["bytes_total"] or (runs and reason not in _AS_ALWAYS and job["message"]):
-        return _BEGINNINGS.get(reason, str(job["message"] or job["phase"]))
+        beginnings = _ON_ONE_MACHINE if one_machine else _BEGINNINGS
+        return beginnings.get(reason, str(job["message"] or job["phase"]))
     parts = [f"{size(job['bytes_done'])} of {size(job['bytes_total'])}"]
     if (job["files_total"] or 0) > 1:
         parts.append(f"{job['files_done'] or 0} of {job['files_total']} files")

@@ -1,40 +1,47 @@
-"""What is wrong with a command line, in one line for whoever typed it: pure, but for typer's own words."""
+"""What is wrong with a command line, in one line for whoever typed it: pure, but for click's own words."""
 
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-import typer
+import click
 
 _WORDS = (
-    ("Value error, ", ""),
-    ("Input should be a valid integer, unable to parse string as an integer", "it must be a whole number"),
-    ("Input should be a valid number, unable to parse string as a number", "it must be a number"),
-    ("Input should be", "it must be"),
-    ("less than or equal to", "at most"),
-    ("greater than or equal to", "at least"),
+    (r"'.*' is not a valid integer( range)?", "it must be a whole number"),
+    (r"'.*' is not a valid float( range)?", "it must be a number"),
+    (r"\S+ is not in the range (\S+)<=x<=(\S+)", r"it must be from \1 to \2"),
+    (r"\S+ is not in the range x>=(\S+)", r"it must be at least \1"),
+    (r"\S+ is not in the range x<=(\S+)", r"it must be at most \1"),
 )
-"""Words of typer's errors, and the words that the command prints in their place."""
+"""Click's words for what is wrong with a value, and the words that the command prints in their place."""
 
-_INVALID = re.compile(r"^Invalid value for (?P<names>.+?): (?P<right>(?:it must be|.* is not one of) .*)$")
-
-
-_POSSIBLE = re.compile(r" \(Possible options: (.*)\)$")
+_INVALID = re.compile(r"^Invalid value for (?P<names>.+?): (?P<wrong>.*)$")
+_POSSIBLE = re.compile(r"\.? (?:Did you mean (?P<one>.*)\?|\(Did you mean one of: (?P<several>.*)\?\))$")
 
 
-def usage_message(error: typer.TyperException, arguments: Sequence[str]) -> str:
+def usage_message(error: click.ClickException, arguments: Sequence[str]) -> str:
     """The error in one line, with the value that is wrong and the option that may be meant."""
-    message = _POSSIBLE.sub(r": did you mean \1?", " ".join(error.format_message().split()).rstrip("."))
-    for words, ours in _WORDS:
-        message = message.replace(words, ours)
+    message = _POSSIBLE.sub(_meant, " ".join(error.format_message().split()).rstrip("."))
     context = getattr(error, "ctx", None)
     if found := _INVALID.match(message):
         names = re.findall(r"'([^']+)'", found["names"]) or [found["names"]]
-        value = _value_of(names, arguments)
-        if value is not None and found["right"].startswith("it must be"):
-            message = f"{names[0]} is {value!r}: {found['right']}"
+        value, right = _value_of(names, arguments), _right(found["wrong"])
+        if right:
+            message = f"{names[0]} is {value!r}: {right}" if value is not None else f"{names[0]}: {right}"
     command = context.command_path if context else "berth"
     return f"{message[:1].lower()}{message[1:]} ({command} --help)"
+
+
+def _meant(found: re.Match[str]) -> str:
+    return f": did you mean {(found['one'] or found['several']).replace(chr(39), '')}?"
+
+
+def _right(wrong: str) -> str | None:
+    """What would be right. None: the words say it themselves."""
+    for words, ours in _WORDS:
+        if found := re.fullmatch(words, wrong):
+            return found.expand(ours)
+    return None
 
 
 def _value_of(names: Sequence[str], arguments: Sequence[str]) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from berth_local.cli.printing import model_name, size
+from berth_local.cli.printing import model_name, size, with_names
 from berth_local.cli.room_words import Residents, room_words
 
 _WAITING = re.compile(r"^waiting for (?P<model>\S+?)(?:: (?P<rest>.*))?$", re.DOTALL)
@@ -31,7 +31,7 @@ def waiting_words(reason: str, model_bytes: int | None = None, residents: Reside
         return reason
     model, rest = model_name(found["model"]), _PHASE.sub("", found["rest"] or "")
     if rest not in _AS_ALWAYS:
-        return room_words(rest, residents or Residents()) or f"{model}: {rest}"
+        return room_words(rest, residents or Residents()) or f"{model}: {with_names(rest)}"
     return f"loading {model} ({size(model_bytes)})" if model_bytes else f"loading {model}"
 
 
@@ -45,7 +45,7 @@ def failure_words(message: str) -> str:
 
 def plan_words(plan: Mapping[str, Any]) -> str:
     """What /v1/models/plan says would happen, of the model where the server speaks of a deployment."""
-    message: str = plan["message"]
+    message = with_names(plan["message"])
     deployment: str | None = plan.get("deployment")
     return message.replace(deployment, model_name(plan["model"])) if deployment else message
 

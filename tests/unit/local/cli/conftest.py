@@ -33,13 +33,18 @@ class Ran:
         return orjson.loads(self.out)
 
 
-class _OfThisThread(io.StringIO):
+class _OfThisThread(io.TextIOWrapper):
     """What the thread that made it writes. The router shares the process, and its log goes where it went before."""
 
     def __init__(self, others: TextIO) -> None:
-        super().__init__()
+        self._bytes = io.BytesIO()
+        super().__init__(self._bytes, encoding="utf-8", errors="surrogateescape", write_through=True)
         self._thread = threading.get_ident()
         self._others = others
+
+    def getvalue(self) -> str:
+        """What has been written."""
+        return self._bytes.getvalue().decode(errors="surrogateescape")
 
     def write(self, text: str, /) -> int:
         return super().write(text) if threading.get_ident() == self._thread else self._others.write(text)

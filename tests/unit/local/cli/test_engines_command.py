@@ -1,6 +1,9 @@
 """berth engines, and berth completion: what they change on the machine."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,5 +99,26 @@ def test_completion_installs_itself_on_request(
     ],
 )
 def test_a_shell_completes_values(environment: dict[str, str], typed: str, completions: str) -> None:
-    asked = {"_BERTH_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
-    assert run_command((), {**environment, **asked}).out.split() == [completions]
+    asked = {"_BERTH_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    assert run_command((), {**environment, **asked}).out.split() == [f"plain,{completions}"]
+
+
+def test_bash_itself_completes_by_the_script(environment: dict[str, str]) -> None:
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    typed = "COMP_WORDS=(berth run tiny --backend t) COMP_CWORD=4; _berth_completion berth; echo ${COMPREPLY[@]}"
+    done = subprocess.run(
+        ["bash", "-c", f"source <(berth completion bash); {typed}"],
+        env={**environment, "PATH": programs},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["transformers"]
+
+
+def test_a_shells_own_file_is_added_to_once(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / ".bashrc").write_text("alias ll='ls -l'")
+    for _ in range(2):
+        assert run_command(("completion", "bash", "--install"), environment).code == 0
+    script = tmp_path / ".bash_completions/berth.sh"
+    assert (tmp_path / ".bashrc").read_text() == f"alias ll='ls -l'\nsource '{script}'\n"

@@ -31,6 +31,10 @@ FETCHING: dict[str, Any] = {
             "the download begins",
         ),
         (
+            {"bytes_total": None, "phase": "Pending", "reason": "WaitingForContainer", "message": "the node pulls"},
+            "the download begins",
+        ),
+        (
             {"reason": "HubUnavailable", "message": "the hub failed; tried again in 4 s"},
             "the hub failed; tried again in 4 s",
         ),
@@ -38,4 +42,9 @@ FETCHING: dict[str, Any] = {
     ],
 )
 def test_how_far_it_is_or_what_stands_in_the_way(changes: dict[str, Any], words: str) -> None:
-    assert described({**FETCHING, **changes}) == words
+    assert described({**FETCHING, **changes}, one_machine=True) == words
+
+
+def test_in_a_cluster_the_way_to_the_cause_is_told() -> None:
+    waits = {**FETCHING, "bytes_total": None, "reason": "WaitingForContainer", "message": "`kubectl describe` says why"}
+    assert described(waits, one_machine=False) == "`kubectl describe` says why"

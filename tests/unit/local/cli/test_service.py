@@ -58,7 +58,7 @@ def test_it_is_installed_started_and_removed(tmp_path: Path, environment: dict[s
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--nothing"], "no such option: --nothing (berth up --help)"),
+        (["--nothing"], "no such option '--nothing' (berth up --help)"),
         (["--detach"], "leave --detach out"),
     ],
 )

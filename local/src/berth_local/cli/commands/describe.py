@@ -1,17 +1,17 @@
 """berth describe: the story of a start: what was asked for, how far it came and when, and what is in its way."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from berth_local.cli.commands.ps import loaded_models
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import CommandError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
-from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
-from berth_local.cli.printing import counted, duration, model_name, print_json, since, size
+from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
+from berth_local.cli.printing import counted, duration, model_name, print_json, since, size, with_names
 from berth_local.cli.room_words import Residents, room_words
 from berth_local.cli.words import plan_words, reason_words
 from berth_process.clock import utc_now
@@ -45,20 +45,12 @@ _SETTINGS = {
 """The settings of engines that people ask for, and their words."""
 
 
-def describe(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_model,
-            help="Its name, or that of a deployment.",
-        ),
-    ],
-    output: OutputOption = OutputFormat.TABLE,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
-) -> None:
+@click.command()
+@click.argument("model", metavar="MODEL", shell_complete=complete_model, help="Its name, or that of a deployment.")
+@output_option
+@url_option
+@api_key_option
+def describe(model: str, output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Tell how a model started, or why it does not."""
     with connect(Target(url, api_key)) as client:
         stories = with_model(client, model, lambda name: _stories(client, name))
@@ -135,4 +127,4 @@ def _now(story: dict[str, Any], now: datetime) -> str:
 
 
 def _reason(message: str, residents: Residents) -> str:
-    return room_words(message, residents) or reason_words(message)
+    return room_words(message, residents) or with_names(reason_words(message))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
+import click
 
 from berth_local.cli.gpu_words import GPU_SERVER, gpu_lines
-from berth_local.cli.options import OutputFormat, OutputOption
+from berth_local.cli.options import OutputFormat, output_option
 from berth_local.cli.printing import print_json, size
 from berth_local.serve.interface import describe_machine, home_directory, running_server
 
@@ -28,7 +28,9 @@ class Finding:
     message: str
 
 
-def doctor(output: OutputOption = OutputFormat.TABLE) -> None:
+@click.command()
+@output_option
+def doctor(output: OutputFormat) -> None:
     """Check this machine: what Berth finds here, and what is missing.
 
     It ends with 1 if Berth cannot serve here.
@@ -40,7 +42,7 @@ def doctor(output: OutputOption = OutputFormat.TABLE) -> None:
         for each in findings:
             print(f"{each.state:<8} {each.what:<13} {each.message}")
     if any(each.state == "missing" for each in findings):
-        raise typer.Exit(1)
+        click.get_current_context().exit(1)
 
 
 def of_machine(machine: dict[str, Any], *, has_uv: bool) -> Iterator[Finding]:

@@ -1,17 +1,15 @@
 """berth down: end the server of this machine."""
 
-from typing import Annotated
-
-import typer
+import click
 
 from berth_local.cli.errors import FailedError
 from berth_local.cli.printing import print_note
 from berth_local.serve.interface import end_server, holder
 
 
-def down(
-    now: Annotated[bool, typer.Option("--now", help="Cut the answers under way off.")] = False,
-) -> None:
+@click.command()
+@click.option("--now", is_flag=True, help="Cut the answers under way off.")
+def down(now: bool) -> None:
     """End this machine's server, and every model with it.
 
     Answers under way end first, within 5 s.

@@ -1,13 +1,13 @@
 """berth engines: those that this machine has or can have."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from berth_local.cli.commands.ps import loaded_models
 from berth_local.cli.connection import Target, connect, failure
 from berth_local.cli.errors import FailedError, NoServerError, UnknownNameError
-from berth_local.cli.options import OutputFormat, OutputOption
+from berth_local.cli.options import OutputFormat, output_option
 from berth_local.cli.printing import Column, model_name, print_json, print_note, print_table
 from berth_local.serve.interface import StartError, describe_machine, install_engine, remove_engine
 
@@ -18,29 +18,25 @@ if TYPE_CHECKING:
 _COLUMNS = (Column("ENGINE"), Column("DEVICES", rank=2), Column("INSTALLED"), Column("WHERE", rank=1))
 _INSTALLABLE = ("transformers", "vllm")
 
-engines = typer.Typer(
-    rich_markup_mode=None, invoke_without_command=True, help="The engines of this machine: list, install, remove."
-)
 
-
-def _complete(incomplete: str) -> list[str]:
+def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     return [name for name in _INSTALLABLE if name.startswith(incomplete)]
 
 
-EngineArgument = Annotated[
-    str,
-    typer.Argument(metavar="ENGINE", show_default=False, autocompletion=_complete, help=" or ".join(_INSTALLABLE)),
-]
+engine_argument = click.argument("engine", metavar="ENGINE", shell_complete=_complete, help=" or ".join(_INSTALLABLE))
 
 
-@engines.callback()
-def _without_command(context: typer.Context) -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def engines(context: click.Context) -> None:
+    """The engines of this machine: list, install, remove."""
     if context.invoked_subcommand is None:
-        list_engines(OutputFormat.TABLE)
+        context.invoke(list_engines)
 
 
 @engines.command("list")
-def list_engines(output: OutputOption = OutputFormat.TABLE) -> None:
+@output_option
+def list_engines(output: OutputFormat) -> None:
     """Show the engines that this machine has or can have."""
     found: list[dict[str, Any]] = describe_machine()["engines"]
     if output is OutputFormat.JSON:
@@ -55,7 +51,8 @@ def _installed(engine: dict[str, Any]) -> str:
 
 
 @engines.command("install")
-def install(engine: EngineArgument) -> None:
+@engine_argument
+def install(engine: str) -> None:
     """Install an engine now, instead of at its first use.
 
     It takes some gigabytes, and a minute or two.
@@ -64,7 +61,8 @@ def install(engine: EngineArgument) -> None:
 
 
 @engines.command("remove")
-def remove(engine: EngineArgument) -> None:
+@engine_argument
+def remove(engine: str) -> None:
     """Remove an engine that Berth has installed; the next use installs it again."""
     _check_unused(engine)
     folder = _changed(remove_engine, engine)

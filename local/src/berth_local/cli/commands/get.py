@@ -1,15 +1,15 @@
 """berth get: a model as the resource that a cluster takes."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from berth_local.cli.commands.ps import loaded_models, print_models
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
-from berth_local.cli.options import ApiKeyOption, UrlOption
+from berth_local.cli.options import OneOf, api_key_option, url_option
 from berth_local.cli.printing import print_json, print_note
 
 if TYPE_CHECKING:
@@ -23,29 +23,24 @@ class ManifestFormat(StrEnum):
     JSON = "json"
 
 
-def get(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_model,
-            help="Its name, or that of a deployment; all that `berth ps` shows if left out.",
-        ),
-    ] = None,
-    output: Annotated[
-        ManifestFormat | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FORMAT",
-            show_default=False,
-            help="yaml or json; without MODEL a list if left out.",
-        ),
-    ] = None,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
-) -> None:
+@click.command()
+@click.argument(
+    "model",
+    required=False,
+    metavar="[MODEL]",
+    shell_complete=complete_model,
+    help="Its name, or that of a deployment; all that `berth ps` shows if left out.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=OneOf(ManifestFormat),
+    metavar="FORMAT",
+    help="yaml or json; without MODEL a list if left out.",
+)
+@url_option
+@api_key_option
+def get(model: str | None, output: ManifestFormat | None, url: str | None, api_key: str | None) -> None:
     """Print a model as a Kubernetes resource.
 
     It is the ModelDeployment that serves the model: what `kubectl apply` takes.

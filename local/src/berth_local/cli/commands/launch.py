@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import typer
+import click
 
 from berth_local.cli.agent_models import Offer, suitable, windows_to_try
 from berth_local.cli.agents import AGENTS, KEY_VARIABLE, Agent, Seat, environment_for, shell_script
@@ -14,7 +15,7 @@ from berth_local.cli.connection import Target, connect, connect_or_serve
 from berth_local.cli.errors import CommandError, UnknownNameError, UsageError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
-from berth_local.cli.options import ApiKeyOption, ModelsOption, UrlOption
+from berth_local.cli.options import api_key_option, models_option, url_option
 from berth_local.cli.printing import count, model_name, print_note
 
 if TYPE_CHECKING:
@@ -31,60 +32,56 @@ _NO_SUCH_SETTING = ("invalid_value", "engine_not_available")
 """The codes of the refusal of `n_ctx` where the engine that takes the model's files has no such setting."""
 
 
-def _complete_agent(incomplete: str) -> list[str]:
+def _complete_agent(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     return [name for name in AGENTS if name.startswith(incomplete)]
 
 
+@click.command()
+@click.argument("agent", metavar="AGENT", shell_complete=_complete_agent, help=f"One of {', '.join(AGENTS)}.")
+@click.argument("arguments", nargs=-1, metavar="[-- ARGUMENTS]...", help="Arguments of the agent's own, after --.")
+@click.option(
+    "--model",
+    "-m",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Its name; the only one with tools, or the one that you choose, if left out.",
+)
+@click.option(
+    "--n-ctx",
+    type=click.IntRange(min=256),
+    metavar="N",
+    help="Tokens of context (llama.cpp); if left out, up to 65536, as far as model and memory go.",
+)
+@click.option(
+    "--ttl",
+    type=click.IntRange(min=0),
+    default=_TTL_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Keep the model for so long after its last request; 0: for ever.",
+)
+@click.option(
+    "--print", "only_print", is_flag=True, help="Print what would be set and run, for a shell; start nothing."
+)
+@models_option
+@url_option
+@api_key_option
 def launch(
-    agent: Annotated[
-        str,
-        typer.Argument(
-            metavar="AGENT",
-            show_default=False,
-            autocompletion=_complete_agent,
-            help=f"One of {', '.join(AGENTS)}.",
-        ),
-    ],
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="-- ARGUMENTS", show_default=False, help="Arguments of the agent's own, after --."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_model,
-            help="Its name; the only one with tools, or the one that you choose, if left out.",
-        ),
-    ] = None,
-    n_ctx: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=256,
-            show_default=False,
-            help="Tokens of context (llama.cpp); if left out, up to 65536, as far as model and memory go.",
-        ),
-    ] = None,
-    ttl: Annotated[
-        int,
-        typer.Option(metavar="SECONDS", min=0, help="Keep the model for so long after its last request; 0: for ever."),
-    ] = _TTL_SECONDS,
-    only_print: Annotated[
-        bool, typer.Option("--print", help="Print what would be set and run, for a shell; start nothing.")
-    ] = False,
-    models: ModelsOption = None,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
+    agent: str,
+    arguments: tuple[str, ...],
+    model: str | None,
+    n_ctx: int | None,
+    ttl: int,
+    only_print: bool,
+    models: Path | None,
+    url: str | None,
+    api_key: str | None,
 ) -> int:
     """Start a coding agent on a model of this machine or of a cluster.
 
     It is told of the model by variables and arguments alone: no file of yours is changed.
     """
-    chosen, target, extra = _agent(agent), Target(url, api_key, models), arguments or []
+    chosen, target, extra = _agent(agent), Target(url, api_key, models), arguments
     if only_print:
         with connect(target) as client:
             offer, name = _model(client, model, chosen, stated=n_ctx)

@@ -1,47 +1,41 @@
 """berth logs: what an engine printed."""
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import typer
+import click
 
 from berth_local.cli.commands.ps import loaded_models
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import FailedError, UnknownNameError, UsageError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_engine, complete_model
-from berth_local.cli.options import ApiKeyOption, UrlOption
+from berth_local.cli.options import api_key_option, url_option
 from berth_local.cli.printing import model_name
 
 if TYPE_CHECKING:
     from berth_local.cli.client import Client
 
 
-def logs(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_model,
-            help="Its name, or that of a deployment; the only one that `berth ps` shows if left out.",
-        ),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ENGINE",
-            show_default=False,
-            autocompletion=complete_engine,
-            help="That of this engine, if it has several.",
-        ),
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes, until Ctrl-C.")] = False,
-    tail: Annotated[int, typer.Option(metavar="N", min=0, help="So many of the last lines.")] = 200,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
-) -> None:
+@click.command()
+@click.argument(
+    "model",
+    required=False,
+    metavar="[MODEL]",
+    shell_complete=complete_model,
+    help="Its name, or that of a deployment; the only one that `berth ps` shows if left out.",
+)
+@click.option(
+    "--backend", metavar="ENGINE", shell_complete=complete_engine, help="That of this engine, if it has several."
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on as more comes, until Ctrl-C.")
+@click.option(
+    "--tail", type=click.IntRange(min=0), default=200, show_default=True, metavar="N", help="So many of the last lines."
+)
+@url_option
+@api_key_option
+def logs(model: str | None, backend: str | None, follow: bool, tail: int, url: str | None, api_key: str | None) -> None:
     """Show what a model's engine printed, also one that failed or has gone."""
     with connect(Target(url, api_key)) as client:
         wanted = {"follow": str(follow).lower(), "tail": str(tail)}

@@ -3,11 +3,23 @@
 from typing import Any
 from urllib.parse import quote
 
+import click
+
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import UnknownNameError
 from berth_local.cli.model_lookup import store_of
-from berth_local.cli.options import ApiKeyOption, ModelArgument, OutputFormat, OutputOption, UrlOption
-from berth_local.cli.printing import Column, count, model_name, print_json, print_note, print_table, size, without_empty
+from berth_local.cli.options import OutputFormat, api_key_option, model_argument, output_option, url_option
+from berth_local.cli.printing import (
+    Column,
+    count,
+    model_name,
+    print_json,
+    print_note,
+    print_table,
+    size,
+    with_names,
+    without_empty,
+)
 
 _GB = 1e9
 
@@ -22,7 +34,11 @@ _COLUMNS = (
 )
 
 
-def list_models(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+@click.command()
+@output_option
+@url_option
+@api_key_option
+def list_models(output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Show the models of the store."""
     with connect_or_serve(Target(url, api_key)) as client:
         inventory = client.get("/v1/models/inventory")
@@ -54,9 +70,12 @@ def row(model: dict[str, Any]) -> list[str]:
     ]
 
 
-def remove(
-    model: ModelArgument, output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None
-) -> None:
+@click.command()
+@model_argument
+@output_option
+@url_option
+@api_key_option
+def remove(model: str, output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Delete a model from the store."""
     name = _checked_name(model)
     with connect_or_serve(Target(url, api_key)) as client:
@@ -64,7 +83,7 @@ def remove(
     if output is OutputFormat.JSON:
         print_json(removed)
     else:
-        print(removed["message"])
+        print(with_names(removed["message"]))
 
 
 def _checked_name(model: str) -> str:

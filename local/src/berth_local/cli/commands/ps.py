@@ -4,12 +4,12 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from berth_local.cli.connection import Target, connect
-from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import (
     Column,
     duration,
@@ -19,6 +19,7 @@ from berth_local.cli.printing import (
     print_table,
     since,
     size,
+    with_names,
     without_empty,
 )
 from berth_local.cli.words import reason_words
@@ -45,14 +46,12 @@ _COLUMNS = (
 )
 
 
-def ps(
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show it anew whenever it changes, until Ctrl-C.")
-    ] = False,
-    output: OutputOption = OutputFormat.TABLE,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
-) -> None:
+@click.command()
+@click.option("--watch", "-w", is_flag=True, help="Show it anew whenever it changes, until Ctrl-C.")
+@output_option
+@url_option
+@api_key_option
+def ps(watch: bool, output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Show the models that run, and until when, and those that could not start."""
     with connect(Target(url, api_key)) as client:
         loaded = loaded_models(client)
@@ -88,7 +87,7 @@ def _print(loaded: dict[str, Any]) -> None:
     print_models(loaded["loaded_models"])
     for model in loaded["loaded_models"]:
         if model["phase"] == "Stalled" and model.get("message"):
-            why = " ".join(reason_words(model["message"]).split())
+            why = with_names(" ".join(reason_words(model["message"]).split()))
             print_note(f"{model_name(model['model_path'])} does not start: {why}")
 
 

@@ -4,15 +4,15 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-import typer
+import click
 
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import FailedError, InterruptedByUserError, NotNowError, UnknownNameError, UsageError
 from berth_local.cli.model_lookup import store_of
-from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import counted, model_name, print_json, print_note, size
 from berth_local.cli.progress import DownloadProgress
 
@@ -26,32 +26,24 @@ _FAILED = "Failed"
 _ABSENT = ("RepositoryNotFound", "RevisionNotFound", "QuantizationNotFound")
 
 
+@click.command()
+@click.argument(
+    "repository", metavar="REPO[:QUANT]", help="As org/name, org/name:Q4_K_M, org/name@revision or a URL of the hub."
+)
+@click.option("--name", "destination", metavar="NAME", help="What to call it in the store, if not as the repository.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Take only files that match; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave files out that match; may be repeated.")
+@output_option
+@url_option
+@api_key_option
 def pull(
-    repository: Annotated[
-        str,
-        typer.Argument(
-            metavar="REPO[:QUANT]",
-            show_default=False,
-            help="As org/name, org/name:Q4_K_M, org/name@revision or a URL of the hub.",
-        ),
-    ],
-    destination: Annotated[
-        str | None,
-        typer.Option(
-            "--name", metavar="NAME", show_default=False, help="What to call it in the store, if not as the repository."
-        ),
-    ] = None,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", show_default=False, help="Take only files that match; may be repeated."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", show_default=False, help="Leave files out that match; may be repeated."),
-    ] = None,
-    output: OutputOption = OutputFormat.TABLE,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
+    repository: str,
+    destination: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    output: OutputFormat,
+    url: str | None,
+    api_key: str | None,
 ) -> None:
     """Fetch a model from the hub.
 
@@ -68,12 +60,11 @@ def pull(
     with connect_or_serve(Target(url, api_key)) as client:
         stated = {name: value for name, value in wanted.items() if value}
         _tell_size(client, stated)
-        job = client.post("/v1/models/download", stated)
+        job, store = client.post("/v1/models/download", stated), store_of(client)
         try:
-            done = _followed(client, job["job_id"])
+            done = _followed(client, job["job_id"], one_machine=store is not None)
         except KeyboardInterrupt:
             raise InterruptedByUserError(f"interrupted: `berth pull {repository}` goes on from here") from None
-        store = store_of(client)
     if output is OutputFormat.JSON:
         print_json(done)
     if done["phase"] == _FAILED:
@@ -116,9 +107,9 @@ def parsed_repository(text: str) -> tuple[str, str | None]:
     return f"{head}{slash}{name}", quantization or None
 
 
-def _followed(client: "Client", job_id: str) -> dict[str, Any]:
+def _followed(client: "Client", job_id: str, *, one_machine: bool) -> dict[str, Any]:
     """Waits until the download has ended, and shows how far it is. The download as the API describes it."""
-    with _Interruption() as interruption, DownloadProgress(sys.stderr) as progress:
+    with _Interruption() as interruption, DownloadProgress(sys.stderr, one_machine) as progress:
         while True:
             job: dict[str, Any] = client.get(f"/v1/models/download/{quote(job_id, safe='')}")
             progress.show(job)

@@ -1,15 +1,16 @@
 """berth run: ask a model."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from berth_local.cli.chat.prompts import question_of
 from berth_local.cli.connection import Target, connect_or_serve, local_store
 from berth_local.cli.errors import FailedError, UsageError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_device, complete_engine, complete_model
-from berth_local.cli.options import ApiKeyOption, ModelsOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.options import OutputFormat, api_key_option, models_option, output_option, url_option
 from berth_local.cli.printing import counted, print_json, print_note
 from berth_local.cli.words import plan_words
 
@@ -17,97 +18,77 @@ if TYPE_CHECKING:
     from berth_local.cli.chat.answering import Answer
 
 
+@click.command()
+@click.argument(
+    "model",
+    required=False,
+    metavar="[MODEL]",
+    shell_complete=complete_model,
+    help="Its directory's name in the model store; none with --sample.",
+)
+@click.argument(
+    "prompt",
+    nargs=-1,
+    metavar="[PROMPT]...",
+    help="What to ask, after what is piped in; - says where that belongs instead. Without: what is piped in,"
+    " or on a terminal a conversation.",
+)
+@click.option(
+    "--sample", is_flag=True, help="Ask a small model (SmolLM2-135M-Instruct), fetched once (98 MB). No MODEL then."
+)
+@models_option
+@click.option("--system", metavar="TEXT", help="What the model is told before anything else.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Most tokens to make; the server's default if left out.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0, max=2),
+    metavar="T",
+    help="From 0, the likeliest answer, to 2; the server's default if left out.",
+)
+@click.option(
+    "--ttl",
+    type=click.IntRange(min=0),
+    metavar="SECONDS",
+    help="Keep the model for so long after its last request; 0: for ever.",
+)
+@click.option("--n-ctx", metavar="N", help="Tokens of context (llama.cpp), or auto; the server's default if left out.")
+@click.option("--backend", metavar="ENGINE", shell_complete=complete_engine, help="llamacpp, vllm or transformers.")
+@click.option("--device", metavar="DEVICE", shell_complete=complete_device, help="cpu or cuda.")
+@click.option(
+    "--think/--no-think",
+    default=None,
+    help="Have the model think before it answers, or not; the model's own way if left out.",
+)
+@click.option(
+    "--plan", is_flag=True, help="Say what would happen, and start nothing: does it fit, and who would leave?"
+)
+@click.option("--verbose", "-v", is_flag=True, help="Say on stderr how long it took.")
+@output_option
+@url_option
+@api_key_option
 def run(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_model,
-            help="Its directory's name in the model store; none with --sample.",
-        ),
-    ] = None,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PROMPT",
-            show_default=False,
-            help="What to ask, after what is piped in; - says where that belongs instead. Without: what is piped in,"
-            " or on a terminal a conversation.",
-        ),
-    ] = None,
-    sample: Annotated[
-        bool,
-        typer.Option(
-            "--sample", help="Ask a small model (SmolLM2-135M-Instruct), fetched once (98 MB). No MODEL then."
-        ),
-    ] = False,
-    models: ModelsOption = None,
-    system: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", show_default=False, help="What the model is told before anything else."),
-    ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, show_default=False, help="Most tokens to make; the server's default if left out."
-        ),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            metavar="T",
-            min=0,
-            max=2,
-            show_default=False,
-            help="From 0, the likeliest answer, to 2; the server's default if left out.",
-        ),
-    ] = None,
-    ttl: Annotated[
-        int | None,
-        typer.Option(
-            metavar="SECONDS",
-            min=0,
-            show_default=False,
-            help="Keep the model for so long after its last request; 0: for ever.",
-        ),
-    ] = None,
-    n_ctx: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            show_default=False,
-            help="Tokens of context (llama.cpp), or auto; the server's default if left out.",
-        ),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ENGINE",
-            show_default=False,
-            autocompletion=complete_engine,
-            help="llamacpp, vllm or transformers.",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="DEVICE", show_default=False, autocompletion=complete_device, help="cpu or cuda."),
-    ] = None,
-    think: Annotated[
-        bool | None,
-        typer.Option(
-            "--think/--no-think",
-            show_default=False,
-            help="Have the model think before it answers, or not; the model's own way if left out.",
-        ),
-    ] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Say what would happen, and start nothing: does it fit, and who would leave?")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr how long it took.")] = False,
-    output: OutputOption = OutputFormat.TABLE,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
+    model: str | None,
+    prompt: tuple[str, ...],
+    sample: bool,
+    models: Path | None,
+    system: str | None,
+    max_tokens: int | None,
+    temperature: float | None,
+    ttl: int | None,
+    n_ctx: str | None,
+    backend: str | None,
+    device: str | None,
+    think: bool | None,
+    plan: bool,
+    verbose: bool,
+    output: OutputFormat,
+    url: str | None,
+    api_key: str | None,
 ) -> None:
     """Ask a model; it starts if it does not run."""
     target = Target(url, api_key, models)

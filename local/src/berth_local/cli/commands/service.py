@@ -5,11 +5,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
+from berth_local.cli.commands.up import up
 from berth_local.cli.errors import FailedError, UnknownNameError
 from berth_local.cli.printing import print_note
 from berth_local.cli.systemd_unit import NAME, unit_file, unit_text, variables_file
@@ -18,25 +19,22 @@ from berth_local.serve.interface import running_server
 _LOOK_SECONDS = 0.1
 _START_SECONDS = 60.0
 
-service = typer.Typer(rich_markup_mode=None, help="Have systemd serve this machine's models, from your login on.")
+
+@click.group(no_args_is_help=False)
+def service() -> None:
+    """Have systemd serve this machine's models, from your login on."""
 
 
 @service.command("install")
-def install(
-    context: typer.Context,
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="-- OPTIONS", show_default=False, help="Options of `berth up`, after --."),
-    ] = None,
-    only_print: Annotated[bool, typer.Option("--print", help="Print the unit, and change nothing.")] = False,
-) -> None:
+@click.argument("arguments", nargs=-1, metavar="[-- OPTIONS]...", help="Options of `berth up`, after --.")
+@click.option("--print", "only_print", is_flag=True, help="Print the unit, and change nothing.")
+def install(arguments: tuple[str, ...], only_print: bool) -> None:
     """Write a systemd unit of yours, and start it.
 
     `berth service install -- --port 11434` serves with these options of `berth up`.
     """
-    options = arguments or []
-    _check(context, options)
-    text = unit_text(_program(), options, os.environ)
+    _check(arguments)
+    text = unit_text(_program(), arguments, os.environ)
     if only_print:
         print(text, end="")
         return
@@ -64,13 +62,11 @@ def uninstall() -> None:
     print(f"{file} is removed.")
 
 
-def _check(context: typer.Context, options: list[str]) -> None:
-    """Raises typer's error for options that `berth up` does not take, and for those that a unit cannot have."""
+def _check(options: Sequence[str]) -> None:
+    """Raises click's error for options that `berth up` does not take, and for those that a unit cannot have."""
     if "--detach" in options or "-d" in options:
-        raise typer.BadParameter("systemd keeps the server itself: leave --detach out")
-    root = context.find_root().command
-    up = root.get_command(context, "up")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType, reportUnknownMemberType]
-    up.make_context("berth up", list(options)).close()  # pyright: ignore[reportUnknownMemberType]
+        raise click.BadParameter("systemd keeps the server itself: leave --detach out")
+    up.make_context("berth up", list(options)).close()
 
 
 def _program() -> list[str]:

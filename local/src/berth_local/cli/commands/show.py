@@ -1,13 +1,13 @@
 """berth show: what a model of the store is."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import CommandError, UnknownNameError
 from berth_local.cli.model_lookup import with_model
-from berth_local.cli.options import ApiKeyOption, ModelArgument, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.options import OutputFormat, api_key_option, model_argument, output_option, url_option
 from berth_local.cli.printing import count, model_name, print_json, size
 from berth_local.cli.words import plan_words
 
@@ -18,13 +18,13 @@ _GB = 1e9
 _ABILITIES = ("tools", "vision", "thinking")
 
 
-def show(
-    model: ModelArgument,
-    template: Annotated[bool, typer.Option("--template", help="Print its chat template alone.")] = False,
-    output: OutputOption = OutputFormat.TABLE,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
-) -> None:
+@click.command()
+@model_argument
+@click.option("--template", is_flag=True, help="Print its chat template alone.")
+@output_option
+@url_option
+@api_key_option
+def show(model: str, template: bool, output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Show what a model is, which engines take it, and whether it would fit."""
     with connect_or_serve(Target(url, api_key)) as client:
         told = with_model(client, model, lambda name: _told(client, name))

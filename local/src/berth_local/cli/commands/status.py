@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import UnknownNameError
 from berth_local.cli.gpu_words import gpu_lines
-from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
+from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import counted, print_json, size
 
 if TYPE_CHECKING:
@@ -35,7 +37,11 @@ def machine_lines(machine: dict[str, Any], used: int) -> dict[str, str]:
     }
 
 
-def status(output: OutputOption = OutputFormat.TABLE, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+@click.command()
+@output_option
+@url_option
+@api_key_option
+def status(output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Show the server in a few lines."""
     with connect(Target(url, api_key)) as client:
         stats, loaded, inventory = (client.get(f"/v1/models/{name}") for name in ("stats", "loaded", "inventory"))

@@ -1,32 +1,28 @@
 """berth stop: give a model's memory back now."""
 
-from typing import Annotated
-
-import typer
+import click
 
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import UsageError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
-from berth_local.cli.options import ApiKeyOption, OutputFormat, OutputOption, UrlOption
-from berth_local.cli.printing import print_json
+from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
+from berth_local.cli.printing import counted, print_json, print_note, with_names
 
 
-def stop(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_model,
-            help="Its directory's name in the model store.",
-        ),
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every model that runs.")] = False,
-    output: OutputOption = OutputFormat.TABLE,
-    url: UrlOption = None,
-    api_key: ApiKeyOption = None,
-) -> None:
+@click.command()
+@click.argument(
+    "model",
+    required=False,
+    metavar="[MODEL]",
+    shell_complete=complete_model,
+    help="Its directory's name in the model store.",
+)
+@click.option("--all", "everything", is_flag=True, help="Every model that runs.")
+@output_option
+@url_option
+@api_key_option
+def stop(model: str | None, everything: bool, output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Unload a model; its files stay.
 
     Answers under way end first.
@@ -41,5 +37,9 @@ def stop(
         )
     if output is OutputFormat.JSON:
         print_json(unloaded)
+    elif model is not None:
+        print(with_names(unloaded["message"]))
+    elif unloaded["unloaded"]:
+        print(f"{counted(len(unloaded['unloaded']), 'model')} unloaded.")
     else:
-        print(unloaded["message"])
+        print_note("no model runs")

@@ -4,15 +4,15 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
 from berth_local.cli.address import check_key
 from berth_local.cli.connection import Target, failure, local_store
 from berth_local.cli.errors import FailedError, UsageError
 from berth_local.cli.gpu_words import gpu_note
-from berth_local.cli.options import ApiKeyOption, ModelsOption, SampleOption
+from berth_local.cli.options import api_key_option, models_option, sample_option
 from berth_local.cli.printing import print_note
 from berth_local.cli.turns import await_turn, check_same, described
 from berth_local.serve.interface import (
@@ -29,80 +29,86 @@ from berth_process.settings_error import read_variable
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i)?b?", re.IGNORECASE)
 
 
+@click.command()
+@models_option
+@sample_option
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on. One beyond this machine needs --api-key.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(min=0, max=65535),
+    default=8080,
+    show_default=True,
+    metavar="PORT",
+    help="Port to listen on; 0: any that is free.",
+)
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="What all models together may take of the machine's memory, such as 8GB; most of it if left out.",
+)
+@click.option(
+    "--n-ctx",
+    metavar="N",
+    envvar="DEFAULT_N_CTX",
+    show_envvar=True,
+    help="Tokens of context (llama.cpp) where a request states none; auto if left out: what fits the memory.",
+)
+@click.option(
+    "--max-tokens",
+    metavar="N",
+    envvar="DEFAULT_MAX_TOKENS",
+    show_envvar=True,
+    help="Most tokens of an answer whose request states no limit; auto if left out: what the context leaves.",
+)
+@click.option(
+    "--temperature",
+    metavar="T",
+    envvar="DEFAULT_TEMPERATURE",
+    show_envvar=True,
+    help="Where a request states none; model: the model's own; 0.7 if left out.",
+)
+@click.option(
+    "--top-p",
+    metavar="P",
+    envvar="DEFAULT_TOP_P",
+    show_envvar=True,
+    help="Where a request states none; model: the model's own; 1.0 if left out.",
+)
+@click.option(
+    "--alias",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="Another name for a model, or a pattern such as claude-*; may be repeated. Instead of BERTH_ALIASES.",
+)
+@click.option(
+    "--default-model",
+    metavar="MODEL",
+    envvar="BERTH_DEFAULT_MODEL",
+    show_envvar=True,
+    help="The model for requests with a name that no model has; refused if left out.",
+)
+@click.option("--detach", "-d", is_flag=True, help="Go on in the background, until `berth down`, and return.")
+@api_key_option
 def up(
-    models: ModelsOption = None,
-    sample: SampleOption = False,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on. One beyond this machine needs --api-key.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0: any that is free.")
-    ] = 8080,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            show_default=False,
-            help="What all models together may take of the machine's memory, such as 8GB; most of it if left out.",
-        ),
-    ] = None,
-    n_ctx: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            envvar="DEFAULT_N_CTX",
-            show_default=False,
-            help="Tokens of context (llama.cpp) where a request states none; auto if left out: what fits the memory.",
-        ),
-    ] = None,
-    max_tokens: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            envvar="DEFAULT_MAX_TOKENS",
-            show_default=False,
-            help="Most tokens of an answer whose request states no limit; auto if left out: what the context leaves.",
-        ),
-    ] = None,
-    temperature: Annotated[
-        str | None,
-        typer.Option(
-            metavar="T",
-            envvar="DEFAULT_TEMPERATURE",
-            show_default=False,
-            help="Where a request states none; model: the model's own; 0.7 if left out.",
-        ),
-    ] = None,
-    top_p: Annotated[
-        str | None,
-        typer.Option(
-            metavar="P",
-            envvar="DEFAULT_TOP_P",
-            show_default=False,
-            help="Where a request states none; model: the model's own; 1.0 if left out.",
-        ),
-    ] = None,
-    alias: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=MODEL",
-            show_default=False,
-            help="Another name for a model, or a pattern such as claude-*; may be repeated. Instead of BERTH_ALIASES.",
-        ),
-    ] = None,
-    default_model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            envvar="BERTH_DEFAULT_MODEL",
-            show_default=False,
-            help="The model for requests with a name that no model has; refused if left out.",
-        ),
-    ] = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Go on in the background, until `berth down`, and return.")
-    ] = False,
-    api_key: ApiKeyOption = None,
+    models: Path | None,
+    sample: bool,
+    host: str,
+    port: int,
+    memory: str | None,
+    n_ctx: str | None,
+    max_tokens: str | None,
+    temperature: str | None,
+    top_p: str | None,
+    alias: tuple[str, ...],
+    default_model: str | None,
+    detach: bool,
+    api_key: str | None,
 ) -> None:
     """Serve this machine's models, until Ctrl-C or `berth down`."""
     memory_bytes = parsed_size(memory) if memory else None
