@@ -1,18 +1,21 @@
 """What a newcomer waits for at the command line, through Berth and, where it is on PATH, through Ollama.
 
-    uv run python -m benchmarks.newcomer [--quick]
+    uv run python -m benchmarks.newcomer [--quick] [--build-ollama VERSION]
 
 Both have the same weights (SmolLM2-135M-Instruct, as scripts/sample-model brings it), the same context, a temperature
 of 0 and answers of 16 tokens at most. Each time is that of whole commands, from their start to their end:
 
-- first: from an empty home to the first answer. Berth is installed by `uv tool install` from packages that uv has
-  fetched before, and serves by itself; Ollama's program is there, its server is started and the model created.
+- install: in an empty home. Berth by `uv tool install` from this checkout, with packages that uv has fetched before.
+  Ollama's own installer fetches a release, which is not measured: by --build-ollama it is built by `go install`, with
+  sources that Go has fetched before (the environment has what its C++ needs, such as CGO_CXXFLAGS). Without, its
+  program is there.
+- first: from the program to the first answer. Berth serves by itself; Ollama's server is started, the model created.
 - cold: `run` with a server that runs and a model that is not loaded.
 - warm: `run` with a model that is loaded.
 - pipe: twenty prompts, each piped into a `run` of its own.
 
-The contenders take turns. The last line is one JSON object: of each, the ratio of Berth's least time to Ollama's (null
-without it), and Berth's least time in seconds.
+The contenders take turns. The last line is one JSON object: of each, and of install and first together, the ratio of
+Berth's least time to Ollama's (null without it), and Berth's least time in seconds.
 """
 
 import argparse
@@ -53,8 +56,12 @@ class CommandLine(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
+    def install(self) -> None:
+        """Has the program."""
+        ...
+
     def first(self) -> None:
-        """From nothing to an answer."""
+        """From the program to an answer."""
         ...
 
     def serve(self) -> None:
@@ -89,9 +96,12 @@ class BerthCommands:
     def __exit__(self, *_: object) -> None:
         subprocess.run([self._program, "down", "--now"], env=self._environment, check=False, capture_output=True)
 
-    def first(self) -> None:
-        """Installs the command, and asks: it serves by itself."""
+    def install(self) -> None:
+        """From this checkout."""
         _done(["uv", "tool", "install", "--quiet", str(_ROOT)], self._environment)
+
+    def first(self) -> None:
+        """Asks: the command serves by itself."""
         self._run("--models", str(self._store), PROMPT)
 
     def serve(self) -> None:
@@ -112,12 +122,13 @@ class BerthCommands:
 
 
 class OllamaCommands:
-    """`ollama`, which is there."""
+    """`ollama`. `version`: the one to build, such as v0.17.4. None: that of PATH."""
 
     name = "Ollama"
 
-    def __init__(self, program: str, file: Path, home: Path) -> None:
+    def __init__(self, program: str, version: str | None, file: Path, home: Path) -> None:
         self._program = program
+        self._version = version
         self._file = file
         self._home = home
         self._environment = {**os.environ, "HOME": str(home), "OLLAMA_HOST": f"127.0.0.1:{free_port()}"}
@@ -130,6 +141,12 @@ class OllamaCommands:
         if self._server:
             self._server.send_signal(signal.SIGINT)
             self._server.wait(_SECONDS)
+
+    def install(self) -> None:
+        """Builds the program, if it is to be built. The one that answers is that of PATH, which may be built better."""
+        if self._version:
+            folders = {"GOBIN": str(self._home / "bin"), "GOCACHE": str(self._home / "go-build")}
+            _done(["go", "install", f"github.com/ollama/ollama@{self._version}"], {**self._environment, **folders})
 
     def first(self) -> None:
         """Starts the server, makes the model known and asks."""
@@ -192,9 +209,10 @@ def _pipe(contender: CommandLine) -> None:
 def measured(contenders: Sequence[CommandLine], rounds: int) -> dict[str, dict[str, list[float]]]:
     """Seconds of each, by what is measured and by contender."""
     times: dict[str, dict[str, list[float]]] = {
-        what: {contender.name: [] for contender in contenders} for what in ("first", "cold", "warm", "pipe")
+        what: {contender.name: [] for contender in contenders} for what in ("install", "first", "cold", "warm", "pipe")
     }
     for contender in contenders:
+        times["install"][contender.name].append(_timed(contender.install))
         times["first"][contender.name].append(_timed(contender.first))
         contender.serve()
         contender.run(PROMPT)
@@ -213,7 +231,9 @@ def main() -> None:
     """Measures, and prints a table and one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    rounds = QUICK_ROUNDS if parser.parse_args().quick else ROUNDS
+    parser.add_argument("--build-ollama", metavar="VERSION", help="such as v0.17.4")
+    wanted = parser.parse_args()
+    rounds = QUICK_ROUNDS if wanted.quick else ROUNDS
     subprocess.run([sys.executable, _ROOT / "scripts/sample-model", _CACHE], check=True, stdout=subprocess.DEVNULL)
     [file] = (_CACHE / MODEL).glob("*.gguf")
     with ExitStack() as stack:
@@ -223,13 +243,20 @@ def main() -> None:
         shutil.copytree(_CACHE / MODEL, scratch / "store" / MODEL)
         contenders: list[CommandLine] = [stack.enter_context(BerthCommands(scratch / "store", scratch / "berth"))]
         if program := ollama_program():
-            contenders.append(stack.enter_context(OllamaCommands(program, file, scratch / "ollama")))
+            contenders.append(
+                stack.enter_context(OllamaCommands(program, wanted.build_ollama, file, scratch / "ollama"))
+            )
         times = measured(contenders, rounds)
+    if not wanted.build_ollama:
+        times["install"].pop(OllamaCommands.name, None)
     print(f"{'seconds':24}{'least':>9}{'median':>9}{'most':>9}")
     for what, by_name in times.items():
         for name, values in by_name.items():
             print(f"{what + ': ' + name:24}{min(values):9.3f}{statistics.median(values):9.3f}{max(values):9.3f}")
     least = {what: {name: min(values) for name, values in by_name.items()} for what, by_name in times.items()}
+    least["install_to_answer"] = {
+        name: least["install"][name] + first for name, first in least["first"].items() if name in least["install"]
+    }
     ratios = {
         f"{what}_ratio_vs_ollama": round(by["Berth"] / by["Ollama"], 3) if "Ollama" in by else None
         for what, by in least.items()

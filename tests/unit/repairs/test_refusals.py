@@ -58,6 +58,13 @@ SAID = [
     ("no-such-field", TRANSFORMERS, CHAT_COMPLETIONS, "Unexpected fields in the request: {'top_k', 'min_p'}", "top_k"),
     ("input-too-long", LLAMACPP, EMBEDDINGS, LONG_INPUT, "input"),
     ("too-long", LLAMACPP, CHAT_COMPLETIONS, LONG, "messages"),
+    (
+        "no-content",
+        LLAMACPP,
+        CHAT_COMPLETIONS,
+        "Assistant message must contain either 'content' or 'tool_calls'!",
+        "messages",
+    ),
     ("too-long", LLAMACPP, COMPLETIONS, LONG, "prompt"),
     ("too-long", VLLM, RESPONSES, "This model's maximum context length is 16 tokens. However, you", "input"),
     ("too-long", VLLM, MESSAGES, "The prompt (length 20) is longer than the maximum model length of 16", "messages"),
@@ -213,3 +220,12 @@ def test_what_is_no_error_object_is_told_as_it_is() -> None:
     error = refused(CHAT_COMPLETIONS, 422, {"detail": [{"loc": ["n"]}]}, Backend.TRANSFORMERS)
     assert error.content()["error"]["message"] == 'The engine answered with status 422: {"detail":[{"loc":["n"]}]}'
     assert engine_refusal(LLAMACPP, MESSAGES, 503, b"\xff").message == "The engine answered with status 503: \ufffd"
+
+
+@pytest.mark.parametrize("engine", Backend)
+@pytest.mark.covers("502 engine_key_refused")
+def test_an_engine_that_asks_for_another_key_is_not_the_clients_fault(engine: Backend) -> None:
+    sent = orjson.dumps({"error": {"message": "Invalid API Key", "type": "authentication_error", "code": 401}})
+    error = engine_refusal(engine, CHAT_COMPLETIONS, 401, sent)
+    assert (error.status, error.code, error.headers()["retry-after"]) == (502, "engine_key_refused", "10")
+    assert "has changed" in error.message

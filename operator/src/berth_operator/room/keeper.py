@@ -281,7 +281,7 @@ class RoomKeeper:
             name=owner.name,
             node=node,
             holds=pod.holds,
-            state=_state(owner, pod, now),
+            state=ResidentState.LEAVING if self._makes_way(owner, pod) else _state(owner, pod, now),
             since=owner.since if owner.serves else pod.created_at,
             last_used=owner.last_used,
             priority=owner.priority,
@@ -296,6 +296,11 @@ class RoomKeeper:
             min_residency=owner.min_residency,
             max_residency=owner.max_residency,
         )
+
+    def _makes_way(self, owner: StandingDeployment, pod: StandingPod) -> bool:
+        """Whether the deployment's next pod, which is to be made, takes the place of this one."""
+        wanted = self._wanted.get(owner.name)
+        return wanted is not None and wanted.pod != pod.name
 
 
 def _state(owner: StandingDeployment, pod: StandingPod, now: datetime) -> ResidentState:

@@ -11,7 +11,7 @@ from berth_api.room.snapshot import Amounts, PendingPod, TolerationRule
 from berth_cluster.cluster import LABEL_DEPLOYMENT, Object
 from berth_operator.objects.parts import condition, is_deleting, labels_of
 from berth_operator.objects.pod_failure import pod_failure
-from berth_operator.objects.pods import has_ended, has_node, unschedulable_since
+from berth_operator.objects.pods import gates_of, has_ended, has_node, unschedulable_since
 
 _STAYS_WANTED = timedelta(seconds=10)
 """How long a model stays wanted after the last client that waited for it has left: most try again within that."""
@@ -41,8 +41,10 @@ class StandingDeployment:
     last_used: datetime
     leased_until: datetime | None
     closed: bool
-    wants_to_run: bool
-    """Nobody needs to ask for it: a person has declared it, and it has not slept yet."""
+    runs_until: datetime | None
+    """Until when nobody needs to ask for it: a person has declared it, and it has not been idle for its TTL. So it
+    comes back after a change, a drain or a crash. None: it runs for those alone who ask.
+    """
     created_at: datetime
     queued_since: datetime | None
     start_seconds: float | None
@@ -71,7 +73,7 @@ class StandingDeployment:
             last_used=max(since, used) if used else since,
             leased_until=leased_until(deployment),
             closed=closed_until is not None and closed_until > now,
-            wants_to_run=declared and status.loaded_at is None,
+            runs_until=(expires_at(deployment) or NEVER) if declared else None,
             created_at=deployment.created_at,
             queued_since=status.queue.since if status.queue else None,
             start_seconds=next((step.seconds for step in status.start_steps if step.name == ENGINE_READY), None),
@@ -83,7 +85,9 @@ class StandingDeployment:
 
     def is_waited_for(self, now: datetime) -> bool:
         """Whether somebody waits for it, or did a moment ago."""
-        return self.wants_to_run or self.is_busy(now) or max(self.last_used, self.created_at) + _STAYS_WANTED > now
+        if (self.runs_until is not None and self.runs_until > now) or self.is_busy(now):
+            return True
+        return max(self.last_used, self.created_at) + _STAYS_WANTED > now
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,12 @@ class StandingPod:
 
 
 def pending_pod(pod: Object, shape: int = 0) -> PendingPod:
-    """What the scheduler has said of a pod that has no node."""
+    """What the scheduler has said of a pod that has no node.
+
+    One that it may not look at yet is as one that it has refused, and not for want of room: none is kept for it.
+    """
+    if gates := gates_of(pod):
+        return PendingPod(shape, f"its scheduling gates are {', '.join(gates)}")
     if unschedulable_since(pod) is None:
         return PendingPod(shape)
     said = (condition(pod, "PodScheduled") or {}).get("message") or "it finds no node"

@@ -171,6 +171,12 @@ REFUSALS = (
             " character. How likely such a prompt is cannot be told with backend llamacpp."
         ),
     ),
+    RefusalRow(
+        "no-content",
+        _LLAMACPP,
+        re.compile(r"must contain (?:either )?'content'"),
+        "A message of the assistant that has neither a content nor calls of tools.",
+    ),
     RefusalRow("tools", _LLAMACPP, re.compile(r"Failed to parse tools"), "Malformed tools.", param="tools"),
     RefusalRow(
         "template",

@@ -167,7 +167,11 @@ class House:
 
     async def pod_of(self, name: str) -> str:
         """The name of the deployment's pod."""
-        return (await self.cluster.list(PODS, {LABEL_DEPLOYMENT: name})).items[0]["metadata"]["name"]
+        return (await self.pod(name))["metadata"]["name"]
+
+    async def pod(self, name: str) -> Object:
+        """The deployment's pod."""
+        return (await self.cluster.list(PODS, {LABEL_DEPLOYMENT: name})).items[0]
 
     async def status(self, name: str) -> Object:
         """The deployment's status as it is stored."""

@@ -7,7 +7,8 @@ import pytest
 
 from berth_api.conditions import ConditionType
 from berth_api.model_deployment import Phase
-from berth_cluster.cluster import MODEL_DEPLOYMENTS
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS
+from berth_operator.deployments.health import ProbeHistory
 from berth_operator.room.orders import EvictionOrder
 from tests.unit.operator.building import NOW
 from tests.unit.operator.room.house import IDLE, House, created, stated
@@ -210,3 +211,28 @@ async def test_what_a_person_declared_sleeps_to_make_room_and_nothing_that_was_p
     house.now = NOW + timedelta(seconds=6)
     await house.use("a")
     assert created(await house.round("a", 7))
+
+
+@pytest.mark.parametrize("ttl", [0, 600])
+async def test_what_a_person_declared_comes_back_after_a_change_though_nobody_asks(house: House, ttl: int) -> None:
+    asleep_when_idle = {"action": "Sleep", "ttlSeconds": ttl}
+    await house.start("a", "small", -60, idle=asleep_when_idle, by_router=False)
+    change = {"pod": {"labels": {"team": "ml"}}}
+    await house.cluster.patch(MODEL_DEPLOYMENTS, "a", {"spec": change})
+    answering = ProbeHistory((await house.pod("a"))["metadata"]["uid"], NOW, NOW)
+    changed = await house.round("a", 10, answering)
+    assert created(changed)
+    assert changed.status.attempt == 2
+
+
+async def test_what_a_person_declared_comes_back_when_its_pod_was_taken_away_though_nobody_asks(house: House) -> None:
+    await house.start("a", "large", -60, idle={"action": "Sleep", "ttlSeconds": 0}, by_router=False)
+    await house.cluster.delete(PODS, await house.pod_of("a"))
+    assert created(await house.round("a", 20))
+
+
+async def test_what_a_person_declared_and_nobody_has_asked_for_its_ttl_does_not_come_back(house: House) -> None:
+    await house.start("a", "large", -60, idle={"action": "Sleep", "ttlSeconds": 70}, by_router=False)
+    await house.cluster.delete(PODS, await house.pod_of("a"))
+    asleep = await house.round("a", 20)
+    assert (created(asleep), asleep.status.phase) == (None, Phase.SLEEPING)
