@@ -23,7 +23,7 @@
 {{- if .Values.engineKeys.enabled -}}
 - name: engine-keys
   secret:
-    secretName: {{ include "berth.engineKeys.secretName" . }}
+    secretName: {{ include "berth.engineKeys.secretName" . | quote }}
     items:
       - {key: secret, path: secret}
 {{- end -}}

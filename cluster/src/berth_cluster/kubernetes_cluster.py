@@ -15,6 +15,8 @@ from kubernetes.aio.config import ConfigException
 
 from berth_cluster.api_connection import load_connection
 from berth_cluster.cluster import (
+    JOBS,
+    PODS,
     AlreadyExistsError,
     ClusterError,
     ConflictError,
@@ -47,6 +49,9 @@ _LONGEST_EVENT_BYTES = 16 << 20
 _PAGE_OBJECTS = 500
 """Of one answer to a list: ten thousand objects in one would take 100 MB for a moment, and a process keeps those."""
 
+_SHAPED_BY_PEOPLE = (PODS, JOBS)
+"""An affinity with a misspelt field would otherwise be none, and nobody would hear of it."""
+
 _STATUS_TRIES = 5
 """How often a status is read and written again because somebody else has written it in between."""
 
@@ -61,6 +66,10 @@ _ERRORS_BY_REASON: dict[str, type[ClusterError]] = {
     "Expired": ExpiredError,
     "Gone": ExpiredError,
 }
+_ERRORS_BY_CODE: dict[int, type[ClusterError]] = {400: InvalidError, 403: ForbiddenError, 422: InvalidError}
+"""Of a Status whose reason says nothing: an admission webhook may refuse with a message alone, as Kyverno does, or with
+any words as its reason.
+"""
 
 
 class KubernetesCluster:
@@ -135,8 +144,9 @@ class KubernetesCluster:
             response.close()
 
     async def create(self, kind: Kind, manifest: Object) -> Object:
-        """Creates the object."""
-        return await self._object("POST", self._path(kind), body=manifest)
+        """Creates the object. Of a kind that people shape, it must have no field that the API server does not know."""
+        query = {"fieldValidation": "Strict"} if kind in _SHAPED_BY_PEOPLE else None
+        return await self._object("POST", self._path(kind), query=query, body=manifest)
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         """Merges the patch into the object."""
@@ -200,8 +210,10 @@ class KubernetesCluster:
             raise NotFoundError(f"{kind.plural} {name[:100]!a} not found: no object can be called so")
         return f"{self._path(kind)}/{quote(name, safe='')}" + (f"/{subresource}" if subresource else "")
 
-    async def _object(self, method: str, path: str, *, body: Object | None = None) -> Object:
-        answer = await self._call(method, path, body=body)
+    async def _object(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Object | None = None
+    ) -> Object:
+        answer = await self._call(method, path, query=query, body=body)
         if not _is_object(answer):
             raise _no_api_server("no object")
         return answer
@@ -320,9 +332,10 @@ def _error(status: int, content: bytes) -> ClusterError:
     reason = answer.get("reason")
     if reason == "Invalid" and _is_about_the_uid(answer):
         return ConflictError(f"it was deleted and made anew since it was read: {message}")
-    if not isinstance(reason, str):
-        return UnavailableError(message)
-    return _ERRORS_BY_REASON.get(reason, UnavailableError)(message)
+    meant = _ERRORS_BY_REASON.get(reason) if isinstance(reason, str) else None
+    if meant is None and answer.get("kind") == "Status":
+        meant = _ERRORS_BY_CODE.get(status)
+    return (meant or UnavailableError)(message)
 
 
 def _is_about_the_uid(status: Object) -> bool:

@@ -32,6 +32,7 @@ ENGINE_NOT_ANSWERING = "EngineNotAnswering"
 UNSCHEDULABLE = "Unschedulable"
 DEVICES_UNAVAILABLE = "DevicesUnavailable"
 WAITING_FOR_ROOM = "WaitingForRoom"
+SCHEDULING_GATED = "SchedulingGated"
 
 PLANNED_DISRUPTIONS: Mapping[str, str] = {
     POD_DELETED: "its pod was deleted",

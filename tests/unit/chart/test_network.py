@@ -31,6 +31,8 @@ def labels_of(release: Release, component: str) -> Labels:
         return make_download_job(download(), "berth/download:1", DOWNLOAD_SETTINGS)["spec"]["template"]["metadata"][
             "labels"
         ]
+    if component in ("test", "uninstall"):
+        return release.one("Pod", f"berth-{component}")["metadata"]["labels"]
     return release.one("Deployment", f"berth-{component}")["spec"]["template"]["metadata"]["labels"]
 
 
@@ -87,6 +89,10 @@ def pod(release: Release, name: str) -> Labels:
         ("router", "anywhere", 53, True),
         ("download", "anywhere", 443, True),
         ("download", "anywhere", 53, True),
+        ("test", "router", 8080, True),
+        ("test", "anywhere", 53, True),
+        ("uninstall", "anywhere", 6443, True),
+        ("uninstall", "anywhere", 53, True),
         ("stranger", "router", 8080, True),
         ("anywhere", "router", 8080, True),
         ("stranger", "operator", 8082, True),
@@ -105,6 +111,9 @@ def pod(release: Release, name: str) -> Labels:
         ("download", "anywhere", 6443, False),
         ("download", "router", 8080, False),
         ("operator", "anywhere", 22, False),
+        ("test", "engine", 8000, False),
+        ("test", "anywhere", 443, False),
+        ("uninstall", "anywhere", 22, False),
         ("router", "stranger", 5432, False),
     ],
 )
@@ -126,6 +135,22 @@ def test_who_asks_and_who_measures_is_a_value() -> None:
         target = labels_of(release, part)
         assert not allowed(release, STRANGER, target, port)
         assert allowed(release, {"app": "ingress"}, target, port)
+    assert allowed(release, labels_of(release, "test"), labels_of(release, "router"), 8080), "helm test is no stranger"
+
+
+def test_hooks_reach_whom_they_need_where_nobody_may_talk_without_a_policy() -> None:
+    release = render()
+    of_berth = {"app.kubernetes.io/part-of": "berth"}
+    closed = {
+        "podSelector": {"matchLabels": of_berth},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [],
+        "egress": [],
+    }
+    release = Release([*release.manifests, {"kind": "NetworkPolicy", "metadata": {"name": "all"}, "spec": closed}])
+    assert not allowed(release, of_berth, ANYWHERE, 6443)
+    assert allowed(release, labels_of(release, "uninstall"), ANYWHERE, 6443)
+    assert allowed(release, labels_of(release, "test"), labels_of(release, "router"), 8080)
 
 
 def test_a_mirror_and_a_proxy_are_reached_at_their_ports_and_addresses() -> None:

@@ -116,6 +116,15 @@ def test_two_releases_have_no_object_of_the_cluster_in_common() -> None:
     assert len(set(names)) == len(names) == 4 * len(releases)
 
 
+def test_nor_where_the_operators_may_look_at_nodes() -> None:
+    looks = {"operator": {"room": {"watchNodes": True}}}
+    one, other = (
+        cluster_wide(release=release, namespace=namespace, **looks)
+        for release, namespace in (("a-berth", "team"), ("berth", "team-a"))
+    )
+    assert one.isdisjoint(other)
+
+
 def test_who_has_no_rights_in_the_cluster_can_do_without_them() -> None:
     assert not cluster_wide(rbac={"aggregateRoles": False, "routerPolicy": False})
 

@@ -114,3 +114,24 @@ def test_the_resource_types_come_with_the_release_and_outlive_it() -> None:
         assert definition == yaml.safe_load((ROOT / f"crds/{name}.yaml").read_text())
         assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert render(crds={"install": False}).of_kind("CustomResourceDefinition") == []
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
+    release = render(
+        modelStore={"existingClaim": "0123", "subPath": "007"},
+        image={"pullSecrets": ["0123"]},
+        auth={"keys": {"007": {"scopes": ["inference"]}}},
+        downloads={"tokenSecret": {"name": "0123", "key": "1e3"}},
+        operator={"priorityClassName": "true"},
+        router={"priorityClassName": "0123"},
+    )
+    operator, router = (release.pod_specs()[f"berth-{part}"] for part in ("operator", "router"))
+    assert (operator["priorityClassName"], router["priorityClassName"]) == ("true", "0123")
+    for spec in (operator, router):
+        assert spec["imagePullSecrets"] == [{"name": "0123"}]
+        [claim] = [each["persistentVolumeClaim"]["claimName"] for each in spec["volumes"] if each["name"] == "models"]
+        [mount] = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "models"]
+        assert (claim, mount["subPath"]) == ("0123", "007")
+    [token] = [each["valueFrom"] for each in router["containers"][0]["env"] if each["name"] == "BERTH_HUB_TOKEN"]
+    assert (token["secretKeyRef"]["name"], token["secretKeyRef"]["key"]) == ("0123", "1e3")
+    assert "007" in release.one("Secret", "berth-api-keys")["data"]

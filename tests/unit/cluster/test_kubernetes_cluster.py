@@ -13,10 +13,13 @@ from yarl import URL
 
 from berth_cluster.cluster import (
     CONFIG_MAPS,
+    JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_DOWNLOADS,
+    PODS,
     ClusterError,
     ConflictError,
+    ForbiddenError,
     InvalidError,
     NotFoundError,
     Preconditions,
@@ -176,6 +179,35 @@ async def test_a_refusal_that_is_no_status_object_is_one_of_the_clusters_errors(
             await cluster.get(MODEL_DOWNLOADS, "x")
         with pytest.raises(ClusterError):
             await anext(cluster.watch(MODEL_DOWNLOADS, "1"))
+
+
+WORDS = 'admission webhook "validate.kyverno.svc" denied the request: pods must have a team'
+
+
+@pytest.mark.parametrize(
+    "reason", [{}, {"reason": ""}, {"reason": "a team is missing"}], ids=["none", "empty", "words"]
+)
+@pytest.mark.parametrize(
+    ("code", "means"),
+    [(400, InvalidError), (403, ForbiddenError), (422, InvalidError), (500, UnavailableError), (429, UnavailableError)],
+)
+async def test_what_a_webhook_refuses_without_a_reason_for_programs_is_refused(
+    tmp_path: Path, reason: dict[str, str], code: int, means: type[ClusterError]
+) -> None:
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": WORDS, "code": code, **reason}
+    async with connected(tmp_path, always(json.dumps(status).encode(), code)) as (_, cluster):
+        with pytest.raises(ClusterError, match="pods must have a team") as refused:
+            await cluster.create(PODS, OBJECT)
+    assert type(refused.value) is means
+
+
+async def test_what_people_shape_has_no_field_that_the_api_server_would_drop(tmp_path: Path) -> None:
+    async with connected(tmp_path, always(json.dumps(OBJECT).encode())) as (server, cluster):
+        for kind in (PODS, JOBS, MODEL_DEPLOYMENTS):
+            await cluster.create(kind, OBJECT)
+    asked = [URL(path).query.get("fieldValidation") for _, path in server.seen]
+    # A newer router may meet an older CustomResourceDefinition, which drops what it does not know.
+    assert asked == ["Strict", "Strict", None]
 
 
 WATCHED = [

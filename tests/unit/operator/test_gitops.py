@@ -51,6 +51,8 @@ def expected(case: Case) -> str:
     status = case.plan().status
     up_to_date = condition_of(status.conditions, ConditionType.UP_TO_DATE)
     waits = up_to_date and up_to_date.reason in ("SpecChanged", "ImageChanged")
+    if up_to_date and up_to_date.reason == "PodSettingsNotAllowed":
+        return "Failed"
     makes_room = status.eviction and status.eviction.closed_until
     assert status.phase
     return "InProgress" if status.phase == "Ready" and (waits or makes_room) else BY_PHASE[status.phase]
@@ -63,7 +65,7 @@ def test_every_state_is_what_kstatus_takes_it_for(case: Case) -> None:
 
 def test_the_cases_have_every_phase() -> None:
     assert {str(case.plan().status.phase) for case in CASES} == set(BY_PHASE)
-    assert {expected(case) for case in CASES if case.phase == "Ready"} == {"Current", "InProgress"}
+    assert {expected(case) for case in CASES if case.phase == "Ready"} == {"Current", "InProgress", "Failed"}
 
 
 @pytest.mark.parametrize("definition", [MODEL_DEPLOYMENT, MODEL_DOWNLOAD], ids=lambda each: each.short_name)
@@ -83,6 +85,14 @@ def test_a_changed_spec_is_done_when_the_engine_has_it() -> None:
     assert kstatus({"metadata": {"generation": 4}, "status": before}) == "InProgress", "nobody has looked at the change"
     [seen] = [case for case in test_replacing.CASES if case.name == "a changed spec waits until nobody uses the engine"]
     assert (seen.plan().status.phase, kstatus(item(seen))) == ("Ready", "InProgress")
+
+
+def test_a_changed_spec_that_no_engine_can_have_is_not_done() -> None:
+    [seen] = [case for case in test_replacing.CASES if "takes what is Berth's own" in case.name]
+    conditions = {each["type"]: each for each in item(seen)["status"]["conditions"]}
+    assert conditions["Ready"]["observedGeneration"] == 3, "`kubectl wait` goes on waiting"
+    assert "BERTH_ENGINE_KEY" in conditions["Stalled"]["message"]
+    assert kstatus(item(seen)) == "Failed"
 
 
 def health_scripts() -> dict[str, str]:

@@ -23,6 +23,14 @@ CASES = [
         reason="NotAskedYet",
     ),
     Case(
+        "but does not say that a request would start what can have no engine",
+        deployment({**START_ASLEEP, "backend": "vllm"}),
+        [],
+        ["status"],
+        "Stalled",
+        reason="EngineUnavailable",
+    ),
+    Case(
         "but starts when a request waits for it",
         deployment(START_ASLEEP, {"phase": "Sleeping", "activity": {"r": lease(30, 1)}}),
         [],

@@ -107,6 +107,7 @@ TAKEN_AWAY_FROM_USERS = [case for case in TAKEN_AWAY if case.phase]
 OTHER_NODE = {"nodeSelector": {"zone": "b"}}
 OTHER_IMAGE = OperatorSettings.model_validate({"engines": {"llamacpp": {"cpu": {"image": "berth/llamacpp:2"}}}})
 NO_IMAGE = OperatorSettings.model_validate({"engines": {"vllm": {"cpu": {"image": "berth/vllm:1"}}}})
+BERTHS_OWN = {"env": [{"name": "BERTH_ENGINE_KEY", "value": "x"}]}
 IN_USE = {"r": {**lease(30, 1), "leaseUntil": at(25)}}
 UNUSED = {"r": lease(200)}
 NOWHERE = {
@@ -194,6 +195,15 @@ CHANGED = [
         answering(),
         wake_in=200,
         settings=NO_IMAGE,
+    ),
+    Case(
+        "an engine whose changed spec takes what is Berth's own goes on serving",
+        deployment({"pod": BERTHS_OWN}, loaded(100, conditions=[READY_LONG]), generation=4),
+        [running_pod()],
+        ["status"],
+        "Ready",
+        answering(),
+        wake_in=200,
     ),
     Case(
         "a pod of another version of Berth is replaced like one of another spec",

@@ -7,11 +7,22 @@ What is empty is left out: the operator's default holds.
 {{- range $device, $values := .Values.devices -}}
   {{- $settings := dict -}}
   {{- range $name, $value := $values -}}
+    {{- if eq $name "pod" -}}
+      {{- $value = include "berth.operator.stated" $value | fromJson -}}
+    {{- end -}}
     {{- if $value -}}
       {{- $_ := set $settings $name $value -}}
     {{- end -}}
   {{- end -}}
+  {{- if and (gt (int $settings.shares) 1) (not $settings.resourceName) -}}
+    {{- fail (printf "devices.%s.shares is %v, but devices.%s.resourceName is empty: it must name what is shared" $device $settings.shares $device) -}}
+  {{- end -}}
   {{- $_ := set $devices $device $settings -}}
+{{- end -}}
+{{- with .Values.operator.timing -}}
+  {{- if le (float64 .hangDeadline) (addf .probePeriod 5) -}}
+    {{- fail (printf "operator.timing.hangDeadline is %v, but must be more than probePeriod (%v) and 5 s for an answer" .hangDeadline .probePeriod) -}}
+  {{- end -}}
 {{- end -}}
 {{- $modelStore := dict "claimName" (include "berth.modelStore.claimName" .) -}}
 {{- with .Values.modelStore.subPath -}}
@@ -40,9 +51,20 @@ modelStore: {{- toYaml $modelStore | nindent 2 }}
 compileCache:
   enabled: {{ .Values.compileCache.enabled }}
 {{- with .Values.compileCache.existingClaim }}
-  claimName: {{ . }}
+  claimName: {{ . | quote }}
 {{- end }}
 downloads: {{- include "berth.downloads" . | nindent 2 }}
 timing: {{- toYaml .Values.operator.timing | nindent 2 }}
 room: {{- toYaml .Values.operator.room | nindent 2 }}
+{{- end -}}
+
+{{- /* What of a dictionary is not empty, as JSON: an empty priorityClassName means the cluster's default. */ -}}
+{{- define "berth.operator.stated" -}}
+{{- $stated := dict -}}
+{{- range $name, $value := . -}}
+  {{- if $value -}}
+    {{- $_ := set $stated $name $value -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $stated -}}
 {{- end -}}

@@ -13,7 +13,7 @@ from berth_operator.deployments.plan import blocked, queued, waiting_for_room, w
 from berth_operator.deployments.status import sized
 from berth_operator.objects.parts import is_deleting
 from berth_operator.objects.pod_failure import Cause
-from berth_operator.objects.pods import has_ended, has_node
+from berth_operator.objects.pods import gates_of, has_ended, has_node
 from berth_operator.room.estimates import Estimate, Preflight
 from berth_operator.room.keeper import RoomKeeper
 from berth_operator.room.places import Places
@@ -107,7 +107,7 @@ class RoomAdmission:
         match self.keeper.verdict(deployment.name):
             case WithdrawPod():
                 return withdrawn(deployment, pod, _NOBODY_WAITS, now)
-            case KeepWaiting() as verdict if self._is_for_room(verdict):
+            case KeepWaiting() as verdict if self._is_for_room(verdict) and not gates_of(pod):
                 queue = self._queue(deployment, verdict, now)
                 return queued(plan, queue, _told(verdict, queue))
             case _:

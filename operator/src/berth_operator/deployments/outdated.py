@@ -20,7 +20,10 @@ def with_outdated(
             each.model_copy(update=made_from) if each.type in _ABOUT_THE_ENGINE else each for each in conditions
         ]
     stalled = condition_of(conditions, ConditionType.STALLED)
-    if outdated and outdated.reason in _WILL_BE_REPLACED and not (stalled and stalled.status == "True"):
+    if outdated and outdated.reason not in _WILL_BE_REPLACED:
+        if outdated.generation not in (None, deployment.generation):
+            conditions = [_never_replaced(each, outdated) for each in conditions]
+    elif outdated and not (stalled and stalled.status == "True"):
         conditions = [_being_replaced(each, outdated) for each in conditions]
     return [*conditions, _up_to_date(deployment, outdated)]
 
@@ -30,6 +33,19 @@ def _being_replaced(condition: Condition, outdated: Difference) -> Condition:
     if condition.type != ConditionType.RECONCILING or condition.status == "True":
         return condition
     return condition.model_copy(update={"status": "True", "reason": outdated.reason, "message": _waits(outdated)})
+
+
+def _never_replaced(condition: Condition, outdated: Difference) -> Condition:
+    """No engine can have the present spec: whoever waits for it is told, though an engine of the one before serves."""
+    match condition.type:
+        case ConditionType.RECONCILING:
+            return condition.model_copy(
+                update={"status": "False", "reason": "Stalled", "message": "the spec has to be changed"}
+            )
+        case ConditionType.STALLED:
+            return condition.model_copy(update={"status": "True", "reason": outdated.reason, "message": outdated.what})
+        case _:
+            return condition
 
 
 def _up_to_date(deployment: ModelDeployment, outdated: Difference | None) -> Condition:

@@ -20,10 +20,10 @@ from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.idle import failed_until, idle_since, is_asleep
 from berth_operator.deployments.outdated import with_outdated
 from berth_operator.deployments.pod_maker import PodMaker, pod_maker
-from berth_operator.deployments.start_steps import deadline_exceeded, has_been_ready, steps_done
+from berth_operator.deployments.start_steps import deadline_exceeded, has_been_ready, steps_done, was_held_back
 from berth_operator.objects.parts import gone_by
 from berth_operator.objects.pod_failure import Cause, disruption, pod_failure
-from berth_operator.objects.pods import unschedulable_since
+from berth_operator.objects.pods import gates_of, unschedulable_since
 from berth_operator.reconciling.writer import DeleteResource, WriteStatus
 from berth_operator.resources.made_from import digest
 from berth_operator.resources.pod import HUNG_GRACE_SECONDS
@@ -114,17 +114,19 @@ def queued(plan: DeploymentPlan, queue: QueuePlace, message: str) -> DeploymentP
 
 def _plan_without_pod(situation: Situation) -> DeploymentPlan:
     deployment, maker, now = situation.deployment, situation.maker, situation.now
+    if isinstance(maker, Cause):  # also where it would sleep: no request could wake it
+        return attempts.blocked(deployment, None, maker, now)
     if is_asleep(deployment, now):
         return DeploymentPlan([WriteStatus()], states.sleeping(deployment))
-    if isinstance(maker, Cause):
-        return attempts.blocked(deployment, None, maker, now)
     return attempts.start(situation, maker)
 
 
 def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Object) -> DeploymentPlan:
     """There is a pod: it has failed, is blocked, is starting, or serves."""
+    situation = _released(situation, pod)
     deployment, settings, now = situation.deployment, situation.settings, situation.now
-    grace = _unschedulable_grace(observed, pod, settings)
+    held = bool(gates_of(pod))
+    grace = _unschedulable_grace(deployment, observed, pod, settings)
     cause = pod_failure(pod, now, grace)
     if cause and cause.ended:
         return attempts.failed(situation, pod, cause)
@@ -133,10 +135,10 @@ def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Obje
         return serving.serve(situation, pod, probes, observed.eviction)
     deadline_seconds = settings.timing.start_deadline
     deadline = (deployment.status.start_requested_at or now) + timedelta(seconds=deadline_seconds)
-    if deadline <= now:
+    if deadline <= now and not held:
         return attempts.failed(situation, pod, deadline_exceeded(deployment, deadline_seconds, cause))
     changed = serving.changed_since(situation, pod)
-    if cause and changed and isinstance(situation.maker, PodMaker):
+    if (cause or held) and changed and isinstance(situation.maker, PodMaker):
         return attempts.rolled(situation, pod, changed, HUNG_GRACE_SECONDS)
     if cause:
         return replace(attempts.blocked(deployment, pod, cause, now, deadline), outdated=changed)
@@ -145,16 +147,32 @@ def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Obje
         [WriteStatus()],
         states.starting(deployment, now, pod, steps_done(deployment, pod, now)),
         probe=serving.probe_target(deployment, pod),
-        wake_at=attempts.earliest(deadline, no_node_since + grace if no_node_since else None),
+        wake_at=None if held else attempts.earliest(deadline, no_node_since + grace if no_node_since else None),
         outdated=changed,
     )
 
 
-def _unschedulable_grace(observed: ObservedDeployment, pod: Object, settings: OperatorSettings) -> timedelta:
+def _released(situation: Situation, pod: Object) -> Situation:
+    """Where the scheduler was kept from the pod and is no longer, the start counts from now.
+
+    How long it was kept from it is nobody's failure, and a new pod would have to wait in the same queue from its end.
+    """
+    if gates_of(pod) or not was_held_back(situation.deployment):
+        return situation
+    return replace(situation, deployment=states.with_status(situation.deployment, start_requested_at=situation.now))
+
+
+def _unschedulable_grace(
+    deployment: ModelDeployment, observed: ObservedDeployment, pod: Object, settings: OperatorSettings
+) -> timedelta:
     """How long the pod may find no node. It is longer after a disruption, which frees the room again."""
     grace = timedelta(seconds=settings.timing.unschedulable_grace)
     since = unschedulable_since(pod)
-    if since is None or not states.disruption_before(observed.deployment):
+    if since is None:
+        return grace
+    # Kubernetes goes on counting where the scheduler was kept from it before.
+    grace += max(since, deployment.status.start_requested_at or since) - since
+    if not states.disruption_before(deployment):
         return grace
     ends = [end for other in observed.pods if other is not pod and (end := gone_by(other))]
     return max(grace, max([since, *ends]) - since + _AFTER_A_DISRUPTION)

@@ -11,6 +11,9 @@ from berth_operator.objects.pod_failure import Cause
 from berth_operator.resources import make_pod
 from berth_operator.settings import EngineImage, OperatorSettings
 
+POD_SETTINGS_NOT_ALLOWED = "PodSettingsNotAllowed"
+"""The reason of a spec that takes what is Berth's own. No setting of an administrator mends that."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodMaker:
@@ -76,4 +79,4 @@ def _engine_args_not_allowed(spec: ModelDeploymentSpec, settings: OperatorSettin
 def _pod_settings_not_allowed(spec: ModelDeploymentSpec) -> Cause | None:
     """The spec would replace what Berth gives a pod: of two variables with a name, an engine has the last one."""
     taken = berths_own(spec.pod) if spec.pod else None
-    return Cause("PodSettingsNotAllowed", taken, ended=False) if taken else None
+    return Cause(POD_SETTINGS_NOT_ALLOWED, taken, ended=False) if taken else None

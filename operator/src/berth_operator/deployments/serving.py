@@ -18,13 +18,13 @@ from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.eviction import eviction_status, renewed_at
 from berth_operator.deployments.health import Health, Healthy, Hung, ProbeHistory, Unresponsive, engine_health
 from berth_operator.deployments.idle import idle_since
-from berth_operator.deployments.pod_maker import PodMaker
+from berth_operator.deployments.pod_maker import POD_SETTINGS_NOT_ALLOWED, PodMaker
 from berth_operator.deployments.start_steps import steps_done
 from berth_operator.engines import ENGINES
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import base_url, is_running
 from berth_operator.reconciling.writer import WriteStatus
-from berth_operator.resources.made_from import Difference, difference
+from berth_operator.resources.made_from import Difference, difference, made_in_generation
 from berth_operator.resources.pod import CONTAINER, HUNG_GRACE_SECONDS
 from berth_operator.room.orders import EvictionOrder
 from berth_operator.settings import OperatorSettings
@@ -112,7 +112,9 @@ def changed_since(situation: Situation, pod: Object) -> Difference | None:
     """What has changed since the pod was made. That none could be made now counts as a change."""
     maker = situation.maker
     if isinstance(maker, Cause):
-        return Difference(maker.reason, maker.message, None)
+        # Such a spec is a changed one: an engine was made from the spec before.
+        made_in = made_in_generation(pod) if maker.reason == POD_SETTINGS_NOT_ALLOWED else None
+        return Difference(maker.reason, maker.message, made_in)
     return difference(pod, maker.pod(situation.deployment))
 
 

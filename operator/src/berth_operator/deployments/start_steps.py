@@ -2,15 +2,19 @@
 
 from datetime import datetime
 
-from berth_api.conditions import ConditionType, condition_of
+from berth_api.conditions import SCHEDULING_GATED, ConditionType, condition_of
 from berth_api.model_deployment import ENGINE_READY, ModelDeployment, StartStep
 from berth_cluster.cluster import Object
+from berth_operator.objects.parts import labels_of
 from berth_operator.objects.pod_failure import Cause
-from berth_operator.objects.pods import has_node, is_running
+from berth_operator.objects.pods import gates_of, has_node, is_running
 
 POD_CREATED = "PodCreated"
 POD_SCHEDULED = "PodScheduled"
 ENGINE_STARTED = "EngineStarted"
+
+_KUEUE = "kueue.x-k8s.io/admission"
+_KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 
 _NEXT = {
     POD_CREATED: ("WaitingForNode", "the engine waits for a place to run"),
@@ -43,6 +47,24 @@ def pod_created(at: datetime) -> list[StartStep]:
 def next_step(steps: list[StartStep]) -> tuple[str, str]:
     """What the start waits for after these steps, of which there is one at least: a reason and a message."""
     return _NEXT[steps[-1].name]
+
+
+def held_back(pod: Object) -> tuple[str, str] | None:
+    """Who keeps the scheduler from the pod, as Kueue does: a reason and a message. None where nobody does."""
+    gates = gates_of(pod)
+    if not gates:
+        return None
+    if _KUEUE in gates:
+        queue = labels_of(pod).get(_KUEUE_QUEUE, "")
+        return SCHEDULING_GATED, f"Kueue has not admitted its pod yet, which waits in the queue {queue}"
+    which = f"the scheduling gate{'s' if len(gates) > 1 else ''} {' and '.join(gates)}"
+    return SCHEDULING_GATED, f"its pod may not be scheduled yet: {which} must be taken off it"
+
+
+def was_held_back(deployment: ModelDeployment) -> bool:
+    """Whether the stored status says that the scheduler was kept from its pod."""
+    reconciling = condition_of(deployment.status.conditions, ConditionType.RECONCILING)
+    return bool(reconciling and reconciling.status == "True" and reconciling.reason == SCHEDULING_GATED)
 
 
 def has_been_ready(deployment: ModelDeployment) -> bool:

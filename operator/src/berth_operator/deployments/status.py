@@ -32,6 +32,7 @@ from berth_cluster.cluster import CONTEXT_ANNOTATION, MEMORY_ANNOTATION, TRAINED
 from berth_operator.deployments.start_steps import (
     ENGINE_STARTED,
     POD_SCHEDULED,
+    held_back,
     next_step,
     pod_created,
     steps_done,
@@ -62,7 +63,7 @@ def starting(deployment: ModelDeployment, now: datetime, pod: Object, steps: lis
 
     An earlier failure stays in the status until a run has lasted, an earlier disruption until the engine is ready.
     """
-    reason, message = next_step(steps)
+    reason, message = held_back(pod) or next_step(steps)
     message = waiting_message(pod) or message
     failure = deployment.status.last_failure
     failure = failure if failure and failure.retry_at else None

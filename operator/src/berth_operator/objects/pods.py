@@ -17,6 +17,12 @@ def has_node(pod: Object) -> bool:
     return bool(pod["spec"].get("nodeName"))
 
 
+def gates_of(pod: Object) -> list[str]:
+    """Its scheduling gates. The scheduler leaves it alone as long as it has one; whoever has set it takes it off."""
+    gates: list[dict[str, str]] = pod["spec"].get("schedulingGates") or []
+    return [gate["name"] for gate in gates]
+
+
 def is_running(pod: Object) -> bool:
     """Whether its container runs."""
     return any("running" in state_of(container) for container in container_statuses(pod))

@@ -63,7 +63,7 @@ def difference(pod: Object, wanted: Object) -> Difference | None:
     carried, now = _carried(pod), _carried(wanted)
     if carried == now:
         return None
-    made_in = number(annotations_of(pod).get(GENERATION_ANNOTATION))
+    made_in = made_in_generation(pod)
     if not carried:
         return Difference(SPEC_CHANGED, "its pod was made by another version of Berth", made_in)
     before, after = _read(carried), _read(now)
@@ -71,6 +71,11 @@ def difference(pod: Object, wanted: Object) -> Difference | None:
     words = [f"the image, now {_engine_image(wanted)}" if name == _IMAGE else _PARTS[name] for name in changed]
     reason = IMAGE_CHANGED if changed == [_IMAGE] else SPEC_CHANGED
     return Difference(reason, ", ".join(words) or "what its pod is made from", made_in)
+
+
+def made_in_generation(pod: Object) -> int | None:
+    """The generation of the spec that the pod was made from, where it says so."""
+    return number(annotations_of(pod).get(GENERATION_ANNOTATION))
 
 
 def _parts(pod: Object) -> dict[str, Any]:

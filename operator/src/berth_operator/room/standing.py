@@ -11,7 +11,7 @@ from berth_api.room.snapshot import Amounts, PendingPod, TolerationRule
 from berth_cluster.cluster import LABEL_DEPLOYMENT, Object
 from berth_operator.objects.parts import condition, is_deleting, labels_of
 from berth_operator.objects.pod_failure import pod_failure
-from berth_operator.objects.pods import has_ended, has_node, unschedulable_since
+from berth_operator.objects.pods import gates_of, has_ended, has_node, unschedulable_since
 
 _STAYS_WANTED = timedelta(seconds=10)
 """How long a model stays wanted after the last client that waited for it has left: most try again within that."""
@@ -131,7 +131,12 @@ class StandingPod:
 
 
 def pending_pod(pod: Object, shape: int = 0) -> PendingPod:
-    """What the scheduler has said of a pod that has no node."""
+    """What the scheduler has said of a pod that has no node.
+
+    One that it may not look at yet is as one that it has refused, and not for want of room: none is kept for it.
+    """
+    if gates := gates_of(pod):
+        return PendingPod(shape, f"its scheduling gates are {', '.join(gates)}")
     if unschedulable_since(pod) is None:
         return PendingPod(shape)
     said = (condition(pod, "PodScheduled") or {}).get("message") or "it finds no node"
