@@ -67,3 +67,12 @@ def test_ps_goes_on_showing_what_runs(environment: dict[str, str], columns: int)
         assert "Traceback" not in watching.shown
         server.types(CTRL_C)
         assert server.ended() == 0
+
+
+def test_ctrl_d_ends_a_conversation_whose_model_still_loads(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bin" / "llama-server").write_text("#!/bin/sh\nexec sleep 1000\n")
+    with Terminal(environment, "run", "tiny") as conversation:
+        conversation.sees(">>>")
+        conversation.types("\x04")
+        assert conversation.ended() == 0
+    assert "another command" not in conversation.shown

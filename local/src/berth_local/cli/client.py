@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Generator, Iterator
+import socket
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -28,6 +29,9 @@ _SOON_SECONDS = 2.0
 
 _COLD_START_SECONDS = 600.0
 """Longer than a router holds a request for a model that is starting (540 s)."""
+
+_CONNECTED = "connection.connect_tcp.complete"
+"""The step of a request at which it has a new connection."""
 
 _STREAM_TIMEOUT = httpx2.Timeout(_COLD_START_SECONDS, connect=_CONNECT_SECONDS)
 
@@ -75,6 +79,7 @@ class Client:
         check_url(url)
         check_key(api_key)
         self.url = url.rstrip("/").removesuffix("/v1")
+        self._api_key = api_key
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         # HTTP_PROXY is for other machines, not for a port of this one.
         proxied = not re.match(r"https?://(127\.|localhost\b|\[::1\])", self.url)
@@ -101,6 +106,19 @@ class Client:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """The JSON that the path answers with."""
         return self._json("POST", path, json=body)
+
+    def load(self, body: dict[str, Any], on_connected: Callable[[socket.socket], None]) -> None:
+        """Has the server load a model, and returns when it is ready.
+
+        It has a connection of its own, whose socket `on_connected` gets: whoever shuts that down ends the wait.
+        """
+
+        def note(event: str, told: Mapping[str, Any]) -> None:
+            if event == _CONNECTED:
+                on_connected(told["return_value"].get_extra_info("socket"))
+
+        with Client(self.url, self._api_key) as own:
+            own._json("POST", "/v1/models/load", json=body, timeout=_STREAM_TIMEOUT, extensions={"trace": note})
 
     def delete(self, path: str) -> Any:
         """The JSON that the path answers with."""

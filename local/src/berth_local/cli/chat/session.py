@@ -1,6 +1,5 @@
 """A conversation in a terminal: what somebody types, one line after the other."""
 
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from berth_local.cli.chat.conversation import Conversation, Question
 from berth_local.cli.chat.images import data_url, paths_in
 from berth_local.cli.chat.kept import Kept, Shelf, history_file
 from berth_local.cli.chat.lines import HELP, SlashCommand, UnknownSlash, meaning
+from berth_local.cli.chat.loading import Loading
 from berth_local.cli.client import model_path
 from berth_local.cli.errors import CommandError, NoServerError, UnknownNameError, UsageError
 from berth_local.cli.model_lookup import with_model
@@ -34,6 +34,7 @@ class Session:
     think: bool | None = None
     shelf: Shelf = field(default_factory=lambda: Shelf(home_directory()))
     _keyboard: "Keyboard | None" = field(default=None, init=False)
+    _loading: Loading | None = field(default=None, init=False)
     _failure: str | None = field(default=None, init=False)
     """Why the model cannot start, until that is told."""
 
@@ -45,6 +46,12 @@ class Session:
     def run(self) -> None:
         """Answers until the user ends it."""
         self._load_model()
+        try:
+            self._converse()
+        finally:
+            self._leave_loading()
+
+    def _converse(self) -> None:
         # It takes a quarter of a second to load, while the model does.
         from berth_local.cli.chat.keyboard import Keyboard  # noqa: PLC0415
 
@@ -69,15 +76,16 @@ class Session:
         """Has the server start the model while the user types, who hears at once if it cannot start."""
         stated = {name: value for name, value in self.asking.settings.items() if name in _OF_THE_START}
         body = {"model": self.model, **stated}
-        threading.Thread(target=self._await_load, args=(body,), daemon=True).start()
+        self._leave_loading()
+        self._loading = Loading(self.asking.client, body, self._failed)
 
-    def _await_load(self, body: dict[str, Any]) -> None:
-        try:
-            self.asking.client.post("/v1/models/load", body)
-        except CommandError as error:
-            if error.code:  # else the server did not answer, which the first question will notice too
-                self._failure = error.message
-                self._tell_failure()
+    def _leave_loading(self) -> None:
+        if self._loading:
+            self._loading.leave()
+
+    def _failed(self, why: str) -> None:
+        self._failure = why
+        self._tell_failure()
 
     def _tell_failure(self) -> None:
         """Tells once why the model cannot start, as soon as there is both a reason and a prompt."""
