@@ -78,10 +78,10 @@ make_base() {
   rm -rf "$root"
 }
 
-# build_image CONTAINERFILE TARGET IMAGE: from the root of the repository, every layer cached.
+# build_image CONTAINERFILE TARGET IMAGE [ARGUMENT...]: from the root of the repository, every layer cached.
 build_image() {
   local containerfile=$1 target=$2 image=$3
-  local arguments=(--network host --build-arg "BASE=$BASE" --target "$target" -f "$containerfile")
+  local arguments=(--network host --build-arg "BASE=$BASE" --target "$target" -f "$containerfile" "${@:4}")
   case $ENGINE in
     docker) docker build "${arguments[@]}" -t "$image" . ;;
     podman) build_behind_proxy podman build --layers "${arguments[@]}" "$image" ;;

@@ -220,3 +220,12 @@ def test_what_is_no_error_object_is_told_as_it_is() -> None:
     error = refused(CHAT_COMPLETIONS, 422, {"detail": [{"loc": ["n"]}]}, Backend.TRANSFORMERS)
     assert error.content()["error"]["message"] == 'The engine answered with status 422: {"detail":[{"loc":["n"]}]}'
     assert engine_refusal(LLAMACPP, MESSAGES, 503, b"\xff").message == "The engine answered with status 503: \ufffd"
+
+
+@pytest.mark.parametrize("engine", Backend)
+@pytest.mark.covers("502 engine_key_refused")
+def test_an_engine_that_asks_for_another_key_is_not_the_clients_fault(engine: Backend) -> None:
+    sent = orjson.dumps({"error": {"message": "Invalid API Key", "type": "authentication_error", "code": 401}})
+    error = engine_refusal(engine, CHAT_COMPLETIONS, 401, sent)
+    assert (error.status, error.code, error.headers()["retry-after"]) == (502, "engine_key_refused", "10")
+    assert "has changed" in error.message

@@ -42,6 +42,8 @@ def unit_text(program: Sequence[str], options: Sequence[str], environment: Mappi
             "Restart=on-failure",
             "RestartSec=5",
             "RestartPreventExitStatus=2",
+            # Berth ends its engines itself, once they have answered. What is left at last systemd kills.
+            "KillMode=mixed",
             f"TimeoutStopSec={_ENDING_SECONDS}",
             "",
             "[Install]",

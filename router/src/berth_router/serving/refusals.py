@@ -8,11 +8,14 @@ import orjson
 
 from berth_api.model_deployment import Backend
 from berth_router.engine_answers.error_text import error_text
-from berth_router.errors import APIError, Dialect, UnknownPathError
+from berth_router.errors import APIError, Dialect, EngineFailedError, UnknownPathError
 from berth_router.repairs.refusals import TOO_LONG, CallersFault, callers_fault, context_advice
 
 _MAX_ENGINE_TEXT = 1000
 """Bytes of an engine's own text that are passed on where the engine sends no error object."""
+
+_OTHER_KEY_SECONDS = 10
+"""After which a client may try again: the next engine starts, with the key that routers have now."""
 
 _SHAPE = ("message", "type", "param", "code")
 
@@ -67,6 +70,8 @@ def engine_refusal(
 
     `made_for`: gives the tokens of context that the model was made for, None where that is not known.
     """
+    if status == HTTPStatus.UNAUTHORIZED:
+        return _other_key()
     try:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -92,3 +97,12 @@ def engine_refusal(
     fault = callers_fault(engine, path, text)
     message = text if fault else f"The engine answered with status {status}: {text}"
     return EngineRefusalError(message, status, {"code": "engine_error"}, fault)
+
+
+def _other_key() -> APIError:
+    """The client's own key is right: a 401 would say the opposite, and its program would give up."""
+    message = (
+        "The model's engine asks for another key than this router has: what engines' keys are made from has changed"
+        " since it started. It is replaced as soon as no request needs it."
+    )
+    return EngineFailedError(message, code="engine_key_refused", retry_after=_OTHER_KEY_SECONDS)
