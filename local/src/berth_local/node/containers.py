@@ -90,17 +90,26 @@ def _asks_for_devices(container: Mapping[str, Any]) -> bool:
 
 
 def termination_message(
-    container: Mapping[str, Any], termination_log: Path, lines: Sequence[str], code: int, *, out_of_memory: bool = False
+    container: Mapping[str, Any],
+    termination_log: Path,
+    lines: Sequence[str],
+    code: int,
+    *,
+    fault: str | None = None,
+    out_of_memory: bool = False,
 ) -> str:
     """The container's termination message: what it wrote there, or the end of its output if it failed without one.
 
-    `out_of_memory`: the kernel has killed it for lack of memory. Then the message begins with that, in the form
-    `Reason: message`, which the operator passes on as it is.
+    `fault`: why no engine could load its model; it says more than an engine's last lines do. `out_of_memory`: the
+    kernel has killed it for lack of memory. Either begins the message in the form `Reason: message`, which the operator
+    passes on as it is.
     """
     try:
         written = termination_log.read_bytes()[:_MESSAGE_BYTES].decode(errors="replace")
     except OSError:
         written = ""
+    if not written and fault:
+        return f"WrongFormat: {fault}"
     if not written and code != 0 and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
         written = "\n".join(lines[-_FALLBACK_LINES:]).encode()[-_FALLBACK_BYTES:].decode(errors="ignore")
     if out_of_memory:
