@@ -27,7 +27,12 @@ Each takes the root context, or (dict "root" $ "component" NAME).
 
 {{- /* The Service is what people type: it has the shortest name. */ -}}
 {{- define "berth.service.name" -}}
-{{ include "berth.fullname" . }}
+{{- $name := include "berth.fullname" . -}}
+{{- if contains "." $name -}}
+  {{- /* Helm would find out halfway through the installation. */ -}}
+  {{- fail (printf "no Service can be called %s, for its dot: give the release another name, or set fullnameOverride" $name) -}}
+{{- end -}}
+{{ $name }}
 {{- end -}}
 
 {{- define "berth.modelStore.claimName" -}}

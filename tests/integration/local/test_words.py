@@ -1,6 +1,7 @@
 """What `berth run` says while a model of this machine starts, and when it cannot: nothing of pods, nodes and images."""
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.integration.local.running import Berth
+from tests.unit.formats.weights import write_gguf
 from tests.unit.runtime.model_files import put
 from tests.waiting import PATIENCE_SECONDS
 
@@ -57,9 +59,21 @@ async def test_a_start_that_fails_is_told_with_what_is_wrong_here(berth: Berth) 
 
 async def test_an_engine_that_does_not_start_is_told_with_its_last_words(berth: Berth) -> None:
     (berth.home.parent / "bin" / "llama-server").write_text("#!/bin/sh\necho much; echo no room; exit 1\n")
-    said = await run(berth, "tiny")
+    write_gguf(berth.models / "whole" / "whole-Q4_K_M.gguf")
+    said = await run(berth, "whole")
     assert (said.code, said.out) == (6, "")
     assert (
-        "berth: tiny cannot start: the engine exited with code 1 (EngineExited); its last line: no room\n" in said.err
+        "berth: whole cannot start: the engine exited with code 1 (EngineExited); its last line: no room\n" in said.err
     )
     assert not KUBERNETES.findall(said.err), said.err
+
+
+async def test_of_a_download_that_did_not_finish_that_is_told_and_not_what_the_engine_made_of_it(berth: Berth) -> None:
+    (berth.home.parent / "bin" / "llama-server").write_text("#!/bin/sh\necho no tensor; exit 1\n")
+    file = write_gguf(berth.models / "half" / "half-Q4_K_M.gguf")
+    os.truncate(file, file.stat().st_size // 2)
+    said = await run(berth, "half")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("loading half")
+    assert ": the download did not finish (WrongFormat)\n" in said.err
+    assert said.err.count("\n") == 2

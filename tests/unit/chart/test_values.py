@@ -135,3 +135,9 @@ def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
     [token] = [each["valueFrom"] for each in router["containers"][0]["env"] if each["name"] == "BERTH_HUB_TOKEN"]
     assert (token["secretKeyRef"]["name"], token["secretKeyRef"]["key"]) == ("0123", "1e3")
     assert "007" in release.one("Secret", "berth-api-keys")["data"]
+
+
+def test_a_release_whose_service_could_not_be_called_so_is_refused_before_anything_is_made() -> None:
+    with pytest.raises(RefusedError, match=r"no Service can be called my\.berth"):
+        render(release="my.berth")
+    assert render(release="my.berth", fullnameOverride="berth").one("Service", "berth")

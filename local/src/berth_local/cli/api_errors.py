@@ -70,7 +70,11 @@ _OPTIONS = {
 """What a field of a request is called on the command line."""
 
 _NOT_VALID = re.compile(r"^`(?P<field>[\w.]+)` is not valid: input should be (?P<right>.*); got (?P<got>.*?)\.?$")
-_BOUNDS = (("less than or equal to ", "at most "), ("greater than or equal to ", "at least "))
+_BOUNDS = (
+    ("a valid integer", "a whole number"),
+    ("less than or equal to ", "at most "),
+    ("greater than or equal to ", "at least "),
+)
 
 
 def error_of(status: int, content: Any, path: str) -> CommandError:

@@ -21,7 +21,7 @@ _MOST_SUGGESTED = 3
 def meant(name: str, names: Sequence[str]) -> str | None:
     """The one of these names that is meant. None: none is, or several may be. A profile after @ stays as it is."""
     short, at, profile = model_name(name).partition("@")
-    wanted = short.removesuffix(_LATEST).casefold()
+    wanted = short.casefold().removesuffix(_LATEST)
     models = [each for each in names if "@" not in each]
     equal = [each for each in models if each.casefold() == wanted]
     begin = [each for each in models if each.casefold().startswith(wanted)]
@@ -32,11 +32,15 @@ def meant(name: str, names: Sequence[str]) -> str | None:
 
 def similar(name: str, names: Sequence[str]) -> list[str]:
     """Those of the names that may be meant: they begin so, or are spelled nearly so."""
-    wanted = model_name(name).removesuffix(_LATEST).casefold()
+    wanted = model_name(name).casefold().removesuffix(_LATEST)
     known = {each.casefold(): each for each in names}
     begin = [each for each in known if wanted and each.startswith(wanted)]
     near = get_close_matches(wanted, known, _MOST_SUGGESTED, 0.6)
-    return [known[each] for each in dict.fromkeys([*begin, *near])][:_MOST_SUGGESTED]
+    # Whoever writes the beginning of a name can mistype that too.
+    beginnings = {each: each[: len(wanted) + 1] for each in known}
+    mistyped = get_close_matches(wanted, beginnings.values(), _MOST_SUGGESTED, 0.7) if len(wanted) > 2 else []
+    also = [each for each in known if beginnings[each] in mistyped]
+    return [known[each] for each in dict.fromkeys([*begin, *near, *also])][:_MOST_SUGGESTED]
 
 
 def with_model(client: "Client", name: str, action: Callable[[str], T]) -> T:

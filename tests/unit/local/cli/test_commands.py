@@ -347,13 +347,21 @@ async def test_what_ps_prints_is_taken_by_the_others(ready: Serving, berth: Comm
     assert (await berth("ps")).out == ""
 
 
+async def test_a_wrong_engine_of_logs_is_told_with_what_is_right(ready: Serving, berth: Command) -> None:
+    ran = await berth("logs", "tiny", "--backend", "foo")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("berth: --backend is 'foo': it must be ")
+
+
 async def test_ps_tells_what_could_not_start(serving: Serving, berth: Command) -> None:
     running = asyncio.create_task(berth("run", "tiny", "Hi"))
-    await serving.make_stalled(await serving.created(), "WrongFormat", "it is an HTML page")
+    await serving.make_stalled(
+        await serving.created(), "EngineExited", "it exited with code 1; its last lines:\nloading\nno such layer"
+    )
     await running
     ran = await berth("ps")
     assert ran.out.splitlines()[1].split()[:4] == ["tiny", "llamacpp", "cpu", "Stalled"]
-    assert ran.err == "tiny does not start: it is an HTML page\n"
+    assert ran.err == "tiny does not start: it exited with code 1; its last line: no such layer\n"
 
 
 async def test_show_tells_what_a_model_is_and_whether_it_fits(ready: Serving, berth: Command) -> None:

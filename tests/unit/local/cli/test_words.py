@@ -2,7 +2,8 @@
 
 import pytest
 
-from berth_local.cli.words import failure_words, waiting_words
+from berth_local.cli.commands.show import lines
+from berth_local.cli.words import failure_words, plan_words, waiting_words
 
 TOLD = "waiting for /models/org/tiny"
 
@@ -30,6 +31,16 @@ def test_the_size_of_the_model_says_how_long_it_may_take() -> None:
     assert waiting_words(f"{TOLD}: Starting: installing vllm", 98_000_000) == "org/tiny: installing vllm"
 
 
+def test_a_plan_speaks_of_the_model() -> None:
+    plan = {
+        "model": "/models/tiny",
+        "deployment": "tiny-9d4fcf1a5d",
+        "message": "it has room for tiny-9d4fcf1a5d: 1 GB",
+    }
+    assert plan_words(plan) == "it has room for tiny: 1 GB"
+    assert plan_words({"message": "no engine"}) == "no engine"
+
+
 @pytest.mark.parametrize(
     ("message", "shown"),
     [
@@ -44,3 +55,12 @@ def test_the_size_of_the_model_says_how_long_it_may_take() -> None:
 )
 def test_a_sentence_comes_before_its_code_and_a_log_is_not_squeezed_into_it(message: str, shown: str) -> None:
     assert failure_words(message) == shown
+
+
+def test_of_a_broken_model_nobody_says_that_it_fits() -> None:
+    model = {"name": "half", "size_gb": 0.001, "recommended_backends": ["llamacpp"], "template": None}
+    plan = {"outcome": "fits", "message": "nothing of what it needs is counted"}
+    assert lines({**model, "plan": plan})["Now"] == "fits: nothing of what it needs is counted"
+    broken = lines({**model, "plan": plan, "broken": "the download did not finish"})
+    assert broken["Broken"] == "the download did not finish"
+    assert "Now" not in broken

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -129,9 +128,15 @@ async def processes() -> AsyncIterator[Processes]:
 
 
 def checkpoint(directory: Path) -> Path:
-    directory.mkdir()
-    (directory / "config.json").write_text("{}")
-    (directory / "model.safetensors").write_text("x")
+    """A model, unless there is one already."""
+    directory.mkdir(exist_ok=True)
+    header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
+    for name, content in (
+        ("config.json", b"{}"),
+        ("model.safetensors", len(header).to_bytes(8, "little") + header + bytes(4)),
+    ):
+        if not (directory / name).exists():
+            (directory / name).write_bytes(content)
     return directory
 
 
@@ -194,6 +199,27 @@ async def test_what_cannot_be_installed_is_told_with_what_uv_said(processes: Pro
     assert any(said.startswith("installing transformers, once: ") for said in reported[1:])
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("config.json", "{", "config.json is not JSON"),
+        ("model.safetensors", "<html>", "model.safetensors is"),
+    ],
+)
+async def test_no_engine_is_installed_for_a_model_that_is_broken(
+    processes: Processes, tmp_path: Path, file: str, content: str, why: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / file).write_text(content)
+    reported: list[str] = []
+    engine = PythonEngine(tmp_path / "env", Packages(("nothing-of-this-name",)))
+    code, _, last_words = await launched(processes, engine, tmp_path, reported)
+    assert (code, reported) == (65, [])
+    assert last_words.read_text().startswith("WrongFormat: ")
+    assert why in last_words.read_text()
+    assert not (tmp_path / "env").exists()
+
+
 def wheel(folder: Path, name: str, program: str) -> Path:
     """A package of version 1 that installs this program."""
     folder.mkdir(exist_ok=True)
@@ -223,7 +249,6 @@ async def test_an_engine_is_installed_once_without_what_is_left_out(processes: P
     [record] = (tmp_path / "env").glob("lib/python3*/site-packages/engine-1.dist-info/METADATA")
     assert "Version: 1+cpu" in record.read_text()
 
-    shutil.rmtree(tmp_path / "model")
     code, _, _ = await launched(processes, PythonEngine(tmp_path / "env", packages), tmp_path)
     assert code == 7
 

@@ -65,14 +65,16 @@ class Node:
         self.installing = installing
         self.runner = runner
 
-    async def run(self, script: str, image: str = "shell", grace_seconds: int = 5, **container: Any) -> None:
+    async def run(
+        self, script: str, image: str = "shell", grace_seconds: int = 5, more: Sequence[str] = (), **container: Any
+    ) -> None:
         """Creates the pod `p`."""
         metadata = {"name": "p", "labels": {LABEL_DEPLOYMENT: "smol"}}
         containers = [
             {
                 "name": "engine",
                 "image": image,
-                "args": [script],
+                "args": [script, *more],
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 **container,
             }
@@ -167,6 +169,16 @@ async def test_a_pod_that_ended_says_how(node: Node, script: str, terminated: Ob
     pod = await node.until(lambda pod: phase(pod) in ("Failed", "Succeeded"))
     assert phase(pod) == ("Failed" if terminated["exitCode"] else "Succeeded")
     assert state(pod)["terminated"].items() >= terminated.items()
+
+
+async def test_of_an_engine_that_fails_on_a_broken_file_the_file_is_told(node: Node, tmp_path: Path) -> None:
+    model = tmp_path / "models" / "cut-off"
+    model.mkdir(parents=True)
+    (model / "m.gguf").write_bytes(b"GGUF\x03\x00\x00\x00" + bytes(7))
+    await node.run("echo loading; echo failed; exit 1", more=("--model", "/models/cut-off"))
+    pod = await node.until(lambda pod: phase(pod) == "Failed")
+    said = "m.gguf ends after 15 bytes, in the middle of its header: the download did not finish"
+    assert state(pod)["terminated"]["message"] == f"WrongFormat: {said}"
 
 
 @pytest.mark.parametrize(

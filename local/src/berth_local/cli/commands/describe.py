@@ -13,7 +13,7 @@ from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import counted, duration, model_name, print_json, since, size, with_names
 from berth_local.cli.room_words import Residents, room_words
-from berth_local.cli.words import reason_words
+from berth_local.cli.words import plan_words, reason_words
 from berth_process.clock import utc_now
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _stories(client: "Client", name: str) -> list[dict[str, Any]]:
 
 def _plan(client: "Client", name: str) -> str:
     try:
-        return with_names(client.post("/v1/models/plan", {"model": name})["message"])
+        return plan_words(client.post("/v1/models/plan", {"model": name}))
     except CommandError as error:
         return error.message
 

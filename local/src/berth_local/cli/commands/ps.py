@@ -22,6 +22,7 @@ from berth_local.cli.printing import (
     with_names,
     without_empty,
 )
+from berth_local.cli.words import reason_words
 from berth_process.clock import utc_now
 
 if TYPE_CHECKING:
@@ -86,9 +87,8 @@ def _print(loaded: dict[str, Any]) -> None:
     print_models(loaded["loaded_models"])
     for model in loaded["loaded_models"]:
         if model["phase"] == "Stalled" and model.get("message"):
-            print_note(
-                f"{model_name(model['model_path'])} does not start: {with_names(' '.join(model['message'].split()))}"
-            )
+            why = with_names(" ".join(reason_words(model["message"]).split()))
+            print_note(f"{model_name(model['model_path'])} does not start: {why}")
 
 
 def _cells(loaded: dict[str, Any]) -> list[list[str]]:

@@ -12,6 +12,7 @@ from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_device, complete_engine, complete_model
 from berth_local.cli.options import OutputFormat, api_key_option, models_option, output_option, url_option
 from berth_local.cli.printing import counted, print_json, print_note
+from berth_local.cli.words import plan_words
 
 if TYPE_CHECKING:
     from berth_local.cli.chat.answering import Answer
@@ -179,7 +180,7 @@ def _tell_plan(target: Target, settings: dict[str, Any], output: OutputFormat) -
     if output is OutputFormat.JSON:
         print_json(told)
         return
-    print(f"{told['outcome']}: {told['message']}")
+    print(f"{told['outcome']}: {plan_words(told)}")
     if told["evicts"]:
         print(f"would leave: {', '.join(told['evicts'])}")
     if told["place"]:

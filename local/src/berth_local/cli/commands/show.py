@@ -8,7 +8,8 @@ from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import CommandError, UnknownNameError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.options import OutputFormat, api_key_option, model_argument, output_option, url_option
-from berth_local.cli.printing import count, model_name, print_json, size, with_names
+from berth_local.cli.printing import count, model_name, print_json, size
+from berth_local.cli.words import plan_words
 
 if TYPE_CHECKING:
     from berth_local.cli.client import Client
@@ -78,6 +79,7 @@ def lines(told: dict[str, Any]) -> dict[str, str]:
         "Source": " at ".join(filter(None, (manifest.get("repository"), manifest.get("commit")))),
         "Engines": ", ".join(told["recommended_backends"]) or "none of this installation",
         "Broken": told.get("broken"),
-        "Now": f"{plan['outcome']}: {with_names(plan['message'])}",
+        # Of a broken model it is not known what it needs.
+        "Now": None if told.get("broken") and plan["outcome"] == "fits" else f"{plan['outcome']}: {plan_words(plan)}",
     }
     return {name: value for name, value in known.items() if value}
