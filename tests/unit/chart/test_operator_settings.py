@@ -217,6 +217,8 @@ REFUSED_BY_THE_OPERATOR: list[tuple[dict[str, Any], str]] = [
     ({"devices": {"cpu": {"pod": {"shmSizeLimit": "2Gii"}}}}, "/devices/cpu/pod/shmSizeLimit"),
     ({"devices": {"cpu": {"tolerations": [{"key": "a", "value": "x" * 64}]}}}, "/devices/cpu/tolerations/0/value"),
     ({"devices": {"cpu": {"shares": 2}}}, "devices.cpu.shares is 2, but devices.cpu.resourceName is empty"),
+    ({"downloads": {"hubEndpoint": "https://:443"}}, "/downloads/hubEndpoint"),
+    ({"downloads": {"hubEndpoint": "https://hub:65536"}}, "/downloads/hubEndpoint"),
     ({"operator": {"timing": {"hangDeadline": 15}}}, "operator.timing.hangDeadline is 15, but must be more than"),
 ]
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 NAME = "berth.service"
 
-_KEPT = ("PATH", "BERTH_HOME", "XDG_DATA_HOME", "HF_ENDPOINT", "CUDA_VISIBLE_DEVICES")
+_KEPT = (
+    *("PATH", "BERTH_HOME", "XDG_DATA_HOME", "HF_ENDPOINT"),
+    *("CUDA_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES", "LLAMA_ARG_DEVICE"),
+)
 """Variables of whoever installs the unit that its server gets too. No key is among them: the unit is no secret."""
 
 _ENDING_SECONDS = 30

@@ -16,6 +16,7 @@ import structlog
 
 from berth_local.engines import nvml
 from berth_local.engines.llama_server import PROGRAM as LLAMA_SERVER
+from berth_local.node.containers import LLAMA_DEVICE
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +39,12 @@ _LISTED = re.compile(r"^\s+([A-Za-z]+\d+): (.+) \((\d+) MiB, (\d+) MiB free\)\s*
 """A GPU's line of `llama-server --list-devices`: `  CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80552 MiB free)`."""
 
 
+_SHARES_MEMORY = re.compile(
+    r"\b(?:UHD|HD|Iris)\b|Radeon (?:\w+ )?Graphics|Arc\(tm\) (?:\w+ )?Graphics \((?:MTL|LNL|ARL)|llvmpipe"
+)
+"""The names of GPUs in a processor. They report the machine's own memory, of which a GPU of its own has less."""
+
+
 class Gpu(NamedTuple):
     """A GPU and its memory in bytes."""
 
@@ -47,7 +54,7 @@ class Gpu(NamedTuple):
     name: str = ""
     """What its maker calls it. Empty: nobody said."""
     identifier: str = ""
-    """What CUDA_VISIBLE_DEVICES takes for it. Empty: the first GPU that an engine sees."""
+    """What CUDA_VISIBLE_DEVICES takes for it, or llama.cpp's `--device`. Empty: the first GPU that an engine sees."""
 
 
 class FoundGpus(NamedTuple):
@@ -77,9 +84,18 @@ def find_gpus(environment: Mapping[str, str] = os.environ, library: nvml.Nvml | 
     server = shutil.which(LLAMA_SERVER, path=environment.get("PATH"))
     if server is None or not _may_have_others(environment):
         return FoundGpus()
-    # Without names an engine takes the first; NVIDIA's own are not counted where their driver does not answer.
-    others = [each for each in listed_by(server, environment) if not each.name.endswith("(CUDA0)")]
-    return FoundGpus(tuple(others[:1]), server if others else "")
+    # NVIDIA's own are not counted where their driver does not answer.
+    others = [each for each in listed_by(server, environment) if not each.identifier.startswith("CUDA")]
+    others = wanted_of(others, environment.get(LLAMA_DEVICE))
+    return FoundGpus(tuple(others), server if others else "")
+
+
+def wanted_of(gpus: Sequence[Gpu], stated: str | None) -> list[Gpu]:
+    """Those that models are to use: what the user states for llama.cpp, or those with memory of their own, if any."""
+    if stated:
+        names = [name.strip() for name in stated.split(",")]
+        return [each for name in names for each in gpus if each.identifier == name]
+    return [each for each in gpus if not _SHARES_MEMORY.search(each.name)] or list(gpus)
 
 
 def seen_of(gpus: Sequence[Gpu], visible: str | None) -> tuple[Gpu, ...]:
@@ -101,14 +117,14 @@ def seen_of(gpus: Sequence[Gpu], visible: str | None) -> tuple[Gpu, ...]:
 def listed_by(server: str, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     """The GPUs that this `llama-server` can use. One that is built for none silently computes on the processor."""
     return tuple(
-        Gpu(int(total) * _MIB, int(free) * _MIB, f"{name} ({kind})")
+        Gpu(int(total) * _MIB, int(free) * _MIB, f"{name} ({kind})", kind)
         for kind, name, total, free in _LISTED.findall(_list_of(server, tuple(sorted(environment.items()))))
     )
 
 
 def _may_have_others(environment: Mapping[str, str]) -> bool:
     """Whether the kernel has a GPU, or the user names one: the question costs a start of the server."""
-    return _VULKAN_VISIBLE in environment or any(map(os.path.exists, _WITH_A_GPU))
+    return not {_VULKAN_VISIBLE, LLAMA_DEVICE}.isdisjoint(environment) or any(map(os.path.exists, _WITH_A_GPU))
 
 
 @cache

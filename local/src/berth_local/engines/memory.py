@@ -7,6 +7,7 @@ from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_formats.memory import GIB
 from berth_local.engines.gpu import VISIBLE, FoundGpus, Gpu
 from berth_local.engines.slots import slots
+from berth_local.node.containers import LLAMA_DEVICE
 from berth_operator.room.engine_memory import Surroundings
 from berth_operator.room.estimates import Estimate, MemoryEstimate
 from berth_operator.room.memory_estimates import MemoryEstimates
@@ -41,7 +42,9 @@ def places_of(memory_bytes: int, found: FoundGpus) -> MachinePlaces:
 def _place(number: int, gpu: Gpu, found: FoundGpus) -> MachineGpu:
     alone = len(found.gpus) == 1
     # By its identifier: CUDA counts the fastest first, and the driver by its place on the bus.
-    environment = {} if alone or not gpu.identifier else {VISIBLE: gpu.identifier}
+    environment = {VISIBLE: gpu.identifier} if found.nvidia and gpu.identifier and not alone else {}
+    if not found.nvidia and gpu.identifier:
+        environment = {LLAMA_DEVICE: gpu.identifier}
     return MachineGpu("its GPU" if alone else f"GPU {number} ({gpu.name})", gpu.free, environment)
 
 

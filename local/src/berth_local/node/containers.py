@@ -32,6 +32,9 @@ _NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIB
 Without it llama.cpp takes 0.5 to 0.8 GB of a GPU on which it is to put nothing, and reads prompts there.
 """
 
+LLAMA_DEVICE = "LLAMA_ARG_DEVICE"
+"""llama.cpp's variable with the names of the GPUs that it is to use, such as Vulkan1."""
+
 _MESSAGE_BYTES = 4096
 _FALLBACK_BYTES = 2048
 _FALLBACK_LINES = 80
@@ -43,7 +46,12 @@ _VMSTAT = Path("/proc/vmstat")
 def arguments_here(container: Mapping[str, Any], store: Path) -> list[str]:
     """The container's arguments with this machine's paths. A server listens on loopback: Berth's port is the way in."""
     arguments: list[str] = list(container.get("args", []))
+    gpu = next((each.get("value") for each in container.get("env", []) if each["name"] == LLAMA_DEVICE), None)
+    if gpu and "--" not in arguments:
+        arguments.append("--")
     own = arguments.index("--") if "--" in arguments else len(arguments)
+    if gpu:  # over the launcher's own choice, which is the first one, and under the user's
+        arguments[own + 1 : own + 1] = ["--device", gpu]
     paths = _PATH_OPTIONS | {"--alias"} if arguments[:1] == [_KNOWS_PATHS_ONLY] else _PATH_OPTIONS
     for at in range(1, own):
         if arguments[at - 1] in paths:
@@ -63,6 +71,7 @@ def environment_here(
     found = {name: value for name, value in environment.items() if name not in _PRIVATE}
     if not _asks_for_devices(container):
         found.update(_NO_GPU)
+        found.pop(LLAMA_DEVICE, None)
     for variable in container.get("env", []):
         name: str = variable["name"]
         if name in _CONTAINERS_OWN:

@@ -12,7 +12,9 @@ from tests.unit.local.cli.conftest import Ran, run_command
 
 def test_the_unit_has_the_options_as_they_were_given_and_no_key() -> None:
     environment = {"PATH": "/opt/100%/bin:/bin", "HOME": "/home/me", "BERTH_API_KEY": "secret", "HF_TOKEN": "secret"}
-    lines = unit_text(["/opt/berth"], ["--alias", 'a="$b"', "--memory", "8 GB"], environment).splitlines()
+    chosen = {"LLAMA_ARG_DEVICE": "Vulkan1"}
+    lines = unit_text(["/opt/berth"], ["--alias", 'a="$b"', "--memory", "8 GB"], environment | chosen).splitlines()
+    assert 'Environment="LLAMA_ARG_DEVICE=Vulkan1"' in lines
     assert r'ExecStart="/opt/berth" "up" "--alias" "a=\"$$b\"" "--memory" "8 GB"' in lines
     assert 'Environment="PATH=/opt/100%%/bin:/bin"' in lines
     assert "EnvironmentFile=-/home/me/.config/berth/environment" in lines

@@ -12,7 +12,7 @@ from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_formats.abilities import Abilities
 from berth_formats.memory import GIB, MIB
 from berth_formats.model import AttentionShape, ModelDescription
-from berth_local.engines.gpu import FoundGpus, Gpu, find_gpus, parsed, seen_of
+from berth_local.engines.gpu import FoundGpus, Gpu, find_gpus, parsed, seen_of, wanted_of
 from berth_local.engines.memory import budget, memory_estimates, places_of
 from berth_operator.room.engine_memory import gpu_bytes
 from tests.unit.formats.weights import write_gguf
@@ -166,8 +166,43 @@ echo "  Vulkan0: AMD Radeon RX 7900 XTX (RADV NAVI31) (24560 MiB, 24000 MiB free
 def test_a_llama_server_tells_of_other_makers_gpus(tmp_path: Path) -> None:
     path = program(tmp_path, "llama-server", VULKAN)
     found = find_gpus({"PATH": str(path), "GGML_VK_VISIBLE_DEVICES": "0"}, MadeUpNvml(driver=False))
-    radeon = Gpu(24560 * MIB, 24000 * MIB, "AMD Radeon RX 7900 XTX (RADV NAVI31) (Vulkan0)")
+    radeon = Gpu(24560 * MIB, 24000 * MIB, "AMD Radeon RX 7900 XTX (RADV NAVI31) (Vulkan0)", "Vulkan0")
     assert found == FoundGpus((radeon,), str(path / "llama-server"), nvidia=False)
+
+
+SEVERAL = """
+echo "  Vulkan0: AMD Radeon 780M Graphics (RADV PHOENIX) (48000 MiB, 47000 MiB free)"
+echo "  Vulkan1: AMD Radeon RX 7900 XTX (RADV NAVI31) (24560 MiB, 24000 MiB free)"
+echo "  Vulkan2: Intel(R) Arc(tm) A770 Graphics (DG2) (16288 MiB, 14000 MiB free)"
+"""
+
+
+@pytest.mark.parametrize(
+    ("stated", "chosen"),
+    [
+        (None, ["Vulkan1", "Vulkan2"]),
+        ("Vulkan2", ["Vulkan2"]),
+        ("Vulkan2,Vulkan0", ["Vulkan2", "Vulkan0"]),
+        ("none", []),
+    ],
+)
+def test_of_several_gpus_those_are_used_that_have_memory_or_that_the_user_states(
+    tmp_path: Path, stated: str | None, chosen: list[str]
+) -> None:
+    environment = {"PATH": str(program(tmp_path, "llama-server", SEVERAL)), "GGML_VK_VISIBLE_DEVICES": "0,1,2"}
+    found = find_gpus(environment | ({"LLAMA_ARG_DEVICE": stated} if stated else {}), MadeUpNvml(driver=False))
+    assert [gpu.identifier for gpu in found.gpus] == chosen
+    pod = {"spec": {"containers": [{"name": "engine"}]}}
+    places = places_of(5 * GIB, found)
+    nodes = [node for node in places.nodes() or () if "GPU" in node.name]
+    for node, name in zip(nodes, chosen, strict=True):
+        [engine] = places.placed(pod, node.name)["spec"]["containers"]
+        assert engine["env"] == [{"name": "LLAMA_ARG_DEVICE", "value": name}]
+
+
+def test_where_there_is_no_other_gpu_that_of_the_processor_is_used() -> None:
+    inside = Gpu(1, 1, "Intel(R) UHD Graphics 770 (ADL-S GT1) (Vulkan0)", "Vulkan0")
+    assert wanted_of([inside], None) == [inside]
 
 
 def test_all_gpus_together_have_a_budget_and_each_has_its_own() -> None:

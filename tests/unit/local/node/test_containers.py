@@ -11,6 +11,8 @@ STORE = Path("/home/me/models")
 LOG = Path("/run/log")
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""}
 
+ON_THE_SECOND = {"name": "LLAMA_ARG_DEVICE", "value": "Vulkan1"}
+
 
 @pytest.mark.parametrize(
     ("container", "arguments"),
@@ -31,12 +33,27 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBL
             ["--remove-staging", "d", "--store", "/home/me/models"],
         ),
         ({}, []),
+        (
+            {"args": ["llamacpp"], "env": [ON_THE_SECOND], "ports": [{"containerPort": 1}]},
+            ["llamacpp", "--host", "127.0.0.1", "--", "--device", "Vulkan1"],
+        ),
+        (
+            {"args": ["llamacpp", "--", "--device", "none"], "env": [ON_THE_SECOND]},
+            ["llamacpp", "--", "--device", "Vulkan1", "--device", "none"],
+        ),
     ],
 )
 def test_paths_are_this_machines_and_engines_listen_on_loopback(
     container: dict[str, Any], arguments: list[str]
 ) -> None:
     assert arguments_here(container, STORE) == arguments
+
+
+def test_a_gpu_that_the_user_names_is_for_engines_that_ask_for_one() -> None:
+    mine = {"LLAMA_ARG_DEVICE": "Vulkan1"}
+    assert "LLAMA_ARG_DEVICE" not in environment_here({}, LOG, mine)
+    on_gpu = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+    assert environment_here(on_gpu, LOG, mine)["LLAMA_ARG_DEVICE"] == "Vulkan1"
 
 
 def test_secrets_reach_only_who_asks_for_them() -> None:
