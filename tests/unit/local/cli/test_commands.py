@@ -225,6 +225,7 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["up", "--port=70000"], "--port is '70000': it must be from 0 to 65535 (berth up --help)"),
         (["up", "--models", ""], "--models is '': it must be a folder of models"),
         (["up", "--memory", "8XB"], "--memory is '8XB': it must be a size like 8GB or 512MiB"),
+        (["up", "--n-ctx", "foo"], "--n-ctx is 'foo': it must be a whole number from 256 to 1048576, or auto"),
         (["run", "tiny", "Hi", "--temperature", "x"], "--temperature is 'x': it must be a number"),
         (["ps", "-o", "x"], "invalid value for '--output' / '-o': 'x' is not one of 'table', 'json' (berth ps --help)"),
         *(

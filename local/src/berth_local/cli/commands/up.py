@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence, Set
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -24,8 +25,14 @@ from berth_local.serve.interface import (
     serve_until_signal,
 )
 from berth_process.setting_values import log_level
-from berth_process.settings_error import read_variable
+from berth_process.settings_error import SettingsError, read_variable
 
+_OPTIONS = {
+    "DEFAULT_N_CTX": "--n-ctx",
+    "DEFAULT_MAX_TOKENS": "--max-tokens",
+    "DEFAULT_TEMPERATURE": "--temperature",
+    "DEFAULT_TOP_P": "--top-p",
+}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i)?b?", re.IGNORECASE)
 
 
@@ -134,10 +141,23 @@ def up(
         memory_bytes=memory_bytes,
         defaults={name: value for name, value in stated.items() if value},
     )
-    if detach:
-        _serve_detached(options, level)
-        return
-    _serve(options, level)
+    with _naming_options({name for name, value in options.defaults.items() if os.environ.get(name) != value}):
+        if detach:
+            _serve_detached(options, level)
+        else:
+            _serve(options, level)
+
+
+@contextmanager
+def _naming_options(typed: Set[str]) -> Generator[None]:
+    """Has an error name the option that was typed, where the server names the variable that means the same."""
+    try:
+        yield
+    except (SettingsError, UsageError) as error:
+        name, _, rest = str(error).partition(" ")
+        if name not in typed or name not in _OPTIONS:
+            raise
+        raise UsageError(f"{_OPTIONS[name]} {rest}") from None
 
 
 def _serve(options: ServeOptions, level: str) -> None:
