@@ -4,7 +4,7 @@ The modules that make a server take a second to load. They are loaded when a ser
 waits for them.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,13 @@ def describe_machine() -> dict[str, Any]:
     from berth_local.serve import machine  # noqa: PLC0415 (see above)
 
     return machine.describe(home_directory(), default_store()).model_dump(mode="json")
+
+
+def left_out(store: Path, names: Set[str]) -> list[str]:
+    """What somebody has put into the store that no request can name, and why. `names`: those of its models."""
+    from berth_local.serve import model_folder  # noqa: PLC0415 (see above)
+
+    return list(model_folder.left_out(store, names))
 
 
 def install_engine(name: str) -> Path:

@@ -20,6 +20,7 @@ from berth_local.cli.printing import (
     with_names,
     without_empty,
 )
+from berth_local.serve.interface import left_out
 
 _GB = 1e9
 
@@ -50,11 +51,13 @@ def list_models(output: OutputFormat, url: str | None, api_key: str | None) -> N
     if not models:
         where = f"the store {store}" if store else "the store"
         print_note(f"{where} is empty: `berth pull REPO` fetches a model, `berth run --sample` a small one")
-        return
-    print_table(*without_empty(_COLUMNS, [row(model) for model in models]))
+    else:
+        print_table(*without_empty(_COLUMNS, [row(model) for model in models]))
     for model in models:
         if model.get("broken"):
             print_note(f"{model['name']} cannot be loaded: {model['broken']}")
+    for reason in left_out(store, {model["name"].partition("/")[0] for model in models}) if store else ():
+        print_note(reason)
 
 
 def row(model: dict[str, Any]) -> list[str]:
