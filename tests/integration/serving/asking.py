@@ -175,10 +175,10 @@ def refusable(random: Random) -> Asked:
             (b"not json", 400),
             (b"[]", 400),
             (b'{"model":"m0"}', 400),
-            (b'{"model":"m0","messages":[{"role":"user"}],"x":' + b"[" * 900 + b"]" * 900 + b"}", 400),
+            (b'{"model":"m0","messages":[{"role":"user","content":"a"}],"x":' + b"[" * 900 + b"]" * 900 + b"}", 400),
             (b"[" * 200_000, 400),
-            (b'{"model":"unknown","messages":[{"role":"user"}]}', 404),
-            (b'{"model":"../m0","messages":[{"role":"user"}]}', 400),
+            (b'{"model":"unknown","messages":[{"role":"user","content":"a"}]}', 404),
+            (b'{"model":"../m0","messages":[{"role":"user","content":"a"}]}', 400),
         )
     )
     framing, body = _framed(random, body, in_chunks=random.random() < 0.2)
