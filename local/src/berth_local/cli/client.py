@@ -4,23 +4,21 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx2
-
 from berth_local.cli.address import check_key, check_url
 from berth_local.cli.api_errors import error_of, stream_error_of
 from berth_local.cli.errors import CommandError, FailedError, NoServerError, NotNowError
+from berth_local.cli.http_client import BrokenOffError, HttpAnswer, HttpClient, NotReachedError, SilentError
 from berth_local.cli.printing import model_name
 from berth_local.cli.room_words import Residents
 from berth_process.http_environment import UNUSABLE, client_error
 
-_CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 120.0
 """Unloading waits up to 30 s for answers under way. All other management requests are quick."""
 
@@ -29,11 +27,6 @@ _SOON_SECONDS = 2.0
 
 _COLD_START_SECONDS = 600.0
 """Longer than a router holds a request for a model that is starting (540 s)."""
-
-_CONNECTED = "connection.connect_tcp.complete"
-"""The step of a request at which it has a new connection."""
-
-_STREAM_TIMEOUT = httpx2.Timeout(_COLD_START_SECONDS, connect=_CONNECT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +72,10 @@ class Client:
         check_url(url)
         check_key(api_key)
         self.url = url.rstrip("/").removesuffix("/v1")
-        self._api_key = api_key
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         # HTTP_PROXY is for other machines, not for a port of this one.
         proxied = not re.match(r"https?://(127\.|localhost\b|\[::1\])", self.url)
         try:
-            timeout = httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
-            self._http = httpx2.Client(
-                base_url=self.url, headers=headers, timeout=timeout, trust_env=proxied, verify=_verifies(self.url)
-            )
+            self._http = HttpClient(self.url, api_key, proxied=proxied)
         except UNUSABLE as error:
             raise client_error(error, os.environ) from None
 
@@ -97,28 +85,22 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.close()
+        """A request has a connection of its own, which ends with it."""
 
     def get(self, path: str, **query: str) -> Any:
         """The JSON that the path answers with."""
-        return self._json("GET", path, params=query)
+        return self._json("GET", path, query=query)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """The JSON that the path answers with."""
-        return self._json("POST", path, json=body)
+        return self._json("POST", path, body=body)
 
     def load(self, body: dict[str, Any], on_connected: Callable[[socket.socket], None]) -> None:
         """Has the server load a model, and returns when it is ready.
 
-        It has a connection of its own, whose socket `on_connected` gets: whoever shuts that down ends the wait.
+        `on_connected` gets the socket of its connection: whoever shuts that down ends the wait.
         """
-
-        def note(event: str, told: Mapping[str, Any]) -> None:
-            if event == _CONNECTED:
-                on_connected(told["return_value"].get_extra_info("socket"))
-
-        with Client(self.url, self._api_key) as own:
-            own._json("POST", "/v1/models/load", json=body, timeout=_STREAM_TIMEOUT, extensions={"trace": note})
+        self._json("POST", "/v1/models/load", body=body, seconds=_COLD_START_SECONDS, on_connected=on_connected)
 
     def delete(self, path: str) -> Any:
         """The JSON that the path answers with."""
@@ -126,10 +108,9 @@ class Client:
 
     def lines(self, path: str, **query: str) -> Iterator[str]:
         """Yields the lines of a text as they come, until the server ends it."""
-        timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
-        with self._answering(), self._http.stream("GET", path, params=query, timeout=timeout) as answer:
+        with self._answering(), self._http.request("GET", path, query=query, seconds=None) as answer:
             _check(answer, path)
-            yield from answer.iter_lines()
+            yield from answer.lines()
 
     def model_bytes(self, name: str) -> int | None:
         """The bytes of the model's weights. None: they are not known."""
@@ -138,7 +119,7 @@ class Client:
     def model_fact(self, name: str, fact: str) -> int | None:
         """A number of the model's `meta`, such as `n_ctx`. None: it is not known, or not soon."""
         try:
-            told: Any = self._json("GET", model_path(name), timeout=_SOON_SECONDS)
+            told: Any = self._json("GET", model_path(name), seconds=_SOON_SECONDS)
         except CommandError:
             return None
         try:
@@ -149,12 +130,12 @@ class Client:
     def residents(self) -> Residents:
         """What is known of the models that have the memory, or are to have it. Empty: it is not known, or not soon."""
         try:
-            loaded: Any = self._json("GET", "/v1/models/loaded", timeout=_SOON_SECONDS)
+            loaded: Any = self._json("GET", "/v1/models/loaded", seconds=_SOON_SECONDS)
             names = {one["deployment"]: model_name(one["model_path"]) for one in loaded["loaded_models"]}
         except (CommandError, KeyError, TypeError):
             return Residents()
         try:
-            machine: Any = self._json("GET", "/v1/models/stats/machine", timeout=_SOON_SECONDS)
+            machine: Any = self._json("GET", "/v1/models/stats/machine", seconds=_SOON_SECONDS)
             budgets: dict[str, int] = {each["device"]: each["budget_bytes"] for each in machine["memory"]}
         except (CommandError, KeyError, TypeError):
             return Residents(names)
@@ -164,13 +145,12 @@ class Client:
         """Yields the events of an answer as the engine makes it. The engine stops when the iterator is closed."""
         wanted = {**body, "stream": True, "stream_options": {"include_usage": True}}
         path = "/v1/chat/completions"
-        with self._answering(), self._http.stream("POST", path, json=wanted, timeout=_STREAM_TIMEOUT) as answer:
+        with self._answering(), self._http.request("POST", path, body=wanted, seconds=_COLD_START_SECONDS) as answer:
             _check(answer, path)
-            yield from _chat_events(answer.iter_lines())
+            yield from _chat_events(answer.lines())
 
-    def _json(self, method: str, path: str, **request: Any) -> Any:
-        with self._answering():
-            answer = self._http.request(method, path, **request)
+    def _json(self, method: str, path: str, *, seconds: float = _ANSWER_SECONDS, **request: Any) -> Any:
+        with self._answering(), self._http.request(method, path, seconds=seconds, **request) as answer:
             _check(answer, path)
             try:
                 return answer.json()
@@ -183,13 +163,13 @@ class Client:
     def _answering(self) -> Generator[None]:
         try:
             yield
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        except NotReachedError as error:
             raise NoServerError(
                 f"no server answers at {self.url} ({_cause(error)}): `berth up` starts one, --url names another"
             ) from None
-        except httpx2.TimeoutException:
+        except SilentError:
             raise NotNowError(f"{self.url} did not answer in time") from None
-        except httpx2.HTTPError as error:
+        except BrokenOffError as error:
             raise FailedError(f"{self.url} broke off ({_cause(error)})") from None
 
 
@@ -201,17 +181,12 @@ def model_path(name: str) -> str:
 def is_berth(url: str) -> bool:
     """Whether a Berth answers at the address. It is quick also where nothing answers."""
     try:
-        answer = httpx2.get(
-            f"{url}/healthz", timeout=httpx2.Timeout(5.0, connect=1.0), trust_env=False, verify=_verifies(url)
-        )
-        return isinstance(answer.json(), dict) and "status" in answer.json()
-    except (httpx2.HTTPError, httpx2.InvalidURL, *UNUSABLE):
+        asked = HttpClient(url, proxied=False).request("GET", "/healthz", seconds=5.0, connect_seconds=1.0)
+        with asked as answer:
+            told = answer.json()
+    except (NotReachedError, SilentError, BrokenOffError, *UNUSABLE):
         return False
-
-
-def _verifies(url: str) -> bool:
-    """Whether to check a certificate. Without TLS there is none, and loading the machine's authorities costs 50 ms."""
-    return not url.startswith("http://")
+    return isinstance(told, dict) and "status" in told
 
 
 def _cause(error: Exception) -> str:
@@ -246,13 +221,12 @@ def _chat_events(lines: Iterator[str]) -> Iterator[ChatEvent]:
     raise FailedError("the answer broke off before its end")
 
 
-def _check(answer: httpx2.Response, path: str) -> None:
+def _check(answer: HttpAnswer, path: str) -> None:
     """Raises the answer's error, if the answer is one."""
-    if answer.is_success:
+    if 200 <= answer.status < 300:
         return
-    answer.read()
     try:
         content = answer.json()
     except ValueError:
         content = None
-    raise error_of(answer.status_code, content, path)
+    raise error_of(answer.status, content, path)

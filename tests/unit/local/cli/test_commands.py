@@ -225,7 +225,6 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["up", "--port=70000"], "--port is '70000': it must be from 0 to 65535 (berth up --help)"),
         (["up", "--models", ""], "--models is '': it must be a folder of models"),
         (["up", "--memory", "8XB"], "--memory is '8XB': it must be a size like 8GB or 512MiB"),
-        (["up", "--n-ctx", "foo"], "--n-ctx is 'foo': it must be a whole number from 256 to 1048576, or auto"),
         (["run", "tiny", "Hi", "--temperature", "x"], "--temperature is 'x': it must be a number"),
         (["ps", "-o", "x"], "invalid value for '--output' / '-o': 'x' is not one of 'table', 'json' (berth ps --help)"),
         *(
@@ -239,6 +238,14 @@ async def test_a_wrong_command_line_is_told_in_one_line(berth: Command, argument
     ran = await berth(*arguments)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert told in ran.err
+
+
+def test_a_wrong_value_is_told_by_the_name_that_was_typed(tmp_path: Path) -> None:
+    right = "it must be a whole number from 256 to 1048576, or auto"
+    home = {"BERTH_HOME": str(tmp_path), "DEFAULT_N_CTX": ""}
+    assert run_command(("up", "--n-ctx", "foo"), home) == Ran(2, "", f"berth: --n-ctx is 'foo': {right}\n")
+    by_variable = {**home, "DEFAULT_N_CTX": "foo"}
+    assert run_command(("up",), by_variable) == Ran(2, "", f"berth: DEFAULT_N_CTX is 'foo': {right}\n")
 
 
 def test_a_server_of_its_own_that_cannot_start_is_told_in_one_line(
