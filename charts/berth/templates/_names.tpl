@@ -41,7 +41,7 @@ Each takes the root context, or (dict "root" $ "component" NAME).
 
 {{- define "berth.selectorLabels" -}}
 app.kubernetes.io/name: berth
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 

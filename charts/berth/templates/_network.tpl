@@ -9,7 +9,7 @@
 - podSelector:
     matchLabels:
       app.kubernetes.io/name: berth
-      app.kubernetes.io/instance: {{ .root.Release.Name }}
+      app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
     matchExpressions:
       - {key: app.kubernetes.io/component, operator: In, values: {{ toJson .components }}}
 {{- end -}}

@@ -137,6 +137,16 @@ def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
     assert "007" in release.one("Secret", "berth-api-keys")["data"]
 
 
+def test_a_namespace_that_looks_like_a_number_is_one() -> None:
+    release = render(namespace="123", operator={"room": {"watchNodes": True}})
+    bindings = [*release.of_kind("RoleBinding"), *release.of_kind("ClusterRoleBinding")]
+    assert len(bindings) >= 4
+    assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {"123"}
+    [policy] = release.of_kind("ValidatingAdmissionPolicy")
+    chosen = policy["spec"]["matchConstraints"]["namespaceSelector"]["matchLabels"]
+    assert chosen == {"kubernetes.io/metadata.name": "123"}
+
+
 def test_a_release_whose_service_could_not_be_called_so_is_refused_before_anything_is_made() -> None:
     with pytest.raises(RefusedError, match=r"no Service can be called my\.berth"):
         render(release="my.berth")
