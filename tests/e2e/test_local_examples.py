@@ -29,10 +29,10 @@ BLOCKS = [("README", language, code) for language, code in OF_README] + [
 
 @pytest.fixture(scope="module")
 def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`berth up` with the sample; its host and port."""
+    """`berth up` with the sample; its host and port. Its answers have a limit: small models ramble for minutes."""
     home = tmp_path_factory.mktemp("home")
     environment = {**os.environ, "BERTH_HOME": str(home), "BERTH_URL": ""}
-    command = [BERTH, "up", "--detach", "--models", sample, "--port", "0"]
+    command = [BERTH, "up", "--detach", "--models", sample, "--port", "0", "--max-tokens", "256"]
     started = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60)
     found = re.search(r"http://([\d.:]+)/v1", started.stdout)
     assert found, started.stdout

@@ -83,6 +83,8 @@ async def test_a_release_takes_over_what_the_one_before_has_left(place: Namespac
     status, answer, _ = await first.post("/v1/chat/completions", ASKED_FOR)
     assert status == 200, answer
     await first.until_deployment(lambda each: each.name == DECLARED and each.status.phase == "Ready")
+    # An operator that has probed an engine knows of it before the kubelet does.
+    place.kubectl.run("wait", "pods", "--for=condition=Ready", "--selector", LABEL_DEPLOYMENT, "--timeout=60s")
     before, engines = await first.deployments(), await place.engines()
     [asked_for] = engines.keys() - {DECLARED}
 
