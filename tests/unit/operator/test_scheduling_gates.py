@@ -14,7 +14,11 @@ from tests.unit.virtual_time import run_in_virtual_time
 
 A, B = "/models/a", "/models/b"
 KUEUE = "kueue.x-k8s.io/admission"
-STARTED = {"attempt": 1, "startRequestedAt": at(-7200)}
+STARTED = {
+    "attempt": 1,
+    "startRequestedAt": at(-7200),
+    "startSteps": [{"name": "PodCreated", "at": at(-7200), "seconds": 0}],
+}
 HELD = [{"type": "Reconciling", "status": "True", "reason": "SchedulingGated", "lastTransitionTime": at(-7200)}]
 
 

@@ -223,7 +223,7 @@ def test_what_is_no_error_object_is_told_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("engine", Backend)
-@pytest.mark.covers("502 engine_key_refused")
+@pytest.mark.covers("502 engine_key_refused, Retry-After")
 def test_an_engine_that_asks_for_another_key_is_not_the_clients_fault(engine: Backend) -> None:
     sent = orjson.dumps({"error": {"message": "Invalid API Key", "type": "authentication_error", "code": 401}})
     error = engine_refusal(engine, CHAT_COMPLETIONS, 401, sent)

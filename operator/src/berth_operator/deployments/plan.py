@@ -20,7 +20,13 @@ from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.idle import failed_until, idle_since, is_asleep
 from berth_operator.deployments.outdated import with_outdated
 from berth_operator.deployments.pod_maker import PodMaker, pod_maker
-from berth_operator.deployments.start_steps import deadline_exceeded, has_been_ready, steps_done, was_held_back
+from berth_operator.deployments.start_steps import (
+    deadline_exceeded,
+    has_been_ready,
+    released_at,
+    steps_done,
+    was_held_back,
+)
 from berth_operator.objects.parts import gone_by
 from berth_operator.objects.pod_failure import Cause, disruption, pod_failure
 from berth_operator.objects.pods import gates_of, unschedulable_since
@@ -171,7 +177,7 @@ def _unschedulable_grace(
     if since is None:
         return grace
     # Kubernetes goes on counting where the scheduler was kept from it before.
-    grace += max(since, deployment.status.start_requested_at or since) - since
+    grace += max(since, released_at(deployment) or since) - since
     if not states.disruption_before(deployment):
         return grace
     ends = [end for other in observed.pods if other is not pod and (end := gone_by(other))]

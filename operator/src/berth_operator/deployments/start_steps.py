@@ -67,6 +67,16 @@ def was_held_back(deployment: ModelDeployment) -> bool:
     return bool(reconciling and reconciling.status == "True" and reconciling.reason == SCHEDULING_GATED)
 
 
+def released_at(deployment: ModelDeployment) -> datetime | None:
+    """Since when the scheduler is no longer kept from the pod: its start counts from then, after it was created.
+
+    None: it was never kept from it.
+    """
+    requested = deployment.status.start_requested_at
+    created = next((step.at for step in deployment.status.start_steps if step.name == POD_CREATED), None)
+    return requested if requested and created and requested > created else None
+
+
 def has_been_ready(deployment: ModelDeployment) -> bool:
     """Whether the engine of the present attempt has been ready."""
     return any(step.name == ENGINE_READY for step in deployment.status.start_steps)
