@@ -66,6 +66,6 @@ def test_example(release: Release, node_modules: Path, tmp_path: Path, title: st
             ]
         case _:
             pytest.fail(f"{title}: no way to run a block of {language}")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{title}:\n{done.stdout}\n{done.stderr}"
     assert done.stdout.strip(), f"{title} printed nothing"
