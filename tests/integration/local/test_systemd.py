@@ -14,12 +14,14 @@ import openai
 import pytest
 
 from berth_local.cli.systemd_unit import NAME, unit_text
+from tests.conftest import missing
 from tests.integration.local.engine import install
 from tests.unit.addresses import free_port
 from tests.unit.runtime.model_files import put
 from tests.waiting import PATIENCE_SECONDS, until
 
 SYSTEMD = "/lib/systemd/systemd"
+INSTALL = "apt-get install systemd"
 BERTH = Path(sys.executable).with_name("berth")
 
 MANAGER = 'mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec "$0" --user'
@@ -63,7 +65,7 @@ class User:
 @pytest.fixture
 async def user(tmp_path: Path) -> AsyncIterator[User]:
     if os.geteuid() != 0 or not os.access(SYSTEMD, os.X_OK) or not shutil.which("systemctl"):
-        pytest.skip("needs systemd, and root, who may mount")
+        missing("systemd, or root, who may mount", INSTALL)
     someone = User(tmp_path)
     (tmp_path / "run").mkdir(mode=0o700)
     install(tmp_path / "bin")
@@ -81,7 +83,7 @@ async def user(tmp_path: Path) -> AsyncIterator[User]:
     try:
         await until(lambda: (tmp_path / "run/systemd/private").exists() or manager.returncode is not None)
         if manager.returncode is not None:
-            pytest.skip("systemd cannot serve a user here")
+            missing("a systemd that can serve a user here", "run it where cgroups can be written")
         yield someone
     finally:
         if manager.returncode is None:
@@ -89,8 +91,9 @@ async def user(tmp_path: Path) -> AsyncIterator[User]:
         await asyncio.wait_for(manager.wait(), PATIENCE_SECONDS)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_takes_every_line_of_the_unit(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        missing("systemd-analyze", INSTALL)
     (tmp_path / NAME).write_text(unit_text([str(BERTH)], ["--alias", "a=b %h $c"], {"PATH": "/opt/100%:/bin"}))
     told = subprocess.run(
         ["systemd-analyze", "verify", "--user", tmp_path / NAME],

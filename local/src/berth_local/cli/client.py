@@ -7,8 +7,7 @@ import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 from berth_local.cli.address import check_key, check_url
@@ -78,14 +77,6 @@ class Client:
             self._http = HttpClient(self.url, api_key, proxied=proxied)
         except UNUSABLE as error:
             raise client_error(error, os.environ) from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """A request has a connection of its own, which ends with it."""
 
     def get(self, path: str, **query: str) -> Any:
         """The JSON that the path answers with."""

@@ -66,7 +66,7 @@ def connect(target: Target) -> Generator["Client"]:
             if running is None:
                 raise NoServerError(f"no server of yours runs: {_cure()}")
             url = running.url
-        yield stack.enter_context(Client(url, target.api_key))
+        yield Client(url, target.api_key)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def connect_or_serve(target: Target) -> Generator["Client"]:
     from berth_local.cli.client import Client  # noqa: PLC0415 (as above)
 
     with ExitStack() as stack:
-        yield stack.enter_context(Client(_running_or_own(stack, target), target.api_key))
+        yield Client(_running_or_own(stack, target), target.api_key)
 
 
 def _running_or_own(stack: ExitStack, target: Target) -> str:

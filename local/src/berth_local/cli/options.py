@@ -1,13 +1,16 @@
 """Options that several commands have."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from berth_local.cli.model_names import complete_model
+
+FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
+"""What click's decorators take."""
 
 Value = TypeVar("Value", bound=StrEnum)
 
@@ -48,6 +51,13 @@ output_option = click.option(
 model_argument = click.argument(
     "model", metavar="MODEL", shell_complete=complete_model, help="Its directory's name in the model store."
 )
+
+
+def optional_model(help_text: str) -> Callable[[FC], FC]:
+    """The argument MODEL that may be left out; `help_text` says what that means."""
+    return click.argument("model", required=False, metavar="[MODEL]", shell_complete=complete_model, help=help_text)
+
+
 models_option = click.option(
     "--models",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

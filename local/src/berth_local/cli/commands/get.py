@@ -8,8 +8,7 @@ import click
 from berth_local.cli.commands.ps import loaded_models, print_models
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.model_lookup import with_model
-from berth_local.cli.model_names import complete_model
-from berth_local.cli.options import OneOf, api_key_option, url_option
+from berth_local.cli.options import OneOf, api_key_option, optional_model, url_option
 from berth_local.cli.printing import print_json, print_note
 
 if TYPE_CHECKING:
@@ -24,13 +23,7 @@ class ManifestFormat(StrEnum):
 
 
 @click.command()
-@click.argument(
-    "model",
-    required=False,
-    metavar="[MODEL]",
-    shell_complete=complete_model,
-    help="Its name, or that of a deployment; all that `berth ps` shows if left out.",
-)
+@optional_model("Its name, or that of a deployment; all that `berth ps` shows if left out.")
 @click.option(
     "--output",
     "-o",

@@ -10,8 +10,8 @@ from berth_local.cli.commands.ps import loaded_models
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import FailedError, UnknownNameError, UsageError
 from berth_local.cli.model_lookup import with_model
-from berth_local.cli.model_names import complete_engine, complete_model
-from berth_local.cli.options import api_key_option, url_option
+from berth_local.cli.model_names import complete_engine
+from berth_local.cli.options import api_key_option, optional_model, url_option
 from berth_local.cli.printing import model_name
 
 if TYPE_CHECKING:
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "model",
-    required=False,
-    metavar="[MODEL]",
-    shell_complete=complete_model,
-    help="Its name, or that of a deployment; the only one that `berth ps` shows if left out.",
-)
+@optional_model("Its name, or that of a deployment; the only one that `berth ps` shows if left out.")
 @click.option(
     "--backend", metavar="ENGINE", shell_complete=complete_engine, help="That of this engine, if it has several."
 )

@@ -9,8 +9,15 @@ from berth_local.cli.chat.prompts import question_of
 from berth_local.cli.connection import Target, connect_or_serve, local_store
 from berth_local.cli.errors import FailedError, UsageError
 from berth_local.cli.model_lookup import with_model
-from berth_local.cli.model_names import complete_device, complete_engine, complete_model
-from berth_local.cli.options import OutputFormat, api_key_option, models_option, output_option, url_option
+from berth_local.cli.model_names import complete_device, complete_engine
+from berth_local.cli.options import (
+    OutputFormat,
+    api_key_option,
+    models_option,
+    optional_model,
+    output_option,
+    url_option,
+)
 from berth_local.cli.printing import counted, print_json, print_note
 from berth_local.cli.words import plan_words
 
@@ -19,13 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "model",
-    required=False,
-    metavar="[MODEL]",
-    shell_complete=complete_model,
-    help="Its directory's name in the model store; none with --sample.",
-)
+@optional_model("Its directory's name in the model store; none with --sample.")
 @click.argument(
     "prompt",
     nargs=-1,

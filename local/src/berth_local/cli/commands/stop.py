@@ -5,19 +5,12 @@ import click
 from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import UsageError
 from berth_local.cli.model_lookup import with_model
-from berth_local.cli.model_names import complete_model
-from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
+from berth_local.cli.options import OutputFormat, api_key_option, optional_model, output_option, url_option
 from berth_local.cli.printing import counted, print_json, print_note, with_names
 
 
 @click.command()
-@click.argument(
-    "model",
-    required=False,
-    metavar="[MODEL]",
-    shell_complete=complete_model,
-    help="Its directory's name in the model store.",
-)
+@optional_model("Its directory's name in the model store.")
 @click.option("--all", "everything", is_flag=True, help="Every model that runs.")
 @output_option
 @url_option
