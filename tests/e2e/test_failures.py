@@ -35,6 +35,12 @@ def stalled(deployment: ModelDeployment) -> tuple[str, str]:
     return condition.reason, condition.message
 
 
+def is_stalled(deployment: ModelDeployment, reason: str | None) -> bool:
+    """Whether it is, for this reason. None: whether it is not."""
+    condition = condition_of(deployment.status.conditions, ConditionType.STALLED)
+    return (condition.reason if condition and condition.status == "True" else None) == reason
+
+
 async def test_a_request_for_a_model_that_is_not_there(berth: Release) -> None:
     status, answer, _ = await berth.post("/v1/chat/completions", {"model": "/models/nothing", "messages": QUESTION})
     assert status == 404
@@ -54,7 +60,10 @@ async def test_a_manifest_for_a_model_that_is_not_there(berth: Release) -> None:
 
 @pytest.mark.parametrize(
     ("model", "reason", "said"),
-    [("not-a-gguf", "WrongFormat", "is an HTML or XML page"), ("cut-off", "EngineExited", "model")],
+    [
+        ("not-a-gguf", "WrongFormat", "is an HTML or XML page"),
+        ("cut-off", "WrongFormat", "the download did not finish"),
+    ],
 )
 async def test_a_wrong_gguf(berth: Release, model: str, reason: str, said: str) -> None:
     status, answer, headers = await berth.post(
@@ -95,6 +104,27 @@ async def test_not_enough_memory(berth: Release) -> None:
     reason, message = stalled(await berth.until_phase("Stalled"))
     assert reason == "OutOfMemory"
     assert "48Mi" in message
+
+
+async def test_a_changed_spec_whose_pod_is_refused_leaves_the_engine_before_it_serving(berth: Release) -> None:
+    asked = {"model": MODEL, "messages": QUESTION, "max_tokens": 2}
+    berth.kubectl.apply(manifest(MODEL))
+    await berth.until_phase("Ready")
+    [pod] = await berth.engine_pods()
+
+    berth.kubectl.apply(manifest(MODEL, pod={"affinity": {"nodeAfinity": {}}}))
+    refused = await berth.until_deployment(lambda each: is_stalled(each, "PodRefused"))
+    assert 'unknown field "spec.affinity.nodeAfinity"' in stalled(refused)[1]
+    status, answer, _ = await berth.post("/v1/chat/completions", asked)
+    assert status == 200, answer
+    assert [each["metadata"]["uid"] for each in await berth.engine_pods()] == [pod["metadata"]["uid"]]
+
+    berth.kubectl.apply(manifest(MODEL, pod={"labels": {"team": "a"}}))
+    await berth.until_deployment(
+        lambda each: is_stalled(each, None) and each.status.attempt == 2 and each.status.phase == "Ready"
+    )
+    status, answer, _ = await berth.post("/v1/chat/completions", asked)
+    assert status == 200, answer
 
 
 async def test_an_engine_that_is_killed_while_it_serves_is_replaced(berth: Release) -> None:

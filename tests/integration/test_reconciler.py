@@ -71,6 +71,9 @@ class DyingCluster:
     async def create(self, kind: Kind, manifest: Object) -> Object:
         return self._die_or_return(await self._cluster.create(kind, manifest))
 
+    async def judge(self, kind: Kind, manifest: Object) -> None:
+        await self._cluster.judge(kind, manifest)
+
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         return self._die_or_return(await self._cluster.patch(kind, name, patch, preconditions))
 

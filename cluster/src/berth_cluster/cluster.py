@@ -158,6 +158,13 @@ class Cluster(Protocol):
         """Creates the object; AlreadyExistsError where the name is taken."""
         ...
 
+    async def judge(self, kind: Kind, manifest: Object) -> None:
+        """Raises what `create` would raise, and creates nothing.
+
+        What may be otherwise in a moment, such as a full quota, and what nobody can judge beforehand, raises nothing.
+        """
+        ...
+
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         """Merges `patch` into the object, without its status, and returns the whole object. JSON merge patch, RFC 7396.
 

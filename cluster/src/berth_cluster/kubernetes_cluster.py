@@ -52,6 +52,10 @@ _PAGE_OBJECTS = 500
 _SHAPED_BY_PEOPLE = (PODS, JOBS)
 """An affinity with a misspelt field would otherwise be none, and nobody would hear of it."""
 
+_NO_VERDICT = ("exceeded quota", "unknown for quota", "does not support dry run")
+"""Words of the API server about an object that was only to be judged: the quota may have room when it is created, and
+an admission webhook that has side effects judges nothing before that."""
+
 _STATUS_TRIES = 5
 """How often a status is read and written again because somebody else has written it in between."""
 
@@ -97,6 +101,15 @@ class KubernetesCluster:
     async def close(self) -> None:
         """Closes the connections."""
         await cast("Any", self._client).close()
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows this kind: its CustomResourceDefinition may be gone. Raises ClusterError."""
+        # Of a group that it does not know it says so as any web server does, so it is asked for its list of them first.
+        groups: list[Object] = (await self._call("GET", "/apis")).get("groups") or []
+        if not any(version["groupVersion"] == kind.api_version for group in groups for version in group["versions"]):
+            return False
+        resources: list[Object] = (await self._call("GET", f"/apis/{kind.api_version}")).get("resources") or []
+        return any(each["name"] == kind.plural for each in resources)
 
     async def get(self, kind: Kind, name: str) -> Object:
         """Reads the object."""
@@ -145,8 +158,16 @@ class KubernetesCluster:
 
     async def create(self, kind: Kind, manifest: Object) -> Object:
         """Creates the object. Of a kind that people shape, it must have no field that the API server does not know."""
-        query = {"fieldValidation": "Strict"} if kind in _SHAPED_BY_PEOPLE else None
-        return await self._object("POST", self._path(kind), query=query, body=manifest)
+        return await self._object("POST", self._path(kind), query=_validation(kind), body=manifest)
+
+    async def judge(self, kind: Kind, manifest: Object) -> None:
+        """Has the API server, and its admission webhooks, say whether the object could be created."""
+        try:
+            # What only might be has no version: the answer is no object as others are.
+            await self._call("POST", self._path(kind), query={**_validation(kind), "dryRun": "All"}, body=manifest)
+        except (ForbiddenError, InvalidError) as error:
+            if not any(words in str(error) for words in _NO_VERDICT):
+                raise
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         """Merges the patch into the object."""
@@ -315,6 +336,10 @@ def _event(line: bytes) -> WatchEvent | None:
             return WatchEvent(change, found)
         case _:
             raise _no_api_server(f"{line[:80].decode(errors='replace')!r} in a watch")
+
+
+def _validation(kind: Kind) -> dict[str, str]:
+    return {"fieldValidation": "Strict"} if kind in _SHAPED_BY_PEOPLE else {}
 
 
 def _no_api_server(answered: str) -> UnavailableError:

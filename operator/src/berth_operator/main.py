@@ -24,7 +24,7 @@ from berth_operator.forecast_server import Forecasts
 from berth_operator.handlers import PROGRAM, run_kopf
 from berth_operator.listening import health, listening
 from berth_operator.reconciling.metrics import ReconcileMetrics
-from berth_operator.room.memory_estimates import GpuPreflight, MemoryEstimates, cluster_surroundings
+from berth_operator.room.memory_estimates import GpuPreflight, MemoryEstimates, cluster_surroundings, fault_in
 from berth_operator.room.model_files import ModelFiles
 from berth_operator.room.node_watch import NodeWatch
 from berth_operator.room.places import NodePlaces, Places
@@ -99,8 +99,10 @@ async def _operate(
     async with prober_of_cluster as prober, ProgressReader() as reader:
         view = DeploymentView(cluster)
         nodes = NodeWatch(cluster, namespace, settings.devices) if settings.room.watch_nodes else None
-        room = _room(settings, nodes or NodePlaces(settings.devices))
-        deployments = DeploymentReconciler(view, prober, settings, room=room, metrics=metrics.rounds)
+        files = ModelFiles(Path(settings.model_store.path)) if settings.model_store.path else None
+        room = _room(settings, nodes or NodePlaces(settings.devices), files)
+        fault_of = fault_in(files) if files else None
+        deployments = DeploymentReconciler(view, prober, settings, room=room, metrics=metrics.rounds, fault_of=fault_of)
         downloads = DownloadReconciler(cluster, reader, settings, metrics.downloads, rounds=metrics.rounds)
         forecasts.forecaster = deployments.forecast
         metrics.rounds.leads(now=True)
@@ -133,11 +135,10 @@ def _url(address: str, port: int) -> str | None:
     return f"http://{host}:{port}" if address and port else None
 
 
-def _room(settings: OperatorSettings, places: Places) -> Room:
+def _room(settings: OperatorSettings, places: Places, files: ModelFiles | None) -> Room:
     rules = settings.room.rules(settings.devices)
-    if settings.model_store.path is None:
+    if files is None:
         return Room(places, rules)
-    files = ModelFiles(Path(settings.model_store.path))
     estimates = MemoryEstimates(files, cluster_surroundings(settings.devices))
     return Room(places, rules, estimates, GpuPreflight(files, settings, places))
 

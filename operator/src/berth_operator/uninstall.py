@@ -6,7 +6,7 @@ as it is, and is named. It needs no operator: what a deleted object owns goes wi
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from berth_cluster.cluster import (
     LABEL_DEPLOYMENT,
@@ -53,8 +53,9 @@ def main() -> int:
 async def _run() -> None:
     cluster = await KubernetesCluster.connect(program=PROGRAM)
     try:
-        await end_all(cluster)
-        for line in await what_is_left(cluster):
+        kinds = [kind for kind in _KINDS if await cluster.serves(kind)]
+        await end_all(cluster, kinds)
+        for line in await what_is_left(cluster, kinds):
             print(line)
     finally:
         await cluster.close()
@@ -62,37 +63,38 @@ async def _run() -> None:
 
 async def end_all(
     cluster: Cluster,
+    kinds: Collection[Kind] = tuple(_KINDS),
     patience: float = PATIENCE_SECONDS,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Deletes what routers made, also what they go on to make, and returns when its pods are gone, or after `patience`.
 
-    `patience`: seconds. Raises ClusterError.
+    `kinds`: those that there are. `patience`: seconds. Raises ClusterError.
     """
     ended: set[tuple[str, str]] = set()
     for _ in range(max(1, int(patience / _LOOK_EVERY_SECONDS))):
-        made = await _delete_what_routers_made(cluster)
+        made = await _delete_what_routers_made(cluster, kinds)
         ended |= made
         if not made and not await _pods_of(cluster, ended):
             return
         await sleep(_LOOK_EVERY_SECONDS)
 
 
-async def what_is_left(cluster: Cluster) -> Sequence[str]:
+async def what_is_left(cluster: Cluster, kinds: Collection[Kind] = tuple(_KINDS)) -> Sequence[str]:
     """For people: which objects of Berth are still there, and how they are deleted."""
-    names = {kind: [each["metadata"]["name"] for each in (await cluster.list(kind)).items] for kind in _KINDS}
+    names = {kind: [each["metadata"]["name"] for each in (await cluster.list(kind)).items] for kind in kinds}
     lines = [f"left: {kind.kind} {name}" for kind, all_names in names.items() for name in sorted(all_names)]
     if not lines:
         return ["left: no ModelDeployment and no ModelDownload"]
     return [*lines, _WHAT_TO_DO]
 
 
-async def _delete_what_routers_made(cluster: Cluster) -> set[tuple[str, str]]:
+async def _delete_what_routers_made(cluster: Cluster, kinds: Collection[Kind]) -> set[tuple[str, str]]:
     """Those that were there: the label and the value of it that their pods have."""
     there: set[tuple[str, str]] = set()
-    for kind, label in _KINDS.items():
+    for kind in kinds:
         for each in (await cluster.list(kind, {LABEL_MANAGED_BY: ROUTER})).items:
-            there.add((label, each["metadata"]["name"]))
+            there.add((_KINDS[kind], each["metadata"]["name"]))
             await _delete(cluster, kind, each["metadata"]["name"])
     return there
 

@@ -73,6 +73,9 @@ class Wire:
         writer.set(self._who)
         return await self._store.create(kind, manifest)
 
+    async def judge(self, kind: Kind, manifest: Object) -> NoReturn:
+        raise AssertionError("a router has nothing judged")
+
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> NoReturn:
         raise AssertionError("a router patches no spec")
 

@@ -47,6 +47,8 @@ class OperatorsCluster:
         self._refusals = 0
         self._fault: Fault | None = None
         self._at = 0
+        self.verdict: ClusterError | None = None
+        """What the cluster says of every object that it is to judge. None: it refuses none."""
         self.calls: list[str] = []
         """The methods called."""
 
@@ -81,6 +83,11 @@ class OperatorsCluster:
                 del self._refused["create", kind.plural]
             raise error
         return await self._call(self._cluster.create(kind, manifest))
+
+    async def judge(self, kind: Kind, manifest: Object) -> None:
+        if self.verdict:
+            raise self.verdict
+        await self._call(self._cluster.judge(kind, manifest))
 
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         return await self._call(self._cluster.patch(kind, name, patch, preconditions))
@@ -127,7 +134,7 @@ def points(calls: Sequence[str], fault: Fault) -> list[int]:
     A read has no effect to be lost: it fails before that, and not after. Of reads that are made together the first one
     fails.
     """
-    reads = ("get", "list")
+    reads = ("get", "list", "judge")
     if fault in (Fault.FAILS_AFTER, Fault.KILLS_AFTER):
         return [number for number, method in enumerate(calls, 1) if method not in reads]
     return [

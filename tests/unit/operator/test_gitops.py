@@ -53,6 +53,8 @@ def expected(case: Case) -> str:
     waits = up_to_date and up_to_date.reason in ("SpecChanged", "ImageChanged")
     if up_to_date and up_to_date.reason == "PodSettingsNotAllowed":
         return "Failed"
+    if status.phase == "Sleeping" and status.last_failure:
+        return "Failed"
     makes_room = status.eviction and status.eviction.closed_until
     assert status.phase
     return "InProgress" if status.phase == "Ready" and (waits or makes_room) else BY_PHASE[status.phase]

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from berth_api.conditions import ConditionType
 from berth_api.identity import pod_name
-from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, ForbiddenError, Kind, Object, Preconditions
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, PODS, ForbiddenError, InvalidError, Kind, Object, Preconditions
 from berth_local.node.admission import Admit
 from berth_operator.objects.parts import condition, status_of
 from tests.unit.operator.building import lease
@@ -40,6 +40,16 @@ def in_a_world(test: Test) -> Callable[[], None]:
 def reason(name: str) -> Callable[[Object | None], bool]:
     """Whether the condition Ready has this reason."""
     return lambda found: (condition(found or {}, ConditionType.READY) or {}).get("reason") == name
+
+
+def stalled(name: str) -> Callable[[Object | None], bool]:
+    """Whether nothing more is to be expected, for this reason."""
+
+    def told(found: Object | None) -> bool:
+        stated = condition(found or {}, ConditionType.STALLED) or {}
+        return (stated.get("status"), stated.get("reason")) == ("True", name)
+
+    return told
 
 
 async def deployment(world: World) -> Object:
@@ -136,6 +146,26 @@ async def test_a_router_that_has_just_taken_a_lease_keeps_the_engine_from_being_
     )
     await world.until(ready(2))
     assert "SpecChanged" in reasons(world)
+
+
+@in_a_world
+async def test_an_engine_stays_while_the_pod_of_its_changed_spec_would_be_refused(world: World) -> None:
+    await declare(world)
+    await world.until(ready(1))
+    world.operators.verdict = InvalidError('unknown field "spec.affinity.nodeAfinity"')
+    await world.cluster.patch(MODEL_DEPLOYMENTS, "smol", {"spec": {"nodeSelector": {"zone": "b"}}})
+    found = await world.until(stalled("PodRefused"))
+    assert ready(1)(found), "it serves as before"
+    assert "nodeAfinity" in (condition(found or {}, ConditionType.STALLED) or {})["message"]
+    written = world.writes()
+    await asyncio.sleep(600)
+    assert world.writes() == written
+    assert ready(1)(await deployment(world))
+    assert sum(world.made(PODS).values()) == 1
+
+    world.operators.verdict = None
+    found = await world.until(ready(2), patience=600)
+    assert not stalled("PodRefused")(found)
 
 
 @in_a_world

@@ -54,6 +54,12 @@ async def test_nothing_is_left_to_say(cluster: InstrumentedCluster) -> None:
     assert await what_is_left(cluster) == ["left: no ModelDeployment and no ModelDownload"]
 
 
+async def test_kinds_without_a_definition_are_not_asked_for(cluster: InstrumentedCluster) -> None:
+    await end_all(cluster, [], sleep=at_once)
+    assert await what_is_left(cluster, []) == ["left: no ModelDeployment and no ModelDownload"]
+    assert not cluster.calls
+
+
 @pytest.mark.in_memory("the pod has no owner, so that it ends when the test says so")
 async def test_it_waits_for_pods_and_ends_what_is_made_meanwhile(cluster: InstrumentedCluster) -> None:
     made = {LABEL_MANAGED_BY: ROUTER}

@@ -116,6 +116,12 @@ class LocalCluster:
             self._delete(kind.plural, created)
         return returned
 
+    async def judge(self, kind: Kind, manifest: Object) -> None:
+        """Raises AlreadyExistsError. What admission would say is not known before it has given what it gives."""
+        await self._begin("judge")
+        if manifest["metadata"].get("name") in self._of(kind):
+            raise AlreadyExistsError(f'{kind.plural} "{manifest["metadata"]["name"]}" already exists')
+
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         """Merges the patch into all but the status, and returns the object.
 

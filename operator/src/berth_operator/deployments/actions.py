@@ -22,6 +22,8 @@ class ObservedDeployment:
     """What the probes of a pod's engine have found; None where no engine is probed."""
     eviction: EvictionOrder | None = None
     """That it has to make room for another deployment; None where it need not."""
+    fault: str | None = None
+    """Why no engine could load its model. None: nothing is known against it, or no engine has ended that it would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ class DeploymentPlan:
 
     next_attempt: ModelDeployment | None = None
     """The deployment in its next attempt, where the plan ends the present one."""
+
+    replacement: Object | None = None
+    """The pod that is to take the place of an engine that serves. The API server has not judged it yet."""
 
     outdated: Difference | None = None
     """What has changed since the running engine was made."""

@@ -61,8 +61,8 @@ def start(situation: Situation, maker: PodMaker) -> DeploymentPlan:
     """There is no pod, and one is needed: now, or when the wait after a failure is over."""
     deployment, now = situation.deployment, situation.now
     pod = maker.pod(deployment)
-    failure = deployment.status.last_failure
-    if failure and failure.retry_at and failure.made_from in (None, digest(pod)):
+    failure = _failure_of(deployment, pod)
+    if failure and failure.retry_at:
         due = failure.retry_at <= now
         at_once = failure.retry_at == failure.at  # it had served: there was no wait, unless for room
         if not due or not (at_once or deployment.status.start_steps or is_retried(deployment, now)):
@@ -76,6 +76,14 @@ def start(situation: Situation, maker: PodMaker) -> DeploymentPlan:
     deadline = now + timedelta(seconds=situation.settings.timing.start_deadline)
     status = states.starting(deployment, now, pod, pod_created(now))
     return DeploymentPlan([CreatePod(pod), WriteStatus()], status, wake_at=deadline)
+
+
+def failed_start(deployment: ModelDeployment, maker: PodMaker) -> Failure | None:
+    """Why the last start failed, if the next pod would be the same. None: it did not fail, or its engine had served."""
+    before = _recorded_failure(deployment)
+    if before is None or before.retry_at == before.at:
+        return None
+    return _failure_of(deployment, maker.pod(deployment))
 
 
 def failed(situation: Situation, pod: Object | None, cause: Cause, made_from: str | None = None) -> DeploymentPlan:
@@ -184,6 +192,12 @@ def _recorded_failure(deployment: ModelDeployment) -> Failure | None:
     """The failure of an earlier attempt. What merely holds a start up is not recorded as one."""
     failure = deployment.status.last_failure
     return failure if failure and failure.retry_at else None
+
+
+def _failure_of(deployment: ModelDeployment, pod: Object) -> Failure | None:
+    """The failure of an earlier attempt whose pod was made as this one is."""
+    failure = _recorded_failure(deployment)
+    return failure if failure and failure.made_from in (None, digest(pod)) else None
 
 
 def _retry_wait(failures: int, settings: OperatorSettings) -> timedelta:

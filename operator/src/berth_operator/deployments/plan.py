@@ -19,7 +19,7 @@ from berth_operator.deployments.actions import (
 from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.idle import failed_until, idle_since, is_asleep
 from berth_operator.deployments.outdated import with_outdated
-from berth_operator.deployments.pod_maker import PodMaker, pod_maker
+from berth_operator.deployments.pod_maker import POD_REFUSED, PodMaker, pod_maker
 from berth_operator.deployments.start_steps import (
     deadline_exceeded,
     has_been_ready,
@@ -28,7 +28,7 @@ from berth_operator.deployments.start_steps import (
     was_held_back,
 )
 from berth_operator.objects.parts import gone_by
-from berth_operator.objects.pod_failure import Cause, disruption, pod_failure
+from berth_operator.objects.pod_failure import Cause, disruption, pod_failure, with_fault
 from berth_operator.objects.pods import gates_of, unschedulable_since
 from berth_operator.reconciling.writer import DeleteResource, WriteStatus
 from berth_operator.resources.made_from import digest
@@ -40,13 +40,19 @@ _AFTER_A_DISRUPTION = timedelta(seconds=60)
 needs about so long to join."""
 
 
-def make_plan(observed: ObservedDeployment, settings: OperatorSettings, now: datetime) -> DeploymentPlan:
-    """Decides. Raises nothing: a fault becomes part of the status."""
+def make_plan(
+    observed: ObservedDeployment, settings: OperatorSettings, now: datetime, refused: str | None = None
+) -> DeploymentPlan:
+    """Decides. Raises nothing: a fault becomes part of the status.
+
+    `refused`: why the API server refuses the next pod, where that was asked.
+    """
     deployment = observed.deployment
     if deployment.deleting:
         return DeploymentPlan([], deployment.status)
     pod, leftovers = attempts.sort_pods(observed, settings)
-    situation = Situation(deployment, pod_maker(deployment, settings), settings, now)
+    maker = pod_maker(deployment, settings) if refused is None else _refusal(refused)
+    situation = Situation(deployment, maker, settings, now)
     if pod is None:
         plan = _plan_without_pod(situation)
     elif (cause := disruption(pod)) and idle_since(deployment, now) is not None:
@@ -62,8 +68,7 @@ def pod_refused(
     deployment: ModelDeployment, manifest: Object, message: str, settings: OperatorSettings, now: datetime
 ) -> DeploymentPlan:
     """The plan to follow when the API server refuses the pod."""
-    cause = Cause("PodRefused", f"the pod was refused: {message}", ended=True)
-    return _not_created(deployment, manifest, cause, settings, now)
+    return _not_created(deployment, manifest, _refusal(message), settings, now)
 
 
 def pod_name_taken(
@@ -123,7 +128,8 @@ def _plan_without_pod(situation: Situation) -> DeploymentPlan:
     if isinstance(maker, Cause):  # also where it would sleep: no request could wake it
         return attempts.blocked(deployment, None, maker, now)
     if is_asleep(deployment, now):
-        return DeploymentPlan([WriteStatus()], states.sleeping(deployment))
+        failure = attempts.failed_start(deployment, maker)
+        return DeploymentPlan([WriteStatus()], states.sleeping(deployment, failure))
     return attempts.start(situation, maker)
 
 
@@ -135,7 +141,7 @@ def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Obje
     grace = _unschedulable_grace(deployment, observed, pod, settings)
     cause = pod_failure(pod, now, grace)
     if cause and cause.ended:
-        return attempts.failed(situation, pod, cause)
+        return attempts.failed(situation, pod, with_fault(cause, observed.fault))
     probes = serving.probes_of(observed, pod)
     if _was_ready(deployment, pod) or (probes and probes.answered_at):
         return serving.serve(situation, pod, probes, observed.eviction)
@@ -187,6 +193,10 @@ def _unschedulable_grace(
 def _was_ready(deployment: ModelDeployment, pod: Object) -> bool:
     """Whether the pod's engine has been ready."""
     return deployment.status.pod_name in (None, pod["metadata"]["name"]) and has_been_ready(deployment)
+
+
+def _refusal(message: str) -> Cause:
+    return Cause(POD_REFUSED, f"the pod was refused: {message}", ended=True)
 
 
 def _not_created(

@@ -15,6 +15,10 @@ POD_SETTINGS_NOT_ALLOWED = "PodSettingsNotAllowed"
 """The reason of a spec that takes what is Berth's own. No setting of an administrator mends that."""
 
 
+POD_REFUSED = "PodRefused"
+"""The reason of a spec whose pod the API server refuses, or an admission webhook."""
+
+
 @dataclass(frozen=True, slots=True)
 class PodMaker:
     """Makes the deployment's pods as its spec and the settings want them now."""

@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol
-
-import aiohttp
+from typing import TYPE_CHECKING, Protocol
 
 from berth_operator.engines.context import MODELS_PATH, EngineContext, read_context
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _CONNECT_SECONDS = 1
 """Time for the kernel at the other end to answer. It is short, since asking again is faster than waiting."""
@@ -41,25 +42,26 @@ class EngineProber:
 
     def __init__(self, engine_key: Callable[[str, str], str | None] = lambda _url, _owner: None) -> None:
         self._engine_key = engine_key
+        self._open = False
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "EngineProber":
-        """Opens the session; to be called on the event loop that asks."""
-        # A new connection each time: a kept one would occupy a thread of the engine, and delay the end of its pod.
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+        """To be called on the event loop that asks."""
+        self._open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._open = False
         if self._session:
             await self._session.close()
 
     async def ask(self, url: str, seconds: float) -> str | None:
         """Asks with one GET."""
-        if self._session is None:
-            raise RuntimeError("EngineProber is used outside of its context")
+        import aiohttp  # noqa: PLC0415 (see _http)
+
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS)
         try:
-            async with self._session.get(url, timeout=limits, allow_redirects=False) as response:
+            async with self._http().get(url, timeout=limits, allow_redirects=False) as response:
                 return None if response.status == 200 else f"it answers with status {response.status}"
         except aiohttp.ConnectionTimeoutError:
             return f"no connection within {_CONNECT_SECONDS} s"
@@ -71,13 +73,13 @@ class EngineProber:
 
     async def context(self, url: str, seconds: float, owner: str = "") -> EngineContext | None:
         """Asks with one GET."""
-        if self._session is None:
-            raise RuntimeError("EngineProber is used outside of its context")
+        import aiohttp  # noqa: PLC0415 (see _http)
+
         key = self._engine_key(url.removesuffix(MODELS_PATH), owner)
         headers = {"authorization": f"Bearer {key}"} if key else {}
         limits = aiohttp.ClientTimeout(total=seconds)
         try:
-            async with self._session.get(url, timeout=limits, headers=headers, allow_redirects=False) as response:
+            async with self._http().get(url, timeout=limits, headers=headers, allow_redirects=False) as response:
                 if response.status != HTTPStatus.OK:
                     return None
                 content = b""
@@ -86,3 +88,14 @@ class EngineProber:
                 return read_context(json.loads(content))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError):
             return None
+
+    def _http(self) -> "aiohttp.ClientSession":
+        # It takes up to a third of a second to load. On one machine nobody waits for that: the first engine loads too.
+        import aiohttp  # noqa: PLC0415
+
+        if not self._open:
+            raise RuntimeError("EngineProber is used outside of its context")
+        if self._session is None:
+            # A new connection each time: a kept one would occupy a thread of the engine, and delay the end of its pod.
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+        return self._session

@@ -6,6 +6,7 @@ an engine, or a deployment, never ends because a watch lags behind.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -34,7 +35,7 @@ from berth_operator.deployments.pod_maker import pod_maker
 from berth_operator.deployments.readiness import Prober
 from berth_operator.deployments.view import Change, DeploymentView, Look
 from berth_operator.objects.parts import owned_by
-from berth_operator.objects.pod_failure import Cause
+from berth_operator.objects.pod_failure import Cause, may_be_the_models
 from berth_operator.reconciling.metrics import ReconcileMetrics
 from berth_operator.reconciling.reading import ObjectReader, Unreadable
 from berth_operator.reconciling.workers import Workers, seconds_until
@@ -53,6 +54,10 @@ _log = structlog.get_logger(__name__)
 _RESTING = 10
 """Resync periods between two rounds of a deployment that has no pod and waits for no moment. Ten thousand of them would
 otherwise take a fifth of a processor."""
+
+
+FaultOf = Callable[[ModelDeploymentSpec], Awaitable[str | None]]
+"""Returns why no engine could load the deployment's model. None: nothing is known against it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +83,15 @@ class DeploymentReconciler:
         clock: Clock = utc_now,
         room: Room | None = None,
         metrics: ReconcileMetrics | None = None,
+        fault_of: FaultOf | None = None,
     ) -> None:
-        """`room`: where models can stand, and how they make room for each other; None: every pod is made at once."""
+        """`room`: where models can stand, and how they make room for each other; None: every pod is made at once.
+
+        `fault_of` is asked of a model whose engine has ended; None: the engine's last lines say what there is to say.
+        """
         self._view = view
         self._settings = settings
+        self._fault_of = fault_of
         self._clock = clock
         self._reader = ObjectReader("deployment", ModelDeployment.parse)
         self._workers = Workers("deployment", self._reconcile, self._forget, metrics)
@@ -173,12 +183,20 @@ class DeploymentReconciler:
             return None
         if observed is None or plan is None:
             return self._settings.timing.resync
+        plan = await self._judged(plan, observed)
         if self._admission:
             plan = await self._admission.admit(plan, observed, self._clock())
         await self._apply(plan, observed.deployment)
         self._engines.probe(name, plan.probe)
         resync = self._settings.timing.resync * (1 if observed.pods or plan.wake_at else _RESTING)
         return seconds_until(plan.wake_at, self._clock(), resync)
+
+    async def _judged(self, plan: DeploymentPlan, observed: ObservedDeployment) -> DeploymentPlan:
+        """The plan; or where the API server would refuse the next pod, one that leaves the engine that runs."""
+        if plan.replacement is None:
+            return plan
+        refused = await self._writer.judge(PODS, plan.replacement)
+        return make_plan(observed, self._settings, self._clock(), refused.message) if refused else plan
 
     async def _observed(self, look: Look) -> ObservedDeployment | None:
         """What the look shows. None where the deployment cannot be understood: then its status says so."""
@@ -193,7 +211,10 @@ class DeploymentReconciler:
         if self._admission:
             self._admission.keeper.see_deployment(deployment, declared=_is_declared(deployment))
             order = self._admission.keeper.order(deployment.name)
-        return ObservedDeployment(deployment, pods, self._engines.history(deployment.name), order)
+        fault = None
+        if self._fault_of and any(map(may_be_the_models, pods)):
+            fault = await self._fault_of(deployment.spec)
+        return ObservedDeployment(deployment, pods, self._engines.history(deployment.name), order, fault)
 
     async def _apply(self, plan: DeploymentPlan, deployment: ModelDeployment) -> None:
         """Carries the plan out. It writes the status once at most: what happens after that is for the next round."""

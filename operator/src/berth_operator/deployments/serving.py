@@ -1,5 +1,6 @@
 """What to do about an engine that is or was ready: pure. It serves, is idle, is silent, or its spec has changed."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from berth_api.activity import evicted, expires_at, leased_until, vacated_at
@@ -18,7 +19,7 @@ from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.eviction import eviction_status, renewed_at
 from berth_operator.deployments.health import Health, Healthy, Hung, ProbeHistory, Unresponsive, engine_health
 from berth_operator.deployments.idle import idle_since
-from berth_operator.deployments.pod_maker import POD_SETTINGS_NOT_ALLOWED, PodMaker
+from berth_operator.deployments.pod_maker import POD_REFUSED, POD_SETTINGS_NOT_ALLOWED, PodMaker
 from berth_operator.deployments.start_steps import steps_done
 from berth_operator.engines import ENGINES
 from berth_operator.objects.pod_failure import Cause
@@ -59,10 +60,11 @@ def serve(
     if isinstance(health, Hung):
         return attempts.failed(situation, pod, health.failure)
     changed = changed_since(situation, pod)
-    can_roll = changed and answers and isinstance(situation.maker, PodMaker)
-    roll_at = _roll_at(deployment, now) if can_roll else None
-    if changed and roll_at and roll_at <= now:
-        return attempts.rolled(situation, pod, changed, None)
+    maker = situation.maker if changed and answers else None
+    roll_at = _roll_at(deployment, now) if isinstance(maker, PodMaker) else None
+    if changed and isinstance(maker, PodMaker) and roll_at and roll_at <= now:
+        plan = attempts.rolled(situation, pod, changed, None)
+        return replace(plan, replacement=maker.pod(plan.next_attempt or deployment))
     eviction = eviction_status(deployment.status.eviction, ordered, now)
     stable_at = loaded_at + timedelta(seconds=settings.timing.stable_run)
     failure = deployment.status.last_failure if stable_at > now or isinstance(health, Unresponsive) else None
@@ -113,7 +115,8 @@ def changed_since(situation: Situation, pod: Object) -> Difference | None:
     maker = situation.maker
     if isinstance(maker, Cause):
         # Such a spec is a changed one: an engine was made from the spec before.
-        made_in = made_in_generation(pod) if maker.reason == POD_SETTINGS_NOT_ALLOWED else None
+        of_the_spec = maker.reason in (POD_SETTINGS_NOT_ALLOWED, POD_REFUSED)
+        made_in = made_in_generation(pod) if of_the_spec else None
         return Difference(maker.reason, maker.message, made_in)
     return difference(pod, maker.pod(situation.deployment))
 

@@ -177,8 +177,15 @@ def unresponsive(
     )
 
 
-def sleeping(deployment: ModelDeployment) -> ModelDeploymentStatus:
-    """The deployment is asleep: it was idle, or nobody has asked yet. It has no pod; the next request wakes it."""
+def sleeping(deployment: ModelDeployment, failure: Failure | None = None) -> ModelDeploymentStatus:
+    """The deployment is asleep: it was idle, or nobody has asked yet. It has no pod; the next request wakes it.
+
+    `failure`: why its last start failed. It is told until a request has it tried again.
+    """
+    if failure:
+        conditions = _stalled(deployment, failure, "the next request has it tried again", [])
+        asleep = {"phase": Phase.SLEEPING, "last_failure": failure, "conditions": conditions}
+        return _without_pod(deployment).model_copy(update=asleep)
     stored = condition_of(deployment.status.conditions, ConditionType.READY)
     if stored and stored.reason == _MADE_ROOM and deployment.status.phase is Phase.SLEEPING:
         return _asleep(deployment, stored.reason, stored.message)

@@ -4,17 +4,20 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import aiohttp
 import structlog
 
 from berth_api.download_report import REPORT_BYTES, DownloadReport
 from berth_operator.downloads.reported_progress import ProgressTarget, ReportedProgress
 
+if TYPE_CHECKING:
+    import aiohttp
+
 _log = structlog.get_logger(__name__)
 
-_TIMEOUT = aiohttp.ClientTimeout(total=2, connect=1)
+_SECONDS, _CONNECT_SECONDS = 2, 1
+"""For a whole answer, and for a connection."""
 
 _ASK_SECONDS = 1.0
 """Between two questions for progress, and so between two writes of it."""
@@ -58,29 +61,42 @@ class ProgressReader:
     """Asks downloads over HTTP. Use as an async context."""
 
     def __init__(self) -> None:
+        self._open = False
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "ProgressReader":
-        """Opens the pool of connections; to be called on the event loop that asks."""
-        self._session = aiohttp.ClientSession(
-            timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0, limit_per_host=1)
-        )
+        """To be called on the event loop that asks."""
+        self._open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._open = False
         if self._session:
             await self._session.close()
 
     async def read(self, url: str) -> DownloadReport | None:
         """Asks with one GET."""
-        if self._session is None:
-            raise RuntimeError("ProgressReader is used outside of its context")
+        import aiohttp  # noqa: PLC0415 (see _http)
+
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self._http().get(url, allow_redirects=False) as response:
                 text = await response.content.read(REPORT_BYTES + 1)
                 return DownloadReport.parse(text) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
+
+    def _http(self) -> "aiohttp.ClientSession":
+        # It takes up to a third of a second to load, and most servers of one machine fetch nothing.
+        import aiohttp  # noqa: PLC0415
+
+        if not self._open:
+            raise RuntimeError("ProgressReader is used outside of its context")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=_SECONDS, connect=_CONNECT_SECONDS),
+                connector=aiohttp.TCPConnector(limit=0, limit_per_host=1),
+            )
+        return self._session
 
 
 class ProgressWatch:

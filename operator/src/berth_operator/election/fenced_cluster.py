@@ -34,6 +34,9 @@ class _FencedCluster:
         self._require_lead()
         return await self._cluster.create(kind, manifest)
 
+    async def judge(self, kind: Kind, manifest: Object) -> None:
+        await self._cluster.judge(kind, manifest)
+
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         self._require_lead()
         return await self._cluster.patch(kind, name, patch, preconditions)

@@ -40,6 +40,9 @@ _GPU_FULL = re.compile(
 _NO_GPU = re.compile(r"invalid device: (?:CUDA|ROCm)\d")
 """What llama.cpp writes where it does not find a GPU that it has to use."""
 
+_PERHAPS_THE_MODELS = {"EngineExited", "EngineCrashed"}
+"""How an engine ends whose model cannot be loaded."""
+
 _ENDED_BY_NODE = {"Evicted", "Preempting", "NodeShutdown", "Terminated"}
 """Reasons of a kubelet that ends a pod for its node's sake: too little memory, a more important pod, a shutdown."""
 
@@ -84,6 +87,33 @@ def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta, proc
     """
     if ended_by_node := _ended_by_node(pod):
         return ended_by_node  # before what its containers report: they ended because of it
+    if of_container := _failure_of_container(pod, process):
+        return of_container
+    if has_ended(pod):
+        status = status_of(pod)
+        reason = status.get("reason") or "PodEnded"
+        return Cause(reason, f"the pod ended: {status.get('message') or status['phase']}", ended=True)
+    return _unschedulable(pod, now, unschedulable_grace)
+
+
+def may_be_the_models(pod: Object) -> bool:
+    """Whether the pod's engine has ended as one does whose model cannot be loaded."""
+    cause = None if _ended_by_node(pod) else _failure_of_container(pod, "engine")
+    return cause is not None and cause.reason in _PERHAPS_THE_MODELS
+
+
+def with_fault(cause: Cause, fault: str | None) -> Cause:
+    """The cause, or in its place the fault of the model's files that an engine's last lines do not tell a person.
+
+    `fault`: why no engine could load the model. None: nothing is known against it.
+    """
+    if fault is None or cause.reason not in _PERHAPS_THE_MODELS:
+        return cause
+    return Cause("WrongFormat", fault, ended=True)
+
+
+def _failure_of_container(pod: Object, process: str) -> Cause | None:
+    """What the first container reports that has ended, or that cannot be made; None where none does."""
     status = status_of(pod)
     containers: list[dict[str, Any]] = [*(status.get("initContainerStatuses") or []), *container_statuses(pod)]
     for container in containers:
@@ -92,10 +122,7 @@ def pod_failure(pod: Object, now: datetime, unschedulable_grace: timedelta, proc
             return _process_ended(pod, state["terminated"], process)
         if (waiting := state.get("waiting")) and (failure := _container_blocked(container, waiting)):
             return failure
-    if has_ended(pod):
-        reason = status.get("reason") or "PodEnded"
-        return Cause(reason, f"the pod ended: {status.get('message') or status['phase']}", ended=True)
-    return _unschedulable(pod, now, unschedulable_grace)
+    return None
 
 
 def _ended_by_node(pod: Object) -> Cause | None:

@@ -79,6 +79,19 @@ class ResourceWriter:
             return Refused(str(error))
         return None
 
+    async def judge(self, kind: Kind, manifest: Object) -> Refused | None:
+        """Whether the API server would refuse the object. None: it would not, or that cannot be said beforehand.
+
+        Raises ClusterError.
+        """
+        try:
+            await self._cluster.judge(kind, manifest)
+        except (ForbiddenError, InvalidError) as error:
+            return Refused(str(error))
+        except AlreadyExistsError:
+            pass  # from an earlier round
+        return None
+
     async def delete(self, kind: Kind, name: str, uid: str, grace_seconds: int | None = None) -> None:
         """Deletes this very object. One that is gone, or has a successor of its name, is no error."""
         with suppress(NotFoundError, ConflictError):

@@ -1,6 +1,6 @@
 """Estimates of deployments from the files of the store, and the refusal of what no GPU could hold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from berth_api.identity import with_defaults
@@ -72,6 +72,15 @@ def cluster_surroundings(devices: Mapping[Device, DeviceSettings]) -> Callable[[
         limits = stated or devices.get(spec.device, DeviceSettings()).resources.get("limits") or {}
         limit = limits.get(MEMORY)
         return replace(common, memory=quantity(MEMORY, limit) or None) if limit is not None else common
+
+    return of
+
+
+def fault_in(files: ModelFiles) -> Callable[[ModelDeploymentSpec], Awaitable[str | None]]:
+    """Tells of a deployment's model why no engine could load it."""
+
+    def of(spec: ModelDeploymentSpec) -> Awaitable[str | None]:
+        return files.fault(spec.model, quantization_of(spec))
 
     return of
 

@@ -59,6 +59,10 @@ class ModelFiles:
         """The GGUF models in a directory of the store that hold one in several quantizations, the largest first."""
         return await self._read(model, lambda: self._look_for_all(model)) or []
 
+    async def fault(self, model: str, quantization: str | None) -> str | None:
+        """Why no engine could load the model. None: nothing is known against it, or its files cannot be read now."""
+        return await self._read(model, lambda: self._look_for_fault(model, quantization))
+
     async def _read(self, model: str, look: Callable[[], _Found]) -> _Found | None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._given_up_until:
@@ -95,6 +99,14 @@ class ModelFiles:
             except FormatError:
                 continue
         return sorted(found, key=lambda model: -model.file_bytes)
+
+    def _look_for_fault(self, name: str, quantization: str | None) -> str | None:
+        try:
+            describe(self._path(name), quantization)
+        except FormatError as error:
+            # What this process may not read, an engine may.
+            return None if isinstance(error.__cause__, OSError) else str(error)
+        return None
 
     def _path(self, model: str) -> Path:
         return self._root / Path(model).relative_to(MODEL_STORE)

@@ -55,6 +55,14 @@ async def test_errors_say_what_is_wrong(cluster: Cluster) -> None:
         await cluster.patch_status(MODEL_DEPLOYMENTS, "nobody", status("Ready"))
 
 
+async def test_what_is_only_judged_is_not_there(cluster: Cluster) -> None:
+    await cluster.judge(MODEL_DEPLOYMENTS, manifest())
+    assert not (await cluster.list(MODEL_DEPLOYMENTS)).items
+    await cluster.create(MODEL_DEPLOYMENTS, manifest())
+    with pytest.raises(AlreadyExistsError):
+        await cluster.judge(MODEL_DEPLOYMENTS, manifest())
+
+
 @pytest.mark.parametrize("name", ["", "..", "x?watch=true", "smol/status", "smol#", "a b"])
 async def test_a_name_that_no_object_can_have_is_not_found(cluster: Cluster, name: str) -> None:
     await cluster.create(MODEL_DEPLOYMENTS, manifest())
