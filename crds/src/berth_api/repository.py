@@ -189,9 +189,7 @@ def _parse_url(text: str, allowed_endpoints: list[str]) -> Source:
     rest = next((below for endpoint in allowed_endpoints if (below := _below(url, endpoint)) is not None), None)
     if rest is None:
         hubs = ", ".join(allowed_endpoints)
-        raise InvalidSourceError(
-            "url", f"{_shown(text)} is not on a hub that may be used: the administrator allows {hubs}"
-        )
+        raise InvalidSourceError("url", f"{_shown(text)} is on another hub than may be used here: {hubs}")
     if any(character in rest for character in _BESIDE_A_PATH):
         _refuse_url(text, "has encoded characters, a query or a fragment")
     segments = rest.removesuffix("/").split("/")

@@ -19,7 +19,8 @@ from berth_hub.errors import (
     TokenRefusedError,
 )
 
-_TOKEN_HINT = "the token is in the Secret of the chart's value downloads.tokenSecret, without a cluster in HF_TOKEN"  # noqa: S105 (says where it is)
+_IN_A_CLUSTER = "KUBERNETES_SERVICE_HOST"
+"""The variable that every pod has."""
 
 
 def refusal_of(error: httpx2.HTTPError, repository: str, revision: str, endpoint: str, *, has_token: bool) -> HubError:
@@ -33,7 +34,7 @@ def refusal_of(error: httpx2.HTTPError, repository: str, revision: str, endpoint
                 )
             return RepositoryGatedError(
                 f"{repository} is gated and no token is set: ask for access at {page} and set a token of that account; "
-                f"{_TOKEN_HINT}"
+                f"{_token_hint()}"
             )
         case hub.RevisionNotFoundError():
             return RevisionNotFoundError(
@@ -72,22 +73,29 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _by_status(status: int, headers: Mapping[str, str], repository: str, endpoint: str, *, has_token: bool) -> HubError:
     if status == 401 and has_token:
         return TokenRefusedError(
-            f"{endpoint} does not accept the token (status 401): it may have expired; {_TOKEN_HINT}"
+            f"{endpoint} does not accept the token (status 401): it may have expired; {_token_hint()}"
         )
     if status in (401, 404):
         return _not_found(repository, endpoint, has_token=has_token)
     if status == 403:
         return RepositoryGatedError(
-            f"{endpoint} forbids to read {repository} (status 403): ask for access; {_TOKEN_HINT}"
+            f"{endpoint} forbids to read {repository} (status 403): ask for access; {_token_hint()}"
         )
     if status == 429:
-        text = f"{endpoint} limits how much may be asked of it (status 429): a token raises the limit; {_TOKEN_HINT}"
+        text = f"{endpoint} limits how much may be asked of it (status 429): a token raises the limit; {_token_hint()}"
         return RateLimitedError(text, retry_after(headers))
     return unreachable(endpoint, f"it answered with status {status}")
 
 
 def _not_found(repository: str, endpoint: str, *, has_token: bool) -> RepositoryNotFoundError:
-    hint = "that the token's account may read it" if has_token else f"or set a token if it is private; {_TOKEN_HINT}"
+    hint = "that the token's account may read it" if has_token else f"or set a token if it is private; {_token_hint()}"
     return RepositoryNotFoundError(
         f"{endpoint} has no repository {repository}, or it is private: check the name, {hint}"
     )
+
+
+def _token_hint() -> str:
+    """Where the token is. On one machine nobody knows of charts."""
+    if os.environ.get(_IN_A_CLUSTER):
+        return "the token is in the Secret of the chart's value downloads.tokenSecret"
+    return "the token is in HF_TOKEN"

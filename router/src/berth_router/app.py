@@ -33,7 +33,7 @@ from berth_router.management.models import models_routes
 from berth_router.management.ollama_inventory import ollama_inventory_routes
 from berth_router.management.ollama_store import StoreChanges, ollama_store_routes
 from berth_router.management.pages import page_routes
-from berth_router.management.plan import ForecastOf, forecast_at, plan_routes
+from berth_router.management.plan import ForecastOf, plan_routes
 from berth_router.management.stats import stats_routes
 from berth_router.management.unload import unload_routes
 from berth_router.management.verify import Space, verify_routes
@@ -97,7 +97,7 @@ class Router:
         self._deployments = Deployments(cluster, clock)
         self._leases = Leases(cluster, self._deployments, settings.replica, clock)
         self._creator = Creator(cluster, self._deployments, self._store, _policy(settings))
-        self._forecast = forecast or forecast_at(settings.operator_url)
+        self._forecast = forecast or _operators(settings.operator_url)
         self._activator = Activator(
             deployments=self._deployments,
             leases=self._leases,
@@ -247,6 +247,13 @@ class Router:
         if self.draining:
             return "shutting down"
         return None if self._deployments.synced.is_set() else "the cluster's deployments are not known yet"
+
+
+def _operators(url: str | None) -> ForecastOf:
+    # Its HTTP client takes a while to load, and on one machine there is no operator to ask by HTTP.
+    from berth_router.management.forecast import forecast_at  # noqa: PLC0415
+
+    return forecast_at(url)
 
 
 def _policy(settings: RouterSettings) -> Policy:

@@ -69,7 +69,8 @@ def test_progress_is_served_while_it_downloads(hub: HubServer, store: Path, free
 def test_being_told_to_end_keeps_what_is_there(hub: HubServer, store: Path) -> None:
     hub.bytes_per_second = 1_000_000
     running = Running(store, hub.url, TINY)
-    hub.until_sent(1_000_000, "model.safetensors")
+    there = 1_000_000
+    hub.until_sent(there, "model.safetensors")
     running.process.terminate()
     assert running.ended() == 143
     assert running.message()["reason"] == "Interrupted"
@@ -78,7 +79,8 @@ def test_being_told_to_end_keeps_what_is_there(hub: HubServer, store: Path) -> N
     code, message = run(store, hub.url, *TINY)
     assert code == 0
     assert_complete(store)
-    assert message["bytesFetched"] == message["bytesTotal"]
+    # A piece is counted before it is written: one that was under way at the end is fetched again, and counted twice.
+    assert message["bytesTotal"] <= message["bytesFetched"] < message["bytesTotal"] + there / 2
 
 
 def test_what_a_cancelled_download_left_is_removed(hub: HubServer, store: Path) -> None:

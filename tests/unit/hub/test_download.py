@@ -188,6 +188,18 @@ def test_a_wrong_byte_that_stays_is_final_and_leaves_nothing(hub: HubServer, sto
     assert [path.name for path in store.rglob("*")] == [".downloads", ".lock"]
 
 
+@pytest.mark.parametrize(
+    ("cluster", "hint"), [("", "the token is in HF_TOKEN"), ("10.96.0.1", "the chart's value downloads.tokenSecret")]
+)
+def test_where_the_token_is_said_in_words_of_the_place(
+    hub: HubServer, store: Path, monkeypatch: pytest.MonkeyPatch, cluster: str, hint: str
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", cluster)
+    hub.repositories["acme/tiny"].gated = True
+    with pytest.raises(RepositoryGatedError, match=f"{hint}$"):
+        download(hub, store)
+
+
 def test_a_gated_repository_says_what_to_ask_for(hub: HubServer, store: Path) -> None:
     hub.repositories["acme/tiny"].gated = True
     with pytest.raises(RepositoryGatedError, match=f"ask for access at {hub.url}/acme/tiny and set a token"):

@@ -114,6 +114,21 @@ def test_a_wrong_field_is_named_with_what_would_be_right(fields: dict[str, Any],
     assert says in raised.value.message
 
 
+@pytest.mark.parametrize(
+    ("ttl", "says"),
+    [
+        (b"9" * 20, "less than or equal to 31536000; got '99999999999999999999'"),
+        (b"-" + b"9" * 20, "greater than or equal to 0; got '-99999999999999999999'"),
+        (b"9" * 300, f"got '{'9' * 100}'"),
+        (b"[" * 900 + b"]" * 900, "integer"),
+    ],
+)
+def test_a_number_that_is_too_large_is_shown_as_it_was_written(ttl: bytes, says: str) -> None:
+    with pytest.raises(InvalidRequestError, match="`ttl`") as raised:
+        PARSER.parse(b'{"model": "tiny", "messages": [], "ttl": %b}' % ttl, INFERENCE_PATHS[CHAT])
+    assert says in raised.value.message
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff"])
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError) as raised:

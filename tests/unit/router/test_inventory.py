@@ -106,6 +106,17 @@ async def test_a_broken_directory_is_marked_and_the_others_are_there(serving: Se
     assert (await models(serving))["tiny"]["broken"] is None
 
 
+async def test_what_is_no_text_does_not_hide_the_other_models(serving: Serving, store: Path) -> None:
+    write_gguf(store / "named" / "model.gguf")
+    (store / "named" / os.fsdecode(b"caf\xe9.txt")).touch()
+    config = write_checkpoint(store / "told") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "half \ud800"}))
+    found = await models(serving)
+    assert [file["name"] for file in found["named"]["files"]] == ["caf?.txt", "model.gguf"]
+    assert found["told"]["architecture"] == "half ?"
+    assert found["tiny"]["broken"] == "it holds no files"
+
+
 def write_manifest(place: Path, **changed: Any) -> None:
     files = [{"path": path.name, "size": path.stat().st_size} for path in place.iterdir()]
     manifest = {"repository": "acme/tiny", "revision": "main", "commit": "c" * 40, "files": files}

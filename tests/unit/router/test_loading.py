@@ -64,6 +64,11 @@ async def test_what_cannot_be_loaded_is_refused(
     assert ("Did you mean `n_ctx`?" in error["message"]) == (param == "n_ctxx")
 
 
+async def test_a_number_that_is_too_large_is_shown_as_it_was_written(serving: Serving) -> None:
+    reply = await serving.raw("POST", "/v1/models/load", b'{"model": "tiny", "ttl": 99999999999999999999}')
+    assert orjson.loads(reply.body)["error"]["message"].endswith("; got '99999999999999999999'.")
+
+
 @pytest.mark.covers("POST /models/load")
 async def test_llamacpps_load_answers_when_the_start_is_under_way(serving: Serving) -> None:
     reply = await post(serving, "/models/load", model="tiny")

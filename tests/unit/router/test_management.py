@@ -125,8 +125,10 @@ async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, set
     (store / "tiny" / "model.gguf").write_bytes(b"x" * 2_500_000)
     (store / "big").mkdir()
     (store / "big" / "model.safetensors").write_bytes(b"x" * 1_000_000)
+    (store / "small").mkdir()
+    (store / "small" / "model.gguf").write_bytes(b"x" * 2_400)
     found = await get(serving, "/v1/models/inventory")
-    assert (found["total_models"], found["total_size_gb"]) == (2, 0.004)
+    assert (found["total_models"], found["total_size_gb"]) == (3, 0.0035024)
     shown = ("name", "path", "size_gb", "files", "recommended_backends")
     assert [{name: model[name] for name in shown} for model in found["models"]] == [
         {
@@ -137,16 +139,23 @@ async def test_the_inventory_tells_files_sizes_and_engines(serving: Serving, set
             "recommended_backends": [],
         },
         {
+            "name": "small",
+            "path": "/models/small",
+            "size_gb": 0.0000024,
+            "files": [{"name": "model.gguf", "size_mb": 0.0024, "type": "gguf"}],
+            "recommended_backends": ["llamacpp"],
+        },
+        {
             "name": "tiny",
             "path": MODEL,
-            "size_gb": 0.003,
+            "size_gb": 0.0025,
             "files": [{"name": "model.gguf", "size_mb": 2.5, "type": "gguf"}],
             "recommended_backends": ["llamacpp"],
         },
     ]
     (store / "tiny" / "model.gguf").rename(store / "tiny" / "renamed.gguf")
     inventory = await get(serving, "/v1/models/inventory")
-    assert inventory["models"][1]["files"][0]["name"] == "renamed.gguf"
+    assert inventory["models"][2]["files"][0]["name"] == "renamed.gguf"
 
 
 @pytest.mark.covers("models[].recommended_backends")

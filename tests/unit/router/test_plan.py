@@ -9,7 +9,7 @@ from berth_api.model_deployment import ModelDeploymentSpec
 from berth_api.room.forecast import Forecast, Outcome
 from berth_operator.forecast_server import Forecasts
 from berth_operator.listening import listening
-from berth_router.management.plan import forecast_at
+from berth_router.management.forecast import forecast_at
 from berth_router.settings import RouterSettings
 from tests.unit.addresses import free_port
 from tests.unit.router.conftest import MODEL, Engine, InstrumentedCluster, Serving, served

@@ -1,11 +1,13 @@
 """/v1/models/inventory: the models of the store, what their files say, which engines run them; and deletion."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
+from pydantic_core import PydanticSerializationError
 
 from berth_api.model_deployment import MODEL_STORE, Backend, Device
 from berth_formats.abilities import ModelKind
@@ -97,8 +99,8 @@ def _shown(described: Described, engines: Mapping[Backend, Sequence[Device]]) ->
     return InventoryModel(
         name=model.name,
         path=model.path,
-        size_gb=round(model.size / _GB, 3),
-        files=[ModelFile(name=file.name, size_mb=round(file.size / _MB, 3), type=file.type) for file in model.files],
+        size_gb=model.size / _GB,
+        files=[ModelFile(name=file.name, size_mb=file.size / _MB, type=file.type) for file in model.files],
         recommended_backends=recommended_backends(model.formats, engines),
         headers="read" if described.read else "pending",
         format=says.format if says else None,
@@ -143,10 +145,14 @@ def inventory_routes(
     rendered: tuple[Sequence[Described], bytes] | None = None
 
     def render(models: Sequence[Described]) -> bytes:
-        total_size = round(sum(described.model.size for described in models) / _GB, 3)
+        total_size = sum(described.model.size for described in models) / _GB
         shown = [_shown(described, engines) for described in models]
         inventory = ModelInventory(models=shown, total_models=len(models), total_size_gb=total_size)
-        return inventory.model_dump_json().encode()
+        try:
+            return inventory.model_dump_json().encode()
+        except PydanticSerializationError:
+            # The name of a file may be bytes that are no text, and a model's own JSON may have half a character.
+            return json.dumps(inventory.model_dump(), ensure_ascii=False).encode(errors="replace")
 
     @routes.get("/v1/models/inventory", summary="What the model store holds", response_model=ModelInventory)
     async def show_inventory() -> Response:  # pyright: ignore[reportUnusedFunction]

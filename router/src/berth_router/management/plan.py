@@ -4,14 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
-import aiohttp
 from fastapi import APIRouter, Body
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field
 
 from berth_api.inference import COMPLETIONS
 from berth_api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from berth_api.room.forecast import Forecast, Outcome
-from berth_router.errors import ServiceUnavailableError
 from berth_router.lifecycle.creator import Creator
 from berth_router.lifecycle.deployments import is_ready
 from berth_router.request.ask import RequestParser
@@ -20,9 +18,6 @@ from berth_router.request.fields import refuse_other_fields
 
 ForecastOf = Callable[[str, ModelDeploymentSpec], Awaitable[Forecast]]
 """Says what would happen to the deployment of this name and spec. Raises APIError."""
-
-_FORECAST = TypeAdapter(Forecast)
-_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 class PlannedModel(BaseModel):
@@ -74,28 +69,6 @@ def plan_routes(parser: RequestParser, creator: Creator, forecast: ForecastOf) -
     return routes
 
 
-def forecast_at(url: str | None) -> ForecastOf:
-    """Asks the operator at this base URL."""
-
-    async def ask(name: str, spec: ModelDeploymentSpec) -> Forecast:
-        if url is None:
-            raise _not_known("this router does not know where the operator is: set BERTH_OPERATOR_URL")
-        question = {"name": name, "spec": spec.manifest()}
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-                session.post(f"{url.rstrip('/')}/forecast", json=question) as response,
-            ):
-                content = await response.read()
-                if response.status != 200:
-                    raise _not_known(f"the operator answered {response.status}")
-                return _FORECAST.validate_json(content)
-        except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
-            raise _not_known(f"the operator does not answer: {type(error).__name__}") from error
-
-    return ask
-
-
 def _of_live(deployment: ModelDeployment) -> Forecast | None:
     """What is certain of a live deployment; None where it depends on room."""
     if is_ready(deployment):
@@ -103,7 +76,3 @@ def _of_live(deployment: ModelDeployment) -> Forecast | None:
     if deployment.status.pod_name and not deployment.status.queue:
         return Forecast(Outcome.STARTS, "its engine starts")
     return None
-
-
-def _not_known(why: str) -> ServiceUnavailableError:
-    return ServiceUnavailableError(f"What would happen cannot be told now: {why}.", code="forecast_unavailable")

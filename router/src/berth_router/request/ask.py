@@ -1,5 +1,6 @@
 """The parsed request: what it asks of Berth, and the body that the engine gets."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -144,7 +145,7 @@ class RequestParser:
             names = tuple(filter(_is_checked, body))
             checked = self._check_cached(endpoint.path, names, *map(body.get, names))
         except (ValidationError, TypeError):  # a wrong value, or one that cannot be hashed, which is wrong too
-            checked = self._check(body, endpoint)
+            checked = self._check(as_written(raw, body), endpoint)
         ask, name, samples, stated_limit = checked
         endpoint.check_prompt(body)
         abilities = self._abilities(ask.model)
@@ -285,6 +286,20 @@ def json_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
     return body  # pyright: ignore[reportUnknownVariableType] (JSON: string keys, any values)
+
+
+def as_written(raw: bytes, body: dict[str, Any]) -> dict[str, Any]:
+    """The body, which is `raw` parsed, with whole numbers beyond 64 bits, of which orjson has made floats.
+
+    Only so is a number that is too large called that, and shown as it was written. An engine gets none: orjson cannot
+    write it.
+    """
+    if len(raw) > _SMALL_BYTES:
+        return body
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):  # thousands of digits, or of levels
+        return body
 
 
 def _without_model(body: dict[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ import structlog
 from berth_api.inference import COMPLETIONS
 from berth_router.errors import APIError, Dialect, InternalError, TooManyRequestsError
 from berth_router.lifecycle.activator import Activator
-from berth_router.request.ask import Ask, json_object
+from berth_router.request.ask import Ask, as_written, json_object
 from berth_router.request.endpoints import INFERENCE_PATHS
 from berth_router.request.fields import refuse_other_fields
 from berth_router.serving.answers import JSON_TYPE
@@ -101,7 +101,7 @@ class LoadPath:
         """Loads the model; every failure becomes an answer in the API's shape."""
         call = EngineRequest(self.context, self.path, exchange)
         try:
-            fields = json_object(body)
+            fields = as_written(body, json_object(body))
             refuse_other_fields(fields)
             ask = self.context.parser.parse_fields(fields, INFERENCE_PATHS[COMPLETIONS])
             ask = replace(ask, path=None, otherwise=ask.otherwise and replace(ask.otherwise, path=None))

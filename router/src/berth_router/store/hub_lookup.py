@@ -81,7 +81,7 @@ class HubLookup:
             repository = list_repository(source.repository, source.revision, self.endpoint, self._token)
         except SettingsError as error:
             raise ServiceUnavailableError(
-                f"The router cannot reach the hub: {error}",
+                f"The hub cannot be reached: {error}",
                 code="hub_unavailable",
                 retry_after=60,
             ) from error
