@@ -2,8 +2,10 @@
 
     uv run python -m benchmarks.newcomer [--quick] [--build-ollama VERSION]
 
-Both have the same weights (SmolLM2-135M-Instruct, as scripts/sample-model brings it), the same context, a temperature
-of 0 and answers of 16 tokens at most. Each time is that of whole commands, from their start to their end:
+Both do the same work: the same weights (SmolLM2-135M-Instruct, as scripts/sample-model brings it), the same context,
+the same words of the system (without them, one would use those of the model's own template and the other none), a
+temperature of 0, and answers of 16 tokens. The tokens that each has read and made are counted, and printed. Each time
+is that of whole commands, from their start to their end:
 
 - install: in an empty home. Berth by `uv tool install` from this checkout, with packages that uv has fetched before.
   Ollama's own installer fetches a release, which is not measured: by --build-ollama it is built by `go install`, with
@@ -14,13 +16,15 @@ of 0 and answers of 16 tokens at most. Each time is that of whole commands, from
 - warm: `run` with a model that is loaded.
 - pipe: twenty prompts, each piped into a `run` of its own.
 
-The contenders take turns. The last line is one JSON object: of each, and of install and first together, the ratio of
-Berth's least time to Ollama's (null without it), and Berth's least time in seconds.
+The contenders take turns. Where their tokens differ, the benchmark ends with an error. The last line is one JSON
+object: of each, and of install and first together, the ratio of Berth's least time to Ollama's (null without it), and
+Berth's least time in seconds.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -36,12 +40,17 @@ from typing import Protocol, Self
 from benchmarks.contenders import free_port, ollama_program
 
 MODEL = "SmolLM2-135M-Instruct"
-PROMPT = "What is the capital of France?"
+SYSTEM = "You are a helpful assistant who tells long stories."
+PROMPT = "Tell me the story of the capital of France."
 PROMPTS = 20
 TOKENS, CONTEXT = 16, 2048
 ROUNDS, QUICK_ROUNDS = 10, 3
 
+_PIPED = [f"Tell me the story of the number {number}." for number in range(PROMPTS)]
+
 _CACHE = Path.home() / ".cache/berth/models"
+Done = subprocess.CompletedProcess[str]
+
 _ROOT = Path(__file__).parents[1]
 _SECONDS = 300.0
 """A command that takes longer hangs."""
@@ -70,6 +79,10 @@ class CommandLine(Protocol):
 
     def run(self, *prompt: str, piped: str | None = None) -> None:
         """Asks the model."""
+        ...
+
+    def tokens(self, prompt: str) -> tuple[int, int]:
+        """Asks the model. The tokens that it has read and made."""
         ...
 
     def unload(self) -> None:
@@ -112,13 +125,18 @@ class BerthCommands:
         """Asks the model."""
         self._run(*prompt, piped=piped)
 
+    def tokens(self, prompt: str) -> tuple[int, int]:
+        """As its answer for programs says."""
+        usage = json.loads(self._run("--output", "json", prompt).stdout)["usage"]
+        return usage["prompt_tokens"], usage["completion_tokens"]
+
     def unload(self) -> None:
         """Gives its memory back."""
         _done([self._program, "stop", MODEL], self._environment)
 
-    def _run(self, *words: str, piped: str | None = None) -> None:
-        options = ["--temperature", "0", "--max-tokens", str(TOKENS)]
-        _done([self._program, "run", MODEL, *options, *words], self._environment, piped)
+    def _run(self, *words: str, piped: str | None = None) -> Done:
+        options = ["--temperature", "0", "--max-tokens", str(TOKENS), "--system", SYSTEM]
+        return _done([self._program, "run", MODEL, *options, *words], self._environment, piped)
 
 
 class OllamaCommands:
@@ -153,7 +171,8 @@ class OllamaCommands:
         self.serve()
         recipe = self._home / "Modelfile"
         parameters = {"num_predict": TOKENS, "num_ctx": CONTEXT, "temperature": 0}
-        lines = [f"FROM {self._file}", *(f"PARAMETER {name} {value}" for name, value in parameters.items())]
+        stated = [f"PARAMETER {name} {value}" for name, value in parameters.items()]
+        lines = [f"FROM {self._file}", *stated, f"SYSTEM {SYSTEM}"]
         recipe.write_text("\n".join(lines))
         _done([self._program, "create", MODEL.lower(), "-f", str(recipe)], self._environment)
         self.run(PROMPT)
@@ -173,14 +192,23 @@ class OllamaCommands:
 
     def run(self, *prompt: str, piped: str | None = None) -> None:
         """Asks the model."""
-        _done([self._program, "run", MODEL.lower(), *prompt], self._environment, piped)
+        self._run(*prompt, piped=piped)
+
+    def tokens(self, prompt: str) -> tuple[int, int]:
+        """As it says on stderr."""
+        told = self._run("--verbose", prompt).stderr
+        read, made = re.findall(r"^(?:prompt )?eval count: +(\d+)", told, re.MULTILINE)
+        return int(read), int(made)
 
     def unload(self) -> None:
         """Gives its memory back."""
         _done([self._program, "stop", MODEL.lower()], self._environment)
 
+    def _run(self, *words: str, piped: str | None = None) -> Done:
+        return _done([self._program, "run", MODEL.lower(), *words], self._environment, piped)
 
-def _done(command: Sequence[str], environment: Mapping[str, str], piped: str | None = None) -> None:
+
+def _done(command: Sequence[str], environment: Mapping[str, str], piped: str | None = None) -> Done:
     """Runs the command to its end. Raises RuntimeError with its last words if it fails."""
     ran = subprocess.run(
         command,
@@ -193,6 +221,7 @@ def _done(command: Sequence[str], environment: Mapping[str, str], piped: str | N
     )
     if ran.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {ran.returncode}: {ran.stderr[-500:]}")
+    return ran
 
 
 def _timed(action: Callable[[], object]) -> float:
@@ -202,8 +231,8 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 def _pipe(contender: CommandLine) -> None:
-    for number in range(PROMPTS):
-        contender.run(piped=f"Say the number {number}.\n")
+    for prompt in _PIPED:
+        contender.run(piped=f"{prompt}\n")
 
 
 def measured(contenders: Sequence[CommandLine], rounds: int) -> dict[str, dict[str, list[float]]]:
@@ -227,6 +256,17 @@ def measured(contenders: Sequence[CommandLine], rounds: int) -> dict[str, dict[s
     return times
 
 
+def check_work(contenders: Sequence[CommandLine]) -> None:
+    """Prints the tokens that each has read and made. Raises RuntimeError where they differ: the times mean nothing."""
+    counted = {contender.name: [contender.tokens(prompt) for prompt in (PROMPT, *_PIPED)] for contender in contenders}
+    for name, tokens in counted.items():
+        (read, made), *piped = tokens
+        piped_read, piped_made = (sum(counts) for counts in zip(*piped, strict=True))
+        print(f"{name}: {read} tokens read and {made} made; {piped_read} and {piped_made} in the pipe")
+    if any(tokens != counted[contenders[0].name] for tokens in counted.values()):
+        raise RuntimeError(f"not the same work: {counted}")
+
+
 def main() -> None:
     """Measures, and prints a table and one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -247,6 +287,7 @@ def main() -> None:
                 stack.enter_context(OllamaCommands(program, wanted.build_ollama, file, scratch / "ollama"))
             )
         times = measured(contenders, rounds)
+        check_work(contenders)
     if not wanted.build_ollama:
         times["install"].pop(OllamaCommands.name, None)
     print(f"{'seconds':24}{'least':>9}{'median':>9}{'most':>9}")

@@ -61,6 +61,10 @@ class Instrumented(Instruments):
         self.called("create")
         return await self._cluster.create(kind, manifest)
 
+    async def judge(self, kind: Kind, manifest: Object) -> None:
+        self.called("judge")
+        await self._cluster.judge(kind, manifest)
+
     async def patch(self, kind: Kind, name: str, patch: Object, preconditions: Preconditions | None = None) -> Object:
         self.called("patch")
         return await self._cluster.patch(kind, name, patch, preconditions)
