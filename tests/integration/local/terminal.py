@@ -12,16 +12,20 @@ from tests.waiting import PATIENCE_SECONDS
 
 BERTH = str(Path(sys.executable).with_name("berth"))
 CTRL_C = "\x03"
+CLEARED = "\x1b[H\x1b[J"
+"""What has a terminal forget all that it shows."""
 
 
 class Terminal:
     """A command in a terminal of its own. Use as a context: at its end the command is gone."""
 
     def __init__(self, environment: Mapping[str, str], *arguments: str, columns: int = 80) -> None:
+        # The variables would be believed before the terminal is, and pytest has set them.
+        mine = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
         self._child: pexpect.spawn[str] = pexpect.spawn(
             BERTH,
             list(arguments),
-            env=cast("Any", {**environment, "NO_COLOR": "1", "TERM": "xterm"}),
+            env=cast("Any", {**mine, "NO_COLOR": "1", "TERM": "xterm"}),
             encoding="utf-8",
             timeout=PATIENCE_SECONDS,
             dimensions=(40, columns),
@@ -44,6 +48,10 @@ class Terminal:
     def types(self, keys: str) -> None:
         """Types the keys."""
         self._child.send(keys)
+
+    def becomes(self, columns: int) -> None:
+        """Makes the terminal so wide."""
+        cast("Any", self._child).setwinsize(40, columns)
 
     def ended(self) -> int:
         """Waits until the command has ended. Its exit code; that of a shell if a signal ended it."""

@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,23 @@ def test_what_is_typed_while_an_answer_runs_waits(talk: Talk, tmp_path: Path) ->
     talk.sees("repeat\r\nthis\r\n")
 
 
+async def test_a_conversation_outlives_its_server(tmp_path: Path) -> None:
+    put(tmp_path / "models" / "tiny", "tiny-Q4_K_M.gguf")
+    async with AsyncExitStack() as until_it_goes:
+        server = await until_it_goes.enter_async_context(Berth(tmp_path))
+        mine = {**os.environ, "BERTH_URL": server.url, "BERTH_HOME": str(tmp_path / "home")}
+        with Talk(mine, "run", "tiny") as talk:
+            talk.says("hello", "Paris.")
+            talk.sees(PROMPT)
+            await until_it_goes.aclose()
+            talk.types("and now?\r")
+            talk.sees("no server answers")
+            talk.sees("/save NAME keeps")
+            talk.says("/show", "1 question")
+            talk.says("/save one", "kept as one")
+            talk.ends()
+
+
 def test_a_model_that_is_not_there_is_told_before_there_is_a_prompt(environment: dict[str, str]) -> None:
     with Terminal(environment, "run", "tinny") as asked:
         assert asked.ended() == 3
@@ -158,5 +176,5 @@ def test_an_image_is_shown_to_a_model_that_sees(environment: dict[str, str], tmp
 
 def test_a_model_that_cannot_start_is_told_before_anything_is_typed(environment: dict[str, str]) -> None:
     with Talk(environment, "run", "tiny", "--n-ctx", "4096", "--backend", "vllm") as talking:
-        talking.sees("n_ctx")
+        talking.sees("--n-ctx")
         talking.ends()

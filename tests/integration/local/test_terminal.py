@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.local.engine import install
-from tests.integration.local.terminal import CTRL_C, Terminal
+from tests.integration.local.terminal import CLEARED, CTRL_C, Terminal
 from tests.unit.runtime.model_files import put
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a terminal here is one of POSIX")
@@ -65,6 +65,23 @@ def test_ps_goes_on_showing_what_runs(environment: dict[str, str], columns: int)
             watching.types(CTRL_C)
             assert watching.ended() == 130
         assert "Traceback" not in watching.shown
+        server.types(CTRL_C)
+        assert server.ended() == 0
+
+
+def test_ps_leaves_nothing_of_what_has_gone_and_follows_the_terminal(environment: dict[str, str]) -> None:
+    environment.pop("PYTHONUNBUFFERED", None)
+    with Terminal(environment, "up", "--port", "0") as server:
+        server.sees("Ctrl-C ends it.")
+        with Terminal(environment, "run", "tiny", "Hi") as asked:
+            assert asked.ended() == 0
+        with Terminal(environment, "ps", "-w", columns=160) as watching:
+            watching.sees("tiny-")
+            watching.becomes(60)
+            watching.sees(f"{CLEARED}MODEL")
+            with Terminal(environment, "stop", "tiny") as asked:
+                assert asked.ended() == 0
+            watching.sees(f"{CLEARED}no model runs")
         server.types(CTRL_C)
         assert server.ended() == 0
 

@@ -1,7 +1,7 @@
-"""What can be the address of a server and an API key. What cannot is refused before anything is sent."""
+"""What can be the address of a server and an API key, what cannot, and the paths of models."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from berth_local.cli.errors import UsageError
 from berth_process.settings_error import shown
@@ -23,10 +23,16 @@ def check_key(api_key: str | None) -> None:
         raise UsageError("--api-key (or BERTH_API_KEY) has a character that no key can have: use letters and digits")
 
 
+def model_path(name: str) -> str:
+    """The path that tells of a model."""
+    return f"/v1/models/{quote(name.removeprefix('/models/'))}"
+
+
 def _is_server(url: str) -> bool:
     try:
         parts = urlsplit(url)
         has_place = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        asks_nobody = parts.username is None and parts.password is None  # a server knows its users by their keys
     except ValueError:
         return False
-    return has_place and _PRINTABLE.fullmatch(url) is not None
+    return has_place and asks_nobody and _PRINTABLE.fullmatch(url) is not None

@@ -69,7 +69,14 @@ _OPTIONS = {
 }
 """What a field of a request is called on the command line."""
 
-_NOT_VALID = re.compile(r"^`(?P<field>[\w.]+)` is not valid: input should be (?P<right>.*); got (?P<got>.*?)\.?$")
+_FIELD = re.compile(r"`(\w+)`")
+_NOT_VALID = re.compile(
+    r"^`(?P<field>[\w.]+)` is not valid: (?:input|string|list) should (?P<right>(?:be|have) .*); got (?P<got>.*?)\.?$"
+)
+_NOT_LIVE = re.compile(
+    r"^No deployment of (?P<model>\S+) is live with that backend, device and profile\."
+    r" GET /v1/models/loaded lists those that are\."
+)
 _BOUNDS = (
     ("a valid integer", "a whole number"),
     ("less than or equal to ", "at most "),
@@ -79,9 +86,11 @@ _BOUNDS = (
 
 def error_of(status: int, content: Any, path: str) -> CommandError:
     """The error for an answer with this status and content, to a request for this path."""
-    error: dict[str, Any] = cast("dict[str, Any]", content).get("error") or {} if isinstance(content, dict) else {}
+    error = _told(content)
+    if error is None:
+        return _of_another_server(status, path)
     code: str | None = error.get("code")
-    message = _for_people(error.get("message") or f"the server answered {path} with status {status}")
+    message = _for_people(error["message"])
     if code in _UNKNOWN:
         return UnknownNameError(message, code)
     if code in _FINAL:
@@ -99,18 +108,41 @@ def error_of(status: int, content: Any, path: str) -> CommandError:
 
 def stream_error_of(event: dict[str, Any]) -> CommandError:
     """The error for an event in a stream: it has no status, but that which it would have had before the stream."""
-    wrong = event["error"].get("type") == "invalid_request_error"
+    error = _told(event)
+    wrong = error is not None and error.get("type") == "invalid_request_error"
     return error_of(HTTPStatus.BAD_REQUEST if wrong else HTTPStatus.SERVICE_UNAVAILABLE, event, "the stream")
+
+
+def _told(content: Any) -> dict[str, Any] | None:
+    """The error as Berth and OpenAI tell one, with a message. None: it is told in another way, or not at all."""
+    error: Any = cast("dict[str, Any]", content).get("error") if isinstance(content, dict) else None
+    if not isinstance(error, dict):
+        return None
+    told = cast("dict[str, Any]", error)
+    return told if isinstance(told.get("message"), str) else None
+
+
+def _of_another_server(status: int, path: str) -> CommandError:
+    """The error for a refusal that is not in Berth's words: of a proxy before it, or at an address that is not its."""
+    message = f"the server answered {path} with status {status}, and not as Berth does: is that its address?"
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return KeyRefusedError(message)
+        case HTTPStatus.BAD_GATEWAY | HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.GATEWAY_TIMEOUT:
+            return NotNowError(message)
+        case _:
+            return FailedError(message)
 
 
 def _for_people(message: str) -> str:
     """The message in one line, with names for paths, and commands and options in place of endpoints and fields."""
     message = with_names(" ".join(failure_words(message).split()))
+    message = _NOT_LIVE.sub(r"\g<model> does not run: `berth ps` lists those that do.", message)
     message = _ENDPOINT.sub(lambda found: _COMMANDS.get(found[0], found[0]), message)
     found = _NOT_VALID.match(message)
     if not found:
-        return message.replace("a larger context by `n_ctx`", "a larger context by --n-ctx")
+        return _FIELD.sub(lambda field: _OPTIONS.get(field[1], field[0]), message)
     right = found["right"]
     for theirs, ours in _BOUNDS:
         right = right.replace(theirs, ours)
-    return f"{_OPTIONS.get(found['field'], found['field'])} is {found['got']}: it must be {right}"
+    return f"{_OPTIONS.get(found['field'], found['field'])} is {found['got']}: it must {right}"

@@ -7,13 +7,13 @@ import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from typing import Any, cast
 
-from berth_local.cli.address import check_key, check_url
+from berth_local.cli.address import check_key, check_url, model_path
 from berth_local.cli.api_errors import error_of, stream_error_of
 from berth_local.cli.errors import CommandError, FailedError, NoServerError, NotNowError
-from berth_local.cli.http_client import BrokenOffError, HttpAnswer, HttpClient, NotReachedError, SilentError
+from berth_local.cli.http_client import HttpClient
+from berth_local.cli.http_messages import BrokenOffError, HttpAnswer, NotReachedError, SilentError
 from berth_local.cli.printing import model_name
 from berth_local.cli.room_words import Residents
 from berth_process.http_environment import UNUSABLE, client_error
@@ -72,9 +72,9 @@ class Client:
         check_key(api_key)
         self.url = url.rstrip("/").removesuffix("/v1")
         # HTTP_PROXY is for other machines, not for a port of this one.
-        proxied = not re.match(r"https?://(127\.|localhost\b|\[::1\])", self.url)
+        self._proxied = not re.match(r"https?://(127\.|localhost\b|\[::1\])", self.url)
         try:
-            self._http = HttpClient(self.url, api_key, proxied=proxied)
+            self._http = HttpClient(self.url, api_key, proxied=self._proxied)
         except UNUSABLE as error:
             raise client_error(error, os.environ) from None
 
@@ -110,12 +110,8 @@ class Client:
     def model_fact(self, name: str, fact: str) -> int | None:
         """A number of the model's `meta`, such as `n_ctx`. None: it is not known, or not soon."""
         try:
-            told: Any = self._json("GET", model_path(name), seconds=_SOON_SECONDS)
-        except CommandError:
-            return None
-        try:
-            return int(told["meta"][fact])
-        except (KeyError, TypeError, ValueError):
+            return int(self._json("GET", model_path(name), seconds=_SOON_SECONDS)["meta"][fact])
+        except (CommandError, KeyError, TypeError, ValueError):
             return None
 
     def residents(self) -> Residents:
@@ -144,29 +140,55 @@ class Client:
         with self._answering(), self._http.request(method, path, seconds=seconds, **request) as answer:
             _check(answer, path)
             try:
-                return answer.json()
+                told: Any = answer.json()
             except ValueError:
                 raise FailedError(
                     f"{self.url} is not Berth's address: {path} answered with something that is not JSON"
                 ) from None
+        answered = f"{self.url} is not Berth's address: {path} answered as Berth does not"
+        # Some servers refuse with status 200, and the error as a text.
+        if not isinstance(told, dict) or isinstance(cast("dict[str, Any]", told).get("error"), str):
+            raise FailedError(answered)
+        return _Told(cast("dict[str, Any]", told), answered)
 
     @contextmanager
     def _answering(self) -> Generator[None]:
         try:
             yield
         except NotReachedError as error:
-            raise NoServerError(
-                f"no server answers at {self.url} ({_cause(error)}): `berth up` starts one, --url names another"
-            ) from None
+            proxy = _proxy_of(self.url) if self._proxied else None
+            if proxy:
+                cure = f" through the proxy of {proxy}: does that run? NO_PROXY names hosts that need none"
+            else:
+                cure = ": `berth up` starts one, --url names another"
+            raise NoServerError(f"no server answers at {self.url} ({_cause(error)}){cure}") from None
         except SilentError:
             raise NotNowError(f"{self.url} did not answer in time") from None
         except BrokenOffError as error:
             raise FailedError(f"{self.url} broke off ({_cause(error)})") from None
 
 
-def model_path(name: str) -> str:
-    """The path that tells of a model."""
-    return f"/v1/models/{quote(name.removeprefix('/models/'))}"
+def _proxy_of(url: str) -> str | None:
+    """The variable that names the proxy through which the URL is asked. None: it is asked without one."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 (late, as all that a server of this machine needs not)
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
+
+    parts, proxies = urlsplit(url), getproxies()
+    if not (proxies.get(parts.scheme) or proxies.get("all")) or proxy_bypass(parts.hostname or ""):
+        return None
+    names = (f"{parts.scheme}_proxy", f"{parts.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
+    return next((name for name in names if os.environ.get(name)), None)
+
+
+class _Told(dict[str, Any]):
+    """An answer. Who looks for something in it that Berth's have, and it has not, gets a FailedError: `answered`."""
+
+    def __init__(self, content: dict[str, Any], answered: str) -> None:
+        super().__init__(content)
+        self._answered = answered
+
+    def __missing__(self, key: str) -> Any:
+        raise FailedError(self._answered)
 
 
 def is_berth(url: str) -> bool:

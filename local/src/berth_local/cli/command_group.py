@@ -1,10 +1,16 @@
 """Commands whose modules are loaded when one is called: a command need not wait for what others import."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
 
 import click
+
+
+class ReaderLeftError(Exception):
+    """Whoever reads what the command prints, such as head, has read enough."""
+
 
 _PACKAGE = "berth_local.cli.commands"
 
@@ -32,6 +38,16 @@ class CommandGroup(click.Group):
         module, _, name = found.partition(":")
         return cast("click.Command", getattr(import_module(f"{_PACKAGE}.{module}"), name))
 
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        """Reads the command line, or prints the help. Raises ReaderLeftError."""
+        with _told_apart():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command. Raises ReaderLeftError."""
+        with _told_apart():
+            return super().invoke(ctx)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -41,3 +57,12 @@ class CommandGroup(click.Group):
         except click.NoSuchCommand as error:
             names = [*self._modules, *self.other_names]
             raise click.NoSuchCommand(error.command_name, possibilities=names, ctx=ctx) from None
+
+
+@contextmanager
+def _told_apart() -> Generator[None]:
+    """Has a reader who left be no failure, which click makes of it."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderLeftError from None

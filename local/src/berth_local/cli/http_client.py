@@ -1,54 +1,17 @@
-"""HTTP as the commands need it, by Python's own library: others take longer to load than a model to begin its answer.
+"""HTTP as the commands need it.
 
 A request has a connection of its own. Nothing is redirected: an API is where it is said to be.
 """
 
-import http.client
 import json
-import socket
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 from urllib.parse import urlencode
-from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, getproxies
 
-if TYPE_CHECKING:
-    import ssl
+from berth_local.cli.http_messages import HttpAnswer, HttpRequest, OnConnected, Transport
 
 CONNECT_SECONDS = 5.0
-
-OnConnected = Callable[[socket.socket], None]
-
-
-class NotReachedError(Exception):
-    """There is no connection to the server. The message is the reason."""
-
-
-class SilentError(Exception):
-    """The server did not answer in time."""
-
-
-class BrokenOffError(Exception):
-    """The connection ended in the middle. The message is the reason."""
-
-
-class HttpAnswer:
-    """What a server answers: its status, and the content, which is read once."""
-
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self._response = response
-        self.status = response.status
-
-    def json(self) -> Any:
-        """The content as JSON. Raises ValueError."""
-        return json.loads(self._response.read())
-
-    def lines(self) -> Iterator[str]:
-        """Yields the lines as they come, without their ends."""
-        for line in self._response:
-            yield line.decode(errors="replace").rstrip("\r\n")
 
 
 class HttpClient:
@@ -59,14 +22,11 @@ class HttpClient:
     """
 
     def __init__(self, url: str, api_key: str | None = None, *, proxied: bool = True) -> None:
-        self._url = url
         self._headers = {"User-Agent": "berth", "Accept": "*/*"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
-        self._proxies = _checked_proxies() if proxied else {}
-        self._certificates = _certificates() if url.startswith("https://") else None
+        self._transport = _transport(url, proxied)
 
-    @contextmanager
     def request(
         self,
         method: str,
@@ -77,112 +37,25 @@ class HttpClient:
         seconds: float | None,
         connect_seconds: float = CONNECT_SECONDS,
         on_connected: OnConnected | None = None,
-    ) -> Generator[HttpAnswer]:
+    ) -> AbstractContextManager[HttpAnswer]:
         """The answer, whatever its status. Leaving ends the connection.
 
         `seconds`: the longest silence; None: any. `on_connected` gets the socket of the connection. Raises
-        NotReachedError, SilentError and BrokenOffError, also while the content is read.
+        NotReachedError, SilentError and BrokenOffError.
         """
-        url = f"{self._url}{path}" + (f"?{urlencode(query)}" if query else "")
         headers, content = self._headers, None
         if body is not None:
             headers, content = {**headers, "Content-Type": "application/json"}, json.dumps(body).encode()
-        wanted = Request(url, content, headers, method=method)  # noqa: S310 (check_url has seen to http and https)
-        opener = self._opener(partial(_connect, connect_seconds, on_connected))
-        with _telling(), opener.open(wanted, timeout=seconds) as response:
-            yield HttpAnswer(response)
-
-    def _opener(self, connect: "_Connect") -> OpenerDirector:
-        """Without urllib's own handlers, which turn refusals into errors and follow redirections."""
-        opener = OpenerDirector()
-        opener.add_handler(ProxyHandler(self._proxies))
-        opener.add_handler(_Plain(connect))
-        if self._certificates:
-            opener.add_handler(_Secure(connect, self._certificates))
-        return opener
+        path += f"?{urlencode(query)}" if query else ""
+        return self._transport.ask(HttpRequest(method, path, headers, content, seconds, connect_seconds, on_connected))
 
 
-_Connect = Callable[[http.client.HTTPConnection, Callable[[], None]], None]
-"""Connects the connection by its own `connect`."""
+def _transport(url: str, proxied: bool) -> Transport:
+    # Each is loaded only where it is wanted: a command on this machine waits for neither certificates nor proxies.
+    if not proxied and url.startswith("http://"):
+        from berth_local.cli.plain_http import PlainHttp  # noqa: PLC0415
 
+        return PlainHttp(url)
+    from berth_local.cli.proxied_http import ProxiedHttp  # noqa: PLC0415
 
-def _connect(
-    seconds: float,
-    on_connected: OnConnected | None,
-    connection: http.client.HTTPConnection,
-    connect: Callable[[], None],
-) -> None:
-    silence, connection.timeout = connection.timeout, seconds
-    connect()
-    connection.sock.settimeout(silence)
-    if on_connected:
-        on_connected(connection.sock)
-
-
-class _PlainConnection(http.client.HTTPConnection):
-    def __init__(self, connect: _Connect, host: str, **settings: Any) -> None:
-        super().__init__(host, **settings)
-        self._connect = connect
-
-    def connect(self) -> None:
-        self._connect(self, super().connect)
-
-
-class _SecureConnection(http.client.HTTPSConnection):
-    def __init__(self, connect: _Connect, host: str, **settings: Any) -> None:
-        super().__init__(host, **settings)
-        self._connect = connect
-
-    def connect(self) -> None:
-        self._connect(self, super().connect)
-
-
-class _Plain(HTTPHandler):
-    def __init__(self, connect: _Connect) -> None:
-        super().__init__()
-        self._connect = connect
-
-    def http_open(self, req: Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_PlainConnection, self._connect), req)
-
-
-class _Secure(HTTPSHandler):
-    def __init__(self, connect: _Connect, certificates: "ssl.SSLContext") -> None:
-        super().__init__(context=certificates)
-        self._connect = connect
-        self._certificates = certificates
-
-    def https_open(self, req: Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_SecureConnection, self._connect), req, context=self._certificates)
-
-
-@contextmanager
-def _telling() -> Generator[None]:
-    """Has the library's errors be those of this module."""
-    try:
-        yield
-    except URLError as error:
-        raise NotReachedError(str(error.reason)) from None
-    except TimeoutError:
-        raise SilentError from None
-    except (OSError, http.client.HTTPException) as error:
-        raise BrokenOffError(str(error) or type(error).__name__) from None
-
-
-def _checked_proxies() -> dict[str, str]:
-    """The proxies that the environment names, by scheme. Raises ValueError."""
-    proxies = {name: proxy for name, proxy in getproxies().items() if name != "no"}
-    everywhere = proxies.pop("all", None)
-    if everywhere:
-        proxies = {"http": everywhere, "https": everywhere} | proxies
-    for proxy in (proxies.get("http"), proxies.get("https")):
-        if proxy and "://" in proxy and not proxy.startswith(("http://", "https://")):
-            raise ValueError(f"a proxy of the kind {proxy.partition(':')[0]} is not known here")
-    return proxies
-
-
-def _certificates() -> "ssl.SSLContext":
-    """Those of this machine, or those that the environment names, wherever the system keeps them. Raises OSError."""
-    import httpx2  # noqa: PLC0415 (it takes a while, and a server of this machine has no certificate)
-
-    return httpx2.create_ssl_context()
+    return ProxiedHttp(url, proxied=proxied)

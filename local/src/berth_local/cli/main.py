@@ -1,11 +1,13 @@
 """The command `berth`."""
 
+import gc
+import io
 import os
 import sys
 
 import click
 
-from berth_local.cli.command_group import CommandGroup
+from berth_local.cli.command_group import CommandGroup, ReaderLeftError
 from berth_local.cli.errors import CommandError, FailedError, InterruptedByUserError, UsageError
 from berth_local.cli.printing import print_error
 from berth_local.cli.usage import usage_message
@@ -13,6 +15,9 @@ from berth_process.setting_values import log_level
 from berth_process.settings_error import SettingsError, read_variable
 
 _WIDEST_HELP = 120
+
+_NEW_OBJECTS = 50_000
+"""So many objects more are there before Python looks for garbage: it would do so sixty times while modules load."""
 
 _COMMANDS = {
     "run": "run:run",
@@ -69,7 +74,10 @@ def app() -> None:
 
 def main() -> None:
     """Runs the command and ends the process with its exit code."""
-    sys.exit(exit_code(sys.argv[1:]))
+    gc.set_threshold(_NEW_OBJECTS)
+    code = exit_code(sys.argv[1:])
+    gc.freeze()  # what is there goes with the process: Python need not look through it as it ends
+    sys.exit(code)
 
 
 def exit_code(arguments: list[str]) -> int:
@@ -89,7 +97,7 @@ def exit_code(arguments: list[str]) -> int:
         return answered.code if isinstance(answered.code, int) else 0
     except (KeyboardInterrupt, click.Abort):
         return _failed(InterruptedByUserError("interrupted"))
-    except BrokenPipeError:  # the reader, such as head, has read enough
+    except (ReaderLeftError, BrokenPipeError):
         _drop_output()
         return 0
     except OSError as error:
@@ -100,10 +108,16 @@ def exit_code(arguments: list[str]) -> int:
 
 
 def _open_streams() -> None:
-    """Gives the process the streams that whoever started it has closed."""
+    """Gives the process the streams that whoever started it has closed.
+
+    A character that a stream has not got is written as Python would: `\\xe9`.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 (it stays open as long as the process)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from berth_local.cli.address import model_path
 from berth_local.cli.errors import CommandError, UnknownNameError
 from berth_local.cli.printing import model_name, print_note
 from berth_local.serve.interface import running_server
@@ -57,7 +58,9 @@ def with_model(client: "Client", name: str, action: Callable[[str], T]) -> T:
         instead = meant(name, names)
         if instead is None or instead == model_name(name):
             if isinstance(error, UnknownNameError):
-                raise _with_suggestion(error, client, similar(name, names)) from None
+                # A model that is there and does not run is not mistyped.
+                others = [] if model_name(name) in names else similar(name, names)
+                raise _with_suggestion(error, client, others) from None
             raise
         print_note(f"{name} is {instead}")
     return action(instead)
@@ -81,3 +84,9 @@ def store_of(client: "Client") -> Path | None:
     """The folder of models of the client's server. None: it is not this user's, on this machine."""
     running = running_server()
     return running.store if running and running.url == client.url else None
+
+
+def known_model(client: "Client", model: str) -> str:
+    """The name, if the server knows the model. Raises UnknownNameError."""
+    client.get(model_path(model_name(model)))
+    return model

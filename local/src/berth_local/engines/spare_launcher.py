@@ -11,15 +11,17 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 
 from berth_local.engines import llama_server, spare
-from berth_local.engines.slots import slots, with_slots
 from berth_local.engines.variables import LLAMACPP_ENVIRONMENT
 from berth_local.node.output import OutputBuffer
-from berth_local.node.pods import Report
 from berth_local.node.processes import ChildProcess, Processes
+
+if TYPE_CHECKING:
+    from berth_local.node.pods import Report
 
 _log = structlog.get_logger(__name__)
 
@@ -60,13 +62,16 @@ class SpareLauncher:
             self._spare = await self._begin(OutputBuffer())
 
     async def launch(
-        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: Report
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: OutputBuffer, report: "Report"
     ) -> ChildProcess:
         """Gives the order to the spare, if it is for llama.cpp and one waits; else to a process that it starts.
 
         `arguments`: those of `berth-launch`.
         """
         if arguments[:1] == [_SPARED]:
+            # It takes a fifth of a second to load. The first spare is begun before that.
+            from berth_local.engines.slots import slots, with_slots  # noqa: PLC0415
+
             arguments = with_slots(arguments, slots())
         ordered = spare.order(arguments, {**LLAMACPP_ENVIRONMENT, **environment})
         taken = self._take() if arguments[:1] == [_SPARED] else None

@@ -1,39 +1,18 @@
-"""What a container's manifest means on this machine: its arguments, its environment, its termination message."""
+"""What a container's manifest means on this machine: its arguments and its termination message."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from berth_api.model_deployment import MODEL_STORE, Backend
 from berth_local.node.admission import LOOPBACK
+from berth_local.node.environment import LLAMA_DEVICE
 
 _PATH_OPTIONS = frozenset({"--model", "--store"})
 """The options of `berth-launch` and `berth-download` whose value is a path in the container."""
 
 _KNOWS_PATHS_ONLY = Backend.TRANSFORMERS.value
 """The engine whose model can have no other name than its path. The router knows that path by BERTH_ENGINE_STORE."""
-
-_PRIVATE = frozenset(
-    {
-        *("BERTH_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY"),
-        # Keys of engines that the user runs by hand: an engine would ask for them, and the router knows another.
-        *("LLAMA_API_KEY", "VLLM_API_KEY"),
-    }
-)
-"""Secrets of this process's environment. Engines run others' code and weights: a container gets one only if it asks."""
-
-_CONTAINERS_OWN = frozenset({"HOME"})
-"""Variables that name a path in the container."""
-
-_NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""}
-"""Hides every GPU from a process: NVIDIA's, AMD's under ROCm, and those that llama.cpp finds by Vulkan.
-
-Without it llama.cpp takes 0.5 to 0.8 GB of a GPU on which it is to put nothing, and reads prompts there.
-"""
-
-LLAMA_DEVICE = "LLAMA_ARG_DEVICE"
-"""llama.cpp's variable with the names of the GPUs that it is to use, such as Vulkan1."""
 
 _MESSAGE_BYTES = 4096
 _FALLBACK_BYTES = 2048
@@ -59,34 +38,6 @@ def arguments_here(container: Mapping[str, Any], store: Path) -> list[str]:
     if container.get("ports"):
         arguments[own:own] = ["--host", LOOPBACK]
     return arguments
-
-
-def environment_here(
-    container: Mapping[str, Any], termination_log: Path, environment: Mapping[str, str] = os.environ
-) -> dict[str, str]:
-    """The environment of the container's process: this process's without its secrets, and the container's own.
-
-    As in Kubernetes, a container that asks for no GPU sees none.
-    """
-    found = {name: value for name, value in environment.items() if name not in _PRIVATE}
-    if not _asks_for_devices(container):
-        found.update(_NO_GPU)
-        found.pop(LLAMA_DEVICE, None)
-    for variable in container.get("env", []):
-        name: str = variable["name"]
-        if name in _CONTAINERS_OWN:
-            continue
-        # In Kubernetes this value comes from a Secret, here from the environment.
-        value = variable.get("value") if "valueFrom" not in variable else environment.get(name)
-        if value is not None:
-            found[name] = value
-    return {**found, "BERTH_TERMINATION_LOG": str(termination_log)}
-
-
-def _asks_for_devices(container: Mapping[str, Any]) -> bool:
-    """Whether the container's limits name an extended resource, such as nvidia.com/gpu."""
-    limits: Mapping[str, Any] = container.get("resources", {}).get("limits", {})
-    return any("/" in name for name in limits)
 
 
 def termination_message(

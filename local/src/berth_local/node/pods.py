@@ -21,8 +21,9 @@ from berth_cluster.cluster import (
 from berth_cluster.following import Snapshot, follow
 from berth_local.node.admission import LOOPBACK, Ports
 from berth_local.node.cluster import DEFAULT_GRACE_SECONDS, LocalCluster
-from berth_local.node.containers import arguments_here, environment_here, oom_kills, termination_message
+from berth_local.node.containers import arguments_here, oom_kills, termination_message
 from berth_local.node.engine_keys import EngineKeys
+from berth_local.node.environment import environment_here
 from berth_local.node.model_files import fault_of
 from berth_local.node.output import OutputBuffer
 from berth_local.node.processes import ChildProcess

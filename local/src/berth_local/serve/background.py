@@ -6,13 +6,16 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from berth_local.serve.engine_processes import engine_processes
 from berth_local.serve.home import Users, home_directory, is_locked, users_of, wrong_home
 from berth_local.serve.options import ServeOptions
-from berth_local.serve.server import LocalServer, serving
 from berth_local.serve.state import InUseError, StartError
 from berth_process.log import configure_log
+
+if TYPE_CHECKING:
+    from berth_local.serve.server import LocalServer
 
 LOG_FILE = "berth.log"
 """The file of the state folder that holds the log of the last such server."""
@@ -68,20 +71,26 @@ class _ServerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         try:
-            async with serving(self._options) as server:
-                self.url = server.url
-                self._started.set()
-                await self._stop.wait()
-                with users_of(server.home) as users:
-                    await _until_unused(server, users, self._hurry, self._on_shared)
-                    await server.drain(self._hurry)
+            async with engine_processes() as processes:
+                # It takes a second to load, while the process for the model starts.
+                from berth_local.serve.server import serving  # noqa: PLC0415
+
+                async with serving(self._options, processes) as server:
+                    self.url = server.url
+                    self._started.set()
+                    await self._stop.wait()
+                    with users_of(server.home) as users:
+                        await _until_unused(server, users, self._hurry, self._on_shared)
+                        await server.drain(self._hurry)
         except BaseException as error:  # noqa: BLE001 (the main thread raises it)
             self.error = error
         finally:
             self._started.set()
 
 
-async def _until_unused(server: LocalServer, users: Users, hurry: asyncio.Event, on_shared: Callable[[], None]) -> None:
+async def _until_unused(
+    server: "LocalServer", users: Users, hurry: asyncio.Event, on_shared: Callable[[], None]
+) -> None:
     """Returns when no other command uses the server, or `hurry` is set. Calls `on_shared` if it has to wait for that.
 
     Its own command's last request takes a moment to end.

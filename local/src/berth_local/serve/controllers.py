@@ -1,7 +1,6 @@
 """What runs beside the router in one process: the node, the job controller and the operator's reconcilers."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,15 +22,14 @@ from berth_cluster.cluster import (
 from berth_cluster.following import Snapshot, follow
 from berth_local.engines.discovery import ENVIRONMENT_VARIABLES, python_engine
 from berth_local.engines.environment_launcher import EnvironmentLauncher
-from berth_local.engines.spare_launcher import SpareLauncher
 from berth_local.node.admission import Ports
 from berth_local.node.cluster import LocalCluster
-from berth_local.node.containers import environment_here
 from berth_local.node.engine_keys import EngineKeys
 from berth_local.node.jobs import LABEL_JOB, JobController
 from berth_local.node.output import OutputBuffer
 from berth_local.node.pods import PodRunner, Report
 from berth_local.node.processes import ChildProcess, Processes
+from berth_local.serve.engine_processes import EngineProcesses
 from berth_local.serve.settings import DOWNLOADER
 from berth_local.serve.state import StateFolder
 from berth_operator.deployments.readiness import EngineProber
@@ -44,14 +42,18 @@ _log = structlog.get_logger(__name__)
 
 
 async def run_pods(
-    stack: AsyncExitStack, cluster: LocalCluster, ports: Ports, keys: EngineKeys, state: StateFolder, store: Path
-) -> tuple[SpareLauncher, PodRunner]:
+    stack: AsyncExitStack,
+    cluster: LocalCluster,
+    engines: EngineProcesses,
+    ports: Ports,
+    keys: EngineKeys,
+    state: StateFolder,
+    store: Path,
+) -> PodRunner:
     """Starts the node and the job controller. The stack ends them."""
-    processes = await stack.enter_async_context(Processes())
-    launcher = SpareLauncher(processes, environment_here({}, Path(os.devnull)))
-    stack.push_async_callback(launcher.close)
+    processes = engines.processes
     images = {
-        Backend.LLAMACPP.value: launcher,
+        Backend.LLAMACPP.value: engines.llamacpp,
         **{
             engine.value: EnvironmentLauncher(processes, python_engine(engine, state.home), state.home / "compiled")
             for engine in ENVIRONMENT_VARIABLES
@@ -68,7 +70,7 @@ async def run_pods(
         wake_on_changes(cluster, PODS, jobs.wake, LABEL_JOB),
     ):
         await stack.enter_async_context(_running(work))
-    return launcher, pods
+    return pods
 
 
 async def reconcile(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import uvloop
 
+from berth_local.serve.engine_processes import engine_processes
 from berth_local.serve.options import ServeOptions
-from berth_local.serve.server import serving
 from berth_process.log import configure_log
 from berth_process.stop_signals import stop_events
 
@@ -25,9 +25,13 @@ def serve_until_signal(
 
 async def _serve(options: ServeOptions, on_ready: Callable[[str], None], on_drain: Callable[[int], None]) -> None:
     with stop_events() as signals:
-        async with serving(options) as server:
-            on_ready(server.url)
-            await signals.stop.wait()
-            if server.in_flight:
-                on_drain(server.in_flight)
-            await server.drain(signals.hurry)
+        async with engine_processes() as processes:
+            # It takes a second to load, while the process for the first model starts.
+            from berth_local.serve.server import serving  # noqa: PLC0415
+
+            async with serving(options, processes) as server:
+                on_ready(server.url)
+                await signals.stop.wait()
+                if server.in_flight:
+                    on_drain(server.in_flight)
+                await server.drain(signals.hurry)

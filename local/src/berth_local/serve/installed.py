@@ -6,7 +6,7 @@ from pathlib import Path
 
 from berth_api.model_deployment import Backend
 from berth_local.engines.discovery import ENVIRONMENT_VARIABLES, PythonEngine, available_engines, python_engine
-from berth_local.engines.python_environment import ensure, is_complete, removing
+from berth_local.engines.python_environment import PROXY_HINT, InstallerFailedError, ensure, is_complete, removing
 from berth_local.serve.state import StartError, WrongOptionError
 from berth_runtime.errors import EngineNotInstalledError
 
@@ -20,8 +20,10 @@ def install(home: Path, name: str) -> Path:
         raise WrongOptionError(_named(name, engine, "nothing is installed there"))
     try:
         ensure(engine.directory, engine.packages, output=sys.stderr)
-    except EngineNotInstalledError:
-        raise StartError(f"{name} is not installed: uv says above why") from None
+    except InstallerFailedError:
+        raise StartError(f"{name} is not installed: uv says above why. {PROXY_HINT}") from None
+    except EngineNotInstalledError as error:
+        raise StartError(f"{name} is not installed: {error}") from None
     return engine.directory
 
 

@@ -1,6 +1,7 @@
 """Where the server of this machine listens, and who may connect."""
 
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ def listen(address: ListenAddress) -> socket.socket:
         return socket.create_server(where, family=address.family, backlog=_BACKLOG, dualstack_ipv6=both_families)
     except OSError as error:
         other = "name another with --port (0: any free one)"
-        raise StartError(f"port {address.port} of {address.host} cannot be used: {error.strerror}; {other}") from error
+        why = os.strerror(error.errno) if error.errno else str(error)  # its own words have Python's tuple of both
+        raise StartError(f"port {address.port} of {address.host} cannot be used: {why}; {other}") from error
 
 
 def url_of(listener: socket.socket) -> str:

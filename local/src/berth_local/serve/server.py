@@ -1,6 +1,7 @@
 """Berth in one process: the router, the reconcilers and the node, on the cluster in memory."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from berth_local.node.cluster import LocalCluster
 from berth_local.node.engine_keys import EngineKeys
 from berth_local.serve.controllers import reconcile, run_pods
 from berth_local.serve.engine_logs import logs_routes
+from berth_local.serve.engine_processes import EngineProcesses
 from berth_local.serve.home import home_directory, model_store
 from berth_local.serve.listening import listen, resolve, url_of
 from berth_local.serve.machine import machine_routes
@@ -56,7 +58,7 @@ class LocalServer:
 
 
 @asynccontextmanager
-async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
+async def serving(options: ServeOptions, processes: EngineProcesses) -> AsyncGenerator[LocalServer]:
     """A Berth that serves while the context is open. Its end cuts the answers under way: drain it first.
 
     Raises InUseError if another one has the folder; WrongOptionError if an option is wrong; StartError if the address
@@ -77,14 +79,16 @@ async def serving(options: ServeOptions) -> AsyncGenerator[LocalServer]:
         elif not store.is_dir():
             raise WrongOptionError(f"--models {options.models} is no directory")
         async with AsyncExitStack() as stack:
-            server = await _compose(stack, options, state, store, engines, listener)
+            server = await _compose(stack, options, processes, state, store, engines, listener)
             state.announce(server.url, store)
+            gc.freeze()  # what is loaded by now stays: Python need not look through it while answers are made
             yield server
 
 
 async def _compose(
     stack: AsyncExitStack,
     options: ServeOptions,
+    processes: EngineProcesses,
     state: StateFolder,
     store: Path,
     engines: Engines,
@@ -93,7 +97,7 @@ async def _compose(
     """Starts all parts. The stack ends them, the last one first."""
     ports, keys = Ports(), EngineKeys()
     cluster = LocalCluster({**SCHEMAS, PODS.plural: pod_admission(ports)})
-    launcher, pods = await run_pods(stack, cluster, ports, keys, state, store)
+    pods = await run_pods(stack, cluster, processes, ports, keys, state, store)
     settings = router_settings(engines, store, options)
     if options.api_key:
         settings = with_key(settings, options.api_key, state.scratch / "api-keys")
@@ -112,5 +116,4 @@ async def _compose(
         engine_key=lambda engine: keys.of(engine.status.endpoint or ""),
     )
     http = await stack.enter_async_context(router.serving(listener))
-    await launcher.prepare()
     return LocalServer(url_of(listener), router, http, settings.drain_seconds, state)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import pytest
 
-from tests.unit.local.cli.conftest import Command, Ran
+from tests.unit.local.cli.conftest import NOWHERE, Command, Ran
 from tests.unit.router.conftest import Serving
 from tests.unit.router.engine import Call
 
@@ -32,6 +33,27 @@ async def test_what_is_piped_in_comes_before_the_words(ready: Serving) -> None:
     ran = await asyncio.to_thread(as_stdin, b"a text\n", "run", "tiny", "Summarize", "it", url=url)
     assert ran == Ran(0, "Paris.\n", "")
     assert ready.engine.calls[-1].body["messages"][-1]["content"] == "a text\n\nSummarize it"
+
+
+@pytest.mark.parametrize("language", ["C.UTF-8", "C", ""])
+def test_what_is_piped_in_and_is_no_text_is_told_as_that(language: str) -> None:
+    with patch.dict(os.environ, {"LC_ALL": language, "LANG": ""}):
+        ran = as_stdin("grün".encode("latin-1"), "run", "tiny", url=NOWHERE)
+    assert ran == Ran(2, "", "berth: what stdin holds is not text in UTF-8\n")
+
+
+def test_what_is_piped_in_is_not_read_for_ever() -> None:
+    with Path("/dev/zero").open("rb") as endless:
+        ran = subprocess.run(
+            [Path(sys.executable).with_name("berth"), "run", "tiny"],
+            stdin=endless,
+            env={**os.environ, "BERTH_URL": NOWHERE},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert ran.returncode == 2
+    assert ran.stderr == "berth: what stdin holds has more than 20 million characters, which no model reads\n"
 
 
 def choice(fields: dict[str, Any]) -> bytes:

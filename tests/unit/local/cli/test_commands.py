@@ -136,8 +136,7 @@ async def test_stop(ready: Serving, berth: Command) -> None:
     assert (ran.code, ran.out) == (0, "tiny is unloaded.\n")
     assert await ready.deployments() == []
     again = await berth("stop", "tiny")
-    assert again.code == 3
-    assert "`berth ps` lists those that are" in again.err
+    assert again == Ran(3, "", "berth: tiny does not run: `berth ps` lists those that do.\n")
 
 
 async def test_stop_all(ready: Serving, berth: Command) -> None:
@@ -213,6 +212,7 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["stop", "tiny", "--all"], "name one MODEL, or all with --all"),
         (["run"], "MODEL is missing"),
         (["run", "tiny"], "the prompt is empty"),
+        (["run", "", "Hi"], "MODEL is '': it must have at least 1 character"),
         (["run", "./tiny", "Hi"], "--models DIR serves a directory of models"),
         (["run", "--sample", "Hi"], "leave --url out"),
         (["pull", "name"], "names no repository"),
@@ -243,9 +243,14 @@ async def test_a_wrong_command_line_is_told_in_one_line(berth: Command, argument
 def test_a_wrong_value_is_told_by_the_name_that_was_typed(tmp_path: Path) -> None:
     right = "it must be a whole number from 256 to 1048576, or auto"
     home = {"BERTH_HOME": str(tmp_path), "DEFAULT_N_CTX": ""}
-    assert run_command(("up", "--n-ctx", "foo"), home) == Ran(2, "", f"berth: --n-ctx is 'foo': {right}\n")
+    assert run_command(("up", "--port", "0", "--n-ctx", "foo"), home) == Ran(
+        2, "", f"berth: --n-ctx is 'foo': {right}\n"
+    )
+    alias = run_command(("up", "--port", "0", "--alias", "a b=tiny"), home)
+    assert alias.code == 2
+    assert alias.err.startswith("berth: --alias a b is the name 'a b': it must be letters, digits")
     by_variable = {**home, "DEFAULT_N_CTX": "foo"}
-    assert run_command(("up",), by_variable) == Ran(2, "", f"berth: DEFAULT_N_CTX is 'foo': {right}\n")
+    assert run_command(("up", "--port", "0"), by_variable) == Ran(2, "", f"berth: DEFAULT_N_CTX is 'foo': {right}\n")
 
 
 def test_a_server_of_its_own_that_cannot_start_is_told_in_one_line(
@@ -295,6 +300,8 @@ async def test_a_server_of_nobody_known_is_not_used(serving: Serving, tmp_path: 
     [
         (["--n-ctx", "foo"], 2, "berth: --n-ctx is 'foo': it must be a whole number or 'auto'\n"),
         (["--n-ctx", "99999999"], 2, "berth: --n-ctx is '99999999': it must be at most 1048576\n"),
+        (["--ttl", "9" * 20], 2, f"berth: --ttl is '{'9' * 20}': it must be at most 31536000\n"),
+        (["--plan", "--ttl", "9" * 20], 2, f"berth: --ttl is '{'9' * 20}': it must be at most 31536000\n"),
         (["--backend", "x"], 2, "berth: --backend is 'x': it must be 'vllm', 'transformers' or 'llamacpp'\n"),
         (["--device", "tpu"], 2, "berth: --device is 'tpu': it must be 'cuda' or 'cpu'\n"),
     ],

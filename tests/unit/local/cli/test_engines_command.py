@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -65,6 +66,29 @@ def test_what_cannot_be_installed_or_removed_is_told(environment: dict[str, str]
         ran = run_command(("engines", change, engine), {**environment, "BERTH_VLLM_ENV": "/opt/vllm"})
         assert (ran.code, ran.out) == (2, "")
         assert ran.err.startswith(f"berth: {told}")
+
+
+def test_where_there_is_no_room_for_an_engine_it_says_so(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little = Mock(return_value=Mock(free=1_000_000))
+    monkeypatch.setattr("berth_local.engines.python_environment.shutil.disk_usage", little)
+    ran = run_command(("engines", "install", "transformers"), environment)
+    assert ran.code == 1
+    assert ran.err.startswith("berth: transformers is not installed: transformers takes about 5.0 GB, and ")
+    assert "has 1 MB free: make room" in ran.err
+
+
+def test_where_uv_reaches_no_index_the_variable_is_named(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\necho no route >&2\nexit 2\n")
+    uv.chmod(0o755)
+    monkeypatch.setattr("berth_local.engines.python_environment.find_uv_bin", lambda: str(uv))
+    ran = run_command(("engines", "install", "transformers"), environment)
+    assert ran.code == 1
+    assert "uv says above why. Where only a proxy leads out, HTTPS_PROXY" in ran.err
 
 
 @pytest.mark.parametrize(

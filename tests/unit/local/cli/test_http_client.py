@@ -4,15 +4,25 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
-from berth_local.cli.http_client import BrokenOffError, HttpClient, NotReachedError, SilentError
+from berth_local.cli.http_client import HttpClient
+from berth_local.cli.http_messages import BrokenOffError, NotReachedError, SilentError
 
 Peer = Callable[[socket.socket, bytes], None]
 """What a peer does with a connection, once it has the head of a request."""
 
+Make = Callable[..., HttpClient]
+
 SHORT = 0.2
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "proxied"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Makes a client, of a server of this machine or of another one."""
+    return partial(HttpClient, proxied=request.param)
 
 
 @contextmanager
@@ -45,15 +55,15 @@ def waits(connection: socket.socket, _: bytes) -> None:
         pass
 
 
-def test_nobody_listens() -> None:
+def test_nobody_listens(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    with pytest.raises(NotReachedError, match="refused"), HttpClient(url).request("GET", "/", seconds=SHORT):
+    with pytest.raises(NotReachedError, match="refused"), make(url).request("GET", "/", seconds=SHORT):
         pass
 
 
-def test_a_peer_that_is_silent() -> None:
-    with listening(waits) as url, pytest.raises(SilentError), HttpClient(url).request("GET", "/", seconds=SHORT):
+def test_a_peer_that_is_silent(make: Make) -> None:
+    with listening(waits) as url, pytest.raises(SilentError), make(url).request("GET", "/", seconds=SHORT):
         pass
 
 
@@ -66,34 +76,62 @@ def test_a_peer_that_is_silent() -> None:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\n{}",
     ],
 )
-def test_a_peer_that_hangs_up_in_the_middle(said: bytes) -> None:
+def test_a_peer_that_hangs_up_in_the_middle(make: Make, said: bytes) -> None:
     with (
         listening(says(said)) as url,
         pytest.raises(BrokenOffError),
-        HttpClient(url).request("GET", "/", seconds=10) as answer,
+        make(url).request("GET", "/", seconds=10) as answer,
     ):
         answer.json()
 
 
-def test_lines_come_as_far_as_they_came() -> None:
+def test_lines_come_as_far_as_they_came(make: Make) -> None:
     lines: list[str] = []
     begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\ndata: 1\r\n1\r\n\n\r\n9\r\nda"
     with (
         listening(says(begun)) as url,
         pytest.raises(BrokenOffError),
-        HttpClient(url).request("GET", "/", seconds=10) as answer,
+        make(url).request("GET", "/", seconds=10) as answer,
     ):
         lines.extend(answer.lines())
     assert lines == ["data: 1"]
 
 
-def test_a_redirection_is_an_answer_like_others() -> None:
+def test_lines_are_whole_however_they_come(make: Make) -> None:
+    def says_in_pieces(connection: socket.socket, _: bytes) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20",
+            b"0 OK\r\nconnection: close\r\n\r\ndata: \xc3",
+            b"\xa4\r",
+            b"\n\nend",
+        ):
+            connection.sendall(piece)
+
+    with listening(says_in_pieces) as url, make(url).request("GET", "/", seconds=10) as answer:
+        assert list(answer.lines()) == ["data: ä", "", "end"]
+
+
+def test_an_address_may_have_a_path(make: Make) -> None:
+    heads: list[bytes] = []
+
+    def read(connection: socket.socket, head: bytes) -> None:
+        heads.append(head)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    with listening(read) as url, make(f"{url}/models").request("GET", "/a", seconds=10) as answer:
+        assert answer.json() == {}
+    assert heads[0].startswith(b"GET /models/a HTTP/1.1\r\n")
+    assert f"\r\nhost: {url.removeprefix('http://')}\r\n".encode() in heads[0].lower()
+
+
+def test_a_redirection_is_an_answer_like_others(make: Make) -> None:
     moved = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 2\r\n\r\n{}"
-    with listening(says(moved)) as url, HttpClient(url).request("GET", "/", seconds=10) as answer:
+    with listening(says(moved)) as url, make(url).request("GET", "/", seconds=10) as answer:
         assert (answer.status, answer.json()) == (302, {})
 
 
-def test_a_request_has_its_key_its_query_and_its_body() -> None:
+def test_a_request_has_its_key_its_query_and_its_body(make: Make) -> None:
     heads: list[bytes] = []
 
     def read(connection: socket.socket, head: bytes) -> None:
@@ -101,7 +139,7 @@ def test_a_request_has_its_key_its_query_and_its_body() -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
     with listening(read) as url:
-        asked = HttpClient(url, "k").request("POST", "/a", query={"b": "c d"}, body={"e": "f"}, seconds=10)
+        asked = make(url, "k").request("POST", "/a", query={"b": "c d"}, body={"e": "f"}, seconds=10)
         with asked as answer:
             assert answer.json() == {}
     assert heads[0].startswith(b"POST /a?b=c+d HTTP/1.1\r\n")
@@ -109,14 +147,14 @@ def test_a_request_has_its_key_its_query_and_its_body() -> None:
         assert line.lower() in heads[0].lower()
 
 
-def test_whoever_shuts_the_socket_down_ends_the_wait() -> None:
+def test_whoever_shuts_the_socket_down_ends_the_wait(make: Make) -> None:
     def leave(connection: socket.socket) -> None:
         threading.Timer(SHORT, connection.shutdown, (socket.SHUT_RDWR,)).start()
 
     with (
         listening(waits) as url,
         pytest.raises(BrokenOffError),
-        HttpClient(url).request("GET", "/", seconds=None, on_connected=leave),
+        make(url).request("GET", "/", seconds=None, on_connected=leave),
     ):
         pass
 

@@ -1,11 +1,13 @@
 """docs/reference/cli.md has every command and every exit code, docs/how-to/coding-agents.md every agent."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import click
+import pytest
 
 from berth_local.cli import errors
 from berth_local.cli.agents import AGENTS
@@ -41,11 +43,47 @@ def test_the_page_has_every_exit_code_with_what_its_error_means() -> None:
     assert told == {end.__name__: str(end.exit_code) for end in ends}
 
 
-def test_a_command_loads_neither_the_others_nor_what_the_server_needs() -> None:
-    """Whoever asks a loaded model waits for what the command imports."""
-    loads = (
-        "import sys; from berth_local.cli.main import exit_code; exit_code(['ps', '--help'])\n"
-        "print({'pydantic', 'aiohttp', 'httpx2', 'berth_local.cli.commands.run'} & set(sys.modules))"
-    )
+def test_whoever_has_read_enough_is_no_failure() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys; sys.stdout.reconfigure(line_buffering=True); from berth_local.cli.main import main; main()"
+    with open(writer, "wb") as left:  # noqa: PTH123 (it is a pipe)
+        done = subprocess.run([sys.executable, "-c", code], stdout=left, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_a_stream_cannot_show_is_named(encoding: str) -> None:
+    code = "from berth_local.cli.main import exit_code; exit_code(['-h']); print('caf\\xe9 \\u20ac \\udcff')"
+    environment = {**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    shown = {"ascii": b"caf\\xe9 \\u20ac", "latin-1": b"caf\xe9 \\u20ac", "utf-8": "café €".encode()}
+    assert done.stdout.splitlines()[-1] == shown[encoding] + b" \\udcff"
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        (
+            "from berth_local.cli.main import exit_code; exit_code(['ps', '--help'])",
+            {"pydantic", "aiohttp", "httpx2", "h11", "berth_local.cli.commands.run"},
+        ),
+        (
+            "from berth_local.cli.client import Client; Client('http://127.0.0.1:1')",
+            {"pydantic", "aiohttp", "httpx2", "ssl", "urllib.request"},
+        ),
+        (
+            "import berth_local.serve.background, berth_local.serve.foreground",
+            {"pydantic", "aiohttp", "fastapi", "berth_router", "berth_operator"},
+        ),
+        (
+            "import berth_local.serve.server",
+            {"aiohttp", "kopf", "kubernetes"},
+        ),
+    ],
+    ids=["the help of another command", "a question", "the process for the first model", "a server of this machine"],
+)
+def test_nobody_waits_for_modules_that_others_need(code: str, absent: set[str]) -> None:
+    loads = f"import sys; {code}\nprint({absent!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loads], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "set()"

@@ -11,8 +11,8 @@ def test_a_pipe_gets_one_line_of_what_goes_on_and_on() -> None:
         for reason in (
             "loading tiny (1 MB)",
             "tiny: installing vllm, once: about 6.0 GB, 30.0 GB free",
-            "tiny: installing vllm, once: Downloading torch (502.2MiB)",
-            "tiny: installing vllm, once: Downloaded torch",
+            "tiny: installing vllm, once: 3 of 90 packages fetched, 340 MB",
+            "tiny: installing vllm, once: Prepared 90 packages in 95s",
             "waiting for memory: Third is answering (388 of 500 MB)",
             "loading tiny (1 MB)",
         ):

@@ -1,11 +1,18 @@
 """What is said while a model starts, and when it does not."""
 
+from typing import Any
+
 import pytest
 
 from berth_local.cli.commands.show import lines
 from berth_local.cli.words import failure_words, plan_words, waiting_words
 
 TOLD = "waiting for /models/org/tiny"
+NEVER_FITS = "tiny-9d4fcf1a5d needs at least 2 GB of memory, and the nearest node, this machine, has 1 GB of memory"
+FITS_NOT = (
+    "it needs at least 2 GB of memory, and this machine has 1 GB of memory for models:"
+    " a smaller quantization or --n-ctx needs less"
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +46,7 @@ def test_a_plan_speaks_of_the_model() -> None:
     }
     assert plan_words(plan) == "it has room for tiny: 1 GB"
     assert plan_words({"message": "no engine"}) == "no engine"
+    assert plan_words({**plan, "message": NEVER_FITS}).startswith(FITS_NOT)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +57,22 @@ def test_a_plan_speaks_of_the_model() -> None:
             "/models/tiny cannot start: EngineExited: the engine exited with code 1; its last lines:\nmuch\nno room\n",
             "tiny cannot start: the engine exited with code 1 (EngineExited); its last line: no room",
         ),
+        (
+            f"/models/tiny cannot start: NeverFits: {NEVER_FITS}; a smaller quantization or contextSize needs less",
+            f"tiny cannot start: {FITS_NOT} (NeverFits)",
+        ),
         ("/models/tiny cannot start: Stalled", "/models/tiny cannot start: Stalled"),
         ("The model is not here.", "The model is not here."),
     ],
 )
 def test_a_sentence_comes_before_its_code_and_a_log_is_not_squeezed_into_it(message: str, shown: str) -> None:
     assert failure_words(message) == shown
+
+
+@pytest.mark.parametrize(("size_gb", "shown"), [(0.0000024, "2 kB"), (0.000000999, "999 B"), (0.098362432, "98 MB")])
+def test_a_small_model_has_a_size_too(size_gb: float, shown: str) -> None:
+    told: dict[str, Any] = {"name": "small", "size_gb": size_gb, "recommended_backends": [], "template": None}
+    assert lines({**told, "plan": {"outcome": "fits", "message": ""}})["Size"] == shown
 
 
 def test_of_a_broken_model_nobody_says_that_it_fits() -> None:

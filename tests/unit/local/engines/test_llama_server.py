@@ -1,5 +1,6 @@
 """The server of the wheel is called as the launcher calls `llama-server`."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from berth_formats.pooling import Pooling
 from berth_local.engines import llama_server
 from berth_runtime.engines.llamacpp import LlamaCppLaunchSettings, server_command
-from berth_runtime.errors import InvalidArgumentsError
+from berth_runtime.errors import InvalidArgumentsError, WrongFormatError
 from berth_runtime.gguf import GgufFiles
 
 ALL = LlamaCppLaunchSettings(
@@ -38,6 +39,13 @@ def test_whatever_the_launcher_says_reaches_the_engine() -> None:
     assert (params.fit_params, params.warmup, params.cache_ram_mib) == (False, False, 0)
     assert (params.endpoint_slots, params.ui, params.offline, params.endpoint_metrics) == (False, False, True, True)
     assert params.embedding
+
+
+def test_a_file_whose_name_the_engine_cannot_take_is_told() -> None:
+    files = GgufFiles(Path(os.fsdecode(b"/m/caf\xe9.gguf")), None)
+    call = server_command(ALL._replace(files=files))
+    with pytest.raises(WrongFormatError, match=r"^/m/caf\?\.gguf has a name that is not text in UTF-8: rename it$"):
+        llama_server.parameters(llama_server.load(), llama_server.parse(call[1:]))
 
 
 def test_a_model_that_ranks_reads_whole_inputs() -> None:

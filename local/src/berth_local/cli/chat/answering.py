@@ -157,9 +157,7 @@ class Asking:
                     raise
                 if not conversation.shorten(question):
                     raise FailedError(
-                        f"the question alone is longer than the model's context: --n-ctx asks for a larger one"
-                        f" ({error.message})",
-                        error.code,
+                        f"the question alone is longer than the model's context: {error.message}", error.code
                     ) from None
 
     def _shown(self, waiting: WaitingLine, show: Any, text: str) -> None:

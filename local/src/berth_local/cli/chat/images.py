@@ -3,8 +3,14 @@
 import base64
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from berth_local.cli.address import model_path
 from berth_local.cli.errors import FailedError
+from berth_local.cli.printing import model_name, print_note
+
+if TYPE_CHECKING:
+    from berth_local.cli.client import Client
 
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
 _PATH = re.compile(
@@ -14,6 +20,18 @@ _PATH = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _MOST_BYTES = 50_000_000
+
+
+def seen_images(client: "Client", model: str, text: str) -> tuple[str, ...]:
+    """The images that the text names, if the model sees. Raises CommandError."""
+    paths = paths_in(text)
+    if not paths:
+        return ()
+    told: dict[str, Any] = client.get(model_path(model_name(model)))
+    if not told.get("vision"):
+        print_note(f"{model_name(model)} sees no images: it gets the path of {paths[0].name} as text")
+        return ()
+    return tuple(data_url(path) for path in paths)
 
 
 def paths_in(text: str) -> list[Path]:

@@ -82,7 +82,7 @@ class Shelf:
 
     def _file(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no name for a conversation: letters, digits, - and . make one")
+            raise UsageError(f"{name!r} is no name for a conversation: letters, digits, spaces, -, _ and . make one")
         return self._folder / f"{name}.json"
 
 

@@ -13,6 +13,9 @@ from berth_local.cli.printing import print_note
 _PATIENCE_SECONDS = 2.0
 """So long nothing may come from a pipe before somebody is told that it is waited for."""
 
+_MOST_CHARACTERS = 20_000_000
+"""More than the largest context has. A device may go on without end, until there is no memory left to read it into."""
+
 
 def question_of(words: list[str]) -> str | None:
     """The question. None: the user wants a conversation. Raises UsageError.
@@ -46,6 +49,11 @@ def _stdin() -> str:
         if not (sys.stdin.isatty() or select.select([sys.stdin], [], [], _PATIENCE_SECONDS)[0]):
             print_note("waiting for the end of what is piped in: `< /dev/null` says that there is nothing")
     try:
-        return sys.stdin.read().strip()
-    except UnicodeDecodeError:
+        text = sys.stdin.read(_MOST_CHARACTERS + 1)
+        text.encode()  # without a locale, Python takes what is no text for lone halves of characters
+    except UnicodeError:
         raise UsageError("what stdin holds is not text in UTF-8") from None
+    if len(text) > _MOST_CHARACTERS:
+        most = f"{_MOST_CHARACTERS // 1_000_000} million characters"
+        raise UsageError(f"what stdin holds has more than {most}, which no model reads")
+    return text.strip()

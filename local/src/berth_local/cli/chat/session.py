@@ -1,24 +1,23 @@
 """A conversation in a terminal: what somebody types, one line after the other."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from berth_local.cli.chat import settings as chat_settings
 from berth_local.cli.chat.answering import Answer, Asking
 from berth_local.cli.chat.conversation import Conversation, Question
-from berth_local.cli.chat.images import data_url, paths_in
+from berth_local.cli.chat.images import seen_images
 from berth_local.cli.chat.kept import Kept, Shelf, history_file
 from berth_local.cli.chat.lines import HELP, SlashCommand, UnknownSlash, meaning
 from berth_local.cli.chat.loading import Loading
-from berth_local.cli.client import model_path
+from berth_local.cli.chat.thinking import thinking, thinks
 from berth_local.cli.errors import CommandError, NoServerError, UnknownNameError, UsageError
-from berth_local.cli.model_lookup import with_model
+from berth_local.cli.model_lookup import known_model, with_model
 from berth_local.cli.printing import counted, model_name, print_error, print_note
 from berth_local.serve.interface import home_directory
 
 if TYPE_CHECKING:
     from berth_local.cli.chat.keyboard import Keyboard
-    from berth_local.cli.client import Client
 
 _OF_THE_START = ("ttl", "n_ctx", "backend", "device")
 """The settings that say which engine answers."""
@@ -103,8 +102,10 @@ class Session:
                 "stopped; what came of it stays" if stays else "stopped before it began: the question is forgotten"
             )
             return
-        except NoServerError:
-            raise
+        except NoServerError as error:
+            print_error(error.message)
+            print_note("the question is forgotten; what was said before is still here: /save NAME keeps it")
+            return
         except CommandError as error:
             print_error(error.message)
             return
@@ -159,7 +160,7 @@ class Session:
             case "think":
                 self.think = value
                 self.asking.settings.pop("chat_template_kwargs", None)
-                self.asking.settings |= chat_settings.thinking(value)
+                self.asking.settings |= thinking(value)
             case _ if value is None:
                 self.asking.settings.pop(name, None)
             case _:
@@ -201,7 +202,7 @@ class Session:
         kept = self.shelf.load(name)
         self.conversation = kept.conversation
         self.asking.settings = {"model": self.model, **kept.settings}
-        self.think = chat_settings.thinks(kept.settings)
+        self.think = thinks(kept.settings)
         if kept.model != model_name(self.model):
             self._change_model(kept.model)
         print_note(f"{name}: {counted(len(kept.conversation.turns), 'question')}")
@@ -216,24 +217,6 @@ class Session:
             raise UnknownNameError(f"no conversation {name} is kept, and: {error.message}", error.code) from None
         print_note(f"{model_name(self.model)} goes on with the conversation; /clear forgets it")
         self._load_model()
-
-
-def known_model(client: "Client", model: str) -> str:
-    """The name, if the server knows the model. Raises UnknownNameError."""
-    client.get(model_path(model_name(model)))
-    return model
-
-
-def seen_images(client: "Client", model: str, text: str) -> tuple[str, ...]:
-    """The images that the text names, if the model sees. Raises CommandError."""
-    paths = paths_in(text)
-    if not paths:
-        return ()
-    told: dict[str, Any] = client.get(model_path(model_name(model)))
-    if not told.get("vision"):
-        print_note(f"{model_name(model)} sees no images: it gets the path of {paths[0].name} as text")
-        return ()
-    return tuple(data_url(path) for path in paths)
 
 
 def how_to_go_on(answer: Answer) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 
 from berth_local.cli.errors import UsageError
 
+_LEAST_CONTEXT, _MOST_CONTEXT = 256, 1_048_576
+"""Tokens: the bounds of the API."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -39,7 +42,12 @@ def _from(low: int) -> Callable[[str], int]:
 
 
 def _context(text: str) -> int | str:
-    return text if text == "auto" else _from(256)(text)
+    if text == "auto":
+        return text
+    value = int(text)
+    if not _LEAST_CONTEXT <= value <= _MOST_CONTEXT:
+        raise ValueError(text)
+    return value
 
 
 SETTINGS = {
@@ -48,7 +56,9 @@ SETTINGS = {
     "max_tokens": Setting(_from(1), "a whole number from 1", "most tokens of an answer"),
     "seed": Setting(_from(0), "a whole number from 0", "the same answer again"),
     "stop": Setting(str, "a text", "what ends an answer"),
-    "n_ctx": Setting(_context, "a whole number from 256, or auto", "tokens of context (llama.cpp)"),
+    "n_ctx": Setting(
+        _context, f"a whole number from {_LEAST_CONTEXT} to {_MOST_CONTEXT}, or auto", "tokens of context (llama.cpp)"
+    ),
     "ttl": Setting(_from(0), "a whole number from 0", "seconds that the model stays; 0: for ever"),
 }
 """The fields of requests, by their names."""
@@ -94,14 +104,3 @@ def _switched(name: str, text: str) -> bool | None:
     if text.casefold() not in _WORDS:
         raise UsageError(f"{name} is {text!r}: it must be on or off")
     return _WORDS[text.casefold()]
-
-
-def thinks(fields: dict[str, Any]) -> bool | None:
-    """What `thinking` has put into the fields."""
-    stated: dict[str, Any] = fields.get("chat_template_kwargs") or {}
-    return stated.get("enable_thinking")
-
-
-def thinking(on: bool | None) -> dict[str, Any]:
-    """The fields that have a model think or not: templates read either name, and ignore the other."""
-    return {} if on is None else {"chat_template_kwargs": {"enable_thinking": on, "thinking": on}}

@@ -53,7 +53,7 @@ def get(model: str | None, output: ManifestFormat | None, url: str | None, api_k
 
 
 def _manifest(client: "Client", name: str) -> dict[str, Any]:
-    return client.get("/v1/models/manifest", model=name)
+    return dict(client.get("/v1/models/manifest", model=name))
 
 
 def _print_manifest(manifest: dict[str, Any], output: ManifestFormat | None) -> None:

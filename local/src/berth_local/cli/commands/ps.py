@@ -19,6 +19,7 @@ from berth_local.cli.printing import (
     print_table,
     since,
     size,
+    terminal_width,
     with_names,
     without_empty,
 )
@@ -54,7 +55,7 @@ _COLUMNS = (
 def ps(watch: bool, output: OutputFormat, url: str | None, api_key: str | None) -> None:
     """Show the models that run, and until when, and those that could not start."""
     with connect(Target(url, api_key)) as client:
-        loaded = loaded_models(client)
+        loaded, width = loaded_models(client), terminal_width()
         if output is OutputFormat.JSON:
             print_json(loaded)
         else:
@@ -62,10 +63,12 @@ def ps(watch: bool, output: OutputFormat, url: str | None, api_key: str | None) 
         while watch:
             time.sleep(_LOOK_SECONDS)
             before, loaded = loaded, loaded_models(client)
+            before_width, width = width, terminal_width()
             if output is OutputFormat.JSON and loaded != before:
                 print_json(loaded)
-            elif output is OutputFormat.TABLE and _cells(loaded) != _cells(before):
-                print("\n" if not sys.stdout.isatty() else _CLEAR, end="")
+            elif output is OutputFormat.TABLE and (_cells(loaded), width) != (_cells(before), before_width):
+                # Flushed, because the remarks below go to stderr, and would be cleared with what was there before.
+                print("\n" if not sys.stdout.isatty() else _CLEAR, end="", flush=True)
                 _print(loaded)
 
 

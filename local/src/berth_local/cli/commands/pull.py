@@ -15,6 +15,7 @@ from berth_local.cli.model_lookup import store_of
 from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import counted, model_name, print_json, print_note, size
 from berth_local.cli.progress import DownloadProgress
+from berth_local.serve.interface import running_server
 
 if TYPE_CHECKING:
     from berth_local.cli.client import Client
@@ -58,13 +59,16 @@ def pull(
         "exclude": exclude,
     }
     with connect_or_serve(Target(url, api_key)) as client:
+        stays = _stays(client)
         stated = {name: value for name, value in wanted.items() if value}
         _tell_size(client, stated)
         job, store = client.post("/v1/models/download", stated), store_of(client)
         try:
             done = _followed(client, job["job_id"], one_machine=store is not None)
         except KeyboardInterrupt:
-            raise InterruptedByUserError(f"interrupted: `berth pull {repository}` goes on from here") from None
+            goes_on = "; the server goes on with the download: `berth pull {}` shows how far it is"
+            told = (goes_on if stays else ": `berth pull {}` goes on from here").format(repository)
+            raise InterruptedByUserError(f"interrupted{told}") from None
     if output is OutputFormat.JSON:
         print_json(done)
     if done["phase"] == _FAILED:
@@ -75,6 +79,12 @@ def pull(
         print(f"{name} ({size(done['bytes_total'])}): berth run {name}")
         if store:
             print_note(f"it is in {store}")
+
+
+def _stays(client: "Client") -> bool:
+    """Whether the server, and with it a download, goes on when this command ends."""
+    running = running_server()
+    return running is None or running.url != client.url or running.lasts
 
 
 def _tell_size(client: "Client", wanted: dict[str, Any]) -> None:

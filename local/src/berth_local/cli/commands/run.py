@@ -8,7 +8,7 @@ import click
 from berth_local.cli.chat.prompts import question_of
 from berth_local.cli.connection import Target, connect_or_serve, local_store
 from berth_local.cli.errors import FailedError, UsageError
-from berth_local.cli.model_lookup import with_model
+from berth_local.cli.model_lookup import known_model, with_model
 from berth_local.cli.model_names import complete_device, complete_engine
 from berth_local.cli.options import (
     OutputFormat,
@@ -116,13 +116,15 @@ def run(
     # HTTP costs a third of a second, which --help need not wait for.
     from berth_local.cli.chat.answering import Asking  # noqa: PLC0415
     from berth_local.cli.chat.conversation import Conversation, Question  # noqa: PLC0415
-    from berth_local.cli.chat.session import Session, known_model, seen_images  # noqa: PLC0415
-    from berth_local.cli.chat.settings import thinking  # noqa: PLC0415
+    from berth_local.cli.chat.images import seen_images  # noqa: PLC0415
+    from berth_local.cli.chat.thinking import thinking  # noqa: PLC0415
 
     settings |= thinking(think)
     with connect_or_serve(target) as client:
         asking, conversation = Asking(client, settings, show=output is OutputFormat.TABLE), Conversation(system)
         if question is None:
+            from berth_local.cli.chat.session import Session  # noqa: PLC0415 (only where it is wanted)
+
             settings["model"] = with_model(client, model, lambda name: known_model(client, name))
             Session(asking, conversation, verbose, think).run()
             return

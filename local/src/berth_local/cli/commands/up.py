@@ -32,6 +32,7 @@ _OPTIONS = {
     "DEFAULT_MAX_TOKENS": "--max-tokens",
     "DEFAULT_TEMPERATURE": "--temperature",
     "DEFAULT_TOP_P": "--top-p",
+    "BERTH_ALIASES": "--alias",
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i)?b?", re.IGNORECASE)
 
@@ -141,9 +142,10 @@ def up(
         memory_bytes=memory_bytes,
         defaults={name: value for name, value in stated.items() if value},
     )
-    with _naming_options({name for name, value in options.defaults.items() if os.environ.get(name) != value}):
+    typed = {name for name, value in options.defaults.items() if os.environ.get(name) != value}
+    with _naming_options(typed):
         if detach:
-            _serve_detached(options, level)
+            _serve_detached(options, level, changes=bool(typed or memory))
         else:
             _serve(options, level)
 
@@ -154,10 +156,10 @@ def _naming_options(typed: Set[str]) -> Generator[None]:
     try:
         yield
     except (SettingsError, UsageError) as error:
-        name, _, rest = str(error).partition(" ")
-        if name not in typed or name not in _OPTIONS:
+        name = next((name for name in _OPTIONS if re.match(rf"{name}\b", str(error))), None)
+        if name is None or name not in typed:
             raise
-        raise UsageError(f"{_OPTIONS[name]} {rest}") from None
+        raise UsageError(f"{_OPTIONS[name]} {str(error).removeprefix(name).lstrip(' .')}") from None
 
 
 def _serve(options: ServeOptions, level: str) -> None:
@@ -173,11 +175,14 @@ def _serve(options: ServeOptions, level: str) -> None:
         return
 
 
-def _serve_detached(options: ServeOptions, level: str) -> None:
+def _serve_detached(options: ServeOptions, level: str, *, changes: bool) -> None:
+    """`changes`: the command has options that a server which runs already may not have."""
     while True:
         if running := await_turn():
             check_same(options, running)
-            print(f"{described(running)} already. `berth down` ends it.")
+            print(f"{described(running)} already. `berth down` ends it.", flush=True)
+            if changes:
+                print_note("it goes on with the options that it was started with")
             return
         try:
             url, pid, log = serve_detached(options, level)

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from berth_api.engine_settings import LEAST_CONTEXT, MOST_CONTEXT
 from berth_local.cli.chat.settings import value_of
 from berth_local.cli.errors import UsageError
+
+CONTEXT = f"a whole number from {LEAST_CONTEXT} to {MOST_CONTEXT}, or auto"
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,7 @@ from berth_local.cli.errors import UsageError
         ("num_predict", "100", ("max_tokens", 100)),
         ("n_ctx", "auto", ("n_ctx", "auto")),
         ("num_ctx", "4096", ("n_ctx", 4096)),
+        ("n_ctx", f"{MOST_CONTEXT}", ("n_ctx", MOST_CONTEXT)),
         ("think", "off", ("think", False)),
         ("think", "", ("think", None)),
         ("verbose", "", ("verbose", True)),
@@ -33,6 +37,8 @@ def test_a_setting_has_a_value(name: str, text: str, value: tuple[str, Any]) -> 
         ("temperature", "3", "temperature is '3': it must be a number from 0 to 2"),
         ("temperature", "nan", "temperature is 'nan': it must be a number from 0 to 2"),
         ("max_tokens", "many", "max_tokens is 'many': it must be a whole number from 1"),
+        ("n_ctx", f"{MOST_CONTEXT + 1}", f"n_ctx is '{MOST_CONTEXT + 1}': it must be {CONTEXT}"),
+        ("n_ctx", f"{LEAST_CONTEXT - 1}", f"n_ctx is '{LEAST_CONTEXT - 1}': it must be {CONTEXT}"),
         ("think", "hard", "think is 'hard': it must be on or off"),
         ("temprature", "1", "there is no setting temprature: did you mean temperature?"),
     ],

@@ -1,0 +1,60 @@
+"""An HTTP request, and what comes of it, however it is sent: an answer, or one of three errors."""
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+OnConnected = Callable[[socket.socket], None]
+
+
+class NotReachedError(Exception):
+    """There is no connection to the server. The message is the reason."""
+
+
+class SilentError(Exception):
+    """The server did not answer in time."""
+
+
+class BrokenOffError(Exception):
+    """The connection ended in the middle. The message is the reason."""
+
+
+class HttpRequest(NamedTuple):
+    """What is sent, and how long is waited."""
+
+    method: str
+    path: str
+    """With its query."""
+    headers: Mapping[str, str]
+    content: bytes | None
+    seconds: float | None
+    """The longest silence. None: any."""
+    connect_seconds: float
+    on_connected: OnConnected | None
+    """Gets the socket of the connection."""
+
+
+class HttpAnswer(Protocol):
+    """What a server answers: its status, and the content, which is read once.
+
+    Reading raises SilentError and BrokenOffError.
+    """
+
+    status: int
+
+    def json(self) -> Any:
+        """The content as JSON. Raises ValueError."""
+        ...
+
+    def lines(self) -> Iterator[str]:
+        """Yields the lines as they come, without their ends."""
+        ...
+
+
+class Transport(Protocol):
+    """Sends requests to one server."""
+
+    def ask(self, request: HttpRequest) -> AbstractContextManager[HttpAnswer]:
+        """The answer. Leaving ends the connection. Raises NotReachedError, SilentError and BrokenOffError."""
+        ...

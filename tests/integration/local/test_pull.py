@@ -1,0 +1,29 @@
+"""`berth pull` with a server that stays."""
+
+import asyncio
+import signal
+from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
+
+from tests.hub.server import HubServer
+from tests.integration.local.running import Berth
+from tests.unit.formats.weights import write_gguf
+from tests.waiting import PATIENCE_SECONDS, until
+
+
+async def test_who_interrupts_the_command_hears_that_the_server_goes_on(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "made" / "tiny-Q4_K_M.gguf")
+    (tmp_path / "models").mkdir()
+    with HubServer() as hub:
+        hub.repository("org/tiny").commit({file.name: file, "README.md": b"# Tiny\n"})
+        hub.bytes_per_second = file.stat().st_size // 100
+        async with Berth(tmp_path, environment={"HF_ENDPOINT": hub.url}) as berth:
+            pull = await berth.command("pull", "org/tiny:Q4_K_M", stdin=DEVNULL, stderr=PIPE)
+            await until(lambda: hub.sent.get(file.name, 0) > 0)
+            pull.send_signal(signal.SIGINT)
+            _, told = await asyncio.wait_for(pull.communicate(), PATIENCE_SECONDS)
+            assert pull.returncode == 130
+            assert told.decode().endswith(
+                "interrupted; the server goes on with the download: `berth pull org/tiny:Q4_K_M` shows how far it is\n"
+            )
+            hub.bytes_per_second = None
