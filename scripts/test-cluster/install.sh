@@ -60,7 +60,9 @@ install_packages() {
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
   {
-    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+    # A fresh machine may be at its own upgrades, which hold dpkg's lock.
+    apt-get update &&
+      DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
   } >"$log" 2>&1 || {
     tail -n 20 "$log" >&2
     die "apt-get could not install $*: see $log"
