@@ -1,16 +1,16 @@
 """The view of the deployments: what it shows when events come late, twice or out of order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from berth_api.model_deployment import ModelDeployment
-from berth_cluster.cluster import MODEL_DEPLOYMENTS, Object
+from berth_cluster.cluster import MODEL_DEPLOYMENTS, Kind, Object, ObjectList
 from berth_router.lifecycle.deployments import Deployments
-from tests.instruments import InstrumentedCluster
+from tests.instruments import Instrumented, InstrumentedCluster
 
 SPEC = {"model": "/models/tiny", "backend": "llamacpp", "device": "cpu"}
 
@@ -98,6 +98,33 @@ async def test_a_successor_is_not_taken_out_with_its_predecessor(
     await create(cluster, "later")
     await shown(view, "later")
     assert existing(view, "old").uid != before.uid
+
+
+async def test_what_is_written_while_a_list_is_made_is_not_taken_for_gone(cluster: InstrumentedCluster) -> None:
+    removed: list[str] = []
+    listing = _WrittenMeanwhile(cluster)
+    deployments = Deployments(listing)
+    listing.on_written = deployments.put
+    deployments.listen_for_removal(lambda gone: removed.append(gone.name))
+    following = asyncio.create_task(deployments.run())
+    async with asyncio.timeout(5):
+        await deployments.synced.wait()
+    assert deployments.get("new")
+    assert removed == []
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+
+
+class _WrittenMeanwhile(Instrumented):
+    """A cluster in which this process creates `new` before the answer to a list has come."""
+
+    on_written: Callable[[Object], None]
+
+    async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> ObjectList:
+        listed = await super().list(kind, labels)
+        self.on_written(await create(self, "new"))
+        return listed
 
 
 @pytest.mark.in_memory("an API server refuses what its schema does not know")

@@ -353,3 +353,13 @@ async def test_a_deployment_that_cannot_be_read_ends_no_router(
         assert (await call(serving, "GET", "/v1/models/loaded"))[1]["total_count"] == 0
         assert (await call(serving, "DELETE", "/v1/models/inventory/tiny"))[0] == deletes
         assert (await call(serving, "GET", "/healthz"))[0] == 200
+
+
+@pytest.mark.parametrize("settings", [{"engine_first_byte_seconds": 0.2}], indirect=True)
+async def test_a_pull_without_a_stream_is_answered_at_its_end_however_long_that_takes(serving: Serving) -> None:
+    since = (await serving.cluster.list(MODEL_DOWNLOADS)).resource_version
+    pulling = asyncio.create_task(call(serving, "POST", "/api/pull", model="acme/tiny", stream=False))
+    created = await anext(serving.cluster.watch(MODEL_DOWNLOADS, since))
+    await asyncio.sleep(0.5)  # longer than an engine may be silent
+    await set_status(serving, created.object["metadata"]["name"], phase="Succeeded")
+    assert await pulling == (200, {"status": "success"})

@@ -91,7 +91,7 @@ class Deployments:
         """Keeps the view up to date, for ever."""
         async for change in follow(self._cluster, MODEL_DEPLOYMENTS):
             if isinstance(change, Snapshot):
-                self._apply_snapshot(change.items)
+                self._apply_snapshot(change)
                 self.synced.set()
             else:
                 self._apply_event(change)
@@ -157,12 +157,16 @@ class Deployments:
         evicted = self._evicted_until.get(deployment.uid)
         return evicted is not None and evicted > self._clock()
 
-    def _apply_snapshot(self, items: Sequence[Object]) -> None:
-        present = {item["metadata"]["name"] for item in items}
-        for name in [name for name in self._by_name if name not in present]:
-            self._remove(name)
-        for item in items:
-            self._watched_version = max(self._watched_version, int(item["metadata"]["resourceVersion"]))
+    def _apply_snapshot(self, snapshot: Snapshot) -> None:
+        version = int(snapshot.resource_version)
+        present = {item["metadata"]["name"] for item in snapshot.items}
+        # What this router has written since the list was made is not in it, and not gone.
+        missing = [known for name, known in self._by_name.items() if name not in present]
+        for known in missing:
+            if int(known.resource_version) <= version:
+                self._remove(known.name)
+        self._watched_version = max(self._watched_version, version)
+        for item in snapshot.items:
             self._store(item)
 
     def _apply_event(self, event: WatchEvent) -> None:

@@ -145,7 +145,7 @@ class Exchange(ClientAnswer):
 
     def check_engine_silence(self, now: float) -> None:
         """Breaks off the answer of an engine that has been silent for too long. `now` is on the loop's clock."""
-        if self._engine is None:
+        if self._engine is None or self._rules is None or self._rules.may_be_silent:
             return
         slow = self._client is not None and self._client.slow
         if slow or (self._heard_bytes >= 0 and self._heard_bytes != self.answer_bytes):

@@ -201,6 +201,8 @@ class EngineRequest:
 
     # -- AnswerRules
 
+    may_be_silent = False
+
     def on_engine_answered(self) -> None:
         """Forgets the request: from here on it is never sent again."""
         self._request = None

@@ -54,6 +54,11 @@ class AnswerRules(Protocol):
         """What completes a stream of events at its end; None where nothing is added."""
         ...
 
+    @property
+    def may_be_silent(self) -> bool:
+        """Whether the answer is waited for without a limit."""
+        ...
+
     def on_engine_answered(self) -> None:
         """The engine has begun to answer."""
         ...

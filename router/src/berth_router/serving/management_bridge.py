@@ -1,7 +1,7 @@
 """The way to the management API, which FastAPI answers: uvicorn serves it over a pair of sockets in this process.
 
 To the byte path the management API is one more engine, with a connection of its own for each request. So all bounds and
-time-outs of a client's connection hold here too.
+time-outs of a client's connection hold here too. Those of an engine's silence do not.
 """
 
 import asyncio
@@ -89,6 +89,7 @@ class _UnchangedAnswer:
 
     rewriter = None
     done_appender = None
+    may_be_silent = True  # a download that is answered once, at its end, takes as long as the model is large
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
