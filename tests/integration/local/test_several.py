@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -149,3 +150,15 @@ async def test_a_command_that_serves_by_itself_leaves_nothing_when_it_is_told_to
     assert (await said(asked))[0] == 128 + signal.SIGTERM
     assert not left(berth)
     assert not berth.family()
+
+
+async def test_a_server_whose_folder_is_deleted_says_so_and_ends(berth: Berth) -> None:
+    server = await command(berth, "up", "--port", "0")
+    await until((berth.home / "berth.json").exists)
+    shutil.rmtree(berth.home)
+    code, _, told = await said(server)
+    assert (code, told) == (
+        1,
+        f"berth: {berth.home} was deleted: this server has ended, since no command could find it any more\n",
+    )
+    assert not berth.home.exists()

@@ -150,13 +150,13 @@ class PodRunner:
         status = _StatusWriter(self._cluster, pod)
         await self._cluster.patch(PODS, metadata["name"], {"spec": {"nodeName": NODE}}, Preconditions(metadata["uid"]))
         termination_log = self._scratch / f"{metadata['uid']}.termination"
-        termination_log.touch(mode=0o600)
         output = self._outputs.setdefault(_owner_name(pod), OutputBuffer())
         annotations: dict[str, str] = metadata.get("annotations") or {}
         if model := annotations.get(MODEL_ANNOTATION):
             self._last_of[model] = _owner_name(pod)
         begun_at, oom_before = output.end, oom_kills()
         try:
+            self._make(termination_log)
             environment = environment_here(container, termination_log) | self._keys.make(pod)
             launching = self._launch(container, environment, output, status.creating)
             child = await _launched_unless(end.asked, launching)
@@ -181,6 +181,13 @@ class PodRunner:
             )
             await status.terminated(code, message, out_of_memory=out_of_memory)
         termination_log.unlink(missing_ok=True)
+
+    def _make(self, termination_log: Path) -> None:
+        try:
+            self._scratch.mkdir(mode=0o700, exist_ok=True)  # somebody may have deleted it
+            termination_log.touch(mode=0o600)
+        except OSError as error:
+            raise NotStartedError(f"{self._scratch} cannot be written to: {error.strerror}") from error
 
     async def _launch(
         self, container: dict[str, Any], environment: Mapping[str, str], output: OutputBuffer, report: Report

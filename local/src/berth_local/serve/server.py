@@ -35,6 +35,10 @@ _TURNS = RoomSettings(max_residency=timedelta(0))
 the patience."""
 
 
+_LOOK_SECONDS = 2.0
+"""The time between two looks for the state folder."""
+
+
 class LocalServer:
     """A Berth that serves at `url`."""
 
@@ -50,6 +54,11 @@ class LocalServer:
     def in_flight(self) -> int:
         """The number of requests that are being answered."""
         return self._http.in_flight
+
+    async def folder_gone(self) -> None:
+        """Returns when somebody has deleted the state folder."""
+        while not self._state.is_gone():  # noqa: ASYNC110 (nobody tells of it)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def drain(self, hurry: asyncio.Event | None = None) -> None:
         """Takes no new requests. Returns when those under way are answered, their time is over, or `hurry` is set."""

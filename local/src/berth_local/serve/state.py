@@ -27,11 +27,20 @@ class InUseError(StartError):
     """Another Berth runs with the state folder."""
 
 
+class FolderGoneError(StartError):
+    """Somebody has deleted the state folder of a server that runs."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(f"{home} was deleted: this server has ended, since no command could find it any more")
+
+
 class StateFolder:
     """The folder that this process holds alone. Its subfolder `scratch` is empty at the start, and gone at the end."""
 
-    def __init__(self, home: Path, *, lasts: bool) -> None:
+    def __init__(self, home: Path, lock: int, *, lasts: bool) -> None:
+        """`lock`: the open file LOCK of the folder."""
         self.home = home
+        self._lock = lock
         self._lasts = lasts
         self.scratch = home / _SCRATCH
 
@@ -43,7 +52,15 @@ class StateFolder:
 
     def withdraw(self) -> None:
         """Takes back what `announce` wrote: this Berth takes no more requests."""
-        (self.home / RUNNING).unlink(missing_ok=True)
+        if not self.is_gone():
+            (self.home / RUNNING).unlink(missing_ok=True)
+
+    def is_gone(self) -> bool:
+        """Whether somebody has deleted the folder. Another Berth may have made it anew."""
+        try:
+            return not os.path.samestat((self.home / LOCK).stat(), os.fstat(self._lock))
+        except OSError:
+            return True
 
 
 @contextmanager
@@ -63,7 +80,7 @@ def locked_state(home: Path, *, lasts: bool = True) -> Generator[StateFolder]:
         raise StartError(f"{home} cannot be used: {error.strerror}; BERTH_HOME names another directory") from error
     try:
         _take(lock, home, Holder(os.getpid(), lasts))
-        state = StateFolder(home, lasts=lasts)
+        state = StateFolder(home, lock, lasts=lasts)
         _clean(state)
         state.scratch.mkdir(mode=0o700)
         try:
@@ -90,8 +107,9 @@ def _take(lock: int, home: Path, holder: Holder) -> None:
 
 def _clean(state: StateFolder) -> None:
     """Deletes the files of one run: of this one at its end, or of an earlier one that was killed."""
-    state.withdraw()
-    shutil.rmtree(state.scratch, ignore_errors=True)
+    if not state.is_gone():
+        state.withdraw()
+        shutil.rmtree(state.scratch, ignore_errors=True)
 
 
 def _where(home: Path) -> str:

@@ -171,6 +171,21 @@ async def test_a_pod_that_ended_says_how(node: Node, script: str, terminated: Ob
     assert state(pod)["terminated"].items() >= terminated.items()
 
 
+async def test_a_pod_runs_where_somebody_has_deleted_the_scratch_folder(node: Node, tmp_path: Path) -> None:
+    await asyncio.to_thread(tmp_path.rmdir)
+    await node.run('printf "ModelNotFound: no" > "$BERTH_TERMINATION_LOG"; exit 66')
+    pod = await node.until(lambda pod: phase(pod) == "Failed")
+    assert state(pod)["terminated"]["message"] == "ModelNotFound: no"
+
+
+async def test_a_pod_that_cannot_have_a_scratch_file_says_why(node: Node, tmp_path: Path) -> None:
+    await asyncio.to_thread(tmp_path.rmdir)
+    await asyncio.to_thread(tmp_path.write_text, "in the way")
+    await node.run("exit 0")
+    pod = await node.until(lambda pod: phase(pod) == "Failed")
+    assert state(pod)["terminated"]["message"].startswith(f"NotStarted: {tmp_path} cannot be written to: ")
+
+
 async def test_of_an_engine_that_fails_on_a_broken_file_the_file_is_told(node: Node, tmp_path: Path) -> None:
     model = tmp_path / "models" / "cut-off"
     model.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """The folder of one running Berth."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,18 @@ def test_a_server_of_a_command_stays_for_its_users_and_then_takes_no_more(tmp_pa
         assert not first.taken(), "it ends"
     with UseLock(tmp_path) as later:
         assert later.taken()
+
+
+def test_who_has_lost_the_folder_leaves_the_files_of_the_next_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with locked_state(home) as lost:
+        lost.announce("http://127.0.0.1:1", tmp_path / "models")
+        assert not lost.is_gone()
+        shutil.rmtree(home)
+        assert lost.is_gone()
+        with locked_state(home) as state:
+            state.announce("http://127.0.0.1:2", tmp_path / "models")
+            lost.withdraw()
+            server = running_server(home)
+            assert server
+            assert server.url == "http://127.0.0.1:2"
