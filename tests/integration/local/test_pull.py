@@ -1,4 +1,4 @@
-"""`berth pull` with a server that stays."""
+"""`berth pull`, with a server that stays and by itself."""
 
 import asyncio
 import signal
@@ -27,3 +27,16 @@ async def test_who_interrupts_the_command_hears_that_the_server_goes_on(tmp_path
                 "interrupted; the server goes on with the download: `berth pull org/tiny:Q4_K_M` shows how far it is\n"
             )
             hub.bytes_per_second = None
+
+
+async def test_what_was_fetched_and_is_broken_is_a_failure(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "made" / "tiny-Q4_K_M.gguf")
+    file.write_bytes(file.read_bytes()[:-100])
+    with HubServer() as hub:
+        hub.repository("org/tiny").commit({file.name: file})
+        berth = Berth(tmp_path, environment={"HF_ENDPOINT": hub.url})
+        pull = await berth.command("pull", "org/tiny", stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+        said, told = await asyncio.wait_for(pull.communicate(), PATIENCE_SECONDS)
+    assert (pull.returncode, said) == (1, b"")
+    assert "berth: tiny was fetched, and cannot be loaded: tiny-Q4_K_M.gguf has " in told.decode()
+    assert told.decode().endswith(". `berth rm tiny` deletes it\n")

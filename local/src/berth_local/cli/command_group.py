@@ -12,18 +12,40 @@ class ReaderLeftError(Exception):
     """Whoever reads what the command prints, such as head, has read enough."""
 
 
+_WHOLE = 1000
+"""The characters of a command's description: more than there are."""
+
 _PACKAGE = "berth_local.cli.commands"
 
 
-class CommandGroup(click.Group):
+class HelpfulGroup(click.Group):
+    """Commands whose help says all that each of them does, where click cuts it to one line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes what each command does."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(_WHOLE)) for name, command in commands if command])
+
+
+class CommandGroup(HelpfulGroup):
     """Commands by name.
 
     `modules`: MODULE:NAME of each, in the order of the help. `other_names`: hidden ones, and what they mean.
+    `elsewhere`: what other programs call these commands, for those who type it here.
     """
 
-    def __init__(self, *, modules: Mapping[str, str], other_names: Mapping[str, str], **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        modules: Mapping[str, str],
+        other_names: Mapping[str, str],
+        elsewhere: Mapping[str, str],
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
         self._modules = modules
+        self._elsewhere = elsewhere
         self.other_names = other_names
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -55,6 +77,9 @@ class CommandGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
+            if name := self._elsewhere.get(error.command_name):
+                told = f"No such command {error.command_name!r}. Did you mean {name!r}?"
+                raise click.NoSuchCommand(error.command_name, told, ctx=ctx) from None
             names = [*self._modules, *self.other_names]
             raise click.NoSuchCommand(error.command_name, possibilities=names, ctx=ctx) from None
 

@@ -44,6 +44,21 @@ _COMMANDS = {
 
 _OTHER_NAMES = {"ls": "list"}
 
+_ELSEWHERE = {
+    "serve": "up",
+    "start": "up",
+    "chat": "run",
+    "ask": "run",
+    "models": "list",
+    "download": "pull",
+    "delete": "rm",
+    "remove": "rm",
+    "unload": "stop",
+    "log": "logs",
+    "help": "--help",
+}
+"""What other programs, Ollama and kubectl among them, call these commands."""
+
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
@@ -57,6 +72,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     cls=CommandGroup,
     modules=_COMMANDS,
     other_names=_OTHER_NAMES,
+    elsewhere=_ELSEWHERE,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST_HELP},
 )
 @click.option(

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from berth_local.cli.address import model_path
-from berth_local.cli.errors import CommandError, UnknownNameError
+from berth_local.cli.errors import CommandError, FailedError, UnknownNameError
+from berth_local.cli.fetching import FAILED, BeingFetchedError, fetched_now, followed, is_of_this_machine
 from berth_local.cli.printing import model_name, print_note
 from berth_local.serve.interface import running_server
 
@@ -47,7 +48,8 @@ def similar(name: str, names: Sequence[str]) -> list[str]:
 def with_model(client: "Client", name: str, action: Callable[[str], T]) -> T:
     """What the action does with the model of this name, or with the one that is meant if there is none.
 
-    Raises CommandError: an UnknownNameError names those that may be meant, and the store that was looked into.
+    Raises CommandError: an UnknownNameError names those that may be meant, or the store that was looked into; a
+    BeingFetchedError says how far the model is.
     """
     try:
         return action(name)
@@ -58,12 +60,26 @@ def with_model(client: "Client", name: str, action: Callable[[str], T]) -> T:
         instead = meant(name, names)
         if instead is None or instead == model_name(name):
             if isinstance(error, UnknownNameError):
-                # A model that is there and does not run is not mistyped.
-                others = [] if model_name(name) in names else similar(name, names)
-                raise _with_suggestion(error, client, others) from None
+                raise explained(error, client, name, names) from None
             raise
         print_note(f"{name} is {instead}")
     return action(instead)
+
+
+def with_model_there(client: "Client", name: str, action: Callable[[str], T]) -> T:
+    """As `with_model`, but waits for a model that is being fetched, and shows how far it is.
+
+    Raises FailedError if it cannot be fetched.
+    """
+    try:
+        return with_model(client, name, action)
+    except BeingFetchedError as error:
+        model = model_name(error.job["destination"])
+        print_note(f"{model} is being fetched: waiting for it")
+        done = followed(client, error.job["job_id"])
+    if done["phase"] == FAILED:
+        raise FailedError(f"{model} was not fetched: {done['message'] or done['reason']}", done["reason"])
+    return with_model(client, model, action)
 
 
 def model_names(client: "Client") -> list[str]:
@@ -71,13 +87,28 @@ def model_names(client: "Client") -> list[str]:
     return [model_name(model["id"]) for model in client.get("/v1/models")["data"]]
 
 
-def _with_suggestion(error: UnknownNameError, client: "Client", names: Sequence[str]) -> UnknownNameError:
-    message = error.message
-    if names:
-        message += f" Did you mean {' or '.join(names)}?"
-    if error.code == "model_not_found" and (store := store_of(client)):
-        message += f" The store is {store}."
-    return UnknownNameError(message, error.code)
+def explained(error: UnknownNameError, client: "Client", name: str, names: Sequence[str]) -> CommandError:
+    """The error with what may help: how far the model is fetched, those that may be meant, or the store.
+
+    `names`: those of the server's models.
+    """
+    unknown = error.code == "model_not_found"
+    if unknown and (job := _fetched(client, name)):
+        return BeingFetchedError(job, one_machine=is_of_this_machine(client))
+    # A model that is there and does not run is not mistyped.
+    if others := [] if model_name(name) in names else similar(name, names):
+        # Who sees the name that was meant needs no list of all.
+        message = f"{error.message.partition('. ')[0]}." if unknown else error.message
+        return UnknownNameError(f"{message} Did you mean {' or '.join(others)}?", error.code)
+    if unknown and (store := store_of(client)):
+        return UnknownNameError(f"{error.message} The store is {store}.", error.code)
+    return error
+
+
+def _fetched(client: "Client", name: str) -> dict[str, Any] | None:
+    """The download of the model that is meant. None: it is not being fetched."""
+    jobs = {model_name(job["destination"]): job for job in fetched_now(client)}
+    return jobs.get(meant(name, list(jobs)) or "")
 
 
 def store_of(client: "Client") -> Path | None:

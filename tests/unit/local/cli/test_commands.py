@@ -218,6 +218,7 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["pull", "name"], "names no repository"),
         (["pull", "org/name:"], "names no quantization after the colon"),
         (["nothing"], "no such command 'nothing' (berth --help)"),
+        (["serve"], "no such command 'serve': did you mean up? (berth --help)"),
         (["runn"], "no such command 'runn': did you mean run? (berth --help)"),
         (["ps", "--nothing"], "no such option '--nothing' (berth ps --help)"),
         (["ps", "--outptu", "json"], "no such option '--outptu': did you mean --output? (berth ps --help)"),
@@ -319,11 +320,23 @@ async def test_the_model_that_is_meant_is_found(ready: Serving, berth: Command, 
     assert (await berth("stop", name)).out == "tiny is unloaded.\n"
 
 
-@pytest.mark.parametrize("command", [("run", "tinny", "Hi"), ("get", "tinny"), ("logs", "tinny"), ("stop", "tinny")])
+@pytest.mark.parametrize("settings", [{"store_writable": True}], indirect=True)
+@pytest.mark.parametrize(
+    "command", [("run", "tinny", "Hi"), ("get", "tinny"), ("logs", "tinny"), ("stop", "tinny"), ("rm", "tinny")]
+)
 async def test_a_model_that_may_be_meant_is_named(ready: Serving, berth: Command, command: tuple[str, ...]) -> None:
     ran = await berth(*command)
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.endswith(" Did you mean tiny?\n")
+    assert "It has" not in ran.err
+
+
+@pytest.mark.parametrize("command", [(), ("service",), ("engines",)])
+@pytest.mark.parametrize("columns", ["60", "120"])
+def test_the_help_cuts_nothing_off(command: tuple[str, ...], columns: str) -> None:
+    ran = run_command((*command, "--help"), {"COLUMNS": columns})
+    assert ran.code == 0
+    assert "..." not in ran.out.partition("Commands:")[2]
 
 
 async def test_a_profile_that_there_is_not_is_an_unknown_name(ready: Serving, berth: Command) -> None:

@@ -76,3 +76,13 @@ def test_options_that_it_cannot_have_are_told_before_anything_is_written(
 def test_without_systemd_it_says_what_serves_instead(environment: dict[str, str]) -> None:
     ran = run_command(("service", "install"), environment | {"PATH": "/nowhere"})
     assert ran == Ran(3, "", "berth: there is no systemctl on this machine: `berth up -d` serves without systemd\n")
+
+
+def test_who_has_no_systemd_hears_how_to_serve_without(tmp_path: Path, environment: dict[str, str]) -> None:
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.write_text('#!/bin/sh\necho "Failed to connect to bus: No medium found" >&2\nexit 1\n')
+    with locked_state(tmp_path / "home") as state:
+        state.announce("http://127.0.0.1:11434", tmp_path / "models")
+        ran = run_command(("service", "install"), environment)
+    why = "no systemd serves you on this machine (Failed to connect to bus: No medium found)"
+    assert ran == Ran(1, "", f"berth: {why}: `berth up -d` serves without it\n")

@@ -214,7 +214,7 @@ class Session:
         try:
             self.asking.settings["model"] = with_model(client, name, lambda each: known_model(client, each))
         except UnknownNameError as error:
-            raise UnknownNameError(f"no conversation {name} is kept, and: {error.message}", error.code) from None
+            raise UnknownNameError(f"no conversation is kept as {name}. {error.message}", error.code) from None
         print_note(f"{model_name(self.model)} goes on with the conversation; /clear forgets it")
         self._load_model()
 

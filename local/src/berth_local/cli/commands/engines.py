@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from berth_local.cli.command_group import HelpfulGroup
 from berth_local.cli.commands.ps import loaded_models
 from berth_local.cli.connection import Target, connect, failure
 from berth_local.cli.errors import FailedError, NoServerError, UnknownNameError
@@ -26,7 +27,7 @@ def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: 
 engine_argument = click.argument("engine", metavar="ENGINE", shell_complete=_complete, help=" or ".join(_INSTALLABLE))
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=HelpfulGroup, invoke_without_command=True)
 @click.pass_context
 def engines(context: click.Context) -> None:
     """The engines of this machine: list, install, remove."""

@@ -13,7 +13,7 @@ from berth_local.cli.agent_models import Offer, suitable, windows_to_try
 from berth_local.cli.agents import AGENTS, KEY_VARIABLE, Agent, Seat, environment_for, shell_script
 from berth_local.cli.connection import Target, connect, connect_or_serve
 from berth_local.cli.errors import CommandError, UnknownNameError, UsageError
-from berth_local.cli.model_lookup import with_model
+from berth_local.cli.model_lookup import with_model_there
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import api_key_option, models_option, url_option
 from berth_local.cli.printing import count, model_name, print_note
@@ -147,7 +147,7 @@ def _model(client: "Client", named: str | None, agent: Agent, stated: int | None
     """The model that is named, or that the user chooses, and what is known of it. Raises UsageError."""
     needs = min(agent.needs, stated or agent.needs)
     if named is not None:
-        offer, named = with_model(client, named, lambda name: _named(client, name))
+        offer, named = with_model_there(client, named, lambda name: _named(client, name))
         if offer and (why_not := offer.why_not(needs, agent.tools)):
             raise UsageError(f"{named} will not do for {agent.title}: {why_not}")
         return offer, named

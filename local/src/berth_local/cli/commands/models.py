@@ -7,7 +7,8 @@ import click
 
 from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import UnknownNameError
-from berth_local.cli.model_lookup import store_of
+from berth_local.cli.fetching import fetched_now, fetched_words
+from berth_local.cli.model_lookup import explained, model_names, store_of
 from berth_local.cli.options import OutputFormat, api_key_option, model_argument, output_option, url_option
 from berth_local.cli.printing import (
     Column,
@@ -43,19 +44,21 @@ def list_models(output: OutputFormat, url: str | None, api_key: str | None) -> N
     """Show the models of the store."""
     with connect_or_serve(Target(url, api_key)) as client:
         inventory = client.get("/v1/models/inventory")
-        store = store_of(client)
+        store, fetched = store_of(client), fetched_now(client)
     if output is OutputFormat.JSON:
         print_json(inventory)
         return
     models: list[dict[str, Any]] = inventory["models"]
-    if not models:
+    if not models and not fetched:
         where = f"the store {store}" if store else "the store"
         print_note(f"{where} is empty: `berth pull REPO` fetches a model, `berth run --sample` a small one")
-    else:
+    elif models:
         print_table(*without_empty(_COLUMNS, [row(model) for model in models]))
     for model in models:
         if model.get("broken"):
             print_note(f"{model['name']} cannot be loaded: {model['broken']}")
+    for job in fetched:
+        print_note(fetched_words(job, one_machine=store is not None))
     for reason in left_out(store, {model["name"].partition("/")[0] for model in models}) if store else ():
         print_note(reason)
 
@@ -82,7 +85,10 @@ def remove(model: str, output: OutputFormat, url: str | None, api_key: str | Non
     """Delete a model from the store."""
     name = _checked_name(model)
     with connect_or_serve(Target(url, api_key)) as client:
-        removed = client.delete(f"/v1/models/inventory/{quote(name)}")
+        try:
+            removed = client.delete(f"/v1/models/inventory/{quote(name)}")
+        except UnknownNameError as error:
+            raise explained(error, client, name, model_names(client)) from None
     if output is OutputFormat.JSON:
         print_json(removed)
     else:

@@ -1,29 +1,28 @@
 """berth pull: fetch a model from the hub."""
 
-import signal
-import sys
-import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from berth_local.cli.connection import Target, connect_or_serve
-from berth_local.cli.errors import FailedError, InterruptedByUserError, NotNowError, UnknownNameError, UsageError
+from berth_local.cli.errors import (
+    CommandError,
+    FailedError,
+    InterruptedByUserError,
+    NotNowError,
+    UnknownNameError,
+    UsageError,
+)
+from berth_local.cli.fetching import FAILED, followed
 from berth_local.cli.model_lookup import store_of
 from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import counted, model_name, print_json, print_note, size
-from berth_local.cli.progress import DownloadProgress
 from berth_local.serve.interface import running_server
 
 if TYPE_CHECKING:
     from berth_local.cli.client import Client
 
-_POLL_SECONDS = 0.5
 _HOSTS = ("hf.co/", "huggingface.co/")
-_DONE = "Succeeded"
-_FAILED = "Failed"
 _ABSENT = ("RepositoryNotFound", "RevisionNotFound", "QuantizationNotFound")
 
 
@@ -64,21 +63,35 @@ def pull(
         _tell_size(client, stated)
         job, store = client.post("/v1/models/download", stated), store_of(client)
         try:
-            done = _followed(client, job["job_id"], one_machine=store is not None)
+            done = followed(client, job["job_id"])
         except KeyboardInterrupt:
             goes_on = "; the server goes on with the download: `berth pull {}` shows how far it is"
             told = (goes_on if stays else ": `berth pull {}` goes on from here").format(repository)
             raise InterruptedByUserError(f"interrupted{told}") from None
+        broken = _why_broken(client, done)
     if output is OutputFormat.JSON:
         print_json(done)
-    if done["phase"] == _FAILED:
+    if done["phase"] == FAILED:
         error = UnknownNameError if done["reason"] in _ABSENT else FailedError
         raise error(f"{repository} was not fetched: {done['message'] or done['reason']}", done["reason"])
+    name = model_name(done["destination"])
+    if broken:
+        raise FailedError(f"{name} was fetched, and cannot be loaded: {broken}. `berth rm {name}` deletes it")
     if output is OutputFormat.TABLE:
-        name = model_name(done["destination"])
         print(f"{name} ({size(done['bytes_total'])}): berth run {name}")
         if store:
             print_note(f"it is in {store}")
+
+
+def _why_broken(client: "Client", job: dict[str, Any]) -> str | None:
+    """Why no engine can load what was fetched. None: one can, or it is not known."""
+    if job["phase"] == FAILED:
+        return None
+    try:
+        models: list[dict[str, Any]] = client.get("/v1/models/inventory")["models"]
+    except CommandError:
+        return None
+    return next((model["broken"] for model in models if model["path"] == job["destination"]), None)
 
 
 def _stays(client: "Client") -> bool:
@@ -115,37 +128,3 @@ def parsed_repository(text: str) -> tuple[str, str | None]:
     if colon and not quantization:
         raise UsageError(f"{text!r} names no quantization after the colon: such as :Q4_K_M, or leave the colon out")
     return f"{head}{slash}{name}", quantization or None
-
-
-def _followed(client: "Client", job_id: str, *, one_machine: bool) -> dict[str, Any]:
-    """Waits until the download has ended, and shows how far it is. The download as the API describes it."""
-    with _Interruption() as interruption, DownloadProgress(sys.stderr, one_machine) as progress:
-        while True:
-            job: dict[str, Any] = client.get(f"/v1/models/download/{quote(job_id, safe='')}")
-            progress.show(job)
-            if job["phase"] in (_DONE, _FAILED):
-                return job
-            time.sleep(_POLL_SECONDS)
-            if interruption.came:
-                raise KeyboardInterrupt
-
-
-class _Interruption:
-    """Remembers Ctrl-C. Python drops a KeyboardInterrupt inside a finalizer; then the loop must stop by itself."""
-
-    def __init__(self) -> None:
-        self.came = False
-        self._before: Any = None
-
-    def __enter__(self) -> Self:
-        with suppress(ValueError):  # only a main thread hears signals
-            self._before = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _note(self, *_: object) -> None:
-        self.came = True
-        raise KeyboardInterrupt

@@ -8,7 +8,7 @@ import click
 from berth_local.cli.chat.prompts import question_of
 from berth_local.cli.connection import Target, connect_or_serve, local_store
 from berth_local.cli.errors import FailedError, UsageError
-from berth_local.cli.model_lookup import known_model, with_model
+from berth_local.cli.model_lookup import known_model, with_model, with_model_there
 from berth_local.cli.model_names import complete_device, complete_engine
 from berth_local.cli.options import (
     OutputFormat,
@@ -125,7 +125,7 @@ def run(
         if question is None:
             from berth_local.cli.chat.session import Session  # noqa: PLC0415 (only where it is wanted)
 
-            settings["model"] = with_model(client, model, lambda name: known_model(client, name))
+            settings["model"] = with_model_there(client, model, lambda name: known_model(client, name))
             Session(asking, conversation, verbose, think).run()
             return
 
@@ -134,7 +134,7 @@ def run(
             images = seen_images(client, name, " ".join(words))
             return asking.in_turn(conversation, Question(question, images))[0]
 
-        answer = with_model(client, model, asked)
+        answer = with_model_there(client, model, asked)
         if output is OutputFormat.JSON:
             _print_for_programs(answer, model)
     if verbose:

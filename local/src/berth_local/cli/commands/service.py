@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from berth_local.cli.command_group import HelpfulGroup
 from berth_local.cli.commands.up import up
 from berth_local.cli.errors import FailedError, UnknownNameError
 from berth_local.cli.printing import print_note
@@ -20,7 +21,7 @@ _LOOK_SECONDS = 0.1
 _START_SECONDS = 60.0
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=HelpfulGroup, no_args_is_help=False)
 def service() -> None:
     """Have systemd serve this machine's models, from your login on."""
 
@@ -38,9 +39,9 @@ def install(arguments: tuple[str, ...], only_print: bool) -> None:
     if only_print:
         print(text, end="")
         return
+    _systemctl("show-environment")  # before anything else: whether a systemd serves this user at all
     if (running := running_server()) and running.lasts and not _is_units(running.pid):
         raise FailedError(f"a server runs already, at {running.url} (pid {running.pid}): `berth down` ends it")
-    _systemctl("show-environment")  # before anything is written: whether a systemd serves this user at all
     file = unit_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
@@ -83,6 +84,8 @@ def _systemctl(*arguments: str) -> str:
     done = subprocess.run([program, "--user", *arguments], check=False, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
+        if "connect to bus" in said:
+            raise FailedError(f"no systemd serves you on this machine ({said}): `berth up -d` serves without it")
         raise FailedError(f"systemctl --user {' '.join(arguments)} failed ({said or done.returncode})")
     return done.stdout
 
