@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TextIO
@@ -76,6 +76,21 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     print(_with_dim_titles(table(columns, rows, terminal_width())))
 
 
+def facts(told: Iterable[tuple[str, str]], width: int | None) -> str:
+    """A line for each fact, with its name: longer ones are broken between words, in at most `width` characters."""
+    pairs = list(told)
+    indent = max((len(name) for name, _ in pairs), default=0) + len(_GAP)
+    if width is None:
+        return "\n".join(f"{name:<{indent}}{text}" for name, text in pairs)
+    wrapper, newline = _wrapper(max(width - indent, _SHORTEST)), "\n" + " " * indent
+    return "\n".join(f"{name:<{indent}}{newline.join(wrapper.wrap(text))}" for name, text in pairs)
+
+
+def print_facts(told: Mapping[str, str]) -> None:
+    """Prints facts by their names on stdout."""
+    print(facts(told.items(), terminal_width()))
+
+
 def print_json(value: Any) -> None:
     """Prints JSON on stdout, indented so that people can read it too."""
     print(json.dumps(value, indent=2, ensure_ascii=not is_unicode(sys.stdout)))
@@ -102,8 +117,11 @@ def _fitted(text: str) -> str:
         return text
     text = harmless(text)
     width = shutil.get_terminal_size().columns
-    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
-    return "\n".join(wrapper.fill(line) for line in text.splitlines())
+    return "\n".join(_wrapper(width).fill(line) for line in text.splitlines())
+
+
+def _wrapper(width: int) -> textwrap.TextWrapper:
+    return textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
 
 
 def dim(text: str, on_terminal: bool) -> str:

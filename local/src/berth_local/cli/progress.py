@@ -61,7 +61,7 @@ class DownloadProgress:
     def _show_bar(self, job: dict[str, Any]) -> None:
         if self._bar is None:
             self._bar = _bar(self._stream)
-            self._task = self._bar.add_task("", total=None, text="")
+            self._task = self._bar.add_task("", total=None, text=described(job, self._one_machine))
             self._bar.start()
         if self._task is not None:
             total = job["bytes_total"] or None
@@ -94,15 +94,24 @@ def described(job: dict[str, Any], one_machine: bool) -> str:
 
 
 def _bar(stream: TextIO) -> "Progress":
-    from rich.console import Console  # noqa: PLC0415 (a tenth of a second, spent while bytes come in)
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415
+    """A line of a bar, which has the room that the text leaves, and the text."""
+    from rich.console import Console, ConsoleDimensions  # noqa: PLC0415 (a tenth of a second, spent while bytes come in)
+    from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
 
+    class Narrower(Console):
+        """It has room for the ^C that a terminal shows: in the next line, that would keep the bar from going."""
+
+        @Console.size.getter
+        def size(self) -> ConsoleDimensions:
+            """That of the terminal, but for the last characters of a line."""
+            full = Console.size.__get__(self)
+            return ConsoleDimensions(max(full.width - len("^C"), 1), full.height)
+
     return Progress(
-        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10)),
-        TaskProgressColumn(),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
         TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
-        console=Console(file=stream, highlight=False),
+        console=Narrower(file=stream, highlight=False),
         expand=True,
         transient=True,
     )

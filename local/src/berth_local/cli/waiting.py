@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.text import Text
 
-_SPINNER_WIDTH = 3
+_SPINNER_WIDTH = 4
+"""With a space, and with room for the ^C that a terminal shows: in the next line, it would keep this one from going."""
 
 _PARTS = 2
 """A reason is like `MODEL: WHAT: HOW FAR`. So many parts say what is waited for."""

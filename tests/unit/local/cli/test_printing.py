@@ -4,7 +4,7 @@ import pytest
 
 from berth_local.cli.commands.up import parsed_aliases, parsed_size
 from berth_local.cli.errors import UsageError
-from berth_local.cli.printing import Column, count, duration, size, table
+from berth_local.cli.printing import Column, count, duration, facts, size, table
 
 COLUMNS = (Column("MODEL"), Column("SIZE", right=True), Column("ENGINE", rank=2), Column("CONTEXT", rank=1, right=True))
 ROWS = [["SmolLM2-135M-Instruct", "98 MB", "llamacpp", "8192"], ["x", "4.7 GB", "vllm", "131072"]]
@@ -28,6 +28,16 @@ def test_a_table_fits_by_leaving_out_what_matters_least(width: int | None, title
 
 def test_what_does_not_fit_is_seen_to_be_cut() -> None:
     assert table(COLUMNS, ROWS, 22).splitlines()[1] == "SmolLM2-135M-…   98 MB"
+
+
+def test_a_long_fact_goes_on_below_its_beginning() -> None:
+    told = [("Store", "/home/me/models, 2 models, 197 MB"), ("Engines", "llamacpp")]
+    assert facts(told, 30).splitlines() == [
+        "Store    /home/me/models, 2",
+        "         models, 197 MB",
+        "Engines  llamacpp",
+    ]
+    assert facts(told, None).splitlines()[0] == "Store    /home/me/models, 2 models, 197 MB"
 
 
 def test_a_size_that_is_not_known_is_a_dash() -> None:

@@ -1,10 +1,12 @@
 """How far a download is, in words."""
 
+import io
+import re
 from typing import Any
 
 import pytest
 
-from berth_local.cli.progress import described
+from berth_local.cli.progress import DownloadProgress, described
 
 GB = 10**9
 FETCHING: dict[str, Any] = {
@@ -48,3 +50,22 @@ def test_how_far_it_is_or_what_stands_in_the_way(changes: dict[str, Any], words:
 def test_in_a_cluster_the_way_to_the_cause_is_told() -> None:
     waits = {**FETCHING, "bytes_total": None, "reason": "WaitingForContainer", "message": "`kubectl describe` says why"}
     assert described(waits, one_machine=False) == "`kubectl describe` says why"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(40, "1.0 GB of 4.0 GB, 2"), (60, "30 s left"), (120, "30 s left")])
+def test_on_a_terminal_the_words_come_before_the_bar_and_leave_room_for_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, columns: int, shown: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = _Terminal()
+    with DownloadProgress(terminal, one_machine=True) as progress:
+        progress.show(FETCHING)
+    lines = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", terminal.getvalue()).splitlines()
+    assert any(shown in line for line in lines)
+    assert max(map(len, lines)) <= columns - len("^C")

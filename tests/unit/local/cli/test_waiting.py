@@ -1,6 +1,9 @@
 """What a command says while it waits, where no terminal is."""
 
 import io
+import re
+
+import pytest
 
 from berth_local.cli.waiting import WaitingLine
 
@@ -22,3 +25,19 @@ def test_a_pipe_gets_one_line_of_what_goes_on_and_on() -> None:
         "tiny: installing vllm, once: about 6.0 GB, 30.0 GB free",
         "waiting for memory: Third is answering (388 of 500 MB)",
     ]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_on_a_terminal_the_line_leaves_room_for_ctrl_c(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = _Terminal()
+    with WaitingLine(terminal) as line:
+        line.show("loading " + "a-very-long-name" * 20)
+    lines = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", terminal.getvalue()).splitlines()
+    assert columns - 4 <= max(map(len, lines)) <= columns - len("^C")

@@ -71,7 +71,7 @@ _WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "
 SWITCHES = {"think": "whether the model thinks before it answers", "verbose": "say how long each answer took"}
 """What is on or off."""
 
-OTHERS = {"system": "what the model is told before anything else"}
+OTHERS = {"system": "what the model is told first"}
 
 NAMES = (*SETTINGS, *SWITCHES, *OTHERS)
 

@@ -11,7 +11,17 @@ from berth_local.cli.errors import CommandError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.model_names import complete_model
 from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
-from berth_local.cli.printing import counted, duration, model_name, print_json, since, size, with_names
+from berth_local.cli.printing import (
+    counted,
+    duration,
+    facts,
+    model_name,
+    print_json,
+    since,
+    size,
+    terminal_width,
+    with_names,
+)
 from berth_local.cli.room_words import Residents, room_words
 from berth_local.cli.words import plan_words, reason_words
 from berth_process.clock import utc_now
@@ -105,7 +115,7 @@ def story_lines(story: dict[str, Any], residents: Residents, now: datetime) -> l
 
 
 def _lines(told: dict[str, str | None]) -> list[str]:
-    return [f"{name:<11} {value}" for name, value in told.items() if value]
+    return facts([(name, value) for name, value in told.items() if value], terminal_width()).splitlines()
 
 
 def _asked(spec: dict[str, Any]) -> str:

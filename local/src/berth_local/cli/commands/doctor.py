@@ -11,7 +11,7 @@ import click
 
 from berth_local.cli.gpu_words import GPU_SERVER, gpu_lines
 from berth_local.cli.options import OutputFormat, output_option
-from berth_local.cli.printing import print_json, size
+from berth_local.cli.printing import facts, print_json, size, terminal_width
 from berth_local.serve.interface import describe_machine, home_directory, running_server
 
 _LITTLE_BYTES = 5_000_000_000
@@ -39,8 +39,8 @@ def doctor(output: OutputFormat) -> None:
     if output is OutputFormat.JSON:
         print_json([{"what": each.what, "state": each.state, "message": each.message} for each in findings])
     else:
-        for each in findings:
-            print(f"{each.state:<8} {each.what:<13} {each.message}")
+        named = ((f"{each.state:<8} {each.what:<12}", each.message) for each in findings)
+        print(facts(named, terminal_width()))
     if any(each.state == "missing" for each in findings):
         click.get_current_context().exit(1)
 

@@ -8,7 +8,7 @@ from berth_local.cli.connection import Target, connect_or_serve
 from berth_local.cli.errors import CommandError, UnknownNameError
 from berth_local.cli.model_lookup import with_model
 from berth_local.cli.options import OutputFormat, api_key_option, model_argument, output_option, url_option
-from berth_local.cli.printing import count, model_name, print_json, size
+from berth_local.cli.printing import count, model_name, print_facts, print_json, size
 from berth_local.cli.words import plan_words
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def show(model: str, template: bool, output: OutputFormat, url: str | None, api_
     elif output is OutputFormat.JSON:
         print_json(told)
     else:
-        for name, value in lines(told).items():
-            print(f"{name:<13} {value}")
+        print_facts(lines(told))
 
 
 def _told(client: "Client", name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from berth_local.cli.connection import Target, connect
 from berth_local.cli.errors import UnknownNameError
 from berth_local.cli.gpu_words import gpu_lines
 from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
-from berth_local.cli.printing import counted, print_json, size
+from berth_local.cli.printing import counted, print_facts, print_json, size
 
 if TYPE_CHECKING:
     from berth_local.cli.client import Client
@@ -74,5 +74,4 @@ def status(output: OutputFormat, url: str | None, api_key: str | None) -> None:
     }
     if machine:
         lines |= machine_lines(machine, used)
-    for name, value in lines.items():
-        print(f"{name:<9} {value}")
+    print_facts(lines)
