@@ -96,7 +96,7 @@ def full(store: Path, error: OSError) -> InsufficientStorageError | None:
     free = shutil.disk_usage(store).free
     return InsufficientStorageError(
         f"the model store ran full while it was written ({readable(free)} free): something else took the room; "
-        "delete models or enlarge its volume, then ask for the download again"
+        "delete models or make it larger, then ask for the download again"
     )
 
 
@@ -119,7 +119,7 @@ def _figures(missing: int, space: StoreSpace) -> str:
         f"the download needs {readable(missing)}, but the model store has {readable(space.free)} free"
         + (f", of which {readable(promised)} are promised to downloads under way ({names})" if promised else "")
         + (f" and {readable(space.kept)} are kept free" if space.kept else "")
-        + ": delete models or enlarge its volume, then ask for the download again"
+        + ": delete models or make it larger, then ask for the download again"
     )
 
 

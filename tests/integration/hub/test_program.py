@@ -47,7 +47,7 @@ def test_a_disk_that_something_else_fills(hub: HubServer, small_store: Path) -> 
     assert running.ended() == 3
     message = running.message()
     assert message["reason"] == "InsufficientStorage"
-    assert "delete models or enlarge its volume" in message["message"]
+    assert "delete models or make it larger" in message["message"]
     assert_absent(small_store)
     filler.unlink()
     hub.bytes_per_second = None

@@ -20,6 +20,11 @@ class BrokenOffError(Exception):
     """The connection ended in the middle. The message is the reason."""
 
 
+IN_THE_MIDDLE = "the connection ended in the middle"
+NOT_HTTP = "what answers there does not speak HTTP"
+"""Reasons of a BrokenOffError, in place of the words that libraries have for them."""
+
+
 class HttpRequest(NamedTuple):
     """What is sent, and how long is waited."""
 

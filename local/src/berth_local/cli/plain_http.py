@@ -1,6 +1,7 @@
 """HTTP to a server of this machine: h11 on a socket. Python's own client takes twice as long to load."""
 
 import json
+import re
 import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,14 @@ from urllib.parse import urlsplit
 
 import h11
 
-from berth_local.cli.http_messages import BrokenOffError, HttpRequest, NotReachedError, SilentError
+from berth_local.cli.http_messages import (
+    IN_THE_MIDDLE,
+    NOT_HTTP,
+    BrokenOffError,
+    HttpRequest,
+    NotReachedError,
+    SilentError,
+)
 
 _PIECE_BYTES = 65_536
 _PORT = 80
@@ -104,5 +112,8 @@ def _telling(action: Callable[[], T]) -> T:
         return action()
     except TimeoutError:
         raise SilentError from None
-    except (OSError, h11.RemoteProtocolError) as error:
+    except h11.RemoteProtocolError as error:
+        early = re.match("peer |.* ConnectionClosed ", str(error))
+        raise BrokenOffError(IN_THE_MIDDLE if early else NOT_HTTP) from None
+    except OSError as error:
         raise BrokenOffError(str(error) or type(error).__name__) from None

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, getproxies
 
-from berth_local.cli.http_messages import BrokenOffError, HttpRequest, NotReachedError, OnConnected, SilentError
+from berth_local.cli.http_messages import (
+    IN_THE_MIDDLE,
+    NOT_HTTP,
+    BrokenOffError,
+    HttpRequest,
+    NotReachedError,
+    OnConnected,
+    SilentError,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -126,8 +134,11 @@ def _telling() -> Generator[None]:
         raise NotReachedError(str(error.reason)) from None
     except TimeoutError:
         raise SilentError from None
-    except (OSError, http.client.HTTPException) as error:
+    except OSError as error:
         raise BrokenOffError(str(error) or type(error).__name__) from None
+    except http.client.HTTPException as error:
+        early = isinstance(error, http.client.IncompleteRead)
+        raise BrokenOffError(IN_THE_MIDDLE if early else NOT_HTTP) from None
 
 
 def _checked_proxies() -> dict[str, str]:

@@ -77,6 +77,8 @@ def _cached(cache: Path, fetching: Callable[[], None]) -> Path:
 
 def _fetch(file: Path) -> None:
     """Fetches the file, and puts it at its path only when it is complete. Raises SampleError."""
+    if (free := shutil.disk_usage(file.parent).free) < FILE_BYTES:
+        raise SampleError(f"{MODEL} needs {FILE_BYTES // 10**6} MB, and {file.parent} has {free // 10**6} MB free")
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=file.parent) as beside:
         requirements = Path(beside) / "requirements.txt"
         requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")

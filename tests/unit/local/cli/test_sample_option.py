@@ -1,8 +1,12 @@
 """Who cannot reach the package index hears which variable may help."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
-from berth_local.cli.sample_option import network_hint
+from berth_local.cli.errors import FailedError
+from berth_local.cli.sample_option import ensure_sample, network_hint
 
 
 @pytest.mark.parametrize(
@@ -17,3 +21,14 @@ from berth_local.cli.sample_option import network_hint
 def test_the_variable_is_named(text: str, says: str) -> None:
     assert says in network_hint(text)
     assert bool(network_hint(text)) == bool(says)
+
+
+def test_where_there_is_no_room_for_the_sample_nothing_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_usage(_folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=63_000_000)
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+    with pytest.raises(FailedError, match=r"^SmolLM2-135M-Instruct needs 98 MB, and \S+ has 63 MB free$"):
+        ensure_sample(tmp_path)
