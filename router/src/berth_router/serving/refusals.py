@@ -83,7 +83,9 @@ def engine_refusal(
         fields = cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
         fault = callers_fault(engine, path, message)
         if fault and fault.code == TOO_LONG and fault.message is None:
-            message = f"{message.rstrip('.')}. {context_advice(engine, fault.window, made_for())}"
+            # What an engine advises may be impossible.
+            message = message.rstrip(".").removesuffix(", try increasing it")
+            message = f"{message}. {context_advice(engine, fault.window, made_for())}"
         return EngineRefusalError(message, status, fields, fault)
     detail = answer.get("detail")  # FastAPI's field
     if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
