@@ -93,8 +93,9 @@ async def test_a_server_in_the_background_serves_until_it_is_ended(berth: Berth)
         assert os.getsid(pid) == pid, "no terminal ends it"
         code, out, _ = await ran(berth, "up", "-d")
         assert (code, f"(pid {pid}) already" in out) == (0, True)
-        code, _, err = await ran(berth, "up", "-d", "--memory", "1GB")
-        assert (code, err) == (0, "it goes on with the options that it was started with\n")
+        for option in ("--memory=1GB", "--host=0.0.0.0"):
+            code, _, err = await ran(berth, "up", "-d", option)
+            assert (code, err) == (0, "it goes on with the options that it was started with\n")
         assert (await ran(berth, "run", "tiny", "Hi"))[:2] == (0, "Paris.\n")
         assert "EngineReady" in (berth.home / "server.log").read_text()
         assert (await ran(berth, "down"))[:2] == (0, f"Berth has ended (pid {pid}).\n")

@@ -46,6 +46,7 @@ def test_the_first_ctrl_c_at_a_server_says_what_it_waits_for_and_the_second_ends
             server.types(CTRL_C)
             server.sees("ending: 1 answer still runs; Ctrl-C again ends it now")
             server.types(CTRL_C)
+            server.sees("\rBerth has ended.")
             assert server.ended() == 0
             assert asked.ended() == 6
     assert "berth: This server ends." in asked.shown

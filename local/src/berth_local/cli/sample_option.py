@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from berth_local.cli.errors import FailedError
@@ -21,6 +22,12 @@ def ensure_sample(store: Path) -> str:
             except OSError as error:
                 raise FailedError(f"the sample cannot be put into {store}: {error.strerror or error}") from None
     return MODEL
+
+
+def prompt_words(words: Sequence[str]) -> list[str]:
+    """The prompt of a command that has --sample. The first word may name the sample, though it need not."""
+    first, *rest = words
+    return rest if first.casefold() in ("", MODEL.casefold()) else [first, *rest]
 
 
 _HINTS = (

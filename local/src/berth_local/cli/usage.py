@@ -12,6 +12,8 @@ _WORDS = (
     (r"\S+ is not in the range (\S+)<=x<=(\S+)", r"it must be from \1 to \2"),
     (r"\S+ is not in the range x>=(\S+)", r"it must be at least \1"),
     (r"\S+ is not in the range x<=(\S+)", r"it must be at most \1"),
+    (r"'.*' is not one of (.*)", r"it must be one of \1"),
+    (r"Directory '.*' does not exist", "there is no such folder"),
 )
 """Click's words for what is wrong with a value, and the words that the command prints in their place."""
 
@@ -24,12 +26,16 @@ def usage_message(error: click.ClickException, arguments: Sequence[str]) -> str:
     message = _POSSIBLE.sub(_meant, " ".join(error.format_message().split()).rstrip("."))
     context = getattr(error, "ctx", None)
     if found := _INVALID.match(message):
-        names = re.findall(r"'([^']+)'", found["names"]) or [found["names"]]
+        names = re.findall(r"'\[?([^']+?)\]?'", found["names"]) or [found["names"]]
         value, right = _value_of(names, arguments), _right(found["wrong"])
+        if value is None and (refused := re.search("'(.*?)'", found["wrong"])):
+            value = refused[1]
         if right:
             message = f"{names[0]} is {value!r}: {right}" if value is not None else f"{names[0]}: {right}"
     command = context.command_path if context else "berth"
-    return f"{message[:1].lower()}{message[1:]} ({command} --help)"
+    if not message[:2].isupper():  # SHELL is a name
+        message = message[:1].lower() + message[1:]
+    return f"{message} ({command} --help)"
 
 
 def _meant(found: re.Match[str]) -> str:

@@ -225,9 +225,11 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["up", "--port", "x"], "--port is 'x': it must be a whole number (berth up --help)"),
         (["up", "--port=70000"], "--port is '70000': it must be from 0 to 65535 (berth up --help)"),
         (["up", "--models", ""], "--models is '': it must be a folder of models"),
+        (["up", "--models=/nowhere"], "--models is '/nowhere': there is no such folder (berth up --help)"),
+        (["completion", "ksh"], "SHELL is 'ksh': it must be one of 'bash', 'zsh', 'fish' (berth completion --help)"),
         (["up", "--memory", "8XB"], "--memory is '8XB': it must be a size like 8GB or 512MiB"),
         (["run", "tiny", "Hi", "--temperature", "x"], "--temperature is 'x': it must be a number"),
-        (["ps", "-o", "x"], "invalid value for '--output' / '-o': 'x' is not one of 'table', 'json' (berth ps --help)"),
+        (["ps", "-o", "x"], "--output is 'x': it must be one of 'table', 'json' (berth ps --help)"),
         *(
             ([*command, "\udcff"], "'\\udcff' is not text in UTF-8")
             for command in (["stop"], ["run"], ["run", "tiny"], ["rm"], ["get"], ["logs"], ["pull"])

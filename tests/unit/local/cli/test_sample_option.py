@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from berth_local.cli.errors import FailedError
-from berth_local.cli.sample_option import ensure_sample, network_hint
+from berth_local.cli.sample_option import ensure_sample, network_hint, prompt_words
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,8 @@ def test_where_there_is_no_room_for_the_sample_nothing_is_fetched(
     monkeypatch.setattr("shutil.disk_usage", disk_usage)
     with pytest.raises(FailedError, match=r"^SmolLM2-135M-Instruct needs 98 MB, and \S+ has 63 MB free$"):
         ensure_sample(tmp_path)
+
+
+@pytest.mark.parametrize("words", [["", "Hi", "there"], ["Hi", "there"], ["smollm2-135M-Instruct", "Hi", "there"]])
+def test_who_names_the_sample_all_the_same_does_not_ask_it_its_name(words: list[str]) -> None:
+    assert prompt_words(words) == ["Hi", "there"]

@@ -93,10 +93,11 @@ def run(
 ) -> None:
     """Ask a model; it starts if it does not run."""
     target = Target(url, api_key, models)
-    words = [*([model] if sample and model else ()), *(prompt or ())]
+    words = list(prompt)
     if sample:
-        from berth_local.cli.sample_option import ensure_sample  # noqa: PLC0415 (only where it is wanted)
+        from berth_local.cli.sample_option import ensure_sample, prompt_words  # noqa: PLC0415 (only where it is wanted)
 
+        words = prompt_words([model or "", *prompt])
         model = ensure_sample(local_store(target))
     model = _checked_name(model)
     question = None if plan else question_of(words)

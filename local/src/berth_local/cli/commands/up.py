@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from collections.abc import Generator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,7 +146,7 @@ def up(
     typed = {name for name, value in options.defaults.items() if os.environ.get(name) != value}
     with _naming_options(typed):
         if detach:
-            _serve_detached(options, level, changes=bool(typed or memory))
+            _serve_detached(options, level, changes=bool(typed or memory or host != ServeOptions().host))
         else:
             _serve(options, level)
 
@@ -172,6 +173,8 @@ def _serve(options: ServeOptions, level: str) -> None:
             continue  # another one was faster
         except StartError as error:
             raise failure(error) from None
+        if sys.stderr.isatty():
+            _print_over_ctrl_c("Berth has ended.")
         return
 
 
@@ -236,4 +239,11 @@ def _print_drain(answers: int) -> None:
         if answers == 1
         else f"{answers} answers still run; Ctrl-C again ends them"
     )
-    print_note(f"ending: {still} now")
+    _print_over_ctrl_c(f"ending: {still} now")
+
+
+def _print_over_ctrl_c(text: str) -> None:
+    """Prints a remark, on a terminal in place of the ^C that it shows."""
+    if sys.stderr.isatty():
+        print("\r", end="", file=sys.stderr)
+    print_note(text)
