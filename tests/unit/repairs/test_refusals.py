@@ -21,7 +21,10 @@ from berth_router.repairs.refusals import REFUSALS, callers_fault, context_advic
 from berth_router.serving.refusals import engine_refusal
 from tests.unit.repairs.example import LLAMACPP, TRANSFORMERS, VLLM
 
-LONG = "request (3031 tokens) exceeds the available context size (2048 tokens), try increasing it"
+IMPOSSIBLE = ", try increasing it"
+"""What llama.cpp advises of a context, which only Berth can make larger."""
+
+LONG = f"request (3031 tokens) exceeds the available context size (2048 tokens){IMPOSSIBLE}"
 LONG_INPUT = "input (2100 tokens) is too large to process. increase the physical batch size (current batch size: 2048)"
 LLAMACPP_LONG: dict[str, Any] = {
     "error": {
@@ -129,7 +132,7 @@ def test_what_is_the_callers_fault_is_400_and_names_the_field(
     in_text = " (context_length_exceeded)" if found.code == "context_length_exceeded" else ""
     assert error.content() == {
         "error": {
-            "message": (instead or text) + advice + in_text,
+            "message": (instead or text.removesuffix(IMPOSSIBLE)) + advice + in_text,
             "type": "invalid_request_error",
             "param": param,
             "code": found.code,
@@ -144,7 +147,7 @@ def test_every_row_has_an_example() -> None:
 @pytest.mark.covers("a prompt that is too long: 400 context_length_exceeded; in /v1/messages, prompt is too long: ...")
 def test_a_prompt_that_is_too_long_is_told_in_each_apis_words() -> None:
     error = refused(MESSAGES, 400, LLAMACPP_LONG)
-    told = f"{LONG.removesuffix(', try increasing it')}. {context_advice(LLAMACPP, 2048, None)}"
+    told = f"{LONG.removesuffix(IMPOSSIBLE)}. {context_advice(LLAMACPP, 2048, None)}"
     openai = error.content(Dialect.OPENAI)["error"]
     assert openai["code"] == "context_length_exceeded"
     assert (openai["param"], openai["n_ctx"]) == ("messages", 2048)
