@@ -13,7 +13,7 @@ UNUSABLE = (ImportError, OSError, ValueError)
 
 def client_error(error: Exception, environment: Mapping[str, str]) -> SettingsError:
     """The error for one of UNUSABLE that was raised where a client was made."""
-    why = " ".join(str(error).split())
+    why = " ".join(str((isinstance(error, OSError) and error.strerror) or error).split())
     if isinstance(error, OSError):
         name = next((name for name in _CERTIFICATES if environment.get(name)), _CERTIFICATES[0])
         stated, right = f"{name} is {shown(environment.get(name, ''))}: it", "a file or a folder of certificates in PEM"

@@ -164,6 +164,16 @@ async def test_a_hub_that_hangs_holds_nobody_up(
     assert "0.2 s" in answer["error"]["message"]
 
 
+@pytest.mark.covers("503 hub_setting_wrong")
+async def test_a_variable_that_keeps_the_router_from_the_hub_is_named(
+    asking: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "soon")
+    status, answer = await verify(asking, url="acme/tiny")
+    assert (status, answer["error"]["code"]) == (503, "hub_setting_wrong")
+    assert answer["error"]["message"].startswith("HF_HUB_ETAG_TIMEOUT is 'soon': it must be ")
+
+
 async def test_another_host_is_never_asked(asking: Serving, hub: HubServer) -> None:
     asked = len(hub.requests)
     status, answer = await verify(asking, url=f"{hub.cdn_url}/acme/tiny")

@@ -50,6 +50,9 @@ _FINAL = frozenset(
 )
 """The codes of errors that another try does not mend: broken files, what can never fit, faults."""
 
+_WRONG_SETTING = "hub_setting_wrong"
+"""The code for a variable of the server that is wrong."""
+
 _NO_OPTION = frozenset({"context_length_exceeded"})
 """The codes of refusals with status 400 for which no option is to blame."""
 
@@ -95,6 +98,8 @@ def error_of(status: int, content: Any, path: str) -> CommandError:
         return UnknownNameError(message, code)
     if code in _FINAL:
         return FailedError(message, code)
+    if code == _WRONG_SETTING:
+        return UsageError(message, code)
     match status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             return KeyRefusedError(f"{message} --api-key or BERTH_API_KEY gives the key.", code)
@@ -119,7 +124,8 @@ def _told(content: Any) -> dict[str, Any] | None:
     if not isinstance(error, dict):
         return None
     told = cast("dict[str, Any]", error)
-    return told if isinstance(told.get("message"), str) else None
+    is_ours = isinstance(told.get("message"), str) and isinstance(told.get("code"), str | None)
+    return told if is_ours else None
 
 
 def _of_another_server(status: int, path: str) -> CommandError:

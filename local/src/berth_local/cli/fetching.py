@@ -48,9 +48,13 @@ def fetched_now(client: "Client") -> list[dict[str, Any]]:
     return [job for job in jobs if job["phase"] not in (SUCCEEDED, FAILED)]
 
 
-def followed(client: "Client", job_id: str) -> dict[str, Any]:
-    """Waits until the download has ended, and shows how far it is. The download as the API describes it."""
-    with _Interruption() as interruption, DownloadProgress(sys.stderr, is_of_this_machine(client)) as progress:
+def followed(client: "Client", job_id: str, *, begins: bool = True) -> dict[str, Any]:
+    """Waits until the download has ended, and shows how far it is. The download as the API describes it.
+
+    `begins`: False if something speaks against it.
+    """
+    progress = DownloadProgress(sys.stderr, is_of_this_machine(client), begins=begins)
+    with _Interruption() as interruption, progress:
         while True:
             job: dict[str, Any] = client.get(f"/v1/models/download/{quote(job_id, safe='')}")
             progress.show(job)

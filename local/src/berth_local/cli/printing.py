@@ -124,13 +124,18 @@ def _wrapper(width: int) -> textwrap.TextWrapper:
     return textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
 
 
+def moves(stream: TextIO) -> bool:
+    """Whether what the stream shows can be written over: it is a terminal, and not one that only prints."""
+    return stream.isatty() and not _only_prints()
+
+
 def dim(text: str, on_terminal: bool) -> str:
     """The text with the terminal's code for dim, on a terminal for which the user allows colours."""
-    return (
-        f"\x1b[2m{text}\x1b[0m"
-        if on_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-        else text
-    )
+    return f"\x1b[2m{text}\x1b[0m" if on_terminal and "NO_COLOR" not in os.environ and not _only_prints() else text
+
+
+def _only_prints() -> bool:
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")  # as rich knows them
 
 
 def _with_dim_titles(text: str) -> str:

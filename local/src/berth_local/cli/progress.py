@@ -4,7 +4,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from berth_local.cli.printing import duration, size
+from berth_local.cli.printing import duration, moves, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -31,12 +31,14 @@ _AS_ALWAYS = frozenset({"Listing", "Downloading", "Verifying", "Publishing", "St
 class DownloadProgress:
     """Shows a download on a stream. It is a context manager: at its end the bar is gone.
 
-    `one_machine`: whether this machine's own server does it, and no cluster.
+    `one_machine`: whether this machine's own server does it, and no cluster. `begins`: False if something speaks
+    against it, so that nothing is said before its files are known.
     """
 
-    def __init__(self, stream: TextIO, one_machine: bool) -> None:
+    def __init__(self, stream: TextIO, one_machine: bool, *, begins: bool = True) -> None:
         self._stream = stream
         self._one_machine = one_machine
+        self._begins = begins
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._printed_at = float("-inf")
@@ -53,7 +55,9 @@ class DownloadProgress:
 
     def show(self, job: dict[str, Any]) -> None:
         """Shows how far the download is now. `job`: the download as the API describes it."""
-        if self._stream.isatty():
+        if not self._begins and not job["bytes_total"]:
+            return
+        if moves(self._stream):
             self._show_bar(job)
         else:
             self._print(job)

@@ -6,6 +6,8 @@ Elsewhere nobody sees a line go: of what goes on and on, such as an installation
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+from berth_local.cli.printing import moves
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
@@ -23,7 +25,7 @@ class WaitingLine:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._moves = stream.isatty()
+        self._moves = moves(stream)
         self._shown: str | None = None
         self._printed: set[tuple[str, ...]] = set()
         self._status: Status | None = None

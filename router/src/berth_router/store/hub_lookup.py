@@ -80,11 +80,7 @@ class HubLookup:
             open_client()
             repository = list_repository(source.repository, source.revision, self.endpoint, self._token)
         except SettingsError as error:
-            raise ServiceUnavailableError(
-                f"The hub cannot be reached: {error}",
-                code="hub_unavailable",
-                retry_after=60,
-            ) from error
+            raise ServiceUnavailableError(str(error), code="hub_setting_wrong", retry_after=60) from error
         except errors.RepositoryNotFoundError as error:
             return RepositoryPreview(exists=False, problem=str(error))
         except errors.RepositoryGatedError as error:

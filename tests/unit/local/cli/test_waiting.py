@@ -1,7 +1,10 @@
 """What a command says while it waits, where no terminal is."""
 
 import io
+import os
+import pty
 import re
+import select
 
 import pytest
 
@@ -41,3 +44,13 @@ def test_on_a_terminal_the_line_leaves_room_for_ctrl_c(monkeypatch: pytest.Monke
         line.show("loading " + "a-very-long-name" * 20)
     lines = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", terminal.getvalue()).splitlines()
     assert columns - 4 <= max(map(len, lines)) <= columns - len("^C")
+
+
+def test_a_terminal_that_only_prints_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    screen, its_end = pty.openpty()
+    with open(its_end, "w") as terminal, WaitingLine(terminal) as line:  # noqa: PTH123 (it has no path)
+        line.show("loading tiny (1 MB)")
+        assert select.select([screen], [], [], 10)[0]
+        assert os.read(screen, 100) == b"loading tiny (1 MB)\r\n"
+    os.close(screen)

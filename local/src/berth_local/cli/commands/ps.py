@@ -14,6 +14,7 @@ from berth_local.cli.printing import (
     Column,
     duration,
     model_name,
+    moves,
     print_json,
     print_note,
     print_table,
@@ -68,7 +69,7 @@ def ps(watch: bool, output: OutputFormat, url: str | None, api_key: str | None) 
                 print_json(loaded)
             elif output is OutputFormat.TABLE and (_cells(loaded), width) != (_cells(before), before_width):
                 # Flushed, because the remarks below go to stderr, and would be cleared with what was there before.
-                print("\n" if not sys.stdout.isatty() else _CLEAR, end="", flush=True)
+                print(_CLEAR if moves(sys.stdout) else "\n", end="", flush=True)
                 _print(loaded)
 
 

@@ -1,5 +1,6 @@
 """berth pull: fetch a model from the hub."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
     from berth_local.cli.client import Client
 
 _HOSTS = ("hf.co/", "huggingface.co/")
-_ABSENT = ("RepositoryNotFound", "RevisionNotFound", "QuantizationNotFound")
+_ERRORS: Mapping[str, type[CommandError]] = {
+    "RepositoryNotFound": UnknownNameError,
+    "RevisionNotFound": UnknownNameError,
+    "QuantizationNotFound": UnknownNameError,
+    "InvalidSettings": UsageError,
+}
+"""The errors for the reasons of a download that has failed; of all others it is FailedError."""
 
 
 @click.command()
@@ -60,10 +67,10 @@ def pull(
     with connect_or_serve(Target(url, api_key)) as client:
         stays = _stays(client)
         stated = {name: value for name, value in wanted.items() if value}
-        _tell_size(client, stated)
+        begins = _tell_size(client, stated)
         job, store = client.post("/v1/models/download", stated), store_of(client)
         try:
-            done = followed(client, job["job_id"])
+            done = followed(client, job["job_id"], begins=begins)
         except KeyboardInterrupt:
             goes_on = "; the server goes on with the download: `berth pull {}` shows how far it is"
             told = (goes_on if stays else ": `berth pull {}` goes on from here").format(repository)
@@ -72,7 +79,7 @@ def pull(
     if output is OutputFormat.JSON:
         print_json(done)
     if done["phase"] == FAILED:
-        error = UnknownNameError if done["reason"] in _ABSENT else FailedError
+        error = _ERRORS.get(done["reason"], FailedError)
         raise error(f"{repository} was not fetched: {done['message'] or done['reason']}", done["reason"])
     name = model_name(done["destination"])
     if broken:
@@ -100,21 +107,23 @@ def _stays(client: "Client") -> bool:
     return running is None or running.url != client.url or running.lasts
 
 
-def _tell_size(client: "Client", wanted: dict[str, Any]) -> None:
-    """Says what will be fetched, before it is. Raises NotNowError if the hub cannot be asked.
+def _tell_size(client: "Client", wanted: dict[str, Any]) -> bool:
+    """Says what will be fetched, before it is. False: something speaks against it.
 
-    What speaks against the download, the download says: some of its files may be there already.
+    Raises NotNowError if the hub cannot be asked, and UsageError if a variable of the server keeps it from that. What
+    speaks against the download, the download says: some of its files may be there already.
     """
     try:
         told: dict[str, Any] = client.post("/v1/models/verify-repo", wanted)
-    except NotNowError as error:
+    except (NotNowError, UsageError) as error:
         # A download waits for a hub that was asked too much, and in a cluster reaches what the router may not.
         if error.code == "hub_rate_limit" or store_of(client) is None:
-            return
+            return True
         raise
     if told["files"] and told["downloadable"]:
         free = f", {size(told['free_bytes'])} free" if told["free_bytes"] is not None else ""
         print_note(f"{size(told['total_bytes'])} in {counted(len(told['files']), 'file')}{free}")
+    return bool(told["downloadable"])
 
 
 def parsed_repository(text: str) -> tuple[str, str | None]:
