@@ -1,63 +1,33 @@
 """Berth's API over HTTP, as the commands need it: the management routes, and chat as a stream of events."""
 
-import json
 import os
-import re
 import socket
+import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
-from berth_local.cli.address import check_key, check_url, model_path
-from berth_local.cli.api_errors import error_of, stream_error_of
+from berth_local.cli.address import check_key, check_url, is_this_machine, model_path
+from berth_local.cli.api_errors import error_of
+from berth_local.cli.chat_events import ChatEvent, chat_events
 from berth_local.cli.errors import CommandError, FailedError, NoServerError, NotNowError
 from berth_local.cli.http_client import HttpClient
-from berth_local.cli.http_messages import BrokenOffError, HttpAnswer, NotReachedError, SilentError
-from berth_local.cli.printing import model_name
+from berth_local.cli.http_messages import BrokenOffError, HttpAnswer, NotReachedError, NotTrustedError, SilentError
+from berth_local.cli.printing import model_name, print_note
 from berth_local.cli.room_words import Residents
 from berth_process.http_environment import UNUSABLE, client_error
 
 _ANSWER_SECONDS = 120.0
 """Unloading waits up to 30 s for answers under way. All other management requests are quick."""
 
+_PATIENCE_SECONDS = 10.0
+"""So long nothing comes before whoever waits is told."""
+
 _SOON_SECONDS = 2.0
 """So long somebody waits for what is merely nice to know."""
 
 _COLD_START_SECONDS = 600.0
 """Longer than a router holds a request for a model that is starting (540 s)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The model is not ready yet. `reason`: why, in the router's words."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A piece of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Thought:
-    """A piece of what the model thinks before it answers."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The answer is complete. `usage`: as in OpenAI's API; None where the engine does not send it."""
-
-    reason: str | None
-    usage: dict[str, Any] | None
-
-
-ChatEvent = Waiting | Text | Thought | Finished
 
 
 class Client:
@@ -71,10 +41,9 @@ class Client:
         check_url(url)
         check_key(api_key)
         self.url = url.rstrip("/").removesuffix("/v1")
-        # HTTP_PROXY is for other machines, not for a port of this one.
-        self._proxied = not re.match(r"https?://(127\.|localhost\b|\[::1\])", self.url)
         try:
-            self._http = HttpClient(self.url, api_key, proxied=self._proxied)
+            # HTTP_PROXY is for other machines, not for a port of this one.
+            self._http = HttpClient(self.url, api_key, proxied=not is_this_machine(url))
         except UNUSABLE as error:
             raise client_error(error, os.environ) from None
 
@@ -91,7 +60,8 @@ class Client:
 
         `on_connected` gets the socket of its connection: whoever shuts that down ends the wait.
         """
-        self._json("POST", "/v1/models/load", body=body, seconds=_COLD_START_SECONDS, on_connected=on_connected)
+        path = "/v1/models/load"
+        self._json("POST", path, who=None, body=body, seconds=_COLD_START_SECONDS, on_connected=on_connected)
 
     def delete(self, path: str) -> Any:
         """The JSON that the path answers with."""
@@ -99,8 +69,7 @@ class Client:
 
     def lines(self, path: str, **query: str) -> Iterator[str]:
         """Yields the lines of a text as they come, until the server ends it."""
-        with self._answering(), self._http.request("GET", path, query=query, seconds=None) as answer:
-            _check(answer, path)
+        with self._asked("GET", path, who=self.url, query=query, seconds=None) as answer:
             yield from answer.lines()
 
     def model_bytes(self, name: str) -> int | None:
@@ -132,52 +101,82 @@ class Client:
         """Yields the events of an answer as the engine makes it. The engine stops when the iterator is closed."""
         wanted = {**body, "stream": True, "stream_options": {"include_usage": True}}
         path = "/v1/chat/completions"
-        with self._answering(), self._http.request("POST", path, body=wanted, seconds=_COLD_START_SECONDS) as answer:
-            _check(answer, path)
-            yield from _chat_events(answer.lines())
+        who = model_name(str(body["model"]))
+        with self._asked("POST", path, who=who, body=wanted, seconds=_COLD_START_SECONDS) as answer:
+            try:
+                yield from chat_events(answer.lines())
+            except ValueError:
+                raise FailedError(self._answered(path)) from None
 
     def _json(self, method: str, path: str, *, seconds: float = _ANSWER_SECONDS, **request: Any) -> Any:
-        with self._answering(), self._http.request(method, path, seconds=seconds, **request) as answer:
-            _check(answer, path)
+        who: str | None = request.pop("who", self.url)
+        with self._asked(method, path, who=who, seconds=seconds, **request) as answer:
             try:
                 told: Any = answer.json()
             except ValueError:
                 raise FailedError(
                     f"{self.url} is not Berth's address: {path} answered with something that is not JSON"
                 ) from None
-        answered = f"{self.url} is not Berth's address: {path} answered as Berth does not"
         # Some servers refuse with status 200, and the error as a text.
         if not isinstance(told, dict) or isinstance(cast("dict[str, Any]", told).get("error"), str):
-            raise FailedError(answered)
-        return _Told(cast("dict[str, Any]", told), answered)
+            raise FailedError(self._answered(path))
+        return _told(told, self._answered(path))
+
+    def _answered(self, path: str) -> str:
+        return f"{self.url} is not Berth's address: {path} answered as Berth does not"
+
+    @contextmanager
+    def _asked(self, method: str, path: str, *, who: str | None, **request: Any) -> Generator[HttpAnswer]:
+        """The answer, which is no refusal. `who`: whom the user is told to wait for; None: that is not told."""
+        with self._answering(), ExitStack() as asking:
+            with _patience(who):
+                answer = asking.enter_context(self._http.request(method, path, **request))
+            _check(answer, path)
+            yield answer
 
     @contextmanager
     def _answering(self) -> Generator[None]:
         try:
             yield
+        except NotTrustedError as error:
+            told = f"{self.url} has a certificate that this machine does not trust ({error})"
+            cure = "SSL_CERT_FILE must name the file of its certificate"
+            raise NoServerError(f"{told}: if its authority is one of your own, {cure}") from None
         except NotReachedError as error:
-            proxy = _proxy_of(self.url) if self._proxied else None
-            if proxy:
-                cure = f" through the proxy of {proxy}: does that run? NO_PROXY names hosts that need none"
+            if error.proxy:
+                cure = f" through the proxy of {error.proxy}: does that run? NO_PROXY names hosts that need none"
             else:
                 cure = ": `berth up` starts one, --url names another"
-            raise NoServerError(f"no server answers at {self.url} ({_cause(error)}){cure}") from None
+            raise NoServerError(f"no server answers at {self.url} ({error}){cure}") from None
         except SilentError:
             raise NotNowError(f"{self.url} did not answer in time") from None
         except BrokenOffError as error:
-            raise FailedError(f"{self.url} broke off ({_cause(error)})") from None
+            raise FailedError(f"{self.url} broke off ({error})") from None
 
 
-def _proxy_of(url: str) -> str | None:
-    """The variable that names the proxy through which the URL is asked. None: it is asked without one."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 (late, as all that a server of this machine needs not)
-    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
+@contextmanager
+def _patience(who: str | None) -> Generator[None]:
+    """Says whom the command waits for, if that takes long."""
+    told = f"{who} has not answered yet; Ctrl-C ends the wait"
+    timer = threading.Timer(_PATIENCE_SECONDS, print_note, (told,)) if who else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer:
+            timer.cancel()
 
-    parts, proxies = urlsplit(url), getproxies()
-    if not (proxies.get(parts.scheme) or proxies.get("all")) or proxy_bypass(parts.hostname or ""):
-        return None
-    names = (f"{parts.scheme}_proxy", f"{parts.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
-    return next((name for name in names if os.environ.get(name)), None)
+
+def _told(value: Any, answered: str) -> Any:
+    """The JSON, with every object in it as a _Told."""
+    if isinstance(value, list):
+        return [_told(each, answered) for each in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return _Told({name: _told(each, answered) for name, each in fields.items()}, answered)
+    return value
 
 
 class _Told(dict[str, Any]):
@@ -200,38 +199,6 @@ def is_berth(url: str) -> bool:
     except (NotReachedError, SilentError, BrokenOffError, *UNUSABLE):
         return False
     return isinstance(told, dict) and "status" in told
-
-
-def _cause(error: Exception) -> str:
-    """The reason of the error without its number, such as 'connection refused'."""
-    text = str(error) or type(error).__name__
-    return re.sub(r"^\[Errno -?\d+\] ", "", text).rstrip(".").lower()
-
-
-def _chat_events(lines: Iterator[str]) -> Iterator[ChatEvent]:
-    finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
-    for line in lines:
-        if line.startswith(": "):
-            yield Waiting(line.removeprefix(": "))
-        if not line.startswith("data: "):
-            continue
-        data = line.removeprefix("data: ")
-        if data == "[DONE]":
-            yield Finished(finish_reason, usage)
-            return
-        event: dict[str, Any] = json.loads(data)
-        if "error" in event:
-            raise stream_error_of(event)
-        usage = event.get("usage") or usage
-        for choice in event.get("choices") or ():
-            finish_reason = choice.get("finish_reason") or finish_reason
-            delta: dict[str, Any] = choice.get("delta") or {}
-            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-                yield Thought(thought)
-            if delta.get("content"):
-                yield Text(delta["content"])
-    raise FailedError("the answer broke off before its end")
 
 
 def _check(answer: HttpAnswer, path: str) -> None:

@@ -17,8 +17,8 @@ CONNECT_SECONDS = 5.0
 class HttpClient:
     """Requests to one server. `url`: its address. `proxied`: the environment's proxies count.
 
-    Raises OSError where the certificates that the environment names cannot be read, and ValueError for a proxy that is
-    none.
+    Raises OSError where the certificates that the environment names cannot be read, and SettingsError for a proxy that
+    is none.
     """
 
     def __init__(self, url: str, api_key: str | None = None, *, proxied: bool = True) -> None:

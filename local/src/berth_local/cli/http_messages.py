@@ -1,4 +1,4 @@
-"""An HTTP request, and what comes of it, however it is sent: an answer, or one of three errors."""
+"""An HTTP request, and what comes of it, however it is sent: an answer, or an error."""
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +10,15 @@ OnConnected = Callable[[socket.socket], None]
 
 class NotReachedError(Exception):
     """There is no connection to the server. The message is the reason."""
+
+    def __init__(self, reason: str, proxy: str | None = None) -> None:
+        super().__init__(reason)
+        self.proxy = proxy
+        """The variable that names the proxy which should have led there. None: it is asked without one."""
+
+
+class NotTrustedError(NotReachedError):
+    """The server's certificate is not one that this machine trusts."""
 
 
 class SilentError(Exception):
@@ -55,6 +64,16 @@ class HttpAnswer(Protocol):
     def lines(self) -> Iterator[str]:
         """Yields the lines as they come, without their ends."""
         ...
+
+
+def reason_of(error: Exception) -> str:
+    """Why there is no connection, or none any more, in words such as `connection refused`."""
+    if isinstance(error, UnicodeError):  # of Python's codec for the names of hosts
+        return "no host has such a name"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
 
 
 class Transport(Protocol):

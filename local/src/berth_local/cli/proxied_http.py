@@ -1,160 +1,109 @@
-"""HTTP to other machines by Python's own library, which knows proxies and certificates."""
+"""HTTP to other machines: through proxies, and encrypted where the address says so."""
 
-import http.client
-import json
-from collections.abc import Callable, Generator, Iterator
+import socket
+import ssl
+from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
-from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, getproxies
+from urllib.parse import urlsplit
 
+from berth_local.cli.http_exchange import ExchangedAnswer
 from berth_local.cli.http_messages import (
-    IN_THE_MIDDLE,
-    NOT_HTTP,
     BrokenOffError,
     HttpRequest,
     NotReachedError,
-    OnConnected,
+    NotTrustedError,
     SilentError,
+    reason_of,
 )
+from berth_local.cli.plain_http import connected
+from berth_local.cli.proxies import proxy_for
 
-if TYPE_CHECKING:
-    import ssl
+_PORTS = {"http": 80, "https": 443}
+_NO_PASSWORD = 407
 
 
 class ProxiedHttp:
     """A Transport. `url`: the server's address. `proxied`: the environment's proxies count.
 
-    Raises OSError where the certificates that the environment names cannot be read, and ValueError for a proxy that is
-    none.
+    Raises OSError where the certificates that the environment names cannot be read, and SettingsError for a proxy that
+    is none.
     """
 
     def __init__(self, url: str, *, proxied: bool) -> None:
-        self._url = url
-        self._proxies = _checked_proxies() if proxied else {}
-        self._certificates = _certificates() if url.startswith("https://") else None
+        parts = urlsplit(url)
+        self._name = parts.hostname or ""
+        self._port = parts.port or _PORTS[parts.scheme]
+        self._host = parts.netloc
+        self._certificates = _certificates() if parts.scheme == "https" else None
+        self._proxy = proxy_for(parts.scheme, parts.netloc) if proxied else None
+        # A proxy is told the whole address, unless it only passes on what it cannot read.
+        whole = self._proxy and not self._certificates
+        self._prefix = f"http://{parts.netloc}{parts.path}" if whole else parts.path
+        self._headers = {"Host": self._host, **(self._proxy.headers if self._proxy and whole else {})}
 
     @contextmanager
-    def ask(self, request: HttpRequest) -> Generator["_ProxiedAnswer"]:
+    def ask(self, request: HttpRequest) -> Generator[ExchangedAnswer]:
         """The answer."""
-        url = f"{self._url}{request.path}"
-        wanted = Request(url, request.content, dict(request.headers), method=request.method)  # noqa: S310 (check_url has seen to http and https)
-        opener = self._opener(partial(_connect, request.connect_seconds, request.on_connected))
-        with _telling(), opener.open(wanted, timeout=request.seconds) as response:
-            yield _ProxiedAnswer(response)
+        with self._connected(request.connect_seconds) as connection:
+            connection.settimeout(request.seconds)
+            if request.on_connected:
+                request.on_connected(connection)
+            target, headers = self._prefix + request.path, {**self._headers, **request.headers}
+            answer = ExchangedAnswer(connection, request.method, target, headers, request.content)
+            if self._proxy and answer.status == _NO_PASSWORD:
+                raise self._refused(answer.status)
+            yield answer
 
-    def _opener(self, connect: "_Connect") -> OpenerDirector:
-        """Without urllib's own handlers, which turn refusals into errors and follow redirections."""
-        opener = OpenerDirector()
-        opener.add_handler(ProxyHandler(self._proxies))
-        opener.add_handler(_Plain(connect))
-        if self._certificates:
-            opener.add_handler(_Secure(connect, self._certificates))
-        return opener
+    def _connected(self, seconds: float) -> socket.socket:
+        try:
+            connection = connected(self._proxy.address if self._proxy else (self._name, self._port), seconds)
+            try:
+                return self._secured(connection, self._certificates) if self._certificates else connection
+            except BaseException:
+                connection.close()
+                raise
+        except NotReachedError as error:
+            error.proxy = self._proxy.variable if self._proxy else None
+            raise
 
+    def _secured(self, connection: socket.socket, certificates: ssl.SSLContext) -> socket.socket:
+        if self._proxy:
+            self._tunnel(connection, self._proxy.headers)
+        try:
+            return certificates.wrap_socket(connection, server_hostname=self._name)
+        except ssl.SSLCertVerificationError as error:
+            raise NotTrustedError(error.verify_message[:1].lower() + error.verify_message[1:].rstrip(".")) from None
+        except ssl.SSLError:
+            raise NotReachedError("it does not speak TLS, as https:// asks for") from None
+        except OSError as error:
+            raise NotReachedError(reason_of(error)) from None
 
-class _ProxiedAnswer:
-    """An HttpAnswer."""
+    def _tunnel(self, connection: socket.socket, headers: dict[str, str]) -> None:
+        """Has the proxy pass on all that follows."""
+        host = f"[{self._name}]" if ":" in self._name else self._name
+        place = f"{host}:{self._port}"
+        try:
+            answer = ExchangedAnswer(connection, "CONNECT", place, {"Host": place, **headers}, None)
+        except SilentError:
+            raise NotReachedError("the proxy did not answer in time") from None
+        except BrokenOffError as error:
+            raise NotReachedError(str(error)) from None
+        if not 200 <= answer.status < 300:
+            raise self._refused(answer.status)
 
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self._response = response
-        self.status = response.status
-
-    def json(self) -> Any:
-        """The content as JSON."""
-        return json.loads(self._response.read())
-
-    def lines(self) -> Iterator[str]:
-        """Yields the lines as they come."""
-        for line in self._response:
-            yield line.decode(errors="replace").rstrip("\r\n")
-
-
-_Connect = Callable[[http.client.HTTPConnection, Callable[[], None]], None]
-"""Connects the connection by its own `connect`."""
-
-
-def _connect(
-    seconds: float,
-    on_connected: OnConnected | None,
-    connection: http.client.HTTPConnection,
-    connect: Callable[[], None],
-) -> None:
-    silence, connection.timeout = connection.timeout, seconds
-    connect()
-    connection.sock.settimeout(silence)
-    if on_connected:
-        on_connected(connection.sock)
-
-
-class _PlainConnection(http.client.HTTPConnection):
-    def __init__(self, connect: _Connect, host: str, **settings: Any) -> None:
-        super().__init__(host, **settings)
-        self._connect = connect
-
-    def connect(self) -> None:
-        self._connect(self, super().connect)
+    def _refused(self, status: int) -> NotReachedError:
+        variable = self._proxy.variable if self._proxy else None
+        if status == _NO_PASSWORD:
+            return NotReachedError(
+                "the proxy asks for another name and password, as in http://NAME:PASSWORD@HOST", variable
+            )
+        return NotReachedError(f"the proxy refused with status {status}", variable)
 
 
-class _SecureConnection(http.client.HTTPSConnection):
-    def __init__(self, connect: _Connect, host: str, **settings: Any) -> None:
-        super().__init__(host, **settings)
-        self._connect = connect
-
-    def connect(self) -> None:
-        self._connect(self, super().connect)
-
-
-class _Plain(HTTPHandler):
-    def __init__(self, connect: _Connect) -> None:
-        super().__init__()
-        self._connect = connect
-
-    def http_open(self, req: Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_PlainConnection, self._connect), req)
-
-
-class _Secure(HTTPSHandler):
-    def __init__(self, connect: _Connect, certificates: "ssl.SSLContext") -> None:
-        super().__init__(context=certificates)
-        self._connect = connect
-        self._certificates = certificates
-
-    def https_open(self, req: Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_SecureConnection, self._connect), req, context=self._certificates)
-
-
-@contextmanager
-def _telling() -> Generator[None]:
-    """Has the library's errors be those of this module."""
-    try:
-        yield
-    except URLError as error:
-        raise NotReachedError(str(error.reason)) from None
-    except TimeoutError:
-        raise SilentError from None
-    except OSError as error:
-        raise BrokenOffError(str(error) or type(error).__name__) from None
-    except http.client.HTTPException as error:
-        early = isinstance(error, http.client.IncompleteRead)
-        raise BrokenOffError(IN_THE_MIDDLE if early else NOT_HTTP) from None
-
-
-def _checked_proxies() -> dict[str, str]:
-    """The proxies that the environment names, by scheme. Raises ValueError."""
-    proxies = {name: proxy for name, proxy in getproxies().items() if name != "no"}
-    everywhere = proxies.pop("all", None)
-    if everywhere:
-        proxies = {"http": everywhere, "https": everywhere} | proxies
-    for proxy in (proxies.get("http"), proxies.get("https")):
-        if proxy and "://" in proxy and not proxy.startswith(("http://", "https://")):
-            raise ValueError(f"a proxy of the kind {proxy.partition(':')[0]} is not known here")
-    return proxies
-
-
-def _certificates() -> "ssl.SSLContext":
+def _certificates() -> ssl.SSLContext:
     """Those of this machine, or those that the environment names, wherever the system keeps them. Raises OSError."""
-    import httpx2  # noqa: PLC0415 (it takes a while, and a server of this machine has no certificate)
+    import httpx2  # noqa: PLC0415 (it takes a while, and a server without encryption has no certificate)
 
-    return httpx2.create_ssl_context()
+    context = httpx2.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

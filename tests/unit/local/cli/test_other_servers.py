@@ -13,12 +13,14 @@ from tests.unit.local.cli.conftest import Ran, run_command
 
 
 @contextmanager
-def answering(status: int, content: bytes) -> Generator[str]:
-    """The address of a server that answers everything so."""
+def answering(status: int, content: bytes, until: threading.Event | None = None) -> Generator[str]:
+    """The address of a server that answers everything so. `until`: it does so only then."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if until:
+                until.wait(10)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -55,6 +57,7 @@ ASKED = ("the server answered /v1/models/loaded with status {}", "and not as Ber
         (404, json.dumps({"detail": "Not Found"}).encode(), 1),
         (404, json.dumps({"error": "not found"}).encode(), 1),
         (400, json.dumps({"error": {"message": 7}}).encode(), 1),
+        (400, json.dumps({"error": {"message": "m", "code": ["x"]}}).encode(), 1),
         (302, b"", 1),
         (401, b"<html>Log in</html>", 5),
         (502, b"<html>Bad gateway</html>", 6),
@@ -66,11 +69,53 @@ def test_a_refusal_that_is_not_of_berth_is_told_as_that(status: int, content: by
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"{}", b"null", b'"hello"', b'{"error": "Unexpected endpoint (GET /v1/x)"}']
+    "content",
+    [
+        b"[]",
+        b"{}",
+        b"null",
+        b'"hello"',
+        b'{"loaded_models": [{}]}',
+        b'{"error": "Unexpected endpoint (GET /v1/x)"}',
+    ],
 )
 def test_an_answer_that_is_not_of_berth_is_told_as_that(content: bytes) -> None:
     told = "berth: URL is not Berth's address: /v1/models/loaded answered as Berth does not\n"
     assert ran(200, content, "ps") == Ran(1, "", told)
+
+
+def test_a_page_in_place_of_an_answer_is_told_as_that() -> None:
+    told = "berth: URL is not Berth's address: /v1/chat/completions answered as Berth does not\n"
+    assert ran(200, b"<html>Log in</html>", "run", "tiny", "Hi") == Ran(1, "", told)
+
+
+@pytest.mark.parametrize("rest", ["?x=1", "#x", "/v1?x=1"])
+def test_an_address_that_is_a_whole_request_is_none(rest: str) -> None:
+    done = run_command(("ps", "--url", f"http://127.0.0.1:9{rest}"), {})
+    assert done.code == 2
+    assert "must be a server's address" in done.err
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST", "[::1]", "127.1"])
+def test_no_proxy_is_asked_for_this_machine(host: str) -> None:
+    done = run_command(("ps", "--url", f"http://{host}:9"), {"HTTP_PROXY": "http://127.0.0.1:8", "NO_PROXY": ""})
+    assert done.code == 4
+    assert "proxy" not in done.err
+
+
+def test_a_server_that_is_silent_is_named_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("berth_local.cli.client._PATIENCE_SECONDS", 0.05)
+    told = threading.Event()
+    noted: list[str] = []
+
+    def note(text: str) -> None:
+        noted.append(text)
+        told.set()
+
+    monkeypatch.setattr("berth_local.cli.client.print_note", note)
+    with answering(200, b'{"loaded_models": []}', until=told) as url:
+        assert run_command(("ps",), {"BERTH_URL": url}).code == 0
+    assert noted == [f"{url} has not answered yet; Ctrl-C ends the wait"]
 
 
 def test_an_answer_that_breaks_off_with_an_error_of_another_server_says_so() -> None:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from berth_local.cli.chat.screen import Screen
-from berth_local.cli.client import Finished, Text, Thought, Waiting
+from berth_local.cli.chat_events import Finished, Text, Thought, Waiting
 from berth_local.cli.errors import CommandError, FailedError
 from berth_local.cli.printing import counted, terminal_width
 from berth_local.cli.room_words import Residents, waits_for_room

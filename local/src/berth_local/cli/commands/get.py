@@ -1,5 +1,6 @@
 """berth get: a model as the resource that a cluster takes."""
 
+import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -62,4 +63,5 @@ def _print_manifest(manifest: dict[str, Any], output: ManifestFormat | None) -> 
         return
     import yaml  # noqa: PLC0415 (only where it is wanted)
 
-    print(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120), end="")
+    plain = json.loads(json.dumps(manifest))  # YAML knows Python's own dictionaries alone
+    print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120), end="")
