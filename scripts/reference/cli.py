@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from berth_local.cli import errors
-from berth_local.cli.main import app
+from berth_local.cli.app import app
 from reference.markdown import page, paragraph
 
 _WIDTH = 100

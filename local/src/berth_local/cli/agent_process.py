@@ -6,9 +6,9 @@ import signal
 import subprocess
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
 from berth_local.cli.errors import FailedError
+from berth_local.serve.interface import user_home
 
 _INSTALLED_BESIDE_PATH = (".local/bin", ".claude/local", ".opencode/bin", ".npm-global/bin")
 """Folders of the home in which installers of agents put them, whether or not PATH has these."""
@@ -16,7 +16,7 @@ _INSTALLED_BESIDE_PATH = (".local/bin", ".claude/local", ".opencode/bin", ".npm-
 
 def find_program(name: str) -> str | None:
     """Where the program is; None where it is not installed."""
-    places = [os.environ.get("PATH", os.defpath), *(str(Path.home() / place) for place in _INSTALLED_BESIDE_PATH)]
+    places = [os.environ.get("PATH", os.defpath), *(str(user_home() / place) for place in _INSTALLED_BESIDE_PATH)]
     return shutil.which(name, path=os.pathsep.join(places))
 
 

@@ -1,11 +1,14 @@
 """Commands whose modules are loaded when one is called: a command need not wait for what others import."""
 
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
 
 import click
+
+from berth_local.cli.errors import InterruptedByUserError
 
 
 class ReaderLeftError(Exception):
@@ -86,8 +89,12 @@ class CommandGroup(HelpfulGroup):
 
 @contextmanager
 def _told_apart() -> Generator[None]:
-    """Has a reader who left be no failure, which click makes of it."""
+    """Has a reader who left be no failure, which click makes of it, and Ctrl-C no empty line."""
     try:
         yield
     except BrokenPipeError:
         raise ReaderLeftError from None
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # which shows ^C
+        raise InterruptedByUserError("interrupted") from None

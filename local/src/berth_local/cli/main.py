@@ -1,161 +1,37 @@
-"""The command `berth`."""
+"""The program `berth`: what is there before its first module is loaded, and after its last word."""
 
-import gc
-import io
-import os
-import sys
+import signal
 
-import click
+# Python's own handler would print a traceback while modules are loaded.
+_INTERRUPTS = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _INTERRUPTS:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from berth_local.cli.command_group import CommandGroup, ReaderLeftError
-from berth_local.cli.errors import CommandError, FailedError, InterruptedByUserError, UsageError
-from berth_local.cli.printing import print_error
-from berth_local.cli.usage import usage_message
-from berth_process.setting_values import log_level
-from berth_process.settings_error import SettingsError, read_variable
-
-_WIDEST_HELP = 120
+import gc  # noqa: E402 (as above)
+import sys  # noqa: E402
 
 _NEW_OBJECTS = 50_000
 """So many objects more are there before Python looks for garbage: it would do so sixty times while modules load."""
 
-_COMMANDS = {
-    "run": "run:run",
-    "up": "up:up",
-    "down": "down:down",
-    "launch": "launch:launch",
-    "ps": "ps:ps",
-    "list": "models:list_models",
-    "show": "show:show",
-    "pull": "pull:pull",
-    "rm": "models:remove",
-    "stop": "stop:stop",
-    "describe": "describe:describe",
-    "logs": "logs:logs",
-    "get": "get:get",
-    "status": "status:status",
-    "doctor": "doctor:doctor",
-    "completion": "completion:completion",
-    "version": "version:version",
-    "service": "service:service",
-    "engines": "engines:engines",
-}
-"""The module of each command in berth_local.cli.commands, and what the command is called there."""
-
-_OTHER_NAMES = {"ls": "list"}
-
-_ELSEWHERE = {
-    "serve": "up",
-    "start": "up",
-    "chat": "run",
-    "ask": "run",
-    "models": "list",
-    "download": "pull",
-    "delete": "rm",
-    "remove": "rm",
-    "unload": "stop",
-    "log": "logs",
-    "help": "--help",
-}
-"""What other programs, Ollama and kubectl among them, call these commands."""
-
-
-def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        from berth_local.cli.commands.version import print_version  # noqa: PLC0415 (only where it is wanted)
-
-        print_version()
-        context.exit()
-
-
-@click.group(
-    cls=CommandGroup,
-    modules=_COMMANDS,
-    other_names=_OTHER_NAMES,
-    elsewhere=_ELSEWHERE,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST_HELP},
-)
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_version,
-    help="Print Berth's version.",
-)
-def app() -> None:
-    """Ask for a language model by name and it is there: on this machine, or on a cluster with --url."""
-    read_variable(os.environ, "BERTH_LOG_LEVEL", log_level, "INFO")  # which not every command uses
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Runs the command and ends the process with its exit code."""
     gc.set_threshold(_NEW_OBJECTS)
-    code = exit_code(sys.argv[1:])
+    from berth_local.cli.app import exit_code  # noqa: PLC0415 (as above)
+
+    if _INTERRUPTS:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code = exit_code(sys.argv[1:])
+    except KeyboardInterrupt:  # once more, while the first one was answered
+        code = _INTERRUPTED
+    if _INTERRUPTS:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.freeze()  # what is there goes with the process: Python need not look through it as it ends
     sys.exit(code)
 
 
-def exit_code(arguments: list[str]) -> int:
-    """Runs the command. Prints an error in one line on stderr. The exit code."""
-    _open_streams()
-    try:
-        _check_text(arguments)
-        ended = app.main(arguments or ["--help"], prog_name="berth", standalone_mode=False)
-        sys.stdout.flush()
-    except click.ClickException as error:
-        return _failed(UsageError(usage_message(error, arguments)))
-    except CommandError as error:
-        return _failed(error)
-    except SettingsError as error:
-        return _failed(UsageError(str(error)))
-    except SystemExit as answered:  # completion has answered a shell
-        return answered.code if isinstance(answered.code, int) else 0
-    except (KeyboardInterrupt, click.Abort):
-        return _failed(InterruptedByUserError("interrupted"))
-    except (ReaderLeftError, BrokenPipeError):
-        _drop_output()
-        return 0
-    except OSError as error:
-        _drop_output()
-        where = f"{error.filename} cannot be used" if error.filename else "what it prints cannot be written"
-        return _failed(FailedError(f"{where}: {error.strerror or error}"))
-    return ended if isinstance(ended, int) else 0
-
-
-def _open_streams() -> None:
-    """Gives the process the streams that whoever started it has closed.
-
-    A character that a stream has not got is written as Python would: `\\xe9`.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 (it stays open as long as the process)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _drop_output() -> None:
-    """Forgets what stdout could not take. Python would try it once more at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _check_text(arguments: list[str]) -> None:
-    """Raises UsageError for an argument that is not text, and for a folder without a name.
-
-    The name of a folder may be other bytes. The empty one would be the current folder's.
-    """
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        if argument == "--models=" or (before == "--models" and not argument):
-            raise UsageError("--models is '': it must be a folder of models")
-        if "--models" not in (before, argument.partition("=")[0]) and not argument.isascii():
-            try:
-                argument.encode()
-            except UnicodeEncodeError:
-                raise UsageError(f"{argument!a} is not text in UTF-8") from None
-
-
-def _failed(error: CommandError) -> int:
-    print_error(error.message)
-    return error.exit_code
+if __name__ == "__main__":
+    main()

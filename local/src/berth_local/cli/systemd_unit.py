@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from berth_local.serve.interface import user_home
+
 NAME = "berth.service"
 
 _KEPT = (
@@ -58,7 +60,7 @@ def unit_text(program: Sequence[str], options: Sequence[str], environment: Mappi
 
 def _configuration(environment: Mapping[str, str]) -> Path:
     stated = environment.get("XDG_CONFIG_HOME")
-    return Path(stated) if stated else Path(environment.get("HOME") or Path.home()) / ".config"
+    return Path(stated) if stated else Path(environment.get("HOME") or user_home()) / ".config"
 
 
 def _escaped(text: str) -> str:

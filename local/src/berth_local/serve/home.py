@@ -24,11 +24,21 @@ _USERS = "users"
 
 def home_directory() -> Path:
     """BERTH_HOME, or berth in the user's data directory. Raises SettingsError if BERTH_HOME is something else there."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
-    home = Path(os.environ.get("BERTH_HOME") or Path(data) / "berth")
+    data = os.environ.get("XDG_DATA_HOME")
+    home = Path(os.environ.get("BERTH_HOME") or (Path(data) if data else user_home() / ".local/share") / "berth")
     if home.exists() and not home.is_dir() and (wrong := wrong_home(home, NotADirectoryError(0, "Not a directory"))):
         raise wrong
     return home
+
+
+def user_home() -> Path:
+    """The user's own folder. Raises SettingsError where neither HOME nor the system's list of users names one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise SettingsError(
+            "HOME is not set, and this user has no folder: HOME or BERTH_HOME must name one that can be written to"
+        ) from None
 
 
 def wrong_home(home: Path, error: OSError) -> SettingsError | None:

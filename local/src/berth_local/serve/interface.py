@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from berth_local.serve import ending, home
-from berth_local.serve.home import Holder, RunningServer, UseLock, home_directory
+from berth_local.serve.home import Holder, RunningServer, UseLock, home_directory, user_home
 from berth_local.serve.options import ServeOptions
 from berth_local.serve.state import InUseError, StartError, WrongOptionError
 
@@ -34,6 +34,7 @@ __all__ = [
     "serve_until_signal",
     "serving_in_background",
     "use_lock",
+    "user_home",
 ]
 
 

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import orjson
 import pytest
 
-from berth_local.cli.main import exit_code
+from berth_local.cli.app import exit_code
 from tests.unit.router.conftest import Serving, engine, ready, serving, settings
 
 __all__ = ["engine", "ready", "serving", "settings"]

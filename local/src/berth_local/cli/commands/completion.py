@@ -10,6 +10,7 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 from berth_local.cli.errors import UsageError
 from berth_local.cli.options import OneOf
 from berth_local.cli.printing import print_note
+from berth_local.serve.interface import user_home
 
 
 class Shell(StrEnum):
@@ -52,12 +53,12 @@ def completion(shell: Shell | None, install: bool) -> None:
     if not install:
         print(script)
         return
-    file = Path.home() / _FILES[chosen]
+    file = user_home() / _FILES[chosen]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"{script}\n")
     if chosen in _LOADED_BY:
         name, line = _LOADED_BY[chosen]
-        _add_line(Path.home() / name, line.format(file=file))
+        _add_line(user_home() / name, line.format(file=file))
     print_note(f"{file} completes berth in every new {chosen}")
 
 
