@@ -33,7 +33,7 @@ _COLOURS = ("FORCE_COLOR", "CLICOLOR_FORCE")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 _FETCHED = re.compile(r"Preparing packages\.\.\. \((\d+)/(\d+)\)")
 _IN_PLACE = re.compile(r"[█░] \[(\d+)/(\d+)\] ")
-_DOWNLOAD = re.compile(r"(\S+)\s+-{5,}\s+([\d.]+) ([KMG]i)?B/[\d.]+ (?:[KMG]i)?B")
+_DOWNLOAD = re.compile(r"(\S+)\s+-{5,}\s+(\d+(?:\.\d+)?) ([KMG]i)?B/[\d.]+ (?:[KMG]i)?B")
 _UNITS: Mapping[str, int] = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 

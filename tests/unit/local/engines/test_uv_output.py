@@ -33,6 +33,8 @@ END = "Installed 9 packages in 93ms\r\n + certifi==2026.10.19\r\n + numpy==2.4.6
         (BEGINNING + FETCHING + LATER + PLACING, "3 of 9 packages in place"),
         (BEGINNING + "░░░░░░░░░░░░░░░░░░░░ [0/0] \r\x1b[2K", None),
         ("something else (1/2)\r\n", None),
+        (BEGINNING + FETCHING.replace("1.50 MiB/", "... MiB/"), "5 of 9 packages fetched, 536 kB"),
+        (BEGINNING + FETCHING.replace("1.50 MiB/", "1.5.0 MiB/"), "5 of 9 packages fetched, 536 kB"),
     ],
 )
 @pytest.mark.parametrize("piece", [1, 7, 10_000])
