@@ -40,3 +40,22 @@ async def test_what_was_fetched_and_is_broken_is_a_failure(tmp_path: Path) -> No
     assert (pull.returncode, said) == (1, b"")
     assert "berth: tiny was fetched, and cannot be loaded: tiny-Q4_K_M.gguf has " in told.decode()
     assert told.decode().endswith(". `berth rm tiny` deletes it\n")
+
+
+async def test_who_follows_a_download_whose_server_ends_hears_how_to_go_on(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "made" / "tiny-Q4_K_M.gguf")
+    (tmp_path / "models").mkdir()
+    with HubServer() as hub:
+        hub.repository("org/tiny").commit({file.name: file})
+        hub.bytes_per_second = file.stat().st_size // 100
+        async with Berth(tmp_path, environment={"HF_ENDPOINT": hub.url}) as berth:
+            pull = await berth.command("pull", "org/tiny", stdin=DEVNULL, stderr=PIPE)
+            await until(lambda: hub.sent.get(file.name, 0) > 0)
+            down = await berth.command("down")
+            _, told = await asyncio.wait_for(pull.communicate(), PATIENCE_SECONDS)
+            assert await down.wait() == 0
+            hub.bytes_per_second = None
+    assert pull.returncode == 4
+    assert told.decode().endswith(
+        "berth: tiny was not fetched: the server has ended; the same `berth pull` goes on from there\n"
+    )

@@ -25,6 +25,8 @@ _COMMANDS = {
 }
 _ENDPOINT = re.compile(r"\b(?:GET|POST|DELETE) /v1/[a-z/-]+(?:\{\w+\})?")
 
+_DELETION = re.compile(r"DELETE /v1/models/inventory/([^\s{]*[^\s{.])")
+
 _UNKNOWN = frozenset(
     {"model_not_found", "model_not_loaded", "download_not_found", "profile_not_found", "quantization_not_found"}
 )
@@ -144,6 +146,7 @@ def _for_people(message: str) -> str:
     """The message in one line, with names for paths, and commands and options in place of endpoints and fields."""
     message = with_names(" ".join(failure_words(message).split()))
     message = _NOT_LIVE.sub(r"\g<model> does not run: `berth ps` lists those that do.", message)
+    message = _DELETION.sub(r"`berth rm \1`", message)
     message = _ENDPOINT.sub(lambda found: _COMMANDS.get(found[0], found[0]), message)
     found = _NOT_VALID.match(message)
     if not found:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from berth_local.cli.errors import CommandError, NotNowError
+from berth_local.cli.errors import CommandError, FailedError, NoServerError, NotNowError, UnknownNameError
 from berth_local.cli.printing import model_name
 from berth_local.cli.progress import DownloadProgress, described
 from berth_local.serve.interface import running_server
@@ -48,21 +48,30 @@ def fetched_now(client: "Client") -> list[dict[str, Any]]:
     return [job for job in jobs if job["phase"] not in (SUCCEEDED, FAILED)]
 
 
-def followed(client: "Client", job_id: str, *, begins: bool = True) -> dict[str, Any]:
+def followed(client: "Client", job: dict[str, Any], *, begins: bool = True) -> dict[str, Any]:
     """Waits until the download has ended, and shows how far it is. The download as the API describes it.
 
-    `begins`: False if something speaks against it.
+    `begins`: False if something speaks against it. Raises FailedError where somebody cancels it, and NoServerError
+    where its server ends.
     """
+    path, model = f"/v1/models/download/{quote(job['job_id'], safe='')}", model_name(job["destination"])
     progress = DownloadProgress(sys.stderr, is_of_this_machine(client), begins=begins)
-    with _Interruption() as interruption, progress:
-        while True:
-            job: dict[str, Any] = client.get(f"/v1/models/download/{quote(job_id, safe='')}")
-            progress.show(job)
-            if job["phase"] in (SUCCEEDED, FAILED):
-                return job
-            time.sleep(_POLL_SECONDS)
-            if interruption.came:
-                raise KeyboardInterrupt
+    try:
+        with _Interruption() as interruption, progress:
+            while True:
+                now: dict[str, Any] = client.get(path)
+                progress.show(now)
+                if now["phase"] in (SUCCEEDED, FAILED):
+                    return now
+                time.sleep(_POLL_SECONDS)
+                if interruption.came:
+                    raise KeyboardInterrupt
+    except UnknownNameError:
+        raise FailedError(f"{model} was not fetched: the download was cancelled") from None
+    except NoServerError:
+        raise NoServerError(
+            f"{model} was not fetched: the server has ended; the same `berth pull` goes on from there"
+        ) from None
 
 
 class _Interruption:

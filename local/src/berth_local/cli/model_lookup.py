@@ -76,7 +76,7 @@ def with_model_there(client: "Client", name: str, action: Callable[[str], T]) ->
     except BeingFetchedError as error:
         model = model_name(error.job["destination"])
         print_note(f"{model} is being fetched: waiting for it")
-        done = followed(client, error.job["job_id"])
+        done = followed(client, error.job)
     if done["phase"] == FAILED:
         raise FailedError(f"{model} was not fetched: {done['message'] or done['reason']}", done["reason"])
     return with_model(client, model, action)

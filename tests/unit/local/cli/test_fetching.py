@@ -26,6 +26,18 @@ async def job(serving: Serving) -> str:
     return answer["job_id"]
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when a command follows a download."""
+    begun = threading.Event()
+
+    def show(_progress: DownloadProgress, _job: dict[str, Any]) -> None:
+        begun.set()
+
+    monkeypatch.setattr(DownloadProgress, "show", show)
+    return begun
+
+
 @pytest.mark.parametrize("settings", [{"store_writable": True}], indirect=True)
 @pytest.mark.parametrize("command", ["show", "get", "rm", "logs", "describe"])
 async def test_whoever_needs_a_model_that_is_being_fetched_hears_how_far_it_is(
@@ -42,22 +54,26 @@ async def test_the_list_says_what_is_on_its_way(job: str, berth: Command) -> Non
     assert ran.err.endswith("\nother is being fetched: 50 MB of 100 MB\n")
 
 
+async def test_whoever_waits_hears_that_the_download_was_cancelled(
+    job: str, serving: Serving, berth: Command, waits: threading.Event
+) -> None:
+    running = asyncio.create_task(berth("run", "other", "Hi"))
+    await asyncio.to_thread(waits.wait, 60)
+    await serving.cluster.delete(MODEL_DOWNLOADS, job)
+    ran = await running
+    assert (ran.code, ran.err.splitlines()[1]) == (1, "berth: other was not fetched: the download was cancelled")
+
+
 @pytest.mark.parametrize(("phase", "message"), [("Succeeded", ""), ("Failed", "the repository is gone")])
 async def test_run_waits_for_a_model_that_is_being_fetched(
     job: str,
     serving: Serving,
     settings: RouterSettings,
     berth: Command,
-    monkeypatch: pytest.MonkeyPatch,
+    waits: threading.Event,
     phase: str,
     message: str,
 ) -> None:
-    waits = threading.Event()
-
-    def show(_progress: DownloadProgress, _job: dict[str, Any]) -> None:
-        waits.set()
-
-    monkeypatch.setattr(DownloadProgress, "show", show)
     running = asyncio.create_task(berth("run", "other", "Hi"))
     await asyncio.to_thread(waits.wait, 60)
     if phase == "Succeeded":

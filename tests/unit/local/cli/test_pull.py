@@ -15,6 +15,7 @@ from tests.unit.local.cli.conftest import run_command
 VERIFIED: dict[str, Any] = {"files": [], "downloadable": False, "free_bytes": None, "total_bytes": 0}
 PENDING: dict[str, Any] = {
     "job_id": "1",
+    "destination": "/models/tiny",
     "phase": "Pending",
     "reason": "WaitingForContainer",
     "message": "a Job",

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from berth_local.cli.api_errors import error_of
 from berth_local.cli.commands.show import lines
 from berth_local.cli.words import failure_words, plan_words, waiting_words
 
@@ -82,3 +83,9 @@ def test_of_a_broken_model_nobody_says_that_it_fits() -> None:
     broken = lines({**model, "plan": plan, "broken": "the download did not finish"})
     assert broken["Broken"] == "the download did not finish"
     assert "Now" not in broken
+
+
+def test_the_endpoint_that_deletes_a_model_is_the_command_that_does() -> None:
+    told = "Delete that model first with DELETE /v1/models/inventory/org/tiny-1.5B."
+    error = error_of(409, {"error": {"message": told}}, "/v1/models/download")
+    assert error.message == "Delete that model first with `berth rm org/tiny-1.5B`."

@@ -70,7 +70,7 @@ def pull(
         begins = _tell_size(client, stated)
         job, store = client.post("/v1/models/download", stated), store_of(client)
         try:
-            done = followed(client, job["job_id"], begins=begins)
+            done = followed(client, job, begins=begins)
         except KeyboardInterrupt:
             goes_on = "; the server goes on with the download: `berth pull {}` shows how far it is"
             told = (goes_on if stays else ": `berth pull {}` goes on from here").format(repository)
