@@ -49,6 +49,8 @@ class OperatorsCluster:
         self._at = 0
         self.verdict: ClusterError | None = None
         """What the cluster says of every object that it is to judge. None: it refuses none."""
+        self.judged: list[Object] = []
+        """What it was to judge."""
         self.calls: list[str] = []
         """The methods called."""
 
@@ -85,6 +87,7 @@ class OperatorsCluster:
         return await self._call(self._cluster.create(kind, manifest))
 
     async def judge(self, kind: Kind, manifest: Object) -> None:
+        self.judged.append(manifest)
         if self.verdict:
             raise self.verdict
         await self._call(self._cluster.judge(kind, manifest))

@@ -16,7 +16,7 @@ from berth_operator.objects.parts import condition, status_of
 from berth_operator.room.memory_estimates import fault_in
 from berth_operator.room.model_files import ModelFiles
 from tests.unit.formats.weights import write_gguf
-from tests.unit.operator.building import NOW, SETTINGS, deployment, ended_pod
+from tests.unit.operator.building import NOW, SETTINGS, deployment, ended_pod, loaded
 from tests.unit.operator.world import Operator, World
 from tests.unit.virtual_time import run_in_virtual_time, wall_clock
 
@@ -44,6 +44,14 @@ def test_what_is_wrong_with_the_files_comes_before_an_engines_last_lines(
     assert failure
     assert failure.reason == reason
     assert (failure.message == FAULT) == (reason == "WrongFormat")
+
+
+def test_files_are_not_to_blame_where_an_engine_had_loaded_them() -> None:
+    crashed = [ended_pod(exitCode=139)]
+    plan = make_plan(ObservedDeployment(deployment(status=loaded(100)), crashed, None, fault=FAULT), SETTINGS, NOW)
+    failure = plan.status.last_failure
+    assert failure
+    assert failure.reason == "EngineCrashed"
 
 
 def as_it_is(_: Path) -> None:

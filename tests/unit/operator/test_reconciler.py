@@ -169,6 +169,37 @@ async def test_an_engine_stays_while_the_pod_of_its_changed_spec_would_be_refuse
 
 
 @in_a_world
+async def test_requests_hide_not_that_a_changed_spec_was_refused(world: World) -> None:
+    await declare(world)
+    await world.until(ready(1))
+    world.operators.verdict = InvalidError("not like this")
+    await world.cluster.patch(MODEL_DEPLOYMENTS, "smol", {"spec": {"nodeSelector": {"zone": "b"}}})
+    await world.until(stalled("PodRefused"))
+    entry = {**lease(30, 1), "leaseUntil": "2026-01-02T13:00:00Z"}
+    await world.cluster.patch_status(MODEL_DEPLOYMENTS, "smol", {"activity": {"router": entry}})
+    asked = len(world.operators.judged)
+    await asyncio.sleep(200)
+    assert stalled("PodRefused")(await deployment(world))
+    assert len(world.operators.judged) == asked, "nothing would follow from it"
+
+
+@in_a_world
+async def test_a_changed_spec_that_was_refused_is_told_while_its_deployment_sleeps(world: World) -> None:
+    await declare(world, ttl=60)
+    await world.until(ready(1))
+    world.operators.verdict = InvalidError("not like this")
+    await world.cluster.patch(MODEL_DEPLOYMENTS, "smol", {"spec": {"nodeSelector": {"zone": "b"}}})
+    await world.until(stalled("PodRefused"))
+    found = await world.until(phase("Sleeping"))
+    assert stalled("PodRefused")(found)
+    await asyncio.sleep(600)
+    assert stalled("PodRefused")(await deployment(world))
+
+    await world.cluster.patch(MODEL_DEPLOYMENTS, "smol", {"spec": {"nodeSelector": None}})
+    await world.until(lambda found: not stalled("PodRefused")(found))
+
+
+@in_a_world
 async def test_a_pod_that_is_refused_hides_not_why_the_one_before_it_ended(world: World) -> None:
     await declare(world)
     await world.until(ready(1))

@@ -78,7 +78,7 @@ class DeploymentPlan:
     """The deployment in its next attempt, where the plan ends the present one."""
 
     replacement: Object | None = None
-    """The pod that is to take the place of an engine that serves. The API server has not judged it yet."""
+    """The pod that is to take the place of an engine that serves. Whether there could be one was not asked yet."""
 
     outdated: Difference | None = None
     """What has changed since the running engine was made."""

@@ -10,6 +10,7 @@ from berth_api.room.forecast import Forecast, Outcome
 from berth_cluster.cluster import Object
 from berth_operator.deployments.actions import CreatePod, DeploymentPlan, ObservedDeployment
 from berth_operator.deployments.plan import blocked, queued, waiting_for_room, withdrawn
+from berth_operator.deployments.pod_maker import NEVER_FITS
 from berth_operator.deployments.status import sized
 from berth_operator.objects.parts import is_deleting
 from berth_operator.objects.pod_failure import Cause
@@ -24,9 +25,6 @@ _LOOK_AGAIN = timedelta(seconds=1)
 _STEADY_SECONDS = 5.0
 """An expected moment stays as it was written, if the new one is no more than this away, or than half of what is left,
 or than half of the time that it has waited: what is put off again and again is not written each time."""
-
-NEVER_FITS = "NeverFits"
-"""The reason of a deployment for which no node, or no GPU, is large enough."""
 
 _NOBODY_WAITS = "nobody waits for it any more; the next request asks for room again"
 _BEING_SCHEDULED = "Scheduling"
@@ -78,6 +76,20 @@ class RoomAdmission:
                 return waiting_for_room(plan, deployment, _told(verdict, queue), now + _LOOK_AGAIN, now, queue)
             case _:
                 return waiting_for_room(plan, deployment, _NOBODY_WAITS, None, now)
+
+    async def foresee(self, deployment: ModelDeployment, pod: Object) -> Object | Cause:
+        """The pod with what it would request, if there is room; or why there can never be. Nothing changes.
+
+        Raises what the estimate raises.
+        """
+        if never := await self._never(deployment.spec, pod):
+            return Cause(NEVER_FITS, never, ended=False)
+        shapes = await self._shapes(deployment.spec, pod)
+        if not shapes:
+            return pod
+        needs = tuple(map(self._places.holds, shapes))
+        refused = self.keeper.refusal(deployment.name, shapes[0], needs, deployment.spec.priority or 0)
+        return _never_fits(refused) if refused else shapes[0]
 
     async def forecast(self, deployment: ModelDeployment, pod: Object) -> Forecast:
         """What would happen if this deployment, which has no pod, were asked for now. `pod`: the one that it would get.

@@ -41,17 +41,17 @@ needs about so long to join."""
 
 
 def make_plan(
-    observed: ObservedDeployment, settings: OperatorSettings, now: datetime, refused: str | None = None
+    observed: ObservedDeployment, settings: OperatorSettings, now: datetime, refused: Cause | None = None
 ) -> DeploymentPlan:
     """Decides. Raises nothing: a fault becomes part of the status.
 
-    `refused`: why the API server refuses the next pod, where that was asked.
+    `refused`: why there could be no next pod, where that was asked.
     """
     deployment = observed.deployment
     if deployment.deleting:
         return DeploymentPlan([], deployment.status)
     pod, leftovers = attempts.sort_pods(observed, settings)
-    maker = pod_maker(deployment, settings) if refused is None else _refusal(refused)
+    maker = refused or pod_maker(deployment, settings)
     situation = Situation(deployment, maker, settings, now)
     if pod is None:
         plan = _plan_without_pod(situation)
@@ -64,11 +64,16 @@ def make_plan(
     return _complete(plan, deployment, leftovers, now)
 
 
+def refusal(message: str) -> Cause:
+    """That the API server refuses a pod."""
+    return Cause(POD_REFUSED, f"the pod was refused: {message}", ended=True)
+
+
 def pod_refused(
     deployment: ModelDeployment, manifest: Object, message: str, settings: OperatorSettings, now: datetime
 ) -> DeploymentPlan:
     """The plan to follow when the API server refuses the pod."""
-    return _not_created(deployment, manifest, _refusal(message), settings, now)
+    return _not_created(deployment, manifest, refusal(message), settings, now)
 
 
 def pod_name_taken(
@@ -141,7 +146,8 @@ def _plan_with_pod(situation: Situation, observed: ObservedDeployment, pod: Obje
     grace = _unschedulable_grace(deployment, observed, pod, settings)
     cause = pod_failure(pod, now, grace)
     if cause and cause.ended:
-        return attempts.failed(situation, pod, with_fault(cause, observed.fault))
+        fault = None if _was_ready(deployment, pod) else observed.fault  # an engine that was ready had loaded the files
+        return attempts.failed(situation, pod, with_fault(cause, fault))
     probes = serving.probes_of(observed, pod)
     if _was_ready(deployment, pod) or (probes and probes.answered_at):
         return serving.serve(situation, pod, probes, observed.eviction)
@@ -193,10 +199,6 @@ def _unschedulable_grace(
 def _was_ready(deployment: ModelDeployment, pod: Object) -> bool:
     """Whether the pod's engine has been ready."""
     return deployment.status.pod_name in (None, pod["metadata"]["name"]) and has_been_ready(deployment)
-
-
-def _refusal(message: str) -> Cause:
-    return Cause(POD_REFUSED, f"the pod was refused: {message}", ended=True)
 
 
 def _not_created(

@@ -18,6 +18,15 @@ POD_SETTINGS_NOT_ALLOWED = "PodSettingsNotAllowed"
 POD_REFUSED = "PodRefused"
 """The reason of a spec whose pod the API server refuses, or an admission webhook."""
 
+NEVER_FITS, NO_NODE_ALLOWED = "NeverFits", "NoNodeAllowed"
+"""The reasons of a spec for whose pod no node, or no GPU, is large enough, or none is one for it."""
+
+FORESEEN = (POD_REFUSED, NEVER_FITS, NO_NODE_ALLOWED)
+"""Reasons that are known only where somebody was asked for the next pod."""
+
+OF_THE_SPEC = (POD_SETTINGS_NOT_ALLOWED, *FORESEEN)
+"""Reasons of a spec that has changed, where an engine runs all the same: that was made from the spec before."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodMaker:

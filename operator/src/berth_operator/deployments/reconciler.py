@@ -30,7 +30,7 @@ from berth_operator.deployments.actions import CreatePod, DeletePod, DeploymentP
 from berth_operator.deployments.admission import RoomAdmission
 from berth_operator.deployments.changes import ChangeFilter
 from berth_operator.deployments.engine_watch import EngineWatch
-from berth_operator.deployments.plan import make_plan, pod_name_taken, pod_refused, without_pod
+from berth_operator.deployments.plan import make_plan, pod_name_taken, pod_refused, refusal, without_pod
 from berth_operator.deployments.pod_maker import pod_maker
 from berth_operator.deployments.readiness import Prober
 from berth_operator.deployments.view import Change, DeploymentView, Look
@@ -192,11 +192,18 @@ class DeploymentReconciler:
         return seconds_until(plan.wake_at, self._clock(), resync)
 
     async def _judged(self, plan: DeploymentPlan, observed: ObservedDeployment) -> DeploymentPlan:
-        """The plan; or where the API server would refuse the next pod, one that leaves the engine that runs."""
-        if plan.replacement is None:
+        """The plan; or where there could be no next pod, one that leaves the engine that runs."""
+        pod: Object | Cause | None = plan.replacement
+        if pod is None:
             return plan
-        refused = await self._writer.judge(PODS, plan.replacement)
-        return make_plan(observed, self._settings, self._clock(), refused.message) if refused else plan
+        if self._admission:
+            pod = await self._admission.foresee(observed.deployment, pod)
+        if not isinstance(pod, Cause):
+            refused = await self._writer.judge(PODS, pod)
+            if refused is None:
+                return plan
+            pod = refusal(refused.message)
+        return make_plan(observed, self._settings, self._clock(), pod)
 
     async def _observed(self, look: Look) -> ObservedDeployment | None:
         """What the look shows. None where the deployment cannot be understood: then its status says so."""

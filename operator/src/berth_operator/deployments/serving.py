@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from berth_api.activity import evicted, expires_at, leased_until, vacated_at
-from berth_api.conditions import ConditionType, condition_of
-from berth_api.model_deployment import ENGINE_READY, IdleAction, ModelDeployment, Phase
+from berth_api.conditions import Condition, ConditionType, condition_of
+from berth_api.model_deployment import ENGINE_READY, Failure, IdleAction, ModelDeployment, Phase
 from berth_cluster.cluster import Object
 from berth_operator.deployments import attempts
 from berth_operator.deployments import status as states
@@ -19,13 +19,13 @@ from berth_operator.deployments.attempts import Situation
 from berth_operator.deployments.eviction import eviction_status, renewed_at
 from berth_operator.deployments.health import Health, Healthy, Hung, ProbeHistory, Unresponsive, engine_health
 from berth_operator.deployments.idle import idle_since
-from berth_operator.deployments.pod_maker import POD_REFUSED, POD_SETTINGS_NOT_ALLOWED, PodMaker
+from berth_operator.deployments.pod_maker import FORESEEN, OF_THE_SPEC, PodMaker
 from berth_operator.deployments.start_steps import steps_done
 from berth_operator.engines import ENGINES
 from berth_operator.objects.pod_failure import Cause
 from berth_operator.objects.pods import base_url, is_running
 from berth_operator.reconciling.writer import WriteStatus
-from berth_operator.resources.made_from import Difference, difference, made_in_generation
+from berth_operator.resources.made_from import Difference, difference, digest, made_in_generation
 from berth_operator.resources.pod import CONTAINER, HUNG_GRACE_SECONDS
 from berth_operator.room.orders import EvictionOrder
 from berth_operator.settings import OperatorSettings
@@ -53,7 +53,7 @@ def serve(
     health = _health(situation, pod, probes, loaded_at, has_endpoint=endpoint is not None)
     answers = isinstance(health, Healthy)
     if idle_since(deployment, now) is not None:
-        return unload(deployment, pod, settings, answers=answers)
+        return unload(deployment, pod, settings, answers=answers, refused=_refused_change(situation))
     vacated = vacated_at(deployment, now) if ordered and ordered.close else None
     if ordered and vacated and vacated <= now:  # no lease to wait for, and so nobody to close it to
         return unload(deployment, pod, settings, answers=answers, wanted_by=ordered.wanted_by, now=now)
@@ -65,6 +65,9 @@ def serve(
     if changed and isinstance(maker, PodMaker) and roll_at and roll_at <= now:
         plan = attempts.rolled(situation, pod, changed, None)
         return replace(plan, replacement=maker.pod(plan.next_attempt or deployment))
+    foreseen = _foreseen(situation)
+    if changed and foreseen:
+        changed = Difference(foreseen.reason, foreseen.message, made_in_generation(pod))
     eviction = eviction_status(deployment.status.eviction, ordered, now)
     stable_at = loaded_at + timedelta(seconds=settings.timing.stable_run)
     failure = deployment.status.last_failure if stable_at > now or isinstance(health, Unresponsive) else None
@@ -86,9 +89,11 @@ def unload(
     answers: bool,
     wanted_by: str | None = None,
     now: datetime | None = None,
+    refused: Failure | None = None,
 ) -> DeploymentPlan:
     """The deployment is idle, or makes room for `wanted_by`: it is deleted, or falls asleep.
 
+    `refused`: why no engine could have the changed spec, while one of the spec before served.
     Before it falls asleep the status is written. That write fails if a router has just taken a lease, and later
     requests wait.
     """
@@ -99,7 +104,7 @@ def unload(
     if wanted_by and now:
         asleep = states.evicted(deployment, wanted_by, evicted(deployment, now))
     else:
-        asleep = states.sleeping(deployment)
+        asleep = states.sleeping(deployment, refused)
     following = asleep.model_copy(update={"attempt": deployment.status.attempt + 1})
     return DeploymentPlan([WriteStatus(), deletion], following)
 
@@ -114,11 +119,36 @@ def changed_since(situation: Situation, pod: Object) -> Difference | None:
     """What has changed since the pod was made. That none could be made now counts as a change."""
     maker = situation.maker
     if isinstance(maker, Cause):
-        # Such a spec is a changed one: an engine was made from the spec before.
-        of_the_spec = maker.reason in (POD_SETTINGS_NOT_ALLOWED, POD_REFUSED)
-        made_in = made_in_generation(pod) if of_the_spec else None
+        made_in = made_in_generation(pod) if maker.reason in OF_THE_SPEC else None
         return Difference(maker.reason, maker.message, made_in)
     return difference(pod, maker.pod(situation.deployment))
+
+
+def _foreseen(situation: Situation) -> Condition | None:
+    """What was found when the next pod of this spec was last asked for: that there could be none.
+
+    It holds until it is asked for again, when no request needs the engine.
+    """
+    deployment = situation.deployment
+    stalled = condition_of(deployment.status.conditions, ConditionType.STALLED)
+    if stalled is None or stalled.status != "True" or stalled.observed_generation != deployment.generation:
+        return None
+    return stalled if stalled.reason in FORESEEN and isinstance(situation.maker, PodMaker) else None
+
+
+def _refused_change(situation: Situation) -> Failure | None:
+    """The same, as the failure of a start."""
+    foreseen, maker, now = _foreseen(situation), situation.maker, situation.now
+    if foreseen is None or not isinstance(maker, PodMaker):
+        return None
+    return Failure(
+        reason=foreseen.reason,
+        message=foreseen.message,
+        at=now,
+        count=1,
+        retry_at=now + timedelta(seconds=situation.settings.timing.first_retry),
+        made_from=digest(maker.pod(situation.deployment)),
+    )
 
 
 def probe_target(deployment: ModelDeployment, pod: Object) -> ProbeTarget | None:

@@ -7,7 +7,7 @@ killed in between is decided anew.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -184,6 +184,14 @@ class RoomKeeper:
 
     def forecast(self, name: str, pod: Object, needs: tuple[Amounts, ...], priority: int) -> Forecast:
         """What would happen if the deployment of this name, which has no pod, were asked for now. Nothing changes."""
+        return read_forecast(name, self._foreseen(name, pod, needs, priority))
+
+    def refusal(self, name: str, pod: Object, needs: tuple[Amounts, ...], priority: int) -> RefuseModel | None:
+        """Why the deployment of this name could never have room for this pod. None: it may. Nothing changes."""
+        foreseen = self._foreseen(name, pod, needs, priority)
+        return next((each for each in foreseen if isinstance(each, RefuseModel) and each.name == name), None)
+
+    def _foreseen(self, name: str, pod: Object, needs: tuple[Amounts, ...], priority: int) -> Sequence[RoomAction]:
         now, spec = self._clock(), pod["spec"]
         demand = RoomDemand(
             name=name,
@@ -195,8 +203,7 @@ class RoomKeeper:
         )
         known = self.snapshot(now)
         others = tuple(each for each in known.demands if each.name != name)
-        actions = decide(replace(known, demands=(*others, demand)), self._settings, now)
-        return read_forecast(name, actions)
+        return decide(replace(known, demands=(*others, demand)), self._settings, now)
 
     async def run(self) -> None:
         """Decides whenever something has changed, and wakes those whom that concerns. For ever."""

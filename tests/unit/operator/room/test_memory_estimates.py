@@ -16,7 +16,7 @@ from berth_operator.objects.parts import condition, status_of
 from berth_operator.room.engine_memory import Surroundings
 from berth_operator.room.memory_estimates import GpuPreflight, MemoryEstimates, cluster_surroundings
 from berth_operator.room.model_files import ModelFiles
-from berth_operator.room.places import NodePlaces
+from berth_operator.room.places import NodePlaces, Places
 from berth_operator.settings import DeviceSettings, OperatorSettings
 from tests.unit.formats.weights import write_checkpoint, write_gguf
 from tests.unit.operator.building import SETTINGS
@@ -125,9 +125,11 @@ def reads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "to_thread", at_once)
 
 
-def operator_of(settings: OperatorSettings, store: Path, answers: World, cluster: Any) -> Operator:
+def operator_of(
+    settings: OperatorSettings, store: Path, answers: World, cluster: Any, places: Places | None = None
+) -> Operator:
     view = DeploymentView(cluster)
-    places, files = NodePlaces(settings.devices), ModelFiles(store)
+    places, files = places or NodePlaces(settings.devices), ModelFiles(store)
     estimates = MemoryEstimates(files, cluster_surroundings(settings.devices))
     room = Room(places, EMPTY, estimates, GpuPreflight(files, settings, places))
     reconciler = DeploymentReconciler(view, answers, settings, clock=wall_clock, room=room)
