@@ -68,8 +68,7 @@ class RoomAdmission:
                 made = self._places.placed(shapes[shape], node)
                 actions = [CreatePod(made) if action is created else action for action in plan.actions]
                 return replace(plan, actions=actions, status=sized(plan.status, made))
-            case RefuseModel() as verdict:
-                self.keeper.drop(deployment.name)
+            case RefuseModel() as verdict:  # it stays wanted: without the demand the verdict would go, which is news
                 return blocked(plan, deployment, _never_fits(verdict), now)
             case KeepWaiting() as verdict:
                 queue = self._queue(deployment, verdict, now)

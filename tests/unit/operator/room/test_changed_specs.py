@@ -90,6 +90,24 @@ def test_what_no_node_could_take_ends_no_engine(tmp_path: Path, change: dict[str
     run(tmp_path, test)
 
 
+def test_the_operator_rests_while_a_model_can_never_fit(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        one = await world.cluster.get(MODEL_DEPLOYMENTS, "smol")
+        spec = {**one["spec"], "resources": {"requests": {"memory": "9Gi"}}}
+        kind = {"apiVersion": one["apiVersion"], "kind": one["kind"]}
+        await world.cluster.create(MODEL_DEPLOYMENTS, {**kind, "metadata": {"name": "huge"}, "spec": spec})
+        found = await world.until(lambda each: each and status_of(each).get("phase") == "Stalled", "huge")
+        assert (condition(found or {}, ConditionType.STALLED) or {})["reason"] == "NeverFits"
+        written = world.writes()
+        await asyncio.sleep(100)
+        assert world.writes() == written
+
+        await world.cluster.patch(MODEL_DEPLOYMENTS, "huge", {"spec": {"resources": None}})
+        await world.until(lambda each: each and status_of(each).get("phase") == "Ready", "huge")
+
+    run(tmp_path, test)
+
+
 def test_the_pod_is_judged_with_the_requests_that_it_would_have(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         await world.cluster.patch(MODEL_DEPLOYMENTS, "smol", {"spec": {"resources": {"limits": {"cpu": "2"}}}})
