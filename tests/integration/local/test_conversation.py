@@ -107,7 +107,7 @@ def test_commands_change_show_keep_and_load(talk: Talk) -> None:
     talk.says("/load one", "one: 1 question")
     talk.says("repeat two", "Be brief. / repeat / Be brief. / repeat / repeat two")
     talk.says("/load othe", "other goes on")
-    talk.says("/load absent", "no conversation absent is kept")
+    talk.says("/load absent", "no conversation is kept as absent")
     talk.says("/sav one", "did you mean /save?")
 
 
