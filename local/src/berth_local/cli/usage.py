@@ -32,6 +32,9 @@ def usage_message(error: click.ClickException, arguments: Sequence[str]) -> str:
             value = refused[1]
         if right:
             message = f"{names[0]} is {value!r}: {right}" if value is not None else f"{names[0]}: {right}"
+    of_group = context is not None and isinstance(context.command, click.Group)
+    if isinstance(error, click.NoSuchOption) and of_group and not error.possibilities:
+        message += ": those of a command follow it"
     command = context.command_path if context else "berth"
     if not message[:2].isupper():  # SHELL is a name
         message = message[:1].lower() + message[1:]

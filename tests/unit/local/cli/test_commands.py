@@ -221,6 +221,7 @@ async def test_a_key_that_does_not_allow_it_is_told(cluster: MemoryCluster, engi
         (["serve"], "no such command 'serve': did you mean up? (berth --help)"),
         (["runn"], "no such command 'runn': did you mean run? (berth --help)"),
         (["ps", "--nothing"], "no such option '--nothing' (berth ps --help)"),
+        (["--url", "x", "ps"], "no such option '--url': those of a command follow it (berth --help)"),
         (["ps", "--outptu", "json"], "no such option '--outptu': did you mean --output? (berth ps --help)"),
         (["up", "--port", "x"], "--port is 'x': it must be a whole number (berth up --help)"),
         (["up", "--port=70000"], "--port is '70000': it must be from 0 to 65535 (berth up --help)"),
