@@ -5,6 +5,7 @@ import secrets
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -40,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     worlds.addoption("--worlds-seed", type=int, help="the seed of earlier ones, to have the same again")
 
 
-def missing(what: str, how: str) -> None:
+def missing(what: str, how: str) -> NoReturn:
     """Skips for want of a tool; where everything must run (CI=true) that is a failure."""
     text = f"{what} is missing: {how}"
     if os.environ.get("CI") == "true":

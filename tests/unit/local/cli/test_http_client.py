@@ -22,6 +22,7 @@ from berth_local.cli.http_messages import (
     SilentError,
 )
 from berth_process.settings_error import SettingsError
+from tests.conftest import missing
 
 Peer = Callable[[socket.socket, bytes], None]
 """What a peer does with a connection, once it has the head of a request."""
@@ -328,7 +329,7 @@ def test_certificates_that_cannot_be_read_are_told_before_anything_is_sent(monke
 def test_a_certificate_counts_where_its_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = shutil.which("openssl")
     if program is None:
-        pytest.skip("openssl makes the certificate")
+        missing("openssl", "install it: it makes a certificate")
     command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=x -addext subjectAltName=IP:127.0.0.1"
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     files = ["-keyout", str(key), "-out", str(certificate)]

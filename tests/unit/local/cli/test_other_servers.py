@@ -2,47 +2,16 @@
 
 import json
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
 from tests.unit.local.cli.conftest import Ran, run_command
-
-
-@contextmanager
-def answering(status: int, content: bytes, until: threading.Event | None = None) -> Generator[str]:
-    """The address of a server that answers everything so. `until`: it does so only then."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if until:
-                until.wait(10)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name in the standard library)
-            """Says nothing of each request."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
+from tests.unit.local.cli.other_server import answering
 
 
 def ran(status: int, content: bytes, *arguments: str) -> Ran:
     """The command, asking that server."""
-    with answering(status, content) as url:
+    with answering(lambda _: (status, content)) as url:
         done = run_command(arguments, {"BERTH_URL": url})
     return Ran(done.code, done.out, done.err.replace(url, "URL"))
 
@@ -113,7 +82,12 @@ def test_a_server_that_is_silent_is_named_while_it_is_waited_for(monkeypatch: py
         told.set()
 
     monkeypatch.setattr("berth_local.cli.client.print_note", note)
-    with answering(200, b'{"loaded_models": []}', until=told) as url:
+
+    def answer_then(_: str) -> tuple[int, bytes]:
+        told.wait(10)
+        return 200, b'{"loaded_models": []}'
+
+    with answering(answer_then) as url:
         assert run_command(("ps",), {"BERTH_URL": url}).code == 0
     assert noted == [f"{url} has not answered yet; Ctrl-C ends the wait"]
 

@@ -1,16 +1,15 @@
 """berth pull, where something speaks against the download."""
 
 import json
-import threading
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.local.cli.conftest import run_command
+from tests.unit.local.cli.other_server import answering
 
 VERIFIED: dict[str, Any] = {"files": [], "downloadable": False, "free_bytes": None, "total_bytes": 0}
 PENDING: dict[str, Any] = {
@@ -27,32 +26,14 @@ def failed(reason: str, message: str) -> dict[str, Any]:
     return {**PENDING, "phase": "Failed", "reason": reason, "message": message}
 
 
-@contextmanager
-def server(answers: Mapping[str, list[tuple[int, dict[str, Any]]]]) -> Generator[str]:
+def server(answers: Mapping[str, list[tuple[int, dict[str, Any]]]]) -> AbstractContextManager[str]:
     """The address of a server that answers so, one after the other, by the last part of the path."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, answer = answers[self.path.rpartition("/")[2]].pop(0)
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(path: str) -> tuple[int, bytes]:
+        status, told = answers[path.rpartition("/")[2]].pop(0)
+        return status, json.dumps(told).encode()
 
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name in the standard library)
-            """Says nothing of each request."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{listening.server_address[1]}"
-        finally:
-            listening.shutdown()
+    return answering(answer)
 
 
 @pytest.mark.parametrize(
