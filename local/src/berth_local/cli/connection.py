@@ -186,6 +186,12 @@ def running_url() -> str | None:
     return running.url if running else None
 
 
+def store_of(client: "Client") -> Path | None:
+    """The folder of models of the client's server. None: it is not this user's, on this machine."""
+    running = running_server()
+    return running.store if running and running.url == client.url else None
+
+
 def local_store(target: Target) -> Path:
     """The model store that the server of this command uses. Raises UsageError if the user names a server."""
     if target.url:

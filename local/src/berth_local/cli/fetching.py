@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
+from berth_local.cli.connection import store_of
 from berth_local.cli.errors import CommandError, FailedError, NoServerError, NotNowError, UnknownNameError
 from berth_local.cli.printing import model_name
 from berth_local.cli.progress import DownloadProgress, described
-from berth_local.serve.interface import running_server
 
 if TYPE_CHECKING:
     from berth_local.cli.client import Client
@@ -33,12 +33,6 @@ def fetched_words(job: dict[str, Any], *, one_machine: bool) -> str:
     return f"{model_name(job['destination'])} is being fetched: {described(job, one_machine)}"
 
 
-def is_of_this_machine(client: "Client") -> bool:
-    """Whether the client's server is this user's, on this machine."""
-    running = running_server()
-    return running is not None and running.url == client.url
-
-
 def fetched_now(client: "Client") -> list[dict[str, Any]]:
     """The downloads that have not ended. Empty where the server tells this user of none."""
     try:
@@ -55,7 +49,7 @@ def followed(client: "Client", job: dict[str, Any], *, begins: bool = True) -> d
     where its server ends.
     """
     path, model = f"/v1/models/download/{quote(job['job_id'], safe='')}", model_name(job["destination"])
-    progress = DownloadProgress(sys.stderr, is_of_this_machine(client), begins=begins)
+    progress = DownloadProgress(sys.stderr, store_of(client) is not None, begins=begins)
     try:
         with _Interruption() as interruption, progress:
             while True:

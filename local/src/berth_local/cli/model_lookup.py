@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from berth_local.cli.address import model_path
+from berth_local.cli.connection import store_of
 from berth_local.cli.errors import CommandError, FailedError, UnknownNameError
-from berth_local.cli.fetching import FAILED, BeingFetchedError, fetched_now, followed, is_of_this_machine
+from berth_local.cli.fetching import FAILED, BeingFetchedError, fetched_now, followed
 from berth_local.cli.printing import model_name, print_note
-from berth_local.serve.interface import running_server
 
 if TYPE_CHECKING:
     from berth_local.cli.client import Client
@@ -94,7 +93,7 @@ def explained(error: UnknownNameError, client: "Client", name: str, names: Seque
     """
     unknown = error.code == "model_not_found"
     if unknown and (job := _fetched(client, name)):
-        return BeingFetchedError(job, one_machine=is_of_this_machine(client))
+        return BeingFetchedError(job, one_machine=store_of(client) is not None)
     # A model that is there and does not run is not mistyped.
     if others := [] if model_name(name) in names else similar(name, names):
         # Who sees the name that was meant needs no list of all.
@@ -109,12 +108,6 @@ def _fetched(client: "Client", name: str) -> dict[str, Any] | None:
     """The download of the model that is meant. None: it is not being fetched."""
     jobs = {model_name(job["destination"]): job for job in fetched_now(client)}
     return jobs.get(meant(name, list(jobs)) or "")
-
-
-def store_of(client: "Client") -> Path | None:
-    """The folder of models of the client's server. None: it is not this user's, on this machine."""
-    running = running_server()
-    return running.store if running and running.url == client.url else None
 
 
 def known_model(client: "Client", model: str) -> str:

@@ -193,17 +193,20 @@ class DeploymentReconciler:
 
     async def _judged(self, plan: DeploymentPlan, observed: ObservedDeployment) -> DeploymentPlan:
         """The plan; or where there could be no next pod, one that leaves the engine that runs."""
-        pod: Object | Cause | None = plan.replacement
-        if pod is None:
+        if plan.replacement is None:
             return plan
+        refused = await self._why_not(plan.replacement, observed.deployment)
+        return make_plan(observed, self._settings, self._clock(), refused) if refused else plan
+
+    async def _why_not(self, pod: Object, deployment: ModelDeployment) -> Cause | None:
+        """Why there could be no such pod. None: nothing is known against it."""
         if self._admission:
-            pod = await self._admission.foresee(observed.deployment, pod)
-        if not isinstance(pod, Cause):
-            refused = await self._writer.judge(PODS, pod)
-            if refused is None:
-                return plan
-            pod = refusal(refused.message)
-        return make_plan(observed, self._settings, self._clock(), pod)
+            foreseen = await self._admission.foresee(deployment, pod)
+            if isinstance(foreseen, Cause):
+                return foreseen
+            pod = foreseen
+        refused = await self._writer.judge(PODS, pod)
+        return refusal(refused.message) if refused else None
 
     async def _observed(self, look: Look) -> ObservedDeployment | None:
         """What the look shows. None where the deployment cannot be understood: then its status says so."""

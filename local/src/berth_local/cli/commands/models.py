@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 import click
 
-from berth_local.cli.connection import Target, connect_or_serve
+from berth_local.cli.connection import Target, connect_or_serve, store_of
 from berth_local.cli.errors import UnknownNameError
 from berth_local.cli.fetching import fetched_now, fetched_words
-from berth_local.cli.model_lookup import explained, model_names, store_of
+from berth_local.cli.model_lookup import explained, model_names
 from berth_local.cli.options import OutputFormat, api_key_option, model_argument, output_option, url_option
 from berth_local.cli.printing import (
     Column,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from berth_local.cli.connection import Target, connect_or_serve
+from berth_local.cli.connection import Target, connect_or_serve, store_of
 from berth_local.cli.errors import (
     CommandError,
     FailedError,
@@ -15,7 +15,6 @@ from berth_local.cli.errors import (
     UsageError,
 )
 from berth_local.cli.fetching import FAILED, followed
-from berth_local.cli.model_lookup import store_of
 from berth_local.cli.options import OutputFormat, api_key_option, output_option, url_option
 from berth_local.cli.printing import counted, model_name, print_json, print_note, size
 from berth_local.serve.interface import running_server
