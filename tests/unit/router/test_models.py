@@ -227,6 +227,12 @@ async def test_a_name_that_no_model_has_is_not_found(serving: Serving, name: str
     assert await shown(serving, name) == "model_not_found"
 
 
+async def test_a_name_that_no_model_can_have_is_told_once_where_the_names_are(serving: Serving) -> None:
+    status, answer = await call(serving, "GET", "/v1/models/.hidden")
+    assert status == 404
+    assert answer["error"]["message"].count("GET /v1/models lists") == 1
+
+
 async def test_openais_client_retrieves_a_model(serving: Serving) -> None:
     for name in ("tiny", MODEL):
         assert (await serving.client.models.retrieve(name)).id == "tiny"

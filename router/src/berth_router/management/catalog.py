@@ -13,6 +13,7 @@ from berth_router.management.inventory import READ_SECONDS
 from berth_router.management.model_entries import Listed, ModelEntry, entry
 from berth_router.request.aliases import Aliases
 from berth_router.request.ask import Ask, RequestParser
+from berth_router.request.model_names import MODELS_LISTED
 from berth_router.store.descriptions import Described, Descriptions
 from berth_router.store.model_store import ModelLookup, ModelStore
 
@@ -75,16 +76,14 @@ class Catalog:
             try:
                 ask = self._parser.parse_name(spelling)
             except InvalidRequestError as error:  # a profile that there is not, or what cannot be a name
-                why = error.message
+                why = error.message.removesuffix(f" {MODELS_LISTED}")
                 continue
             if ask.model in known:
                 return entry(self._listed(_bare(spelling), ask, known[ask.model]))
             default = default or ask.otherwise
         if default and default.model in known:
             return entry(self._listed(name, default, known[default.model]))
-        raise UnknownModelError(
-            f"{why} GET /v1/models lists those there are.", param="model", code="model_not_found", model=name[:200]
-        )
+        raise UnknownModelError(f"{why} {MODELS_LISTED}", param="model", code="model_not_found", model=name[:200])
 
     def _known(self, models: Iterable[Described]) -> Sequence[_Known]:
         """What there is, by path."""

@@ -5,6 +5,8 @@ import re
 from berth_api.model_deployment import MODEL_PATH_LENGTH, MODEL_PATH_PATTERN, MODEL_STORE
 from berth_router.errors import InvalidRequestError
 
+MODELS_LISTED = "GET /v1/models lists those there are."
+
 _MODEL_PATH = re.compile(MODEL_PATH_PATTERN)
 
 
@@ -31,7 +33,7 @@ def model_path(model: str) -> str:
         raise InvalidRequestError(
             f"`model` must be a path in the model store, such as {MODEL_STORE}/SmolLM2-135M-Instruct, of letters,"
             f" digits and ._+=- with no segment that starts with a dot; got {model[:200]!r}."
-            " GET /v1/models lists those there are.",
+            f" {MODELS_LISTED}",
             param="model",
             code="invalid_value",
         )

@@ -165,8 +165,7 @@ class Session:
                 self.asking.settings.pop(name, None)
             case _:
                 self.asking.settings[name] = value
-        shown = {True: "on", False: "off", None: "the default again"}.get(value, value) if name != "system" else value
-        print_note(f"{name}: {shown or 'nothing'}")
+        print_note(f"{name}: {chat_settings.value_words(value or '' if name == 'system' else value)}")
 
     def _show(self) -> None:
         said = self.conversation

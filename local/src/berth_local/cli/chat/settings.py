@@ -104,3 +104,12 @@ def _switched(name: str, text: str) -> bool | None:
     if text.casefold() not in _WORDS:
         raise UsageError(f"{name} is {text!r}: it must be on or off")
     return _WORDS[text.casefold()]
+
+
+def value_words(value: Any) -> str:
+    """What is said of a setting that has this value now: 0 and 1 are numbers, and neither off nor on."""
+    if value is None:
+        return "the default again"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value) or "nothing"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from berth_api.engine_settings import LEAST_CONTEXT, MOST_CONTEXT
-from berth_local.cli.chat.settings import value_of
+from berth_local.cli.chat.settings import value_of, value_words
 from berth_local.cli.errors import UsageError
 
 CONTEXT = f"a whole number from {LEAST_CONTEXT} to {MOST_CONTEXT}, or auto"
@@ -47,3 +47,20 @@ def test_what_is_wrong_is_told_with_what_is_right(name: str, text: str, told: st
     with pytest.raises(UsageError) as raised:
         value_of(name, text)
     assert raised.value.message == told
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.0, "0.0"),
+        (1.0, "1.0"),
+        (0, "0"),
+        (1, "1"),
+        (True, "on"),
+        (False, "off"),
+        (None, "the default again"),
+        ("", "nothing"),
+    ],
+)
+def test_a_value_is_said_as_what_it_is(value: Any, words: str) -> None:
+    assert value_words(value) == words
